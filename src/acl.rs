@@ -1,0 +1,185 @@
+//! The access list of an agent: who may have which module run, and how many must agree.
+//!
+//! A list of objects `{"<module>|default": {"minimumweight": n, "investigators": {"<name>": {"fingerprint": "…",
+//! "weight": n}}}}`. A module's own permission wins over `default`; without either, nobody may.
+
+use crate::action::Action;
+use crate::investigator::Fingerprint;
+use crate::json::{self, JsonError};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why an action may not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No permission names the module, and there is no default.
+    #[error("no permission for module '{module}' and no default permission")]
+    NoPermission {
+        /// The module of the operation.
+        module: String,
+    },
+    /// The signers that the permission lists weigh too little.
+    #[error("module '{module}' needs weight {needed}, the signers that its permission lists weigh {reached}")]
+    TooLight {
+        /// The module of the operation.
+        module: String,
+        /// `minimumweight`.
+        needed: u64,
+        /// What the distinct signers add up to.
+        reached: u64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Permission {
+    minimum_weight: u64,
+    weights: BTreeMap<Fingerprint, u64>,
+}
+
+/// A parsed access list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acl {
+    permissions: BTreeMap<String, Permission>,
+}
+
+/// The permission that holds for modules without one of their own.
+const DEFAULT: &str = "default";
+
+impl Acl {
+    /// Parses the list. A module with two permissions, a weight below 1 or a bad fingerprint is refused by name.
+    pub fn parse(bytes: &[u8]) -> Result<Acl, JsonError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Syntax("not UTF-8".into()))?;
+        let objects = match json::value(text)? {
+            Value::Array(objects) => objects,
+            object @ Value::Object(_) => vec![object],
+            _ => return Err(JsonError::Syntax("an access list is an array of objects".into())),
+        };
+        let mut permissions = BTreeMap::new();
+        for object in objects {
+            let Value::Object(object) = object else {
+                return Err(JsonError::Syntax("an access list holds objects only".into()));
+            };
+            for (module, permission) in object {
+                let parsed = parse_permission(&permission).map_err(|e| e.inside(&module))?;
+                if permissions.insert(module.clone(), parsed).is_some() {
+                    return Err(JsonError::field(module, "has two permissions"));
+                }
+            }
+        }
+        if permissions.is_empty() {
+            return Err(JsonError::Syntax("the access list is empty: nobody could run anything".into()));
+        }
+        Ok(Acl { permissions })
+    }
+
+    /// Whether these signers may have every operation of the action run.
+    pub fn check(&self, action: &Action, signers: &BTreeSet<Fingerprint>) -> Result<(), Denied> {
+        action.operations.iter().try_for_each(|operation| self.check_module(&operation.module, signers))
+    }
+
+    fn check_module(&self, module: &str, signers: &BTreeSet<Fingerprint>) -> Result<(), Denied> {
+        let own = self.permissions.get(module).filter(|_| module != DEFAULT);
+        let permission = own.or_else(|| self.permissions.get(DEFAULT));
+        let permission = permission.ok_or_else(|| Denied::NoPermission { module: module.into() })?;
+        let weight_of = |signer| permission.weights.get(signer).copied().unwrap_or(0);
+        let reached = signers.iter().map(weight_of).fold(0u64, u64::saturating_add);
+        if reached < permission.minimum_weight {
+            return Err(Denied::TooLight { module: module.into(), needed: permission.minimum_weight, reached });
+        }
+        Ok(())
+    }
+}
+
+fn parse_permission(value: &Value) -> Result<Permission, JsonError> {
+    let text = value.to_string();
+    let fields = json::Fields::parse(text.as_bytes())?;
+    let minimum = fields.integer("minimumweight")?.ok_or_else(|| JsonError::field("minimumweight", "is missing"))?;
+    let mut weights = BTreeMap::new();
+    for (name, entry) in fields.object("investigators")? {
+        let object = format!("investigators.{name}");
+        let (fingerprint, weight) = parse_investigator(&entry).map_err(|e| e.inside(&object))?;
+        // A key that is listed under two names would count twice.
+        if weights.insert(fingerprint, weight).is_some() {
+            return Err(JsonError::field(object, "has a fingerprint that is listed twice"));
+        }
+    }
+    Ok(Permission { minimum_weight: at_least_one("minimumweight", minimum)?, weights })
+}
+
+fn parse_investigator(value: &Value) -> Result<(Fingerprint, u64), JsonError> {
+    let text = value.to_string();
+    let fields = json::Fields::parse(text.as_bytes())?;
+    let fingerprint = fields.text_required("fingerprint", 256)?;
+    let fingerprint = Fingerprint::parse(&fingerprint).map_err(|reason| JsonError::field("fingerprint", reason))?;
+    Ok((fingerprint, at_least_one("weight", fields.integer("weight")?.unwrap_or_default())?))
+}
+
+fn at_least_one(field: &str, number: i64) -> Result<u64, JsonError> {
+    u64::try_from(number)
+        .ok()
+        .filter(|n| *n >= 1)
+        .ok_or_else(|| JsonError::field(field, format!("is {number}, the least is 1")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: &str = "72CF055B1F355A4EB05CF92A67B6EBC9A657BAE4";
+    const BOB: &str = "114741BE7B46CE1B373F73C429924A15DD82634B";
+
+    fn acl() -> Acl {
+        let text = format!(
+            r#"[{{"default": {{"minimumweight": 2, "investigators": {{"Alice": {{"fingerprint": "{}", "weight": 2}}, "Bob": {{"fingerprint": "{BOB}", "weight": 1}}}}}}}},
+                {{"agentdestroy": {{"minimumweight": 1, "investigators": {{"Bob": {{"fingerprint": "{BOB}", "weight": 1}}}}}}}}]"#,
+            ALICE.to_lowercase()
+        );
+        Acl::parse(text.as_bytes()).unwrap()
+    }
+
+    fn signers(names: &[&str]) -> BTreeSet<Fingerprint> {
+        names.iter().map(|name| Fingerprint::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn weights_add_up_and_a_modules_own_permission_wins() {
+        let acl = acl();
+        for (module, who, allowed) in [
+            ("file", &[ALICE][..], true),
+            ("file", &[BOB], false),
+            ("file", &[ALICE, BOB], true),
+            ("file", &[], false),
+            ("agentdestroy", &[BOB], true),
+            ("agentdestroy", &[ALICE], false),
+            ("default", &[BOB], false),
+        ] {
+            assert_eq!(acl.check_module(module, &signers(who)).is_ok(), allowed, "{module} by {who:?}");
+        }
+    }
+
+    #[test]
+    fn without_permission_nobody_may() {
+        let acl = Acl::parse(format!(r#"{{"file": {{"minimumweight": 1, "investigators": {{"A": {{"fingerprint": "{ALICE}", "weight": 1}}}}}}}}"#).as_bytes()).unwrap();
+        let denied = acl.check_module("netstat", &signers(&[ALICE])).unwrap_err();
+        assert_eq!(denied, Denied::NoPermission { module: "netstat".into() });
+    }
+
+    #[test]
+    fn a_bad_access_list_is_refused_by_field() {
+        for (text, error) in [
+            ("[]", "is empty"),
+            ("5", "an array of objects"),
+            (r#"{"default": {"investigators": {}}}"#, "'default.minimumweight': is missing"),
+            (r#"{"default": {"minimumweight": 0, "investigators": {}}}"#, "'default.minimumweight': is 0"),
+            (
+                r#"{"default": {"minimumweight": 1, "investigators": {"X": {"fingerprint": "12", "weight": 1}}}}"#,
+                "'default.investigators.X.fingerprint'",
+            ),
+            (r#"{"default": {"minimumweight": 1}, "default": {"minimumweight": 1}}"#, "stands twice"),
+            (r#"[{"default": {"minimumweight": 1}}, {"default": {"minimumweight": 1}}]"#, "two permissions"),
+        ] {
+            let found = Acl::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(found.contains(error), "{text}: {found}");
+        }
+    }
+}

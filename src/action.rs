@@ -1,0 +1,325 @@
+//! An action: what an investigator wrote and signed, and what became of it.
+//!
+//! [`Action::parse`] is the one place where action bytes become a value; a field that cannot be right is refused by name.
+//! [`Action::signed_text`] is what the signatures cover. Everything else in the file (id, status, counters, times of the
+//! run) is ours to change and is trusted by nobody.
+
+use crate::id::{ActionId, IdError};
+use crate::json::{self, Fields, JsonError};
+use crate::limits;
+use crate::time::{self, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Why bytes are no action.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// The JSON is not acceptable, or a field is missing or wrong.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// The id is no id.
+    #[error("field 'id': {0}")]
+    Id(#[from] IdError),
+}
+
+impl ActionError {
+    /// Whether more bytes could make it an action: somebody may still be writing the file.
+    pub fn is_incomplete(&self) -> bool {
+        *self == ActionError::Json(JsonError::Incomplete)
+    }
+}
+
+/// One thing to do on an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operation {
+    /// The module to run.
+    pub module: String,
+    /// What to tell it.
+    pub parameters: Value,
+}
+
+/// Where an action is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionStatus {
+    /// Taken over from the investigator; its commands are being made.
+    Preparing,
+    /// Its commands are on their way.
+    Inflight,
+    /// Every command has ended.
+    Completed,
+}
+
+impl ActionStatus {
+    /// The word in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActionStatus::Preparing => "preparing",
+            ActionStatus::Inflight => "inflight",
+            ActionStatus::Completed => "completed",
+        }
+    }
+}
+
+/// How many of an action's commands ended how. Zero counters are left out of JSON.
+pub type Counters = BTreeMap<String, u64>;
+
+/// An action. Field names on disk and on the wire are the lower-case ones of `spool-layout/FORMAT.md`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Action {
+    /// None (0 in JSON) until the scheduler or the API gave it one.
+    #[serde(serialize_with = "id_or_zero")]
+    pub id: Option<ActionId>,
+    /// Free text.
+    pub name: String,
+    /// The condition that selects agents; see [`crate::target`].
+    pub target: String,
+    /// Author, email, url, revision.
+    pub description: Map<String, Value>,
+    /// Ref, level, family, type.
+    pub threat: Map<String, Value>,
+    /// Agents may run it from this time on.
+    #[serde(rename = "validfrom")]
+    pub valid_from: Timestamp,
+    /// Agents may not run it from this time on.
+    #[serde(rename = "expireafter")]
+    pub expire_after: Timestamp,
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+    /// Stripped detached OpenPGP signatures over [`Action::signed_text`].
+    #[serde(rename = "pgpsignatures")]
+    pub signatures: Vec<String>,
+    /// Where it is; none before a scheduler took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ActionStatus>,
+    /// When a scheduler took it.
+    #[serde(rename = "starttime")]
+    pub start_time: Timestamp,
+    /// When its last command ended.
+    #[serde(rename = "finishtime")]
+    pub finish_time: Timestamp,
+    /// When this file was last written.
+    #[serde(rename = "lastupdatetime")]
+    pub last_update_time: Timestamp,
+    /// What became of its commands.
+    pub counters: Counters,
+    /// 2.
+    #[serde(rename = "syntaxversion")]
+    pub syntax_version: i64,
+}
+
+fn id_or_zero<S: serde::Serializer>(id: &Option<ActionId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(id.map_or(0, ActionId::get))
+}
+
+/// The pieces that separate the fields of the signed text; a field that holds one would make the text ambiguous.
+const SEPARATORS: [&str; 4] = [";target=", ";validfrom=", ";expireafter=", ";operations="];
+/// The only syntax there is.
+const SYNTAX_VERSION: i64 = 2;
+
+impl Action {
+    /// Parses a signed action. Its signatures are present, not verified: that is [`crate::signature`]'s.
+    pub fn parse(bytes: &[u8]) -> Result<Action, ActionError> {
+        let action = Action::parse_draft(bytes)?;
+        for (field, time) in [("validfrom", action.valid_from), ("expireafter", action.expire_after)] {
+            if time == time::not_set() {
+                return Err(JsonError::field(field, "is missing").into());
+            }
+        }
+        if action.valid_from >= action.expire_after {
+            return Err(JsonError::field(
+                "expireafter",
+                format!("{} is not after validfrom, {}", action.expire_after, action.valid_from),
+            )
+            .into());
+        }
+        if action.signatures.is_empty() {
+            return Err(JsonError::field("pgpsignatures", "is missing: the action is not signed").into());
+        }
+        Ok(action)
+    }
+
+    /// Parses an action that may still lack its dates and signatures.
+    pub fn parse_draft(bytes: &[u8]) -> Result<Action, ActionError> {
+        Action::from_fields(&Fields::parse(bytes)?)
+    }
+
+    pub(crate) fn from_fields(fields: &Fields) -> Result<Action, ActionError> {
+        let id = fields.raw("id").map(|raw| ActionId::from_json_number(raw.get())).transpose()?.flatten();
+        let name = fields.text_required("name", limits::ACTION_NAME_BYTES_MAX)?;
+        let target = fields.text_required("target", limits::TARGET_BYTES_MAX)?;
+        for (field, text) in [("name", &name), ("target", &target)] {
+            if let Some(piece) = SEPARATORS.into_iter().find(|piece| text.contains(piece)) {
+                let reason = format!("contains '{piece}', which would make the signed text ambiguous");
+                return Err(JsonError::field(field, reason).into());
+            }
+        }
+        let syntax_version = fields.integer("syntaxversion")?.unwrap_or_default();
+        if syntax_version != SYNTAX_VERSION {
+            return Err(JsonError::field(
+                "syntaxversion",
+                format!("is {syntax_version}, this program reads {SYNTAX_VERSION}"),
+            )
+            .into());
+        }
+        Ok(Action {
+            id,
+            name,
+            target,
+            description: fields.object("description")?,
+            threat: fields.object("threat")?,
+            valid_from: fields.time("validfrom")?,
+            expire_after: fields.time("expireafter")?,
+            operations: parse_operations(fields)?,
+            signatures: parse_signatures(fields)?,
+            status: None,
+            start_time: fields.time("starttime")?,
+            finish_time: fields.time("finishtime")?,
+            last_update_time: fields.time("lastupdatetime")?,
+            counters: parse_counters(fields)?,
+            syntax_version,
+        })
+    }
+
+    /// The text that an investigator signs, without a newline at its end. `%!s(int64=…)` is part of the format.
+    pub fn signed_text(&self) -> String {
+        let mut text = format!(
+            "name={};target={};validfrom={};expireafter=%!s(int64={});operations=[",
+            self.name,
+            self.target,
+            self.valid_from.as_second(),
+            self.expire_after.as_second()
+        );
+        for (index, operation) in self.operations.iter().enumerate() {
+            text.push_str(if index == 0 { "{\"module\":" } else { ",{\"module\":" });
+            json::canonical_string(&operation.module, &mut text);
+            text.push_str(",\"parameters\":");
+            json::canonical(&operation.parameters, &mut text);
+            text.push('}');
+        }
+        text.push_str("];");
+        text
+    }
+
+    /// The action as it is written to disk: one line, for jq, grep and the relay alike.
+    pub fn to_json(&self) -> Vec<u8> {
+        to_line(self)
+    }
+}
+
+/// One value as a line of JSON. Everything we write is made of strings, numbers and maps with string keys.
+pub(crate) fn to_line<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("maps have string keys, writing to memory does not fail");
+    line.push(b'\n');
+    line
+}
+
+fn parse_operations(fields: &Fields) -> Result<Vec<Operation>, JsonError> {
+    let raw = fields.array("operations", limits::ACTION_OPERATIONS_MAX)?;
+    if raw.is_empty() {
+        return Err(JsonError::field("operations", "is missing or empty"));
+    }
+    let parse = |raw: &serde_json::value::RawValue| {
+        let operation = Fields::parse(raw.get().as_bytes())?;
+        let module = operation.text_required("module", limits::MODULE_NAME_BYTES_MAX)?;
+        if !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+            return Err(JsonError::field("module", "may hold letters, digits, '_' and '-' only"));
+        }
+        Ok(Operation { module, parameters: operation.value("parameters")?.unwrap_or_default() })
+    };
+    let numbered = raw.iter().enumerate();
+    numbered.map(|(index, raw)| parse(raw).map_err(|e| e.inside(&format!("operations[{index}]")))).collect()
+}
+
+fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
+    let raw = fields.array("pgpsignatures", limits::ACTION_SIGNATURES_MAX)?;
+    let parse = |(index, raw): (usize, &&serde_json::value::RawValue)| {
+        let field = || format!("pgpsignatures[{index}]");
+        let text: String = serde_json::from_str(raw.get()).map_err(|_| JsonError::field(field(), "is not a string"))?;
+        if text.is_empty() || text.len() > limits::SIGNATURE_BYTES_MAX {
+            let reason = format!("has {} bytes, expected 1 to {}", text.len(), limits::SIGNATURE_BYTES_MAX);
+            return Err(JsonError::field(field(), reason));
+        }
+        Ok(text)
+    };
+    raw.iter().enumerate().map(parse).collect()
+}
+
+fn parse_counters(fields: &Fields) -> Result<Counters, JsonError> {
+    let counters = fields.object("counters")?;
+    Ok(counters.into_iter().filter_map(|(name, value)| Some((name, value.as_u64().filter(|n| *n > 0)?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../tests/samples/action-signed-by-one.json");
+
+    fn with(field: &str, value: Value) -> Result<Action, ActionError> {
+        let mut action: Value = serde_json::from_str(SAMPLE).unwrap();
+        action[field] = value;
+        Action::parse(action.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_originals_sample_gives_the_text_it_signed() {
+        let action = Action::parse(SAMPLE.as_bytes()).unwrap();
+        assert_eq!(action.id, None);
+        assert_eq!(
+            action.signed_text(),
+            "name=find <root> & co;target=queueloc like 'linux.%';validfrom=1795334400;expireafter=%!s(int64=2110694400);operations=[{\"module\":\"file\",\"parameters\":{\"searches\":{\"z\":{\"contents\":[\"^root:\\u003c\\u0026\\u003e\"],\"names\":[\"^passwd$\"],\"options\":{\"matchall\":true,\"maxdepth\":1},\"paths\":[\"/etc\"]}}}}];"
+        );
+    }
+
+    #[test]
+    fn what_we_write_we_read_and_the_signed_text_stays() {
+        let mut action = Action::parse(SAMPLE.as_bytes()).unwrap();
+        action.id = ActionId::new(7);
+        action.counters.insert("sent".into(), 3);
+        let again = Action::parse(&action.to_json()).unwrap();
+        assert_eq!(again, action);
+        assert_eq!(again.signed_text(), action.signed_text());
+    }
+
+    #[test]
+    fn field_names_are_read_in_any_case() {
+        let upper = SAMPLE.replace("\"name\":", "\"Name\":").replace("\"operations\":", "\"OPERATIONS\":");
+        assert_eq!(Action::parse(upper.as_bytes()).unwrap(), Action::parse(SAMPLE.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn each_bad_field_is_named() {
+        for (field, value, reason) in [
+            ("name", Value::Null, "field 'name': is missing"),
+            ("name", "a;target=b".into(), "field 'name': contains ';target='"),
+            ("target", "1=1;operations=".into(), "field 'target': contains ';operations='"),
+            ("target", "".into(), "field 'target': is missing"),
+            ("operations", serde_json::json!([]), "field 'operations': is missing or empty"),
+            ("operations", serde_json::json!([{"module": "a b"}]), "field 'operations[0].module': may hold"),
+            ("operations", serde_json::json!([{"module": "file"}, 3]), "field 'operations[1]': "),
+            ("pgpsignatures", serde_json::json!([]), "field 'pgpsignatures': is missing: the action is not signed"),
+            ("pgpsignatures", serde_json::json!([1]), "field 'pgpsignatures[0]': is not a string"),
+            ("pgpsignatures", serde_json::json!(vec!["x"; 1000]), "field 'pgpsignatures': has 1000 elements"),
+            ("validfrom", "0001-01-01T00:00:00Z".into(), "field 'validfrom': is missing"),
+            ("expireafter", "2020-01-01T00:00:00Z".into(), "is not after validfrom"),
+            ("expireafter", "soon".into(), "field 'expireafter': is not a time"),
+            ("syntaxversion", 1.into(), "field 'syntaxversion': is 1"),
+            ("id", (-4).into(), "field 'id': '-4' is not an id"),
+            ("description", "text".into(), "field 'description': is not an object"),
+        ] {
+            let error = with(field, value).unwrap_err().to_string();
+            assert!(error.contains(reason), "{field}: {error}");
+        }
+    }
+
+    #[test]
+    fn actions_that_came_with_the_original_are_drafts() {
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/actions")).unwrap() {
+            let path = file.unwrap().path();
+            let draft = Action::parse_draft(&std::fs::read(&path).unwrap());
+            assert!(draft.is_ok(), "{}: {:?}", path.display(), draft.err());
+        }
+    }
+}

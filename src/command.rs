@@ -1,0 +1,232 @@
+//! A command: an action for one agent, and in the end that agent's answer.
+
+use crate::action::{Action, ActionError};
+use crate::heartbeat::Agent;
+use crate::id::{ActionId, CommandId, CommandRef, IdError};
+use crate::json::{Fields, JsonError};
+use crate::limits;
+use crate::modules::ModuleResult;
+use crate::time::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// Where a command is on its way, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandStatus {
+    /// Stored, not yet sent.
+    Prepared,
+    /// The relay has it.
+    Sent,
+    /// Every operation did what it was asked to.
+    Success,
+    /// An operation could not do its work, or was cut down in the middle ("interrupted").
+    Failed,
+    /// An operation took too long.
+    Timeout,
+    /// The agent refused it: signatures, permissions or validity.
+    Cancelled,
+    /// Its action ran out before an answer came.
+    Expired,
+}
+
+impl CommandStatus {
+    /// Every status, in the order of a command's life.
+    pub const ALL: [CommandStatus; 7] = [
+        CommandStatus::Prepared,
+        CommandStatus::Sent,
+        CommandStatus::Success,
+        CommandStatus::Failed,
+        CommandStatus::Timeout,
+        CommandStatus::Cancelled,
+        CommandStatus::Expired,
+    ];
+
+    /// The word in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommandStatus::Prepared => "prepared",
+            CommandStatus::Sent => "sent",
+            CommandStatus::Success => "success",
+            CommandStatus::Failed => "failed",
+            CommandStatus::Timeout => "timeout",
+            CommandStatus::Cancelled => "cancelled",
+            CommandStatus::Expired => "expired",
+        }
+    }
+
+    /// Reads [`CommandStatus::as_str`] back.
+    pub fn parse(text: &str) -> Option<CommandStatus> {
+        CommandStatus::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    /// Whether nothing can follow it.
+    pub fn is_final(self) -> bool {
+        !matches!(self, CommandStatus::Prepared | CommandStatus::Sent)
+    }
+}
+
+impl fmt::Display for CommandStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A command, as its file and its messages hold it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Command {
+    /// Its own id.
+    pub id: CommandId,
+    /// What to do, with the signatures that allow it.
+    pub action: Action,
+    /// Who is to do it.
+    pub agent: Agent,
+    /// How far it is.
+    pub status: CommandStatus,
+    /// One result per operation, kept as the agent wrote them.
+    pub results: Box<RawValue>,
+    /// When it was made.
+    #[serde(rename = "starttime")]
+    pub start_time: Timestamp,
+    /// When its answer was taken in.
+    #[serde(rename = "finishtime")]
+    pub finish_time: Timestamp,
+    #[serde(skip)]
+    action_id: ActionId,
+}
+
+impl Command {
+    /// A new command; none when the action has no id.
+    pub fn new(id: CommandId, action: Action, agent: Agent, now: Timestamp) -> Option<Command> {
+        let results = vec![ModuleResult::default(); action.operations.len()];
+        Some(Command {
+            id,
+            action_id: action.id?,
+            action,
+            agent,
+            status: CommandStatus::Sent,
+            results: raw_results(&results),
+            start_time: now,
+            finish_time: crate::time::not_set(),
+        })
+    }
+
+    /// Parses a command: sent, or with an agent's answer. Signatures are not verified here.
+    pub fn parse(bytes: &[u8]) -> Result<Command, ActionError> {
+        let fields = Fields::parse(bytes)?;
+        let id = match fields.raw("id") {
+            Some(raw) => CommandId::from_json_number(raw.get())?,
+            None => None,
+        };
+        let id = id.ok_or_else(|| IdError::NotAnId("0".into()))?;
+        let action = fields.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
+        let action = Action::from_fields(&action).map_err(|e| match e {
+            ActionError::Json(error) => ActionError::Json(error.inside("action")),
+            ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
+        })?;
+        let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
+        let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
+        let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
+        // Its elements are looked at by whoever needs them; here it must only be an array of as many.
+        let results = fields.array("results", limits::ACTION_OPERATIONS_MAX)?;
+        let results = match fields.raw("results") {
+            Some(raw) if !results.is_empty() => raw.to_owned(),
+            _ => raw_results(&[]),
+        };
+        Ok(Command {
+            id,
+            action_id,
+            action,
+            agent: Agent::from_fields(&agent).map_err(|e| e.inside("agent"))?,
+            status: CommandStatus::parse(&status)
+                .ok_or_else(|| JsonError::field("status", "is not a command's status"))?,
+            results,
+            start_time: fields.time("starttime")?,
+            finish_time: fields.time("finishtime")?,
+        })
+    }
+
+    /// What names it.
+    pub fn reference(&self) -> CommandRef {
+        CommandRef { action: self.action_id, command: self.id }
+    }
+
+    /// Ends it with results of our own making.
+    pub fn finish(&mut self, status: CommandStatus, results: &[ModuleResult], now: Timestamp) {
+        self.status = status;
+        self.results = raw_results(results);
+        self.finish_time = now;
+    }
+
+    /// Ends it without having run: every operation carries the same error.
+    pub fn finish_unrun(&mut self, status: CommandStatus, error: &str, now: Timestamp) {
+        let results = vec![ModuleResult::failed(error); self.action.operations.len()];
+        self.finish(status, &results, now);
+    }
+
+    /// The command as a line of JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        crate::action::to_line(self)
+    }
+}
+
+fn raw_results(results: &[ModuleResult]) -> Box<RawValue> {
+    serde_json::value::to_raw_value(results).expect("results are plain JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// The bodies of the original's messages on `key`.
+    fn bodies(key: &str) -> Vec<String> {
+        let messages = include_str!("../tests/samples/amqp.jsonl")
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        messages.filter(|m| m["key"] == key).map(|m| m["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_originals_commands_and_results_are_read() {
+        for key in ["mig.agt.linux.vm.dn1lbhvz2lfk", "mig.agt.results"] {
+            let found = bodies(key);
+            assert_eq!(found.len(), 2);
+            for body in found {
+                let command = Command::parse(body.as_bytes()).unwrap();
+                let again: Value = serde_json::from_slice(&command.to_json()).unwrap();
+                let sample: Value = serde_json::from_str(&body).unwrap();
+                assert_eq!(again["results"], sample["results"]);
+                assert_eq!(again["id"], sample["id"]);
+                assert_eq!(again["action"]["pgpsignatures"], sample["action"]["pgpsignatures"]);
+                assert_eq!(Command::parse(&command.to_json()).unwrap().reference(), command.reference());
+            }
+        }
+    }
+
+    #[test]
+    fn results_that_no_string_type_can_hold_survive_as_sent() {
+        let body = bodies("mig.agt.results").remove(0).replace("/etc/passwd", "\\u0000\\ud800");
+        let command = Command::parse(body.as_bytes()).unwrap();
+        assert!(command.results.get().contains("\\u0000\\ud800"));
+        assert!(String::from_utf8(command.to_json()).unwrap().contains("\\u0000\\ud800"));
+    }
+
+    #[test]
+    fn errors_name_the_field_and_its_object() {
+        let body = bodies("mig.agt.results").remove(0);
+        for (from, to, error) in [
+            ("\"status\":\"success\"", "\"status\":\"great\"", "field 'status': is not a command's status"),
+            ("\"queueloc\":\"linux.vm", "\"queueloc\":\"../vm", "field 'agent.queueloc'"),
+            ("\"syntaxversion\":2", "\"syntaxversion\":3", "field 'action.syntaxversion'"),
+            ("{\"id\":1795335525519004700,", "{\"id\":0,", "'0' is not an id"),
+            ("\"action\":{\"id\":1795335524723826200", "\"action\":{\"id\":-1", "field 'action.id'"),
+        ] {
+            let broken = body.replace(from, to);
+            assert_ne!(broken, body);
+            let found = Command::parse(broken.as_bytes()).unwrap_err().to_string();
+            assert!(found.contains(error), "{found}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Ids of actions and commands, and the file names made from them.
+//!
+//! Ids travel as JSON numbers. The original keeps them in 64-bit floats and sends what is left of them after rounding
+//! (`6.115472790658567e+18`), so any positive number is accepted and kept as given; ids of ours stay below 2^53.
+//! No path is ever built from JSON text: a file name is made of digits here, and read back by the parser here.
+
+use crate::limits::ID_ACCEPTED_MAX;
+use serde::Serialize;
+use std::fmt;
+
+/// Why a number or a name holds no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not a positive whole number that fits.
+    #[error("'{0}' is not an id: a positive whole number up to 9223372036854775807")]
+    NotAnId(String),
+    /// A file name that is not `<action id>.json` or `<action id>-<command id>.json`.
+    #[error("'{0}' is not named after ids, such as 12.json or 12-34.json")]
+    NotAFileName(String),
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// Digits only, no sign, no leading zero, within the accepted range.
+fn parse_digits(text: &str) -> Option<u64> {
+    if text.is_empty() || text.len() > 19 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|id| *id <= ID_ACCEPTED_MAX)
+}
+
+/// The one parser of ids in JSON: whole numbers, also in a float's form. `0` is "not assigned yet".
+fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
+    if text == "0" {
+        return Ok(None);
+    }
+    if let Some(id) = parse_digits(text) {
+        return Ok(Some(id));
+    }
+    let error = || IdError::NotAnId(shown(text));
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(error());
+    }
+    let float: f64 = text.parse().map_err(|_| error())?;
+    // 2^63 as a float is one past the largest id.
+    if float == 0.0 {
+        Ok(None)
+    } else if float >= 1.0 && float < 9_223_372_036_854_775_808.0 && float.fract() == 0.0 {
+        Ok(Some(float as u64))
+    } else {
+        Err(error())
+    }
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// From a number that is in range: a database row, or a sequence.
+            pub fn new(id: u64) -> Option<Self> {
+                (1..=ID_ACCEPTED_MAX).contains(&id).then_some(Self(id))
+            }
+            /// From the text of a JSON number; 0 gives none: "not assigned yet".
+            pub fn from_json_number(text: &str) -> Result<Option<Self>, IdError> {
+                Ok(parse_json_number(text)?.map(Self))
+            }
+            /// From decimal digits, as on a command line.
+            pub fn from_digits(text: &str) -> Result<Self, IdError> {
+                parse_digits(text).map(Self).ok_or_else(|| IdError::NotAnId(shown(text)))
+            }
+            /// The number.
+            pub fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id_type!(
+    /// The id of an action.
+    ActionId
+);
+id_type!(
+    /// The id of a command.
+    CommandId
+);
+
+impl ActionId {
+    /// The action's file name in every stage: `<id>.json`.
+    pub fn file_name(self) -> String {
+        format!("{self}.json")
+    }
+
+    /// Reads [`ActionId::file_name`] back.
+    pub fn from_file_name(name: &str) -> Result<Self, IdError> {
+        let id = name.strip_suffix(".json").and_then(parse_digits);
+        id.map(Self).ok_or_else(|| IdError::NotAFileName(shown(name)))
+    }
+}
+
+/// What names a command everywhere: its action's id and its own. `12-34.json` is its file in every stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandRef {
+    /// The action that the command belongs to.
+    pub action: ActionId,
+    /// The command itself.
+    pub command: CommandId,
+}
+
+impl CommandRef {
+    /// The command's file name in every stage: `<action id>-<command id>.json`.
+    pub fn file_name(self) -> String {
+        format!("{self}.json")
+    }
+
+    /// Reads [`CommandRef::file_name`] back.
+    pub fn from_file_name(name: &str) -> Result<Self, IdError> {
+        let ids = name.strip_suffix(".json").and_then(|stem| stem.split_once('-'));
+        ids.and_then(|(action, command)| {
+            Some(CommandRef { action: ActionId(parse_digits(action)?), command: CommandId(parse_digits(command)?) })
+        })
+        .ok_or_else(|| IdError::NotAFileName(shown(name)))
+    }
+}
+
+impl fmt::Display for CommandRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.action, self.command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_numbers_are_kept_as_given() {
+        for (text, id) in [
+            ("1", 1u64),
+            ("1795335524723826200", 1795335524723826200),
+            ("6.115472790658567e+18", 6115472790658566912),
+            ("1E3", 1000),
+            ("5.0", 5),
+        ] {
+            let read = ActionId::from_json_number(text).unwrap().unwrap();
+            assert_eq!(read.get() as f64, id as f64, "{text}");
+            assert_eq!(read.get() as f64, text.parse::<f64>().unwrap(), "{text} reads back as the same float");
+        }
+        assert_eq!(ActionId::from_json_number("0").unwrap(), None);
+        assert_eq!(ActionId::from_json_number("0.0").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_positive_whole_number_is_refused() {
+        for text in ["-1", "1.5", "9223372036854775808", "1e400", "\"1\"", "null", "", "true", "0.1", "NaN", "inf"] {
+            assert!(ActionId::from_json_number(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn file_names_hold_digits_only() {
+        let name = CommandRef { action: ActionId(12), command: CommandId(34) };
+        assert_eq!(CommandRef::from_file_name(&name.file_name()).unwrap(), name);
+        for bad in [
+            "12-34",
+            "12.json",
+            "012-3.json",
+            "1-2-3.json",
+            "../1-2.json",
+            "1-+2.json",
+            "-.json",
+            "1- 2.json",
+            "1-2.json.reason",
+            "99999999999999999999-1.json",
+        ] {
+            assert!(CommandRef::from_file_name(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ActionId::from_file_name("7.json").unwrap().get(), 7);
+        for bad in ["7", "07.json", "0.json", "x.json", "7.json/..", ".json"] {
+            assert!(ActionId::from_file_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! JSON from outside: bounded, without duplicate keys, field names in any case; and the byte form that signatures cover.
+//!
+//! [`Fields`] splits one object into its raw fields, so that what we only pass on (an agent's results) is kept byte for
+//! byte, and what we use is parsed once, with an error that names the field. [`canonical`] writes a value as Go's
+//! encoder does after a decode, which is what an investigator signs.
+
+use crate::time::Timestamp;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why JSON text was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text ends too early: perhaps somebody is still writing it.
+    #[error("the JSON text ends in the middle (empty or half-written)")]
+    Incomplete,
+    /// Not JSON, nested too deeply, or an object with the same key twice.
+    #[error("{0}")]
+    Syntax(String),
+    /// A field that is missing or has a value that it cannot have.
+    #[error("field '{field}': {reason}")]
+    Field {
+        /// The field's name, with the object's in front where it is not the outermost: `operations[0].module`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl JsonError {
+    /// An error on `field`.
+    pub fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        JsonError::Field { field: field.into(), reason: reason.into() }
+    }
+
+    fn from_serde(error: &serde_json::Error) -> Self {
+        if error.is_eof() { JsonError::Incomplete } else { JsonError::Syntax(format!("not acceptable JSON: {error}")) }
+    }
+
+    /// The same error, seen from the object around it.
+    pub fn inside(self, object: &str) -> Self {
+        match self {
+            JsonError::Field { field, reason } => JsonError::Field { field: format!("{object}.{field}"), reason },
+            other => JsonError::field(object, other.to_string()),
+        }
+    }
+}
+
+/// One object, split into its raw fields. Unknown fields are there and never looked at.
+pub struct Fields<'a> {
+    fields: BTreeMap<String, &'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    /// Splits the object in `text`. The same name twice, in any case, is refused.
+    pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
+        let fields: RawFields<'a> = serde_json::from_slice(text).map_err(|e| JsonError::from_serde(&e))?;
+        Ok(Fields { fields: fields.0 })
+    }
+
+    fn of(raw: &'a RawValue) -> Result<Self, JsonError> {
+        Self::parse(raw.get().as_bytes())
+    }
+
+    /// The field's text; none when it is missing or null.
+    pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.fields.get(name).copied().filter(|raw| raw.get() != "null")
+    }
+
+    fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, JsonError> {
+        value.ok_or_else(|| JsonError::field(name, "is missing"))
+    }
+
+    fn parsed<T: Deserialize<'a>>(&self, name: &str, what: &str) -> Result<Option<T>, JsonError> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| JsonError::field(name, format!("is not {what}")))
+    }
+
+    /// A string of at most `bytes_max` bytes; empty when missing.
+    pub fn text(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
+        let text: String = self.parsed(name, "a string")?.unwrap_or_default();
+        if text.len() > bytes_max {
+            return Err(JsonError::field(name, format!("has {} bytes, the limit is {bytes_max}", text.len())));
+        }
+        Ok(text)
+    }
+
+    /// A string that must be there and not be empty.
+    pub fn text_required(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
+        let text = self.text(name, bytes_max)?;
+        self.required(name, Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// A whole number.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, JsonError> {
+        let Some(number) = self.parsed::<f64>(name, "a number")? else { return Ok(None) };
+        // Floats of this size hold whole numbers exactly; the original writes some of them with an exponent.
+        if number.fract() != 0.0 || number.abs() > 9_007_199_254_740_992.0 {
+            return Err(JsonError::field(name, "is not a whole number"));
+        }
+        Ok(Some(number as i64))
+    }
+
+    /// A truth value; false when missing.
+    pub fn boolean(&self, name: &str) -> Result<bool, JsonError> {
+        Ok(self.parsed(name, "true or false")?.unwrap_or(false))
+    }
+
+    /// An RFC 3339 time; [`crate::time::not_set`] when missing.
+    pub fn time(&self, name: &str) -> Result<Timestamp, JsonError> {
+        let Some(text) = self.parsed::<String>(name, "a string")? else { return Ok(crate::time::not_set()) };
+        text.parse().map_err(|_| JsonError::field(name, "is not a time such as 2026-11-22T08:18:18Z"))
+    }
+
+    /// An RFC 3339 time that must be there.
+    pub fn time_required(&self, name: &str) -> Result<Timestamp, JsonError> {
+        let time = self.time(name)?;
+        self.required(name, Some(time).filter(|time| *time != crate::time::not_set()))
+    }
+
+    /// Any JSON value, without duplicate keys; none when missing or null.
+    pub fn value(&self, name: &str) -> Result<Option<Value>, JsonError> {
+        self.raw(name).map(|raw| value(raw.get()).map_err(|e| JsonError::field(name, e.to_string()))).transpose()
+    }
+
+    /// An object, without duplicate keys; empty when missing.
+    pub fn object(&self, name: &str) -> Result<Map<String, Value>, JsonError> {
+        match self.value(name)? {
+            None => Ok(Map::new()),
+            Some(Value::Object(map)) => Ok(map),
+            Some(_) => Err(JsonError::field(name, "is not an object")),
+        }
+    }
+
+    /// The fields of an object below this one; none when missing.
+    pub fn inner(&self, name: &str) -> Result<Option<Fields<'a>>, JsonError> {
+        self.raw(name).map(|raw| Fields::of(raw).map_err(|e| e.inside(name))).transpose()
+    }
+
+    /// The raw elements of an array of at most `length_max`; none when missing.
+    pub fn array(&self, name: &str, length_max: usize) -> Result<Vec<&'a RawValue>, JsonError> {
+        let elements: Vec<&RawValue> = self.parsed(name, "an array")?.unwrap_or_default();
+        if elements.len() > length_max {
+            return Err(JsonError::field(name, format!("has {} elements, the limit is {length_max}", elements.len())));
+        }
+        Ok(elements)
+    }
+}
+
+struct RawFields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = RawFields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, raw)) = access.next_entry::<String, &RawValue>()? {
+                    let name = name.to_lowercase();
+                    if fields.contains_key(&name) {
+                        return Err(de::Error::custom(format_args!("the key '{name}' stands twice in one object")));
+                    }
+                    fields.insert(name, raw);
+                }
+                Ok(RawFields(fields))
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// Any JSON value; nested over 127 levels or with a key twice in one object it is refused.
+pub fn value(text: &str) -> Result<Value, JsonError> {
+    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|e| JsonError::from_serde(&e))
+}
+
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Strict;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Strict, E> {
+        Ok(Strict(Value::Null))
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
+        Ok(Strict(Value::Bool(value)))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
+        Ok(Strict(Value::from(value)))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
+        Ok(Strict(Value::from(value)))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
+        Ok(Strict(Value::from(value)))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
+        Ok(Strict(Value::String(value.to_owned())))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Strict, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(Strict(element)) = access.next_element()? {
+            elements.push(element);
+        }
+        Ok(Strict(Value::Array(elements)))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Strict, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
+            if object.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("the key '{key}' stands twice in one object")));
+            }
+            object.insert(key, value);
+        }
+        Ok(Strict(Value::Object(object)))
+    }
+}
+
+/// Appends `value` in the byte form of Go's encoder after a decode: no white space, keys sorted bytewise, numbers as
+/// 64-bit floats in their shortest form, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+pub fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => canonical_number(number, out),
+        Value::String(text) => canonical_string(text, out),
+        Value::Array(elements) => {
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                canonical(element, out);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            // serde_json's map is a BTreeMap here, sorted by bytes; a test fails if a feature ever changes that.
+            out.push('{');
+            for (index, (key, value)) in object.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                canonical_string(key, out);
+                out.push(':');
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn canonical_number(number: &Number, out: &mut String) {
+    let float = number.as_f64().unwrap_or_default();
+    let size = float.abs();
+    if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        // Rust writes 1e21 where Go writes 1e+21; negative exponents look the same.
+        let text = format!("{float:e}");
+        match text.split_once('e') {
+            Some((digits, exponent)) if !exponent.starts_with('-') => {
+                out.push_str(digits);
+                out.push_str("e+");
+                out.push_str(exponent);
+            }
+            _ => out.push_str(&text),
+        }
+    } else {
+        out.push_str(&float.to_string());
+    }
+}
+
+/// Appends a string literal in the byte form of Go's encoder.
+pub fn canonical_string(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canon(text: &str) -> String {
+        let mut out = String::new();
+        canonical(&value(text).unwrap(), &mut out);
+        out
+    }
+
+    #[test]
+    fn canonical_form_is_gos() {
+        for (input, expected) in [
+            (r#"{"b":1,"a":[true,null,{}],"B":""}"#, r#"{"B":"","a":[true,null,{}],"b":1}"#),
+            (
+                "[1.0, 0.5, -0.0, 1e-6, 1e-7, 1e20, 1e21, 123456789012345678, 1.5e300]",
+                "[1,0.5,-0,0.000001,1e-7,100000000000000000000,1e+21,123456789012345680,1.5e+300]",
+            ),
+            (
+                "\"<a>&\\u2028\\u2029\\b\\f\\n\\r\\t\\u0001\\\"\\\\\\u007fé\"",
+                "\"\\u003ca\\u003e\\u0026\\u2028\\u2029\\u0008\\u000c\\n\\r\\t\\u0001\\\"\\\\\u{7f}é\"",
+            ),
+            (r#"{"é":1,"z":2,"a b":3}"#, r#"{"a b":3,"z":2,"é":1}"#),
+            ("2.2250738585072011e-308", "2.225073858507201e-308"),
+        ] {
+            assert_eq!(canon(input), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused_at_any_depth() {
+        for text in [r#"{"a":1,"a":2}"#, r#"[{"x":{"a":1,"b":2,"a":1}}]"#] {
+            assert!(value(text).unwrap_err().to_string().contains("'a' stands twice"), "{text}");
+        }
+        assert!(Fields::parse(br#"{"Name":1,"name":2}"#).is_err());
+        assert!(value(r#"{"a":1,"A":2}"#).is_ok(), "labels may differ in case only");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_overflow() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(value(&deep).is_err());
+        let outer = format!("{{\"a\":{deep}}}");
+        assert!(Fields::parse(outer.as_bytes()).unwrap().value("a").is_err());
+    }
+
+    #[test]
+    fn a_cut_file_is_incomplete_and_a_wrong_one_is_not() {
+        let whole = r#"{"name": "x", "list": [1, 2, {"y": "z"}], "n": 1.5e3}"#;
+        for cut in 0..whole.len() {
+            assert_eq!(Fields::parse(&whole.as_bytes()[..cut]).err(), Some(JsonError::Incomplete), "cut at {cut}");
+        }
+        for wrong in ["{]", "[1]", "{\"a\":1}}", "hello", "{\"a\":tru}", "\"s\"", "{'a':1}", "\u{0}"] {
+            assert!(matches!(Fields::parse(wrong.as_bytes()), Err(JsonError::Syntax(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn raw_fields_are_kept_byte_for_byte() {
+        let text = br#"{"Results": [{"elements": "\u0000 \ud800"}], "x": 1}"#;
+        let fields = Fields::parse(text).unwrap();
+        assert_eq!(fields.raw("results").unwrap().get(), r#"[{"elements": "\u0000 \ud800"}]"#);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let fields = Fields::parse(br#"{"t": "yesterday", "s": 5, "n": 1.5, "o": [], "in": {"x": 1}}"#).unwrap();
+        assert!(fields.time("t").unwrap_err().to_string().starts_with("field 't': is not a time"));
+        assert!(fields.text("s", 9).unwrap_err().to_string().starts_with("field 's'"));
+        assert!(fields.integer("n").unwrap_err().to_string().contains("whole number"));
+        assert!(fields.object("o").unwrap_err().to_string().contains("not an object"));
+        assert!(fields.text_required("gone", 9).unwrap_err().to_string().contains("is missing"));
+        let inner = fields.inner("in").unwrap().unwrap();
+        assert_eq!(inner.text("x", 1).unwrap_err().inside("in").to_string(), "field 'in.x': is not a string");
+    }
+}

@@ -1,0 +1,70 @@
+//! Every limit of the system, with its unit and its reason.
+//!
+//! A limit is part of an interface: what is over it is refused with a message that names the field. None of them is a
+//! tuning knob; what an operator may change is in the configuration.
+
+use std::time::Duration;
+
+/// Bytes of one action file. The largest action that came with the original is 6 kB.
+pub const ACTION_SIZE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one command with its results, on disk and on the relay.
+pub const RESULT_SIZE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one heartbeat (formats.md: 100 kB).
+pub const HEARTBEAT_SIZE_BYTES_MAX: u64 = 100_000;
+/// Bytes of an agent's name in a heartbeat (formats.md).
+pub const AGENT_NAME_BYTES_MAX: usize = 1024;
+/// Bytes of an agent's version in a heartbeat (formats.md).
+pub const AGENT_VERSION_BYTES_MAX: usize = 128;
+/// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names end at 255.
+pub const QUEUELOC_BYTES_MAX: usize = 240;
+/// Bytes of an action's name: it stands in log lines and lists.
+pub const ACTION_NAME_BYTES_MAX: usize = 2048;
+/// Bytes of a target's text.
+pub const TARGET_BYTES_MAX: usize = 8192;
+/// Operations of one action: each is a process on every targeted endpoint.
+pub const ACTION_OPERATIONS_MAX: usize = 256;
+/// Signatures of one action: each costs a public-key operation to check.
+pub const ACTION_SIGNATURES_MAX: usize = 32;
+/// Bytes of one stripped signature: RSA-16384 with many subpackets stays below.
+pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a module's name.
+pub const MODULE_NAME_BYTES_MAX: usize = 64;
+/// Largest id that we give out: ids travel as 64-bit floats in the original.
+pub const ID_OURS_MAX: u64 = (1 << 53) - 1;
+/// Largest id that we accept: what both databases hold in 64 signed bits.
+pub const ID_ACCEPTED_MAX: u64 = i64::MAX as u64;
+
+/// Bytes of a configuration, ACL or whitelist file.
+pub const CONFIGURATION_SIZE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a keyring file.
+pub const KEYRING_SIZE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes a whitelist's regular expressions may take once compiled.
+pub const WHITELIST_REGEX_SIZE_BYTES_MAX: usize = 64 << 20;
+
+/// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.
+pub const BATCH_ENTRIES_MAX: usize = 256;
+/// Bytes of file content that a batch may hold in memory, beyond its first entry.
+pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
+/// Names that one look at a stage keeps; the rest is seen by the next look.
+pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
+
+/// How long an empty or half-written file is left alone since its last change.
+pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
+/// First pause before something that could not be processed is tried again; doubled each time.
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause before a worker whose store or relay is away tries again.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause before a single command without a queue is tried again.
+pub const UNROUTABLE_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Heartbeat periods without a heartbeat after which an agent is idle.
+pub const IDLE_AFTER_PERIODS: u32 = 5;
+/// Heartbeats older than this many periods leave the relay unread.
+pub const AGENT_MESSAGE_PERIODS: u32 = 10;
+
+/// Bytes of address space that a module's process may have: files are read, not loaded, so this is plenty.
+pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
+/// Bytes that a module's process may print: the results of all operations of a command must fit RESULT_SIZE_BYTES_MAX.
+pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// Deliveries that an agent takes before it looks at what it has.
+pub const AGENT_DELIVERIES_MAX: usize = 64;

@@ -1,0 +1,84 @@
+//! Modules: what an operation of an action runs on an endpoint.
+//!
+//! A module takes parameters (JSON), looks at the machine, and gives back one [`ModuleResult`]. It knows nothing of
+//! actions, signatures or relays: the agent starts it in a process of its own with limits on time, memory and output
+//! (`mig-agent -m NAME PARAMETERS`), so a module that fails takes nothing with it.
+//!
+//! To add one: implement [`Module`] in a file of its own below `modules/` and name it in [`all`].
+
+pub mod file;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What one operation found: the object that travels in a command's `results` (`spool-layout/FORMAT.md`).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ModuleResult {
+    /// Something matched what was looked for.
+    pub foundanything: bool,
+    /// The module did what it was asked to; false when the parameters were refused or it could not run.
+    pub success: bool,
+    /// What was found, in the module's own shape.
+    pub elements: Value,
+    /// Counters of the run, in the module's own shape.
+    pub statistics: Value,
+    /// What went wrong, in words; none is `null` on the wire.
+    pub errors: Option<Vec<String>>,
+}
+
+impl ModuleResult {
+    /// A result that says only why nothing was done.
+    pub fn failed(error: impl Into<String>) -> Self {
+        ModuleResult { errors: Some(vec![error.into()]), ..Default::default() }
+    }
+}
+
+/// Parameters that a module refuses: which field, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct ParameterError {
+    /// The field, as a path: `searches.s1.names[0]`, or the flag of the command line: `-name`.
+    pub field: String,
+    /// Why it is refused.
+    pub reason: String,
+}
+
+impl ParameterError {
+    /// An error on `field`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        ParameterError { field: field.into(), reason: reason.into() }
+    }
+}
+
+/// What the agent allows a module to use.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Threads a module may start beside its own.
+    pub threads: usize,
+}
+
+/// A kind of operation. See the module docs for how one is called.
+pub trait Module: Sync {
+    /// The word in an operation's `module` field.
+    fn name(&self) -> &'static str;
+    /// Refuses parameters that [`Module::run`] could not work with, naming the field.
+    fn validate(&self, parameters: &Value) -> Result<(), ParameterError>;
+    /// Does the work. Bad parameters give a result with `success` false; nothing panics.
+    fn run(&self, parameters: &Value, settings: Settings) -> ModuleResult;
+    /// Turns the command-line form (`-path /etc -name passwd`) into parameters.
+    fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError>;
+    /// The help text of the command-line form.
+    fn help(&self) -> &'static str;
+    /// A result as lines for people.
+    fn print(&self, result: &ModuleResult) -> Vec<String>;
+}
+
+/// Every module of this build.
+pub fn all() -> &'static [&'static dyn Module] {
+    &[&file::File]
+}
+
+/// The module called `name`.
+pub fn by_name(name: &str) -> Option<&'static dyn Module> {
+    all().iter().copied().find(|module| module.name() == name)
+}

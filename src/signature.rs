@@ -1,0 +1,290 @@
+//! Signatures: who signed an action, and whether that counts.
+//!
+//! A signature is a detached OpenPGP signature over [`crate::action::Action::signed_text`], armored and then stripped to
+//! one line. It counts when it verifies, its key may sign and is alive and unrevoked **now**, and sequoia's
+//! `StandardPolicy` has no objection (SHA-1, MD5, unknown critical subpackets). The key must be good now, not only at
+//! the time that the signature claims: whoever steals an old key can write any date.
+//!
+//! Two signatures by one certificate, also by two of its subkeys, are one signer.
+
+use crate::investigator::{Fingerprint, Investigator, name_of};
+use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::prelude::*;
+use openpgp::packet::Signature;
+use openpgp::parse::{PacketParser, PacketParserResult, Parse};
+use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
+use openpgp::serialize::{Serialize, SerializeInto};
+use openpgp::types::SignatureType;
+use openpgp::{Cert, KeyHandle, Packet};
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+/// How far another machine's clock may be ahead of ours before its signature is from the future.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// Why a signature does not count, or a key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// Not base64, or not one OpenPGP signature.
+    #[error("is malformed: {0}")]
+    Malformed(String),
+    /// No certificate in the keyring has the key.
+    #[error("was made by key {0}, which is not in the keyring")]
+    UnknownKey(String),
+    /// The key is known and does not count.
+    #[error("was made by {name} ({fingerprint}), whose key does not count: {reason}")]
+    Key {
+        /// Who it would be.
+        name: String,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Expired, revoked, not yet valid, not for signing.
+        reason: String,
+    },
+    /// The key is good, the signature is not: other text, bad algorithm, from the future.
+    #[error("claims to be by {name} ({fingerprint}) and does not verify: {reason}")]
+    Bad {
+        /// Who it claims to be.
+        name: String,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A keyring or key file that cannot be used.
+    #[error("{0}")]
+    Keyring(String),
+}
+
+/// Who made a signature that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// The certificate.
+    pub fingerprint: Fingerprint,
+    /// The name in it.
+    pub name: String,
+}
+
+/// Certificates that may have signed, found by any key in them.
+#[derive(Default)]
+pub struct Keyring {
+    certs: Vec<Cert>,
+    by_key: HashMap<String, usize>,
+}
+
+impl Keyring {
+    /// Reads certificates, armored or not, any number of them one after the other.
+    pub fn parse(bytes: &[u8]) -> Result<Keyring, SignatureError> {
+        let mut keyring = Keyring::default();
+        let mut found = 0;
+        for block in armor_blocks(bytes) {
+            let parser =
+                CertParser::from_bytes(block).map_err(|e| SignatureError::Keyring(format!("not a keyring: {e}")))?;
+            for cert in parser {
+                let cert = cert.map_err(|e| SignatureError::Keyring(format!("certificate {}: {e}", found + 1)))?;
+                keyring.add(cert);
+                found += 1;
+            }
+        }
+        if found == 0 {
+            return Err(SignatureError::Keyring("holds no OpenPGP certificate".into()));
+        }
+        Ok(keyring)
+    }
+
+    /// Adds a certificate, without any secret it may carry.
+    pub fn add(&mut self, cert: Cert) {
+        let index = self.certs.len();
+        for key in cert.keys() {
+            self.by_key.insert(key.key().fingerprint().to_hex(), index);
+            self.by_key.insert(key.key().keyid().to_hex(), index);
+        }
+        self.certs.push(cert.strip_secret_key_material());
+    }
+
+    /// Every certificate as an investigator.
+    pub fn investigators(&self) -> impl Iterator<Item = Investigator> + '_ {
+        self.certs.iter().map(Investigator::from)
+    }
+
+    /// The certificate with that fingerprint, as an investigator.
+    pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<Investigator> {
+        self.by_key.get(fingerprint.as_str()).map(|index| Investigator::from(&self.certs[*index]))
+    }
+
+    fn find(&self, handle: &KeyHandle) -> Option<&Cert> {
+        let hex = match handle {
+            KeyHandle::Fingerprint(fingerprint) => fingerprint.to_hex(),
+            KeyHandle::KeyID(id) => id.to_hex(),
+        };
+        self.by_key.get(&hex).map(|index| &self.certs[*index])
+    }
+
+    /// Checks one stripped signature over `text`.
+    pub fn verify(&self, text: &str, stripped: &str, now: Timestamp) -> Result<Signer, SignatureError> {
+        let signature = parse_stripped(stripped)?;
+        let issuers = signature.get_issuers();
+        let Some(cert) = issuers.iter().find_map(|issuer| self.find(issuer)) else {
+            let issuer = issuers.first().map_or("nobody".to_owned(), |issuer| issuer.to_hex());
+            return Err(SignatureError::UnknownKey(issuer));
+        };
+        let (fingerprint, name) = (Fingerprint::from(cert), name_of(cert));
+        let key_error =
+            |reason: String| SignatureError::Key { name: name.clone(), fingerprint: fingerprint.clone(), reason };
+        let bad = |reason: String| SignatureError::Bad { name: name.clone(), fingerprint: fingerprint.clone(), reason };
+        let policy = StandardPolicy::new();
+        let now: SystemTime = now.into();
+        let valid = cert.with_policy(&policy, now).map_err(|e| key_error(chain(&e)))?;
+        valid.alive().map_err(|e| key_error(chain(&e)))?;
+        if let openpgp::types::RevocationStatus::Revoked(_) = valid.revocation_status() {
+            return Err(key_error("the certificate is revoked".into()));
+        }
+        let key = signing_key(&valid, &issuers).map_err(key_error)?;
+        policy.signature(&signature, HashAlgoSecurity::CollisionResistance).map_err(|e| bad(chain(&e)))?;
+        signature.signature_alive(now, CLOCK_SKEW).map_err(|e| bad(chain(&e)))?;
+        signature.verify_message(&key, text.as_bytes()).map_err(|e| bad(chain(&e)))?;
+        Ok(Signer { fingerprint, name })
+    }
+}
+
+/// One line for an error and its causes.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ").replace('\n', " ")
+}
+
+/// The key of `cert` that one of `issuers` names, if it may sign now.
+fn signing_key(
+    cert: &ValidCert,
+    issuers: &[KeyHandle],
+) -> Result<openpgp::packet::Key<openpgp::packet::key::PublicParts, openpgp::packet::key::UnspecifiedRole>, String> {
+    let named = |key: &ValidErasedKeyAmalgamation<openpgp::packet::key::PublicParts>| {
+        issuers.iter().any(|issuer| key.key().key_handle().aliases(issuer))
+    };
+    let key = cert.keys().find(named).ok_or("the key is not validly bound to its certificate")?;
+    key.alive().map_err(|e| chain(&e))?;
+    if let openpgp::types::RevocationStatus::Revoked(_) = key.revocation_status() {
+        return Err("the key is revoked".into());
+    }
+    if !key.for_signing() {
+        return Err("the key is not for signing".into());
+    }
+    Ok(key.key().clone())
+}
+
+/// The distinct signers among verified signatures: the set whose weights count.
+pub fn distinct(verified: &[Result<Signer, SignatureError>]) -> BTreeSet<Fingerprint> {
+    verified.iter().flatten().map(|signer| signer.fingerprint.clone()).collect()
+}
+
+/// Splits text into its armored blocks, so that a file of several exported keys is read whole. Other bytes are one block.
+fn armor_blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN PGP";
+    let mut starts: Vec<usize> =
+        bytes.windows(BEGIN.len()).enumerate().filter(|(_, window)| *window == BEGIN).map(|(at, _)| at).collect();
+    if starts.is_empty() {
+        return vec![bytes];
+    }
+    starts.push(bytes.len());
+    starts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+/// Decodes a stripped signature: base64, with or without `=` and four characters of checksum glued on.
+fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
+    let malformed = |reason: &str| SignatureError::Malformed(reason.into());
+    let data = match stripped.rsplit_once('=') {
+        Some((data, checksum)) if checksum.len() == 4 => data,
+        _ => stripped,
+    };
+    let bytes = STANDARD.decode(data).map_err(|_| malformed("it is not base64"))?;
+    let mut signature = None;
+    let mut parser = PacketParser::from_bytes(&bytes).map_err(|_| malformed("it is not an OpenPGP packet"))?;
+    while let PacketParserResult::Some(packet) = parser {
+        let (packet, next) = packet.next().map_err(|_| malformed("it is cut short"))?;
+        match packet {
+            Packet::Signature(found) if signature.is_none() => signature = Some(found),
+            Packet::Signature(_) => return Err(malformed("it holds more than one signature")),
+            _ => return Err(malformed("it holds something else than a signature")),
+        }
+        parser = next;
+    }
+    let signature = signature.ok_or_else(|| malformed("it is empty"))?;
+    match signature.typ() {
+        SignatureType::Binary | SignatureType::Text => Ok(signature),
+        other => Err(SignatureError::Malformed(format!("it is a {other}, not a signature over a document"))),
+    }
+}
+
+fn armor(signature: Signature) -> anyhow::Result<String> {
+    let mut writer = openpgp::armor::Writer::new(Vec::new(), openpgp::armor::Kind::Signature)?;
+    Packet::from(signature).serialize(&mut writer)?;
+    Ok(String::from_utf8(writer.finalize()?)?)
+}
+
+/// Strips an armored signature to one line: header, footer and newlines removed, the checksum kept at the end.
+pub fn strip_armor(armored: &str) -> Result<String, SignatureError> {
+    let lines = armored.lines().map(str::trim);
+    let body = lines.skip_while(|line| !line.starts_with("-----BEGIN PGP SIGNATURE")).skip(1);
+    let body = body.skip_while(|line| !line.is_empty()).take_while(|line| !line.starts_with("-----END"));
+    let stripped: String = body.collect();
+    parse_stripped(&stripped).map(|_| stripped)
+}
+
+/// Puts the armor back on, as `gpg --verify` wants it.
+pub fn restore_armor(stripped: &str) -> Result<String, SignatureError> {
+    let signature = parse_stripped(stripped)?;
+    armor(signature).map_err(|e| SignatureError::Malformed(chain(&e)))
+}
+
+/// Signs `text` with the signing key in `key_file`, a certificate with its secret that needs no passphrase.
+pub fn sign_with_key(text: &str, key_file: &[u8], now: Timestamp) -> Result<String, SignatureError> {
+    let error = |reason: String| SignatureError::Keyring(reason);
+    let cert = Cert::from_bytes(key_file).map_err(|e| error(format!("no OpenPGP key: {}", chain(&e))))?;
+    let policy = StandardPolicy::new();
+    let time: SystemTime = now.into();
+    let usable =
+        cert.keys().with_policy(&policy, time).supported().alive().revoked(false).for_signing().secret().next();
+    let key = usable
+        .ok_or_else(|| error("holds no secret key that may sign now (expired, revoked, or public only)".into()))?;
+    let mut pair = key.key().clone().into_keypair().map_err(|e| {
+        error(format!("{}: protected by a passphrase? import it into gpg and name it by its id", chain(&e)))
+    })?;
+    let signature = openpgp::packet::signature::SignatureBuilder::new(SignatureType::Binary)
+        .set_signature_creation_time(time)
+        .and_then(|builder| builder.sign_message(&mut pair, text.as_bytes()))
+        .map_err(|e| error(chain(&e)))?;
+    strip_armor(&armor(signature).map_err(|e| error(chain(&e)))?)
+}
+
+/// Signs `text` through `gpg`, which asks its agent, a smartcard or the person for what it needs.
+pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&std::path::Path>) -> Result<String, SignatureError> {
+    let failed = |reason: String| SignatureError::Keyring(format!("gpg --detach-sign with key '{key_id}': {reason}"));
+    let mut gpg = std::process::Command::new("gpg");
+    if let Some(home) = home {
+        gpg.arg("--homedir").arg(home);
+    }
+    gpg.args(["--armor", "--detach-sign", "--digest-algo", "SHA256", "--local-user", key_id, "--output", "-"]);
+    gpg.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(text.as_bytes()).map_err(|e| failed(e.to_string()))?;
+    }
+    let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(format!("it ended with {}", output.status)));
+    }
+    strip_armor(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Makes a key for signing, without a passphrase: the armored certificate and the armored secret key.
+pub fn generate_key(user_id: &str) -> Result<(String, String), SignatureError> {
+    let error = |e: anyhow::Error| SignatureError::Keyring(format!("make a key for '{user_id}': {}", chain(&e)));
+    let (cert, _revocation) = CertBuilder::new().add_userid(user_id).add_signing_subkey().generate().map_err(error)?;
+    let public = cert.armored().to_vec().map_err(error)?;
+    let secret = cert.as_tsk().armored().to_vec().map_err(error)?;
+    Ok((String::from_utf8_lossy(&public).into_owned(), String::from_utf8_lossy(&secret).into_owned()))
+}
