@@ -43,8 +43,6 @@ pub struct Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionStatus {
-    /// Taken over from the investigator; its commands are being made.
-    Preparing,
     /// Its commands are on their way.
     Inflight,
     /// Every command has ended.
@@ -55,7 +53,6 @@ impl ActionStatus {
     /// The word in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
-            ActionStatus::Preparing => "preparing",
             ActionStatus::Inflight => "inflight",
             ActionStatus::Completed => "completed",
         }

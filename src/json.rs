@@ -36,8 +36,17 @@ impl JsonError {
         JsonError::Field { field: field.into(), reason: reason.into() }
     }
 
-    fn from_serde(error: &serde_json::Error) -> Self {
-        if error.is_eof() { JsonError::Incomplete } else { JsonError::Syntax(format!("not acceptable JSON: {error}")) }
+    fn from_serde(error: &serde_json::Error, text: &[u8]) -> Self {
+        // A number that is cut after its point, or a character cut between its bytes, is no end of file to serde_json.
+        let lines = text.split(|byte| *byte == b'\n');
+        let at_end =
+            lines.clone().count() == error.line() && lines.last().is_some_and(|line| line.len() <= error.column());
+        let cut = text.last().is_some_and(|byte| b".eE+-".contains(byte) || !byte.is_ascii());
+        if error.is_eof() || (at_end && cut) {
+            JsonError::Incomplete
+        } else {
+            JsonError::Syntax(format!("not acceptable JSON: {error}"))
+        }
     }
 
     /// The same error, seen from the object around it.
@@ -57,7 +66,7 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Splits the object in `text`. The same name twice, in any case, is refused.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
-        let fields: RawFields<'a> = serde_json::from_slice(text).map_err(|e| JsonError::from_serde(&e))?;
+        let fields: RawFields<'a> = serde_json::from_slice(text).map_err(|e| JsonError::from_serde(&e, text))?;
         Ok(Fields { fields: fields.0 })
     }
 
@@ -178,7 +187,7 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 
 /// Any JSON value; nested over 127 levels or with a key twice in one object it is refused.
 pub fn value(text: &str) -> Result<Value, JsonError> {
-    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|e| JsonError::from_serde(&e))
+    serde_json::from_str::<Strict>(text).map(|strict| strict.0).map_err(|e| JsonError::from_serde(&e, text.as_bytes()))
 }
 
 struct Strict(Value);
@@ -353,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_cut_file_is_incomplete_and_a_wrong_one_is_not() {
-        let whole = r#"{"name": "x", "list": [1, 2, {"y": "z"}], "n": 1.5e3}"#;
+        let whole = r#"{"name": "é", "list": [1, 2, {"y": "z"}], "n": 1.5e3}"#;
         for cut in 0..whole.len() {
             assert_eq!(Fields::parse(&whole.as_bytes()[..cut]).err(), Some(JsonError::Incomplete), "cut at {cut}");
         }

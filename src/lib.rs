@@ -1,12 +1,29 @@
-//! MIG
+//! MIG, Mozilla InvestiGator
 pub mod acl;
 pub mod action;
+pub mod cli;
 pub mod command;
+pub mod config;
+pub mod error;
 pub mod heartbeat;
 pub mod id;
 pub mod investigator;
 pub mod json;
 pub mod limits;
+pub mod logging;
 pub mod modules;
+pub mod relay;
+pub mod reload;
+pub mod signals;
 pub mod signature;
+pub mod spool;
 pub mod time;
+
+#[cfg(feature = "server")]
+pub mod flow;
+#[cfg(feature = "server")]
+pub mod scheduler;
+#[cfg(feature = "server")]
+pub mod store;
+#[cfg(feature = "server")]
+pub mod target;

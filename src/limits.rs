@@ -68,3 +68,10 @@ pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Deliveries that an agent takes before it looks at what it has.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
+
+/// How long the database may take to find the agents that a target selects.
+pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Commands that action-new prepares at once, beyond those of one action.
+pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
+/// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);

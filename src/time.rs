@@ -15,7 +15,7 @@ pub fn not_set() -> Timestamp {
 
 /// The value of [`NEVER_TEXT`].
 pub fn never() -> Timestamp {
-    Timestamp::constant(253_339_269_071, 0)
+    Timestamp::constant(253_340_133_071, 0)
 }
 
 /// The clock of this machine. Only programs ask it; the library is handed `now` as an argument.

@@ -1,0 +1,290 @@
+//! Configuration files: INI as Go's gcfg reads it, then typed settings per program.
+//!
+//! Every error names file, line and key. A section or key that the program does not know is an error, so that a typing
+//! mistake is not a silent default.
+
+pub mod agent;
+pub mod scheduler;
+
+use crate::limits;
+use crate::time::parse_duration;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is wrong with a configuration: file, line and key, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {text}", line.map_or(String::new(), |line| format!(":{line}")))]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// The line, where the error has one.
+    pub line: Option<usize>,
+    /// Key and reason.
+    pub text: String,
+}
+
+/// A parsed file whose keys are taken out one by one; what is left at the end is unknown.
+pub struct Ini {
+    file: String,
+    values: BTreeMap<(String, String), (usize, String)>,
+    sections: BTreeMap<String, usize>,
+}
+
+impl Ini {
+    /// Reads and parses a file.
+    pub fn read(path: &Path) -> Result<Ini, ConfigError> {
+        let file = path.display().to_string();
+        let error = |text: String| ConfigError { file: file.clone(), line: None, text };
+        let bytes = crate::reload::read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX)
+            .map_err(|e| error(format!("cannot be read: {e}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| error("is not UTF-8".into()))?;
+        Ini::parse(&text, &file)
+    }
+
+    /// Parses the text of `file`.
+    pub fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
+        let mut ini = Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new() };
+        let mut section: Option<String> = None;
+        for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
+            let error = |text: String| ConfigError { file: file.to_owned(), line: Some(number), text };
+            if line.is_empty() || line.starts_with([';', '#']) {
+                continue;
+            }
+            if let Some(rest) = line.strip_prefix('[') {
+                let (name, rest) = rest.split_once(']').ok_or_else(|| error("section without ']'".into()))?;
+                if !rest.trim().is_empty() && !rest.trim().starts_with([';', '#']) {
+                    return Err(error(format!("'{}' after the section's name", rest.trim())));
+                }
+                let name = name.trim().to_lowercase();
+                ini.sections.entry(name.clone()).or_insert(number);
+                section = Some(name);
+                continue;
+            }
+            let section = section.clone().ok_or_else(|| error("a key before the first section".into()))?;
+            let (key, value) = match line.split_once('=') {
+                Some((key, value)) => {
+                    (key, parse_value(value).map_err(|e| error(format!("{}.{}: {e}", section, key.trim())))?)
+                }
+                // A key alone is true.
+                None => (line.split([';', '#']).next().unwrap_or_default(), "true".to_owned()),
+            };
+            let key = key.trim().to_lowercase();
+            if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+                return Err(error(format!("'{key}' is not a key")));
+            }
+            if let Some((earlier, _)) = ini.values.insert((section.clone(), key.clone()), (number, value)) {
+                return Err(error(format!("{section}.{key} stands in line {earlier} already")));
+            }
+        }
+        Ok(ini)
+    }
+
+    /// Whether the section is there, with or without keys.
+    pub fn has_section(&self, section: &str) -> bool {
+        self.sections.contains_key(section)
+    }
+
+    /// Takes a key's value and converts it; `default` when the key is missing.
+    pub fn take<T>(
+        &mut self,
+        section: &str,
+        key: &str,
+        default: T,
+        convert: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        match self.values.remove(&(section.to_owned(), key.to_owned())) {
+            None => Ok(default),
+            Some((line, value)) => convert(&value).map_err(|reason| self.error(Some(line), section, key, &reason)),
+        }
+    }
+
+    /// Takes text.
+    pub fn text(&mut self, section: &str, key: &str, default: &str) -> Result<String, ConfigError> {
+        self.take(section, key, default.to_owned(), |value| Ok(value.to_owned()))
+    }
+
+    /// Takes a path that may be missing; empty is missing. It must be absolute, because a service has no current directory.
+    pub fn path(&mut self, section: &str, key: &str) -> Result<Option<PathBuf>, ConfigError> {
+        self.take(section, key, None, |value| match value {
+            "" => Ok(None),
+            value if value.starts_with('/') => Ok(Some(PathBuf::from(value))),
+            value => Err(format!("'{value}' is not an absolute path")),
+        })
+    }
+
+    /// Takes a path that must be there.
+    pub fn path_required(&mut self, section: &str, key: &str) -> Result<PathBuf, ConfigError> {
+        self.path(section, key)?.ok_or_else(|| self.error(None, section, key, "is missing"))
+    }
+
+    /// Takes a duration in Go's notation, longer than zero.
+    pub fn duration(&mut self, section: &str, key: &str, default: Duration) -> Result<Duration, ConfigError> {
+        self.take(section, key, default, |value| match parse_duration(value)? {
+            Duration::ZERO => Err("must be longer than zero".into()),
+            duration => Ok(duration),
+        })
+    }
+
+    /// Takes true/false, yes/no, on/off, 1/0.
+    pub fn boolean(&mut self, section: &str, key: &str, default: bool) -> Result<bool, ConfigError> {
+        self.take(section, key, default, |value| match value.to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => Err(format!("'{value}' is neither true nor false")),
+        })
+    }
+
+    /// Takes a whole number.
+    pub fn number(&mut self, section: &str, key: &str, default: u64) -> Result<u64, ConfigError> {
+        self.take(section, key, default, |value| value.parse().map_err(|_| format!("'{value}' is not a whole number")))
+    }
+
+    /// An error about a key.
+    pub fn error(&self, line: Option<usize>, section: &str, key: &str, reason: &str) -> ConfigError {
+        ConfigError { file: self.file.clone(), line, text: format!("{section}.{key}: {reason}") }
+    }
+
+    /// Ends the reading: every section must be one of `sections`, and every key must have been taken.
+    pub fn finish(self, sections: &[&str]) -> Result<(), ConfigError> {
+        if let Some((section, line)) = self.sections.iter().find(|(section, _)| !sections.contains(&section.as_str())) {
+            let text = format!("unknown section [{section}]; known are {}", sections.join(", "));
+            return Err(ConfigError { file: self.file, line: Some(*line), text });
+        }
+        match self.values.iter().next() {
+            Some(((section, key), (line, _))) => Err(self.error(Some(*line), section, key, "unknown key")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A bare or quoted value; a comment after it is cut off, except inside quotes.
+fn parse_value(text: &str) -> Result<String, String> {
+    let mut value = String::new();
+    let mut characters = text.trim().chars();
+    let mut quoted = false;
+    while let Some(c) = characters.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' => match characters.next() {
+                Some(c @ ('"' | '\\')) => value.push(c),
+                Some('n') => value.push('\n'),
+                Some('t') => value.push('\t'),
+                _ => return Err("a backslash stands only before '\"', '\\', 'n' or 't'".into()),
+            },
+            ';' | '#' if !quoted => {
+                value.truncate(value.trim_end().len());
+                break;
+            }
+            c => value.push(c),
+        }
+    }
+    if quoted {
+        return Err("a quote is not closed".into());
+    }
+    Ok(value)
+}
+
+/// Where log lines go: the keys of `[logging]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// stdout, file or syslog.
+    pub mode: LoggingMode,
+    /// Lines below it are left out.
+    pub level: log::LevelFilter,
+}
+
+/// See [`LoggingConfig::mode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoggingMode {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+    /// Syslog, facility local3: `udp`, `tcp`, or `unix` for the local socket.
+    Syslog {
+        /// udp, tcp or unix.
+        protocol: String,
+        /// Where the server is.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+impl LoggingConfig {
+    /// Takes the section's keys.
+    pub fn take(ini: &mut Ini) -> Result<LoggingConfig, ConfigError> {
+        const SECTION: &str = "logging";
+        let level =
+            ini.take(SECTION, "level", log::LevelFilter::Info, |value| match value.to_lowercase().as_str() {
+                "debug" => Ok(log::LevelFilter::Debug),
+                "info" => Ok(log::LevelFilter::Info),
+                "warning" => Ok(log::LevelFilter::Warn),
+                "err" | "error" | "critical" | "crit" | "emergency" | "emerg" => Ok(log::LevelFilter::Error),
+                _ => Err(format!("'{value}' is none of debug, info, warning, err")),
+            })?;
+        let file = ini.path(SECTION, "file")?;
+        let host = ini.text(SECTION, "host", "localhost")?;
+        let port = ini.number(SECTION, "port", 514)?;
+        let port = u16::try_from(port).map_err(|_| ini.error(None, SECTION, "port", "is above 65535"))?;
+        let protocol = ini.take(SECTION, "protocol", "unix".to_owned(), |value| match value {
+            "udp" | "tcp" | "unix" => Ok(value.to_owned()),
+            _ => Err(format!("'{value}' is none of udp, tcp, unix")),
+        })?;
+        let mode = ini.text(SECTION, "mode", "stdout")?;
+        let mode = match mode.as_str() {
+            "stdout" => LoggingMode::Stdout,
+            "file" => {
+                LoggingMode::File(file.ok_or_else(|| ini.error(None, SECTION, "file", "is missing, mode is file"))?)
+            }
+            "syslog" => LoggingMode::Syslog { protocol, host, port },
+            other => {
+                return Err(ini.error(None, SECTION, "mode", &format!("'{other}' is none of stdout, file, syslog")));
+            }
+        };
+        Ok(LoggingConfig { mode, level })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_gcfg_reads_them() {
+        let text = "; comment\n[Agent]\n bare = a b ; comment\nquoted = \"x;y#z \\\"q\\\" \\\\\" # comment\nalone\nempty =\n\n[other]\nKEY=1h30m\n";
+        let mut ini = Ini::parse(text, "t.cfg").unwrap();
+        assert_eq!(ini.text("agent", "bare", "").unwrap(), "a b");
+        assert_eq!(ini.text("agent", "quoted", "").unwrap(), "x;y#z \"q\" \\");
+        assert!(ini.boolean("agent", "alone", false).unwrap());
+        assert_eq!(ini.text("agent", "empty", "default").unwrap(), "");
+        assert_eq!(ini.duration("other", "key", Duration::ZERO).unwrap(), Duration::from_secs(5400));
+        ini.finish(&["agent", "other"]).unwrap();
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        for (text, error) in [
+            ("[a]\nx = \"open\n", "t.cfg:2: a.x: a quote is not closed"),
+            ("x = 1\n", "t.cfg:1: a key before the first section"),
+            ("[a\n", "t.cfg:1: section without ']'"),
+            ("[a] b\n", "t.cfg:1: 'b' after the section's name"),
+            ("[a]\nx=1\n\nX=2\n", "t.cfg:4: a.x stands in line 2 already"),
+            ("[a]\n= 1\n", "t.cfg:2: '' is not a key"),
+            ("[a]\nx = \\q\n", "t.cfg:2: a.x: a backslash"),
+        ] {
+            assert!(Ini::parse(text, "t.cfg").err().unwrap().to_string().starts_with(error), "{text}");
+        }
+        let ini = || Ini::parse("[a]\nx = maybe\n[b]\n", "t.cfg").unwrap();
+        assert_eq!(
+            ini().boolean("a", "x", false).unwrap_err().to_string(),
+            "t.cfg:2: a.x: 'maybe' is neither true nor false"
+        );
+        assert_eq!(ini().number("a", "x", 0).unwrap_err().to_string(), "t.cfg:2: a.x: 'maybe' is not a whole number");
+        assert_eq!(ini().path("a", "x").unwrap_err().to_string(), "t.cfg:2: a.x: 'maybe' is not an absolute path");
+        assert_eq!(ini().path_required("a", "y").unwrap_err().to_string(), "t.cfg: a.y: is missing");
+        assert_eq!(ini().finish(&["a", "b"]).unwrap_err().to_string(), "t.cfg:2: a.x: unknown key");
+        assert_eq!(ini().finish(&["a"]).unwrap_err().to_string(), "t.cfg:3: unknown section [b]; known are a");
+    }
+}

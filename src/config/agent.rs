@@ -1,0 +1,123 @@
+//! The agent's configuration: `/etc/mig/mig-agent.cfg`. `conf/mig-agent.cfg.inc` shows every key.
+
+use super::{ConfigError, Ini, LoggingConfig};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that the agent is told.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// `agent.relay`: `dir:///path`.
+    pub relay: PathBuf,
+    /// `agent.keyring`: public keys of investigators.
+    pub keyring: PathBuf,
+    /// `agent.acl`: who may have what run.
+    pub acl: PathBuf,
+    /// `agent.rundir`: the agent's spool and its id.
+    pub run_directory: PathBuf,
+    /// `agent.heartbeatfreq`
+    pub heartbeat_freq: Duration,
+    /// `agent.moduletimeout`
+    pub module_timeout: Duration,
+    /// `agent.socket`: where the stat socket listens, on this machine only; none when empty.
+    pub socket: Option<SocketAddr>,
+    /// `agent.tags`: `key=value` pairs, separated by commas.
+    pub tags: Vec<(String, String)>,
+    /// `[logging]`
+    pub logging: LoggingConfig,
+}
+
+const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
+
+impl AgentConfig {
+    /// Reads and checks the file. Nothing is touched.
+    pub fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::from_ini(Ini::read(path)?)
+    }
+
+    fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
+        const SECTION: &str = "agent";
+        // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
+        ini.boolean(SECTION, "isimmortal", true)?;
+        ini.boolean(SECTION, "installservice", false)?;
+        for key in ["ca", "cert", "key"] {
+            ini.path("certs", key)?;
+        }
+        let relay = ini.take(SECTION, "relay", None, |value| match value.strip_prefix("dir://") {
+            Some(path) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+            _ if value.starts_with("amqp") => Err("amqp is not in this version yet; use dir:///path".into()),
+            _ => Err(format!("'{value}' is not a relay such as dir:///var/lib/mig/relay")),
+        })?;
+        let config = AgentConfig {
+            relay: relay.ok_or_else(|| ini.error(None, SECTION, "relay", "is missing"))?,
+            keyring: ini.path_required(SECTION, "keyring")?,
+            acl: ini.path_required(SECTION, "acl")?,
+            run_directory: ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent")),
+            heartbeat_freq: ini.duration(SECTION, "heartbeatfreq", Duration::from_secs(300))?,
+            module_timeout: ini.duration(SECTION, "moduletimeout", Duration::from_secs(300))?,
+            socket: ini.take(SECTION, "socket", None, parse_socket)?,
+            tags: ini.take(SECTION, "tags", Vec::new(), parse_tags)?,
+            logging: LoggingConfig::take(&mut ini)?,
+        };
+        ini.finish(&SECTIONS)?;
+        Ok(config)
+    }
+}
+
+fn parse_socket(value: &str) -> Result<Option<SocketAddr>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let local = value.replacen("localhost:", "127.0.0.1:", 1);
+    match local.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+        Ok(_) => Err(format!("'{value}' is not on this machine: the stat socket has no authentication")),
+        Err(_) => Err(format!("'{value}' is not an address such as 127.0.0.1:51664")),
+    }
+}
+
+fn parse_tags(value: &str) -> Result<Vec<(String, String)>, String> {
+    let pairs = value.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let split = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("'{pair}' is not a tag such as operator=infra")),
+    };
+    pairs.map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::from_ini(Ini::parse(text, "a.cfg").unwrap())
+    }
+
+    const LEAST: &str = "[agent]\nrelay=\"dir:///r\"\nkeyring=/k\nacl=/a\n";
+
+    #[test]
+    fn the_sample_file_and_the_least_file_are_valid() {
+        parse(include_str!("../../conf/mig-agent.cfg.inc")).unwrap();
+        let config = parse(LEAST).unwrap();
+        assert_eq!((config.relay.as_path(), config.socket), (Path::new("/r"), None));
+        assert_eq!(config.module_timeout, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (add, error) in [
+            ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
+            ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is not an address"),
+            ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
+            ("isimmortal = often", "a.cfg:5: agent.isimmortal: 'often' is neither"),
+            ("colour = red", "a.cfg:5: agent.colour: unknown key"),
+        ] {
+            let found = parse(&format!("{LEAST}{add}\n")).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{found}");
+        }
+        assert!(
+            parse("[agent]\nrelay = amqp://x\n").unwrap_err().to_string().contains("amqp is not in this version yet")
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! The flow: workers that each drain one source, and the loop around them.
+//!
+//! A worker looks at what is there and answers, per file or message, what shall become of it. It never moves a file
+//! itself: [`stage::StageDrain`] and [`queue::QueueDrain`] list, read, and carry the answers out, so that the order of
+//! effects and moves is written once. [`run::run`] waits, backs off, and stops.
+//!
+//! | worker | drains | file |
+//! |---|---|---|
+//! | action-new | action/new | [`action_new`] |
+//! | command-ready | command/ready | [`command_ready`] |
+//! | results | the relay's results | [`results`] |
+//! | command-returned | command/returned | [`command_returned`] |
+//! | heartbeats | the relay's heartbeats | [`heartbeats`] |
+//! | collector | everything, every `freq` | [`collector`] |
+//! | periodic | the store, every `freq` | [`periodic`] |
+
+pub mod action_new;
+pub mod collector;
+pub mod command_ready;
+pub mod command_returned;
+pub mod heartbeats;
+pub mod periodic;
+pub mod queue;
+pub mod results;
+pub mod run;
+pub mod stage;
+pub mod whitelist;
+
+use crate::relay::RelayError;
+use crate::spool;
+use crate::spool::watch::{Waker, Watch};
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// Why a worker could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Something that is needed is away: everything stays where it is, and is tried again after a pause.
+    #[error("{0}")]
+    Away(String),
+    /// This file or message can never be handled.
+    #[error("{0}")]
+    Refused(String),
+    /// The process must end.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<spool::Error> for Failure {
+    fn from(error: spool::Error) -> Self {
+        if error.is_fatal() { Failure::Fatal(error.to_string()) } else { Failure::Away(error.to_string()) }
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Away { .. } => Failure::Away(error.to_string()),
+            RelayError::Fatal(text) => Failure::Fatal(text),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Away { .. } => Failure::Away(error.to_string()),
+            StoreError::Refused(text) => Failure::Refused(text),
+        }
+    }
+}
+
+/// What one pass over a source did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Files or messages that left the source.
+    pub handled: usize,
+    /// When something that was left behind is due; none when only a notification brings more.
+    pub again: Option<Timestamp>,
+}
+
+/// Something that the loop can run. `now` is an argument, so that tests can move the clock.
+pub trait Worker: Send {
+    /// What it is called: on the command line, in systemd, in the logs, and in the spool's `lock`.
+    fn name(&self) -> &'static str;
+    /// Repairs what a run that was cut short left behind. Called once, before the first pass.
+    fn recover(&mut self, now: Timestamp) -> Result<(), Failure>;
+    /// Has `waker` woken when there may be work.
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure>;
+    /// Handles what is there now.
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure>;
+}
+
+/// The earlier of two times at which to look again.
+fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(one.map_or(other, |one| one.min(other)))
+}

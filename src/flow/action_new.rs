@@ -1,0 +1,218 @@
+//! action-new: from a file that somebody dropped to commands that are ready to be sent.
+//!
+//! 1. Parse, verify every signature, check the target and the validity window: no effect yet.
+//! 2. Find the agents; give the action an id if it has none.
+//! 3. Adopt: the drop is replaced, under its own name, by a file of ours with the id in it. From here on nobody who
+//!    holds the dropped file open can change what is used, and a restart goes on with the same id.
+//! 4. Store the action and its commands (one command per agent, however often this is done).
+//! 5. Write the commands under `tmp/<id>.d/`.
+//! 6. The move to action/inflight commits, then the commands are released ([`super::stage`]).
+//!
+//! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
+//! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
+
+use super::Failure;
+use super::stage::{StageWorker, Verdict, Work};
+use crate::action::{Action, ActionStatus};
+use crate::command::Command;
+use crate::heartbeat::Agent;
+use crate::id::CommandRef;
+use crate::investigator::Investigator;
+use crate::limits;
+use crate::reload::Reloaded;
+use crate::signature::Keyring;
+use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
+use crate::spool::{Entry, FileName, Spool, Stage, is_settling};
+use crate::store::{Begin, Prepared, Store, StoreError};
+use crate::target::Target;
+use crate::time::{self, Timestamp};
+
+/// See the module docs.
+pub struct ActionNew {
+    store: Box<dyn Store>,
+    keyring: Reloaded<Keyring>,
+}
+
+/// An action that passed every check, and whom it goes to.
+struct Accepted {
+    index: usize,
+    action: Action,
+    signers: Vec<Investigator>,
+    agents: Vec<Agent>,
+}
+
+impl ActionNew {
+    /// Works with this store and these keys.
+    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>) -> ActionNew {
+        ActionNew { store, keyring }
+    }
+
+    /// Everything that needs no effect: the action, or what becomes of its file instead.
+    fn check(&mut self, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
+        let action = Action::parse(&entry.bytes).map_err(|error| {
+            if error.is_incomplete() && is_settling(entry.modified, now) {
+                return Verdict::NotYet(time::after(entry.modified, limits::HALF_WRITTEN_GRACE));
+            }
+            Verdict::Reject(error.to_string())
+        })?;
+        if action.expire_after <= now {
+            return Err(Verdict::Reject(format!("field 'expireafter': the action ran out at {}", action.expire_after)));
+        }
+        let signers = self.verify(&action, now).map_err(Verdict::Reject)?;
+        let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
+        if action.valid_from > now {
+            return Err(Verdict::NotYet(action.valid_from));
+        }
+        Ok((action, signers, target))
+    }
+
+    /// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
+    /// keyring, and the investigator should know before agents refuse the action one by one.
+    fn verify(&mut self, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+        let text = action.signed_text();
+        let keyring = self.keyring.get();
+        let verify = |(index, signature): (usize, &String)| {
+            let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;
+            keyring
+                .investigator(&signer.fingerprint)
+                .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
+        };
+        action.signatures.iter().enumerate().map(verify).collect()
+    }
+
+    /// The agents that the target selects, or why the file is refused.
+    fn select(&mut self, action: &Action, target: &Target, now: Timestamp) -> Result<Vec<Agent>, Failure> {
+        let agents = self.store.select_agents(target, now).map_err(|error| match error {
+            StoreError::Refused(reason) => Failure::Refused(format!("field 'target': {reason}")),
+            away => away.into(),
+        })?;
+        // An action that is run again for agents that came since may find none; one that never had any is a mistake.
+        if agents.is_empty() && !action.id.map_or(Ok(false), |id| self.store.has_commands(id))? {
+            let help = "look at it with mig-scheduler --explain-target, and at the agents that are online";
+            return Err(Failure::Refused(format!("field 'target': it selects no agent; {help}")));
+        }
+        Ok(agents)
+    }
+
+    /// Gives ids to the actions that have none, and replaces the drops by files of ours. Those that were taken away
+    /// meanwhile are dropped from the list.
+    fn adopt(
+        &mut self,
+        spool: &Spool,
+        batch: &[Entry],
+        accepted: &mut Vec<Accepted>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let missing = accepted.iter().filter(|one| one.action.id.is_none()).count();
+        let mut ids = if missing > 0 { self.store.reserve_action_ids(missing)? } else { Vec::new() }.into_iter();
+        for one in accepted.iter_mut() {
+            one.action.id = one.action.id.or_else(|| ids.next());
+            one.action.status = Some(ActionStatus::Inflight);
+            one.action.start_time = now;
+            one.action.last_update_time = now;
+            one.action.finish_time = time::not_set();
+            one.action.counters.clear();
+        }
+        let files: Vec<(&Entry, Vec<u8>)> =
+            accepted.iter().map(|one| (&batch[one.index], one.action.to_json())).collect();
+        let mut still_there = spool.rewrite(&files)?.into_iter();
+        accepted.retain(|_| still_there.next().unwrap_or(false));
+        Ok(())
+    }
+
+    /// Stores the actions and writes their commands. Gives the verdict of each.
+    fn begin(&mut self, spool: &Spool, accepted: &[Accepted], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        let begins = accepted.iter().filter_map(|one| {
+            Some(Begin { action: &one.action, id: one.action.id?, signers: &one.signers, agents: &one.agents })
+        });
+        let begins: Vec<Begin> = begins.collect();
+        let begun = self.store.begin_actions(&begins, now)?;
+        let mut preparation = spool.preparation();
+        let mut verdicts = Vec::with_capacity(accepted.len());
+        for (begin, begun) in begins.iter().zip(begun) {
+            verdicts.push(match begun {
+                Ok(commands) => {
+                    preparation.begin(begin.id)?;
+                    log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, commands.len());
+                    for command in commands {
+                        let (name, bytes) = command_file(begin, command, now)?;
+                        preparation.add(&name, &bytes)?;
+                    }
+                    Verdict::Release(begin.id)
+                }
+                Err(StoreError::Refused(reason)) => Verdict::Reject(reason),
+                Err(away) => return Err(away.into()),
+            });
+        }
+        preparation.finish()?;
+        Ok(verdicts)
+    }
+}
+
+fn command_file(begin: &Begin, prepared: Prepared, now: Timestamp) -> Result<(FileName, Vec<u8>), Failure> {
+    let fatal = || Failure::Fatal(format!("action {} lost its id", begin.id));
+    let name = CommandRef { action: begin.id, command: prepared.id }.file_name();
+    let command = Command::new(prepared.id, begin.action.clone(), prepared.agent, now).ok_or_else(fatal)?;
+    Ok((FileName::new(name).ok_or_else(fatal)?, command.to_json()))
+}
+
+impl StageWorker for ActionNew {
+    fn name(&self) -> &'static str {
+        "action-new"
+    }
+
+    fn source(&self) -> Stage {
+        ACTION_NEW
+    }
+
+    fn size_bytes_max(&self) -> u64 {
+        limits::ACTION_SIZE_BYTES_MAX
+    }
+
+    fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
+        for id in spool.prepared()? {
+            let inflight = FileName::new(id.file_name()).map_or(Ok(false), |name| spool.has(ACTION_INFLIGHT, &name))?;
+            if inflight {
+                log::info!(action:% = id; "releasing the commands that were prepared before the restart");
+                spool.release(&[id], COMMAND_READY)?;
+            } else {
+                spool.discard_prepared(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
+        let mut verdicts = vec![Verdict::Gone; batch.len()];
+        let (mut accepted, mut commands) = (Vec::new(), 0);
+        for (index, entry) in batch.iter().enumerate() {
+            let (action, signers, target) = match self.check(entry, now) {
+                Ok(checked) => checked,
+                Err(verdict) => {
+                    verdicts[index] = verdict;
+                    continue;
+                }
+            };
+            if commands > limits::FAN_OUT_COMMANDS_MAX {
+                // Memory is bounded by what is prepared at once; the rest of the batch comes in the next pass.
+                verdicts[index] = Verdict::NotYet(now);
+                continue;
+            }
+            match self.select(&action, &target, now) {
+                Ok(agents) => {
+                    commands += agents.len();
+                    accepted.push(Accepted { index, action, signers, agents });
+                }
+                Err(Failure::Refused(reason)) => verdicts[index] = Verdict::Reject(reason),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if !accepted.is_empty() {
+            self.adopt(spool, batch, &mut accepted, now)?;
+            for (one, verdict) in accepted.iter().zip(self.begin(spool, &accepted, now)?) {
+                verdicts[one.index] = verdict;
+            }
+        }
+        Ok(Work { verdicts, ended: Vec::new() })
+    }
+}

@@ -1,0 +1,158 @@
+//! collector: every `freq`, what nobody else does.
+//!
+//! - ends commands whose action ran out: they go to command/returned as expired, and from there like any answer;
+//! - takes away copies in ready and inflight of commands that have their answer (a crash may leave them);
+//! - ends actions whose commands have all ended (a crash may leave them in flight);
+//! - deletes done and invalid files by `deleteafter` since they came there, and what the relay put aside.
+//!
+//! What notifications missed is picked up by the workers themselves, who look at their stages every `freq` too.
+//! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
+
+use super::command_returned::final_texts;
+use super::{Failure, Pass, Worker, earlier};
+use crate::action::Action;
+use crate::command::{Command, CommandStatus};
+use crate::id::{ActionId, CommandRef};
+use crate::limits;
+use crate::relay::Relay;
+use crate::spool::stages::{
+    ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
+};
+use crate::spool::watch::{Waker, Watch};
+use crate::spool::{FileName, ReadError, Spool, Stage};
+use crate::store::Store;
+use crate::time::{self, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// See the module docs.
+pub struct Collector {
+    spool: Spool,
+    store: Box<dyn Store>,
+    relay: Box<dyn Relay>,
+    delete_after: Duration,
+    /// When the actions in flight run out; read from their files once.
+    expiry: HashMap<ActionId, Timestamp>,
+}
+
+impl Collector {
+    /// Collects in this spool.
+    pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
+        Collector { spool, store, relay, delete_after, expiry: HashMap::new() }
+    }
+
+    /// When a command's answer is not waited for any longer.
+    fn deadline(&mut self, stage: Stage, name: &FileName, reference: CommandRef) -> Result<Option<Timestamp>, Failure> {
+        if let Some(deadline) = self.expiry.get(&reference.action) {
+            return Ok(Some(*deadline));
+        }
+        let inflight =
+            FileName::new(reference.action.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+        let action = match self.spool.read(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2) {
+            Ok(entry) => Action::parse(&entry.bytes).ok(),
+            Err(ReadError::Io(error)) => return Err(error.into()),
+            // A command that was replayed after its action was done.
+            Err(ReadError::Gone | ReadError::Refused(_)) => self.command(stage, name)?.map(|command| command.action),
+        };
+        let deadline = action.map(|action| time::after(action.expire_after, limits::EXPIRY_GRACE));
+        self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
+        Ok(deadline)
+    }
+
+    fn command(&self, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
+        match self.spool.read(stage, name, limits::RESULT_SIZE_BYTES_MAX) {
+            Ok(entry) => Ok(Command::parse(&entry.bytes).ok()),
+            Err(ReadError::Gone | ReadError::Refused(_)) => Ok(None),
+            Err(ReadError::Io(error)) => Err(error.into()),
+        }
+    }
+
+    /// Expires commands and clears answered ones in one stage. Gives how many, and when the next one is due.
+    fn sweep(&mut self, stage: Stage, answered: &HashSet<FileName>, now: Timestamp) -> Result<Pass, Failure> {
+        let (mut expired, mut cleared, mut again) = (Vec::new(), Vec::new(), None);
+        for name in self.spool.list(stage)? {
+            let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
+                continue;
+            };
+            if stage == COMMAND_INFLIGHT && answered.contains(&name) {
+                cleared.push((stage, name));
+                continue;
+            }
+            match self.deadline(stage, &name, reference)? {
+                Some(deadline) if deadline <= now => {
+                    let Some(mut command) = self.command(stage, &name)? else { continue };
+                    log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
+                    command.finish_unrun(CommandStatus::Expired, "no answer before the action ran out", now);
+                    expired.push((name, command.to_json()));
+                }
+                Some(deadline) => again = earlier(again, deadline),
+                None => {}
+            }
+        }
+        for batch in expired.chunks(limits::BATCH_ENTRIES_MAX) {
+            self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], batch)?;
+        }
+        self.spool.clear(&cleared)?;
+        Ok(Pass { handled: expired.len() + cleared.len(), again })
+    }
+
+    /// Ends the actions in flight that have no command left.
+    fn end_actions(&mut self, now: Timestamp) -> Result<usize, Failure> {
+        let names = self.spool.list(ACTION_INFLIGHT)?;
+        let ids = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok());
+        let ids: Vec<ActionId> = ids.collect();
+        let known: HashSet<ActionId> = ids.iter().copied().collect();
+        self.expiry.retain(|id, _| known.contains(id));
+        // One whose commands are not released yet has unfinished ones in the store.
+        let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
+        let texts = final_texts(&self.spool, ended, now)?;
+        self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &texts)?;
+        Ok(texts.len())
+    }
+
+    fn delete_old(&mut self, now: Timestamp) -> Result<usize, Failure> {
+        let mut deleted = 0;
+        for stage in [ACTION_DONE, ACTION_INVALID, COMMAND_DONE] {
+            let old = self.spool.older_than(stage, self.delete_after, now)?;
+            deleted += old.len();
+            let files: Vec<(Stage, FileName)> = old.into_iter().map(|name| (stage, name)).collect();
+            self.spool.clear(&files)?;
+        }
+        if deleted > 0 {
+            log::info!(
+                "collector: deleted {deleted} files that came to their end {:?} ago or earlier",
+                self.delete_after
+            );
+        }
+        self.relay.tidy(self.delete_after, now)?;
+        Ok(deleted)
+    }
+}
+
+impl Worker for Collector {
+    fn name(&self) -> &'static str {
+        "collector"
+    }
+
+    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        Ok(self.spool.clean()?)
+    }
+
+    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
+        Ok(None)
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        let mut answered: HashSet<FileName> = self.spool.list(COMMAND_RETURNED)?.into_iter().collect();
+        answered.extend(self.spool.list(COMMAND_DONE)?);
+        let ready = self.sweep(COMMAND_READY, &answered, now)?;
+        let inflight = self.sweep(COMMAND_INFLIGHT, &answered, now)?;
+        let ended = self.end_actions(now)?;
+        let deleted = self.delete_old(now)?;
+        let again = match (ready.again, inflight.again) {
+            (Some(one), other) => earlier(other, one),
+            (None, other) => other,
+        };
+        Ok(Pass { handled: ready.handled + inflight.handled + ended + deleted, again })
+    }
+}

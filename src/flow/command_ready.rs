@@ -1,0 +1,84 @@
+//! command-ready: sends each command to its agent's queue, and moves it to command/inflight once the relay has promised
+//! to keep it.
+//!
+//! A crash between the promise and the move sends the command again; the agent knows it by its id. A command whose queue
+//! does not exist stays, and is tried again with a growing pause until the collector expires it.
+
+use super::Failure;
+use super::stage::{StageWorker, Verdict, Work};
+use crate::command::Command;
+use crate::limits;
+use crate::relay::{Message, Queue, Relay, Sent};
+use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY};
+use crate::spool::{Entry, Spool, Stage};
+use crate::store::Store;
+use crate::time::{self, Timestamp};
+use std::time::Duration;
+
+/// See the module docs.
+pub struct CommandReady {
+    relay: Box<dyn Relay>,
+    store: Box<dyn Store>,
+}
+
+impl CommandReady {
+    /// Sends through this relay.
+    pub fn new(relay: Box<dyn Relay>, store: Box<dyn Store>) -> CommandReady {
+        CommandReady { relay, store }
+    }
+}
+
+/// Half of the time that the command has waited so far, within limits: kept in no memory, so a restart changes nothing.
+fn pause(entry: &Entry, now: Timestamp) -> Duration {
+    (time::until(entry.modified, now) / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX)
+}
+
+impl StageWorker for CommandReady {
+    fn name(&self) -> &'static str {
+        "command-ready"
+    }
+
+    fn source(&self) -> Stage {
+        COMMAND_READY
+    }
+
+    fn size_bytes_max(&self) -> u64 {
+        limits::RESULT_SIZE_BYTES_MAX
+    }
+
+    fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        let (mut messages, mut commands) = (Vec::new(), Vec::new());
+        for (index, entry) in batch.iter().enumerate() {
+            verdicts.push(match Command::parse(&entry.bytes) {
+                Err(error) => Verdict::Reject(error.to_string()),
+                // The collector ends it as expired.
+                Ok(command) if command.action.expire_after <= now => {
+                    Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX))
+                }
+                Ok(command) => {
+                    let queue = Queue::agent(&command.agent.queueloc);
+                    messages.push(Message { queue, body: entry.bytes.clone(), expires: command.action.expire_after });
+                    commands.push((index, command.reference()));
+                    Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }
+                }
+            });
+        }
+        let mut sent = Vec::with_capacity(commands.len());
+        for ((index, command), outcome) in commands.iter().zip(self.relay.send(&messages, now)?) {
+            match outcome {
+                Sent::Kept => sent.push(*command),
+                Sent::Unroutable => {
+                    let pause = pause(&batch[*index], now);
+                    log::debug!(action:% = command.action, command:% = command.command; "no queue of its agent, trying again in {pause:?}");
+                    verdicts[*index] = Verdict::NotYet(time::after(now, pause));
+                }
+            }
+        }
+        // That the relay has them is told by the stage; the store's word for it may come late.
+        if let Err(error) = self.store.mark_sent(&sent) {
+            log::warn!("command-ready: {error}");
+        }
+        Ok(Work { verdicts, ended: Vec::new() })
+    }
+}

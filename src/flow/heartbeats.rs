@@ -1,0 +1,73 @@
+//! heartbeats: registers the agents that the whitelist names.
+//!
+//! Heartbeats come again by themselves, so one that cannot be used is dropped with a log line, and a crash loses nothing.
+
+use super::Failure;
+use super::queue::{QueueWorker, Verdict};
+use super::whitelist::Whitelist;
+use crate::heartbeat::Agent;
+use crate::relay::{Delivery, Queue};
+use crate::reload::Reloaded;
+use crate::spool::Spool;
+use crate::store::{Registration, Store};
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// See the module docs.
+pub struct Heartbeats {
+    store: Box<dyn Store>,
+    whitelist: Reloaded<Whitelist>,
+    agent_timeout: Duration,
+}
+
+impl Heartbeats {
+    /// Registers into this store those whom the whitelist names.
+    pub fn new(store: Box<dyn Store>, whitelist: Reloaded<Whitelist>, agent_timeout: Duration) -> Heartbeats {
+        Heartbeats { store, whitelist, agent_timeout }
+    }
+}
+
+impl QueueWorker for Heartbeats {
+    fn name(&self) -> &'static str {
+        "heartbeats"
+    }
+
+    fn source(&self) -> Queue {
+        Queue::heartbeats()
+    }
+
+    fn work(&mut self, _spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        let whitelist = self.whitelist.get();
+        let mut verdicts = Vec::with_capacity(batch.len());
+        // Of several heartbeats of one process in a batch only the newest is stored.
+        let mut newest: HashMap<(String, i64), Agent> = HashMap::with_capacity(batch.len());
+        for delivery in batch {
+            let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
+                Ok(agent) => agent,
+                Err(error) => {
+                    verdicts.push(Verdict::Reject(format!("heartbeat: {error}")));
+                    continue;
+                }
+            };
+            verdicts.push(Verdict::Done);
+            if !whitelist.allows(agent.queueloc.as_str()) {
+                log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
+                continue;
+            }
+            let key = (agent.queueloc.as_str().to_owned(), agent.pid);
+            let older = newest.get(&key).is_some_and(|known| known.heartbeat_time >= agent.heartbeat_time);
+            if !older {
+                newest.insert(key, agent);
+            }
+        }
+        let agents: Vec<Agent> = newest.into_values().collect();
+        for (agent, registration) in agents.iter().zip(self.store.register(&agents, now)?) {
+            match registration {
+                Registration::New => log::info!("agent '{}' is new, version {}", agent.queueloc, agent.version),
+                Registration::Known | Registration::Stale => log::debug!("heartbeat of agent '{}'", agent.queueloc),
+            }
+        }
+        Ok(verdicts)
+    }
+}

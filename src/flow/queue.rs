@@ -1,0 +1,105 @@
+//! Draining a queue of the relay: receive, ask the worker, put what it keeps on our disk, then let go of the message.
+
+use super::{Failure, Pass, Worker};
+use crate::limits;
+use crate::relay::{Delivery, Queue, Relay};
+use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
+use crate::spool::watch::{Waker, Watch};
+use crate::spool::{FileName, Spool};
+use crate::time::Timestamp;
+
+/// What shall become of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is a command's answer: to command/returned, in place of the command in ready or inflight.
+    Keep(FileName, Vec<u8>),
+    /// Its effect is on the disk, or it has none.
+    Done,
+    /// Nobody can use it.
+    Reject(String),
+}
+
+/// A worker on a queue.
+pub trait QueueWorker: Send {
+    /// See [`Worker::name`].
+    fn name(&self) -> &'static str;
+    /// The queue it drains.
+    fn source(&self) -> Queue;
+    /// Handles a batch: one verdict per delivery, in order.
+    fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure>;
+}
+
+/// A [`QueueWorker`] as a [`Worker`].
+pub struct QueueDrain<W> {
+    worker: W,
+    spool: Spool,
+    relay: Box<dyn Relay>,
+}
+
+impl<W: QueueWorker> QueueDrain<W> {
+    /// Drains the worker's queue of `relay`.
+    pub fn new(spool: Spool, relay: Box<dyn Relay>, worker: W) -> QueueDrain<W> {
+        QueueDrain { worker, spool, relay }
+    }
+
+    /// Hands a batch to the worker; when it refuses the whole, one by one, so that only the culprit is put aside.
+    fn work(&mut self, batch: &[Delivery], now: Timestamp) -> Result<(), Failure> {
+        match self.worker.work(&self.spool, batch, now) {
+            Ok(verdicts) => self.carry_out(batch, verdicts, now),
+            Err(Failure::Refused(reason)) if batch.len() == 1 => {
+                self.carry_out(batch, vec![Verdict::Reject(reason)], now)
+            }
+            Err(Failure::Refused(_)) => batch.chunks(1).try_for_each(|delivery| self.work(delivery, now)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn carry_out(&mut self, batch: &[Delivery], verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), Failure> {
+        let queue = self.worker.source();
+        let (mut kept, mut done) = (Vec::new(), Vec::with_capacity(batch.len()));
+        for (delivery, verdict) in batch.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Keep(name, bytes) => {
+                    kept.push((name, bytes));
+                    done.push(delivery.clone());
+                }
+                Verdict::Done => done.push(delivery.clone()),
+                Verdict::Reject(reason) => {
+                    log::warn!("{}: a message is refused: {reason}", self.worker.name());
+                    self.relay.reject(&queue, delivery, &reason, now)?;
+                }
+            }
+        }
+        // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
+        self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
+        Ok(self.relay.done(&queue, &done)?)
+    }
+}
+
+impl<W: QueueWorker> Worker for QueueDrain<W> {
+    fn name(&self) -> &'static str {
+        self.worker.name()
+    }
+
+    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        self.relay.declare(&self.worker.source())?;
+        Ok(self.spool.clean()?)
+    }
+
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
+        self.relay.declare(&self.worker.source())?;
+        Ok(Some(self.relay.watch(&self.worker.source(), waker)?))
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        let mut handled = 0;
+        loop {
+            let batch = self.relay.receive(&self.worker.source(), limits::BATCH_ENTRIES_MAX, now)?;
+            if batch.is_empty() {
+                return Ok(Pass { handled, again: None });
+            }
+            handled += batch.len();
+            self.work(&batch, now)?;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! results: takes agents' answers from the relay and puts them on our disk, in command/returned.
+//!
+//! An answer counts when it belongs to a command of ours and to that command's agent. What is kept is the command as it
+//! was sent, with the agent's status and results: nothing else of the message is believed. The file is synced before the
+//! message is let go of, so a crash brings the message again, and the same content counts as done.
+
+use super::Failure;
+use super::queue::{QueueWorker, Verdict};
+use crate::command::{Command, CommandStatus};
+use crate::id::CommandRef;
+use crate::limits;
+use crate::relay::{Delivery, Queue};
+use crate::spool::stages::{COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
+use crate::spool::{FileName, ReadError, Spool};
+use crate::store::Store;
+use crate::time::Timestamp;
+
+/// See the module docs.
+pub struct Results {
+    store: Box<dyn Store>,
+}
+
+impl Results {
+    /// Asks this store about commands that are not in the spool.
+    pub fn new(store: Box<dyn Store>) -> Results {
+        Results { store }
+    }
+
+    fn judge(&mut self, spool: &Spool, delivery: &Delivery, now: Timestamp) -> Result<Verdict, Failure> {
+        let answer = match Command::parse(&delivery.body) {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Verdict::Reject(error.to_string())),
+        };
+        let reference = answer.reference();
+        if !answer.status.is_final() {
+            return Ok(Verdict::Reject(format!("command {reference}: status '{}' is not an answer", answer.status)));
+        }
+        let name = FileName::new(reference.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+        match find_sent(spool, &name)? {
+            Some(sent) => Ok(judge_sent(sent, answer, name, now)),
+            None => self.judge_unsent(spool, answer, reference, name, now),
+        }
+    }
+
+    /// A command that is not waiting here: answered before, or sent by another scheduler.
+    fn judge_unsent(
+        &mut self,
+        spool: &Spool,
+        answer: Command,
+        reference: CommandRef,
+        name: FileName,
+        now: Timestamp,
+    ) -> Result<Verdict, Failure> {
+        if spool.has(COMMAND_RETURNED, &name)? || spool.has(COMMAND_DONE, &name)? {
+            log::info!(action:% = reference.action, command:% = reference.command; "answered before, the first answer stays");
+            return Ok(Verdict::Done);
+        }
+        match self.store.find_command(reference)? {
+            None => Ok(Verdict::Reject(format!("command {reference} is not known"))),
+            Some((_, queueloc)) if queueloc != answer.agent.queueloc.as_str() => Ok(foreign(reference, &answer)),
+            Some((status, _)) if status.is_final() => {
+                log::info!(action:% = reference.action, command:% = reference.command; "has ended as {status} before, a late answer is dropped");
+                Ok(Verdict::Done)
+            }
+            Some(_) => Ok(keep(name, answer, now)),
+        }
+    }
+}
+
+/// The command as it was sent. Looked for in the order in which it moves, so that one that moves meanwhile is met.
+fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure> {
+    for stage in [COMMAND_READY, COMMAND_INFLIGHT] {
+        match spool.read(stage, name, limits::RESULT_SIZE_BYTES_MAX) {
+            Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
+            Err(ReadError::Gone | ReadError::Refused(_)) => {}
+            Err(ReadError::Io(error)) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn foreign(reference: CommandRef, answer: &Command) -> Verdict {
+    Verdict::Reject(format!("command {reference} was not sent to {}", answer.agent.queueloc))
+}
+
+fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp) -> Verdict {
+    let reference = sent.reference();
+    if sent.agent.queueloc != answer.agent.queueloc {
+        return foreign(reference, &answer);
+    }
+    if sent.action.signed_text() != answer.action.signed_text() {
+        return Verdict::Reject(format!("command {reference}: its action is not the one that was sent"));
+    }
+    sent.status = answer.status;
+    sent.results = answer.results;
+    keep(name, sent, now)
+}
+
+fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Verdict {
+    answer.finish_time = now;
+    let (reference, status): (CommandRef, CommandStatus) = (answer.reference(), answer.status);
+    log::info!(action:% = reference.action, command:% = reference.command; "{} answers: {status}", answer.agent.queueloc);
+    Verdict::Keep(name, answer.to_json())
+}
+
+impl QueueWorker for Results {
+    fn name(&self) -> &'static str {
+        "results"
+    }
+
+    fn source(&self) -> Queue {
+        Queue::results()
+    }
+
+    fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        batch.iter().map(|delivery| self.judge(spool, delivery, now)).collect()
+    }
+}

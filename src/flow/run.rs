@@ -1,0 +1,101 @@
+//! The loop around a worker: look, sleep until woken or due, back off while something is away, stop when asked.
+//!
+//! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
+
+use super::{Failure, Worker};
+use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::spool::watch::{Sleeper, Stop};
+use crate::time;
+use std::time::Duration;
+
+/// How the pauses of one outage grow, and what was logged of it.
+#[derive(Default)]
+struct Outage {
+    pause: Option<Duration>,
+}
+
+impl Outage {
+    /// Counts a failure; logs the first of an outage.
+    fn failed(&mut self, worker: &str, reason: &str) -> Duration {
+        let pause = match self.pause {
+            None => {
+                log::error!("{worker}: {reason}; nothing is lost, trying again until it works");
+                RETRY_PAUSE_MIN
+            }
+            Some(pause) => (pause * 2).min(RETRY_PAUSE_MAX),
+        };
+        self.pause = Some(pause);
+        pause
+    }
+
+    fn over(&mut self, worker: &str) {
+        if self.pause.take().is_some() {
+            log::info!("{worker}: works again");
+        }
+    }
+}
+
+/// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed.
+pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), Failure> {
+    let sleeper = Sleeper::new();
+    stop.also_wake(sleeper.waker());
+    let mut outage = Outage::default();
+    let mut recovered = false;
+    let mut watch = None;
+    let mut watch_failed = false;
+    while !stop.is_asked() {
+        let name = worker.name();
+        if watch.is_none() && !watch_failed {
+            match worker.watch(sleeper.waker()) {
+                Ok(found) => watch = found,
+                Err(error) => {
+                    watch_failed = true;
+                    log::warn!("{name}: no notifications ({error}); looking every {sweep:?} instead");
+                }
+            }
+        }
+        let now = time::now();
+        let outcome = if recovered { worker.pass(now) } else { worker.recover(now).and_then(|()| worker.pass(now)) };
+        match outcome {
+            Ok(pass) => {
+                recovered = true;
+                outage.over(name);
+                let due = pass.again.map_or(sweep, |again| time::until(time::now(), again).min(sweep));
+                // A moment at least: what is due at once every time must not become a busy loop.
+                sleeper.sleep(Some(due.max(Duration::from_millis(1))));
+            }
+            Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
+            Err(Failure::Away(reason) | Failure::Refused(reason)) => {
+                pause(&sleeper, outage.failed(name, &reason), stop)
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sleeps the whole pause: a notification that there is more to do does not bring back what is away.
+fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
+    let end = time::after(time::now(), duration);
+    while !stop.is_asked() {
+        match time::until(time::now(), end) {
+            Duration::ZERO => return,
+            left => sleeper.sleep(Some(left)),
+        }
+    }
+}
+
+/// Drains the workers and returns: passes over all of them until none finds anything. The first failure ends it.
+pub fn once(workers: &mut [Box<dyn Worker>]) -> Result<(), Failure> {
+    for worker in workers.iter_mut() {
+        worker.recover(time::now())?;
+    }
+    loop {
+        let mut handled = 0;
+        for worker in workers.iter_mut() {
+            handled += worker.pass(time::now())?.handled;
+        }
+        if handled == 0 {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Draining a stage: list, read in batches, ask the worker, carry its answers out.
+//!
+//! Effects come first: a worker has stored or sent what it must before it answers. Then, in this order: actions end,
+//! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again.
+
+use super::{Failure, Pass, Worker, earlier};
+use crate::id::ActionId;
+use crate::limits;
+use crate::spool::files::Look;
+use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
+use crate::spool::watch::{Waker, Watch};
+use crate::spool::{Entry, FileName, Move, Placed, ReadError, Spool, Stage};
+use crate::time::Timestamp;
+use std::collections::{HashMap, HashSet};
+
+/// What shall become of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Its work here is done: on to the next stage. Older copies in `clear` are taken away.
+    Next {
+        /// Where to.
+        to: Stage,
+        /// Where an older copy of the same command may be left.
+        clear: &'static [Stage],
+    },
+    /// An action whose commands are prepared: it moves to action/inflight, then they are released.
+    Release(ActionId),
+    /// It can never be handled; the text is for whoever dropped it.
+    Reject(String),
+    /// It stays, and is looked at again then, or when it changes.
+    NotYet(Timestamp),
+    /// It was taken away meanwhile.
+    Gone,
+}
+
+/// What a worker says of a batch.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// One per entry, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Actions whose every command has ended, with their final text.
+    pub ended: Vec<(FileName, Vec<u8>)>,
+}
+
+/// A worker on a stage.
+pub trait StageWorker: Send {
+    /// See [`Worker::name`].
+    fn name(&self) -> &'static str;
+    /// The stage it drains.
+    fn source(&self) -> Stage;
+    /// Files above this are refused.
+    fn size_bytes_max(&self) -> u64;
+    /// See [`Worker::recover`].
+    fn recover(&mut self, _spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
+        Ok(())
+    }
+    /// Handles a batch: brings its effects about and says what shall become of each entry.
+    fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure>;
+}
+
+struct Deferred {
+    until: Timestamp,
+    look: Option<Look>,
+}
+
+/// A [`StageWorker`] as a [`Worker`].
+pub struct StageDrain<W> {
+    worker: W,
+    spool: Spool,
+    /// A hint only: after a restart everything is looked at again.
+    deferred: HashMap<FileName, Deferred>,
+}
+
+impl<W: StageWorker> StageDrain<W> {
+    /// Drains the worker's stage of `spool`.
+    pub fn new(spool: Spool, worker: W) -> StageDrain<W> {
+        StageDrain { worker, spool, deferred: HashMap::new() }
+    }
+
+    /// Whether a file that was left alone is due: its time has come, or somebody changed it.
+    fn is_due(&self, name: &FileName, now: Timestamp) -> Result<bool, Failure> {
+        let Some(deferred) = self.deferred.get(name) else { return Ok(true) };
+        if deferred.until <= now {
+            return Ok(true);
+        }
+        // Only drops are written in place; in the other stages files appear whole and never change.
+        Ok(self.worker.source() == ACTION_NEW && self.spool.look(ACTION_NEW, name)? != deferred.look)
+    }
+
+    /// Reads files until the batch is full. Those that should not be read are refused right away.
+    fn read_batch(
+        &mut self,
+        names: &mut std::vec::IntoIter<FileName>,
+        now: Timestamp,
+    ) -> Result<(Vec<Entry>, usize), Failure> {
+        let (mut batch, mut refused, mut size_bytes) = (Vec::new(), 0, 0);
+        while batch.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
+            let Some(name) = names.next() else { break };
+            if !self.is_due(&name, now)? {
+                continue;
+            }
+            match self.spool.read(self.worker.source(), &name, self.worker.size_bytes_max()) {
+                Ok(entry) => {
+                    size_bytes += entry.bytes.len() as u64;
+                    batch.push(entry);
+                }
+                Err(ReadError::Gone) => {}
+                Err(ReadError::Refused(reason)) => {
+                    self.reject(&name, &reason, now)?;
+                    refused += 1;
+                }
+                Err(ReadError::Io(error)) => return Err(error.into()),
+            }
+        }
+        Ok((batch, refused))
+    }
+
+    fn reject(&mut self, name: &FileName, reason: &str, now: Timestamp) -> Result<(), Failure> {
+        let source = self.worker.source();
+        log::warn!("{}: {source}/{name} is refused: {reason}", self.worker.name());
+        match self.spool.reject(source, name, ACTION_INVALID, reason, now) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_fatal() => Err(error.into()),
+            // A name that cannot be moved (a directory of somebody else's, say) must not hold up the others.
+            Err(error) => {
+                log::error!("{}: {error}; it stays, move it away by hand", self.worker.name());
+                self.defer(name, crate::time::after(now, limits::UNROUTABLE_PAUSE_MAX))
+            }
+        }
+    }
+
+    fn defer(&mut self, name: &FileName, until: Timestamp) -> Result<(), Failure> {
+        let look = if self.worker.source() == ACTION_NEW { self.spool.look(ACTION_NEW, name)? } else { None };
+        self.deferred.insert(name.clone(), Deferred { until, look });
+        Ok(())
+    }
+
+    /// Hands a batch to the worker; when it refuses the whole, entry by entry, so that only the culprit is refused.
+    fn work(&mut self, batch: &[Entry], now: Timestamp) -> Result<usize, Failure> {
+        match self.worker.work(&self.spool, batch, now) {
+            Ok(work) => self.carry_out(batch, work, now),
+            Err(Failure::Refused(reason)) if batch.len() == 1 => {
+                self.reject(&batch[0].name, &reason, now)?;
+                Ok(1)
+            }
+            Err(Failure::Refused(_)) => {
+                let mut handled = 0;
+                for entry in batch.chunks(1) {
+                    handled += self.work(entry, now)?;
+                }
+                Ok(handled)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn carry_out(&mut self, batch: &[Entry], work: Work, now: Timestamp) -> Result<usize, Failure> {
+        self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &work.ended)?;
+        let source = self.worker.source();
+        let (mut moves, mut releases, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for (entry, verdict) in batch.iter().zip(work.verdicts) {
+            self.deferred.remove(&entry.name);
+            match verdict {
+                Verdict::Next { to, clear } => moves.push(Move { clear, ..Move::new(source, &entry.name, to) }),
+                Verdict::Release(id) => releases.push((id, entry)),
+                Verdict::Reject(reason) => refused.push((entry, reason)),
+                Verdict::NotYet(until) => {
+                    self.defer(&entry.name, until)?;
+                    left += 1;
+                }
+                Verdict::Gone => left += 1,
+            }
+        }
+        self.advance_commands(moves)?;
+        self.release(&releases, now)?;
+        for (entry, reason) in refused {
+            self.reject(&entry.name, &reason, now)?;
+        }
+        Ok(batch.len() - left)
+    }
+
+    /// A command whose name is taken in the next stage is there already: the first answer stays.
+    fn advance_commands(&self, moves: Vec<Move>) -> Result<(), Failure> {
+        let placed = self.spool.advance(&moves)?;
+        let taken = placed.iter().zip(moves).filter(|(placed, _)| **placed == Placed::Taken);
+        let duplicates: Vec<_> = taken.map(|(_, step)| (step.from, step.name)).collect();
+        Ok(self.spool.clear(&duplicates)?)
+    }
+
+    /// The move to action/inflight is the commit point; only then are the commands released.
+    fn release(&mut self, releases: &[(ActionId, &Entry)], now: Timestamp) -> Result<(), Failure> {
+        let step = |(id, entry): &(ActionId, &Entry)| {
+            let to_name = FileName::new(id.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+            Ok(Move { to_name, ..Move::new(entry.stage, &entry.name, ACTION_INFLIGHT) })
+        };
+        let moves = releases.iter().map(step).collect::<Result<Vec<Move>, Failure>>()?;
+        let placed = self.spool.advance(&moves)?;
+        let mut committed = Vec::new();
+        for ((id, entry), placed) in releases.iter().zip(placed) {
+            match placed {
+                Placed::New | Placed::Same => {
+                    committed.push(*id);
+                    log::info!(action:% = id; "{} is in flight", entry.name);
+                }
+                Placed::Taken => {
+                    self.spool.discard_prepared(*id)?;
+                    self.reject(
+                        &entry.name,
+                        &format!("action {id} is in flight already; drop it without its id to run it anew"),
+                        now,
+                    )?;
+                }
+                Placed::Gone => self.spool.discard_prepared(*id)?,
+            }
+        }
+        Ok(self.spool.release(&committed, COMMAND_READY)?)
+    }
+}
+
+impl<W: StageWorker> Worker for StageDrain<W> {
+    fn name(&self) -> &'static str {
+        self.worker.name()
+    }
+
+    fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.spool.clean()?;
+        self.worker.recover(&self.spool, now)
+    }
+
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
+        let path = self.spool.dir(self.worker.source()).path();
+        Watch::new(path, waker).map(Some).map_err(|e| Failure::Away(format!("watch {}: {e}", path.display())))
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        let names = self.spool.list(self.worker.source())?;
+        if !self.deferred.is_empty() {
+            let present: HashSet<&FileName> = names.iter().collect();
+            self.deferred.retain(|name, _| present.contains(name));
+        }
+        let mut names = names.into_iter();
+        let mut handled = 0;
+        loop {
+            let (batch, refused) = self.read_batch(&mut names, now)?;
+            handled += refused;
+            if batch.is_empty() {
+                break;
+            }
+            handled += self.work(&batch, now)?;
+        }
+        let again = self.deferred.values().fold(None, |again, deferred| earlier(again, deferred.until));
+        Ok(Pass { handled, again })
+    }
+}

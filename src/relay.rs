@@ -1,0 +1,131 @@
+//! The relay: brings messages from one place to another and keeps them until somebody took them.
+//!
+//! It is trusted with delivery, never with authority: what arrives is verified by whoever acts on it. Delivery is at
+//! least once; a message may come twice and in any order.
+
+pub mod directory;
+
+use crate::heartbeat::QueueLoc;
+use crate::spool::FileName;
+use crate::spool::watch::{Waker, Watch};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// Why the relay did not do something. The same call may work later; messages of the call may have been kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// It cannot be reached now, or refused.
+    #[error("{what}: {cause}")]
+    Away {
+        /// What was tried, on what.
+        what: String,
+        /// Why it failed.
+        cause: String,
+    },
+    /// What it did is not known to have reached the disk: the process must end.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<crate::spool::Error> for RelayError {
+    fn from(error: crate::spool::Error) -> Self {
+        if error.is_fatal() {
+            return RelayError::Fatal(error.to_string());
+        }
+        RelayError::Away { what: "directory relay".into(), cause: error.to_string() }
+    }
+}
+
+/// The name of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Queue(String);
+
+impl Queue {
+    /// Where agents send heartbeats.
+    pub fn heartbeats() -> Queue {
+        Queue("mig.agt.heartbeats".into())
+    }
+
+    /// Where agents send answers.
+    pub fn results() -> Queue {
+        Queue("mig.agt.results".into())
+    }
+
+    /// Where an agent takes commands from.
+    pub fn agent(queueloc: &QueueLoc) -> Queue {
+        Queue(format!("mig.agt.{queueloc}"))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Something to send.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Where to.
+    pub queue: Queue,
+    /// The JSON text.
+    pub body: Vec<u8>,
+    /// When it is of no use any more, and the relay may drop it.
+    pub expires: Timestamp,
+}
+
+/// What became of a message that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The relay keeps it, also over its own restart.
+    Kept,
+    /// The queue does not exist.
+    Unroutable,
+}
+
+/// Something received and not yet acknowledged.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The JSON text.
+    pub body: Vec<u8>,
+    /// How the relay finds it again.
+    pub tag: Tag,
+}
+
+/// See [`Delivery::tag`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Tag {
+    /// A file of a directory relay.
+    File(FileName),
+}
+
+/// See the module docs. One contract suite (`tests/relay_contract.rs`) runs against every implementation.
+pub trait Relay: Send {
+    /// Makes a queue unless it is there.
+    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError>;
+
+    /// Sends messages. Returns when the relay has promised to keep them; in the order given, what became of each.
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError>;
+
+    /// The oldest messages of a queue, at most `max`, without waiting. They are received again until [`Relay::done`] or
+    /// [`Relay::reject`], also by the next process.
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError>;
+
+    /// Lets go of messages whose effect is on the disk.
+    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError>;
+
+    /// Puts a message that nobody can use aside, with the reason, where an operator can look at it.
+    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError>;
+
+    /// Wakes `waker` when a message may have arrived, for as long as the watch lives.
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError>;
+
+    /// Removes what expired, and what was put aside more than `age` ago.
+    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError>;
+}

@@ -1,0 +1,215 @@
+//! The scheduler: the workers of [`crate::flow`] around one spool, store and relay.
+
+use crate::cli::{Common, Program, print};
+use crate::config::scheduler::SchedulerConfig;
+use crate::error::{ExitClass, ProgramError};
+use crate::flow::action_new::ActionNew;
+use crate::flow::collector::Collector;
+use crate::flow::command_ready::CommandReady;
+use crate::flow::command_returned::CommandReturned;
+use crate::flow::heartbeats::Heartbeats;
+use crate::flow::periodic::Periodic;
+use crate::flow::queue::QueueDrain;
+use crate::flow::results::Results;
+use crate::flow::stage::StageDrain;
+use crate::flow::whitelist::Whitelist;
+use crate::flow::{Failure, Worker, run};
+use crate::relay::Relay;
+use crate::relay::directory::DirectoryRelay;
+use crate::reload::Reloaded;
+use crate::signature::Keyring;
+use crate::spool::lock::Lock;
+use crate::spool::watch::Stop;
+use crate::spool::{Spool, stages};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::target::Target;
+use gumdrop::Options;
+use std::path::Path;
+use std::time::Duration;
+
+/// What `mig-scheduler --help` says.
+pub const PROGRAM: Program = Program {
+    name: "mig-scheduler",
+    about: "mig-scheduler - turns signed actions in a spool into commands for agents, and their answers into results\n\n\
+        Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
+    details: "Workers: action-new, command-ready, results, command-returned, heartbeats, collector, periodic.\n\
+        Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
+        Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
+        Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
+        75 the store or the relay is away (with --once); 78 configuration.",
+};
+
+/// The command line.
+#[derive(Debug, Options)]
+pub struct SchedulerOptions {
+    /// this text
+    #[options(short = "h")]
+    help: bool,
+    /// the version
+    #[options(short = "V", long = "version")]
+    version: bool,
+    /// configuration file (default /etc/mig/mig-scheduler.cfg)
+    #[options(short = "c", meta = "FILE", default = "/etc/mig/mig-scheduler.cfg", no_long)]
+    config: String,
+    /// run only these workers, separated by commas (default: all, a thread each)
+    #[options(no_short, meta = "WORKER")]
+    only: Option<String>,
+    /// handle what is there now, then exit
+    #[options(no_short)]
+    once: bool,
+    /// validate the configuration and exit
+    #[options(no_short)]
+    check: bool,
+    /// print the agents that a target selects now, and the query used
+    #[options(no_short, meta = "TARGET")]
+    explain_target: Option<String>,
+}
+
+impl Common for SchedulerOptions {
+    fn help(&self) -> bool {
+        self.help
+    }
+    fn version(&self) -> bool {
+        self.version
+    }
+}
+
+/// The workers' names, in the order of a command's way.
+const WORKERS: [&str; 7] =
+    ["heartbeats", "action-new", "command-ready", "results", "command-returned", "collector", "periodic"];
+
+/// `mig-scheduler`.
+pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
+    let config = SchedulerConfig::read(Path::new(&options.config))?;
+    if options.check {
+        print(&format!("{}: ok\n", options.config));
+        return Ok(());
+    }
+    if let Some(target) = &options.explain_target {
+        return explain_target(&config, target);
+    }
+    let names = chosen(options.only.as_deref())?;
+    crate::logging::start(PROGRAM.name, &config.logging)?;
+    let mut workers = Vec::with_capacity(names.len());
+    for name in names {
+        workers.push(build(name, &config)?);
+    }
+    let (_locks, mut workers): (Vec<Lock>, Vec<Box<dyn Worker>>) = workers.into_iter().unzip();
+    if options.once {
+        return run::once(&mut workers).map_err(program_error);
+    }
+    run_threads(workers, &config)
+}
+
+fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
+    let Some(only) = only else { return Ok(WORKERS.to_vec()) };
+    let find = |name: &str| {
+        let known = WORKERS.into_iter().find(|worker| *worker == name.trim());
+        known.ok_or_else(|| {
+            ProgramError::new(ExitClass::Usage, format!("--only: no worker '{name}'; known are {}", WORKERS.join(", ")))
+        })
+    };
+    only.split(',').map(find).collect()
+}
+
+fn program_error(failure: Failure) -> ProgramError {
+    let class = match failure {
+        Failure::Away(_) | Failure::Refused(_) => ExitClass::TemporaryFailure,
+        Failure::Fatal(_) => ExitClass::Io,
+    };
+    ProgramError::new(class, failure)
+}
+
+fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
+    let store = SqliteStore::open(&config.sqlite);
+    Ok(Box::new(store.map_err(|e| ProgramError::new(ExitClass::Config, format!("sqlite.file: {e}")))?))
+}
+
+fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
+    let relay = DirectoryRelay::open(&config.relay);
+    Ok(Box::new(relay.map_err(|e| ProgramError::new(ExitClass::Config, format!("relay.directory: {e}")))?))
+}
+
+/// Opens what a worker needs, and takes its lock.
+fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
+    let spool = Spool::open(&config.spool, &stages::SCHEDULER, name);
+    let help = "; scripts/install-spool.sh makes a spool";
+    let spool = spool.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
+    let lock = spool.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let store = open_store(config)?;
+    let worker: Box<dyn Worker> = match name {
+        "action-new" => {
+            let keyring = Reloaded::new(&config.keyring, |bytes, _| Keyring::parse(bytes).map_err(|e| e.to_string()));
+            Box::new(StageDrain::new(spool, ActionNew::new(store, keyring)))
+        }
+        "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
+        "results" => Box::new(QueueDrain::new(spool, open_relay(config)?, Results::new(store))),
+        "command-returned" => Box::new(StageDrain::new(spool, CommandReturned::new(store))),
+        "heartbeats" => {
+            let whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
+            Box::new(QueueDrain::new(
+                spool,
+                open_relay(config)?,
+                Heartbeats::new(store, whitelist, config.agent_timeout),
+            ))
+        }
+        "collector" => Box::new(Collector::new(spool, store, open_relay(config)?, config.delete_after)),
+        _ => Box::new(Periodic::new(store, config.heartbeat_freq, config.agent_timeout)),
+    };
+    Ok((lock, worker))
+}
+
+/// Runs each worker in a thread until a signal comes or one of them must end.
+fn run_threads(workers: Vec<Box<dyn Worker>>, config: &SchedulerConfig) -> Result<(), ProgramError> {
+    let stop = Stop::default();
+    crate::signals::stop_on_signals(&stop)
+        .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
+    log::info!("mig-scheduler {} works on {}", crate::cli::VERSION, config.spool.display());
+    let threads = workers.into_iter().map(|mut worker| {
+        let (stop, sweep) = (stop.clone(), sweep_of(worker.name(), config));
+        std::thread::spawn(move || {
+            // Whatever ends this worker ends the process: half a scheduler would only look like one.
+            let _end = EndAll(stop.clone());
+            run::run(worker.as_mut(), sweep, &stop)
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let panicked = |_| Failure::Fatal("a worker panicked; this is a bug, please report the lines above".into());
+    let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
+    let first_failure = outcomes.filter_map(Result::err).next();
+    log::info!("mig-scheduler ends");
+    first_failure.map_or(Ok(()), |failure| {
+        log::error!("{failure}");
+        Err(program_error(failure))
+    })
+}
+
+struct EndAll(Stop);
+
+impl Drop for EndAll {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+fn sweep_of(worker: &str, config: &SchedulerConfig) -> Duration {
+    if worker == "periodic" { config.periodic_freq } else { config.collector_freq }
+}
+
+fn explain_target(config: &SchedulerConfig, text: &str) -> Result<(), ProgramError> {
+    let target =
+        Target::parse(text).map_err(|e| ProgramError::new(ExitClass::Data, format!("--explain-target: {e}")))?;
+    let mut store = open_store(config)?;
+    let now = crate::time::now();
+    let agents = store
+        .select_agents(&target, now)
+        .map_err(|e| ProgramError::new(ExitClass::Data, format!("--explain-target: {e}")))?;
+    let mut text = format!("{};\n", store.explain_target(&target, now));
+    for agent in &agents {
+        text.push_str(&format!("{}\t{}\t{}\n", agent.queueloc, agent.status.as_deref().unwrap_or("-"), agent.version));
+    }
+    text.push_str(&format!("{} agents\n", agents.len()));
+    print(&text);
+    Ok(())
+}

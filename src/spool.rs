@@ -1,0 +1,375 @@
+//! The spool: directories as stages, files as units of work, rename(2) as the step from one to the next.
+//!
+//! This module and its children are the only code that renames, unlinks or syncs files in stages. What they promise:
+//!
+//! - **A file appears whole.** It is written in `tmp/`, synced, renamed into its stage, and the directory is synced. A
+//!   crash at any point leaves either nothing or the whole file in the stage; what is left in `tmp/` is removed by the
+//!   worker that wrote it when it starts again ([`Spool::clean`]).
+//! - **A move is one rename.** Afterwards the destination directory is synced, then the source; a power cut may show the
+//!   file in both or in one, never in none.
+//! - **Nothing is overwritten.** A name that is taken by the same content counts as done; by other content it is
+//!   [`Placed::Taken`], and the caller decides.
+//! - **An fsync that fails is fatal** ([`Error::Sync`]): the kernel has dropped what it could not write, and only a
+//!   restart that reads the disk again knows what is there.
+//!
+//! The legal pictures of the directories, and what a restart does about each, are in `spool-layout/STATES.md`.
+
+pub mod files;
+pub mod lock;
+pub mod stages;
+pub mod watch;
+
+use files::{Commit, Staged};
+pub use files::{Dir, Error, FileName, Placed, ReadError};
+pub use stages::Stage;
+
+use crate::id::ActionId;
+use crate::limits;
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A file that was read: its content and what the directory said of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Where it is.
+    pub stage: Stage,
+    /// Its name there.
+    pub name: FileName,
+    /// Its content, read once.
+    pub bytes: Vec<u8>,
+    /// When it was last written.
+    pub modified: Timestamp,
+    inode: u64,
+}
+
+/// An open spool. Each worker opens its own.
+pub struct Spool {
+    root: PathBuf,
+    stages: HashMap<Stage, Arc<Dir>>,
+    tmp: Arc<Dir>,
+    locks: Arc<Dir>,
+    /// What this worker's files in `tmp/` begin with.
+    owner: String,
+}
+
+impl Spool {
+    /// Opens the stages below `root`. They must exist; `tmp` and `lock` are made when missing. `owner` names the worker:
+    /// what it leaves in `tmp/` is told apart by it.
+    pub fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Spool, Error> {
+        let top = Dir::open(root)?;
+        let tmp = Arc::new(top.ensure("tmp")?);
+        let locks = Arc::new(top.ensure("lock")?);
+        let mut opened = HashMap::new();
+        for stage in stages {
+            let dir = Dir::open(&root.join(stage.path()))?;
+            if dir.device()? != tmp.device()? {
+                return Err(Error::OtherFilesystem { stage: dir.path().to_owned(), tmp: tmp.path().to_owned() });
+            }
+            opened.insert(*stage, Arc::new(dir));
+        }
+        Ok(Spool { root: root.to_owned(), stages: opened, tmp, locks, owner: owner.to_owned() })
+    }
+
+    /// Where the spool is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes this worker's lock, so that no second copy works on the same stage.
+    pub fn lock(&self) -> Result<lock::Lock, lock::LockError> {
+        lock::Lock::take(&self.locks, &self.owner)
+    }
+
+    /// The directory of a stage.
+    ///
+    /// # Panics
+    /// When the spool was opened without that stage: a programming error that the first start shows.
+    pub fn dir(&self, stage: Stage) -> &Arc<Dir> {
+        &self.stages[&stage]
+    }
+
+    /// The names in a stage, sorted: `*.json` that do not begin with a dot. Anything else there is not ours.
+    pub fn list(&self, stage: Stage) -> Result<Vec<FileName>, Error> {
+        self.dir(stage).list(|name| name.is_drop())
+    }
+
+    /// Reads one file of a stage without following links or waiting for anybody.
+    pub fn read(&self, stage: Stage, name: &FileName, size_bytes_max: u64) -> Result<Entry, ReadError> {
+        let file = self.dir(stage).read(name, size_bytes_max)?;
+        Ok(Entry { stage, name: name.clone(), bytes: file.bytes, modified: file.modified, inode: file.inode })
+    }
+
+    /// Whether a stage has a file of that name.
+    pub fn has(&self, stage: Stage, name: &FileName) -> Result<bool, Error> {
+        self.dir(stage).has(name)
+    }
+
+    fn commit(&self) -> Commit {
+        Commit::new(Arc::clone(&self.tmp), &self.owner)
+    }
+
+    /// Puts one whole file into a stage.
+    pub fn put(&self, stage: Stage, name: &FileName, bytes: &[u8]) -> Result<Placed, Error> {
+        let mut commit = self.commit();
+        let staged = commit.stage(bytes)?;
+        commit.sync_files()?;
+        let placed = commit.place(staged, self.dir(stage), name)?;
+        commit.finish()?;
+        Ok(placed)
+    }
+
+    /// Puts files into `stage` and then takes the copies that they replace (same name) out of `replaced`, which are
+    /// given in the order in which a file moves through them: so a copy that moves on meanwhile is still met.
+    ///
+    /// A crash in between leaves both; doing it again, or [`Spool::clear`], takes the older copy away.
+    pub fn put_replacing(
+        &self,
+        stage: Stage,
+        replaced: &[Stage],
+        files: &[(FileName, Vec<u8>)],
+    ) -> Result<Vec<Placed>, Error> {
+        let mut commit = self.commit();
+        let staged = files.iter().map(|(_, bytes)| commit.stage(bytes)).collect::<Result<Vec<Staged>, Error>>()?;
+        commit.sync_files()?;
+        let mut placed = Vec::with_capacity(files.len());
+        for (staged, (name, _)) in staged.into_iter().zip(files) {
+            placed.push(commit.place(staged, self.dir(stage), name)?);
+        }
+        commit.sync_destinations()?;
+        for (name, _) in files {
+            for older in replaced {
+                commit.unlink(self.dir(*older), name)?;
+            }
+        }
+        commit.finish()?;
+        Ok(placed)
+    }
+
+    /// Replaces files by newer content under the same name, atomically, and gives back those that were still the file
+    /// that was read. One that somebody exchanged meanwhile is put back under a name of its own and left alone.
+    pub fn rewrite(&self, entries: &[(&Entry, Vec<u8>)]) -> Result<Vec<bool>, Error> {
+        let mut commit = self.commit();
+        let staged = entries.iter().map(|(_, bytes)| commit.stage(bytes)).collect::<Result<Vec<Staged>, Error>>()?;
+        commit.sync_files()?;
+        let mut same = Vec::with_capacity(entries.len());
+        for (staged, (entry, _)) in staged.into_iter().zip(entries) {
+            same.push(commit.exchange(staged, self.dir(entry.stage), &entry.name, entry.inode)?);
+        }
+        commit.finish()?;
+        Ok(same)
+    }
+
+    /// Moves files to other stages, sharing the syncs. A source that is gone was moved by somebody else: nothing to do.
+    /// One whose name is taken by the same content is taken away; by other content it stays and is reported.
+    pub fn advance(&self, moves: &[Move]) -> Result<Vec<Placed>, Error> {
+        let mut commit = self.commit();
+        let mut placed = Vec::with_capacity(moves.len());
+        for step in moves {
+            placed.push(commit.rename(self.dir(step.from), &step.name, self.dir(step.to), &step.to_name)?);
+            for stage in step.clear {
+                commit.unlink(self.dir(*stage), &step.to_name)?;
+            }
+        }
+        commit.finish()?;
+        Ok(placed)
+    }
+
+    /// Gives files of `from` new content and moves them to `to`, over an older file of the same name there. One that is not
+    /// in `from` any more was moved before.
+    pub fn rewrite_and_advance(&self, from: Stage, to: Stage, files: &[(FileName, Vec<u8>)]) -> Result<(), Error> {
+        let mut commit = self.commit();
+        let mut staged = Vec::with_capacity(files.len());
+        for (name, bytes) in files {
+            if self.has(from, name)? {
+                staged.push((commit.stage(bytes)?, name));
+            }
+        }
+        commit.sync_files()?;
+        let mut names = Vec::with_capacity(staged.len());
+        for (file, name) in staged {
+            commit.replace(file, self.dir(to), name)?;
+            names.push(name);
+        }
+        commit.sync_destinations()?;
+        for name in names {
+            commit.unlink(self.dir(from), name)?;
+        }
+        commit.finish()
+    }
+
+    /// Takes files out of stages; one that is gone counts as done.
+    pub fn clear(&self, files: &[(Stage, FileName)]) -> Result<(), Error> {
+        let mut commit = self.commit();
+        for (stage, name) in files {
+            commit.unlink(self.dir(*stage), name)?;
+        }
+        commit.finish()
+    }
+
+    /// Moves a file into `invalid` under its own name (made unique), with a `.reason` file that says when and why.
+    /// The reason comes first: a crash leaves a reason without its file, which the next try overwrites.
+    pub fn reject(
+        &self,
+        from: Stage,
+        name: &FileName,
+        invalid: Stage,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.dir(from).reject_into(&self.tmp, &self.owner, name, self.dir(invalid), reason, now)
+    }
+
+    /// Begins to write commands under `tmp/<action>.d/`, for several actions that share one sync.
+    pub fn preparation(&self) -> Preparation<'_> {
+        Preparation { spool: self, commit: self.commit(), dir: None }
+    }
+
+    /// Moves an action's prepared commands to `stage`, and takes the directory away. Without one there is nothing to do:
+    /// that is how a restart after the last step sees it.
+    pub fn release(&self, actions: &[ActionId], stage: Stage) -> Result<(), Error> {
+        let mut commit = self.commit();
+        for action in actions {
+            let Some(dir) = self.tmp.sub(&prepared_name(*action))? else { continue };
+            let dir = Arc::new(dir);
+            for name in dir.list(|_| true)? {
+                // A name that is taken is the same command, released before: the one that is there stays.
+                if commit.rename(&dir, &name, self.dir(stage), &name)? == Placed::Taken {
+                    commit.unlink(&dir, &name)?;
+                }
+            }
+        }
+        commit.finish()?;
+        for action in actions {
+            self.tmp.remove_dir(&prepared_name(*action))?;
+        }
+        Ok(())
+    }
+
+    /// The actions that have prepared commands.
+    pub fn prepared(&self) -> Result<Vec<ActionId>, Error> {
+        let names = self.tmp.list(|name| name.as_str().is_some_and(|name| name.ends_with(".d")))?;
+        let ids = names.iter().filter_map(|name| name.as_str()?.strip_suffix(".d"));
+        Ok(ids.filter_map(|id| ActionId::from_digits(id).ok()).collect())
+    }
+
+    /// Takes an action's prepared commands away: its commit point was never reached.
+    pub fn discard_prepared(&self, action: ActionId) -> Result<(), Error> {
+        let Some(dir) = self.tmp.sub(&prepared_name(action))? else { return Ok(()) };
+        for name in dir.list(|_| true)? {
+            dir.unlink(&name)?;
+        }
+        self.tmp.remove_dir(&prepared_name(action))
+    }
+
+    /// Removes what this worker left in `tmp/` when it was cut down. Needs its lock: only then is nobody writing there.
+    pub fn clean(&self) -> Result<(), Error> {
+        let mine = format!("{}.", self.owner);
+        for name in self.tmp.list(|name| name.as_str().is_some_and(|name| name.starts_with(&mine)))? {
+            self.tmp.unlink(&name)?;
+        }
+        Ok(())
+    }
+
+    /// The names in a stage, `.reason` files included, whose last move is older than `age`.
+    pub fn older_than(&self, stage: Stage, age: Duration, now: Timestamp) -> Result<Vec<FileName>, Error> {
+        let dir = self.dir(stage);
+        let limit = crate::time::before(now, age);
+        let mut old = dir.list(|name| !name.is_hidden())?;
+        let mut failure = None;
+        old.retain(|name| match dir.changed(name) {
+            Ok(changed) => changed.is_some_and(|changed| changed < limit),
+            Err(error) => {
+                failure = Some(error);
+                false
+            }
+        });
+        failure.map_or(Ok(old), Err)
+    }
+
+    /// When a file was last moved or written, and its size; none when it is gone.
+    pub fn look(&self, stage: Stage, name: &FileName) -> Result<Option<files::Look>, Error> {
+        self.dir(stage).look(name)
+    }
+}
+
+/// Commands on their way to `tmp/<action>.d/`. Nothing of it counts before the action's move to action/inflight.
+pub struct Preparation<'a> {
+    spool: &'a Spool,
+    commit: Commit,
+    dir: Option<Arc<Dir>>,
+}
+
+impl Preparation<'_> {
+    /// Begins an action. What a run that was cut short left of it is taken away.
+    pub fn begin(&mut self, action: ActionId) -> Result<(), Error> {
+        self.spool.discard_prepared(action)?;
+        let dir = Arc::new(self.spool.tmp.ensure(&prepared_name(action))?);
+        self.commit.touch(Arc::clone(&dir));
+        self.dir = Some(dir);
+        Ok(())
+    }
+
+    /// Adds a command to the action that was begun last.
+    pub fn add(&mut self, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
+        match &self.dir {
+            Some(dir) => self.commit.write_into(dir, name, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings everything to the disk.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.commit.touch(Arc::clone(&self.spool.tmp));
+        self.commit.sync_files()?;
+        self.commit.finish()
+    }
+}
+
+/// One step of [`Spool::advance`].
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// Where the file is.
+    pub from: Stage,
+    /// Its name there.
+    pub name: FileName,
+    /// Where it goes.
+    pub to: Stage,
+    /// Its name there.
+    pub to_name: FileName,
+    /// Stages that may still hold an older copy under the new name, which is taken away.
+    pub clear: &'static [Stage],
+}
+
+impl Move {
+    /// A move under the same name.
+    pub fn new(from: Stage, name: &FileName, to: Stage) -> Move {
+        Move { from, name: name.clone(), to, to_name: name.clone(), clear: &[] }
+    }
+}
+
+fn prepared_name(action: ActionId) -> String {
+    format!("{action}.d")
+}
+
+/// Drops a file into a directory from outside: written under a hidden name, synced, then renamed to `name`. This is what
+/// `cp` to a hidden name and `mv` do, for programs; it needs no right beyond that of the directory.
+pub fn drop_file(directory: &Path, name: &FileName, bytes: &[u8]) -> Result<Placed, Error> {
+    let dir = Arc::new(Dir::open(directory)?);
+    let mut commit = Commit::new(Arc::clone(&dir), &format!(".drop-{}", std::process::id()));
+    let staged = commit.stage(bytes)?;
+    commit.sync_files()?;
+    let placed = commit.place(staged, &dir, name)?;
+    commit.finish()?;
+    Ok(placed)
+}
+
+/// Whether a file may still be in the middle of being written: too young for its end to be judged.
+pub fn is_settling(modified: Timestamp, now: Timestamp) -> bool {
+    crate::time::after(modified, limits::HALF_WRITTEN_GRACE) > now
+}
+
+#[cfg(test)]
+mod tests;

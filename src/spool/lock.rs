@@ -1,0 +1,58 @@
+//! A lock per worker and spool: flock(2) on a file that holds the owner's process id. The kernel lets go of it when the
+//! process ends, however it ends; the file stays.
+
+use super::files::{Dir, Error};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+
+/// Why a lock could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process works on this spool.
+    #[error("{path} is locked by process {pid}: another {owner} works on this spool; stop it first")]
+    Held {
+        /// The lock file.
+        path: String,
+        /// What is in it.
+        pid: String,
+        /// The worker.
+        owner: String,
+    },
+    /// The lock file could not be used.
+    #[error(transparent)]
+    Io(#[from] Error),
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(dir: &Dir, owner: &str) -> Result<Lock, LockError> {
+        let path = dir.path().join(owner);
+        let error = |errno: Errno| Error::io("lock", &path, errno.into());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(dir, owner, flags, Mode::from_raw_mode(0o640)).map_err(error)?);
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut pid);
+                let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();
+                return Err(LockError::Held { path: path.display().to_string(), pid, owner: owner.to_owned() });
+            }
+            Err(errno) => return Err(error(errno).into()),
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(|e| Error::io("write", &path, e))?;
+        Ok(Lock { _file: file })
+    }
+}

@@ -1,0 +1,61 @@
+//! The names of the stages.
+
+/// A directory of the spool. Its name is a promise about every file in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stage(&'static str);
+
+impl Stage {
+    /// Its path below the spool's root.
+    pub const fn path(self) -> &'static str {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Dropped by operators, scripts, the API.
+pub const ACTION_NEW: Stage = Stage("action/new");
+/// Its commands are made.
+pub const ACTION_INFLIGHT: Stage = Stage("action/inflight");
+/// Every command has ended.
+pub const ACTION_DONE: Stage = Stage("action/done");
+/// Refused; NAME.reason beside it says why.
+pub const ACTION_INVALID: Stage = Stage("action/invalid");
+/// To be sent.
+pub const COMMAND_READY: Stage = Stage("command/ready");
+/// The relay has it.
+pub const COMMAND_INFLIGHT: Stage = Stage("command/inflight");
+/// A final answer is on our disk.
+pub const COMMAND_RETURNED: Stage = Stage("command/returned");
+/// The store has committed it.
+pub const COMMAND_DONE: Stage = Stage("command/done");
+
+/// The scheduler's spool.
+pub const SCHEDULER: [Stage; 8] = [
+    ACTION_NEW,
+    ACTION_INFLIGHT,
+    ACTION_DONE,
+    ACTION_INVALID,
+    COMMAND_READY,
+    COMMAND_INFLIGHT,
+    COMMAND_RETURNED,
+    COMMAND_DONE,
+];
+
+/// On the agent: taken from the relay, not yet run.
+pub const AGENT_RECEIVED: Stage = Stage("received");
+/// On the agent: claimed; it may have begun to run.
+pub const AGENT_RUNNING: Stage = Stage("running");
+/// On the agent: has its answer, the relay does not have it yet.
+pub const AGENT_ANSWERED: Stage = Stage("answered");
+/// On the agent: the relay has the answer; kept until the action expires.
+pub const AGENT_DONE: Stage = Stage("done");
+/// On the agent: what could not be read as a command.
+pub const AGENT_INVALID: Stage = Stage("invalid");
+
+/// The agent's spool, in its run directory.
+pub const AGENT: [Stage; 5] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID];

@@ -1,0 +1,268 @@
+//! The store in one SQLite file: WAL with `synchronous=FULL`, so that a transaction that returned survives a power cut.
+//!
+//! Each worker opens a store of its own; SQLite lets one write at a time and the others wait. A crash in the middle of a
+//! transaction leaves nothing of it.
+
+mod agents;
+mod commands;
+
+use super::{AgentCounts, Begin, Ended, FinishedBatch, Prepared, Registration, Store, StoreError};
+use crate::command::{Command, CommandStatus};
+use crate::heartbeat::Agent;
+use crate::id::{ActionId, CommandRef};
+use crate::limits;
+use crate::target::{Dialect, Target, sqlite_functions};
+use crate::time::Timestamp;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The embedded store.
+pub struct SqliteStore {
+    path: String,
+    connection: Connection,
+    /// Cannot write: targets are evaluated on it.
+    reader: Connection,
+    /// When the query that runs on `reader` has taken too long.
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Version of `schema.sql`, kept in the file as `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+/// How long a transaction waits for another worker's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn error(what: &str, cause: rusqlite::Error) -> StoreError {
+    use ErrorCode::*;
+    let refused = match &cause {
+        rusqlite::Error::SqliteFailure(failure, _) => !matches!(
+            failure.code,
+            DatabaseBusy
+                | DatabaseLocked
+                | SystemIoFailure
+                | DiskFull
+                | CannotOpen
+                | ReadOnly
+                | NotADatabase
+                | DatabaseCorrupt
+                | OutOfMemory
+                | PermissionDenied
+                | FileLockingProtocolFailed
+        ),
+        _ => true,
+    };
+    if refused {
+        StoreError::Refused(format!("{what}: {cause}"))
+    } else {
+        StoreError::Away { what: what.into(), cause: cause.to_string() }
+    }
+}
+
+fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
+impl SqliteStore {
+    /// Opens the file, made with its tables when missing and readable for nobody else.
+    pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        let what = format!("open store {}", path.display());
+        let created = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        created.map_err(|cause| StoreError::Away { what: what.clone(), cause: cause.to_string() })?;
+        let connect = || -> rusqlite::Result<(Connection, Connection)> {
+            let mut connection =
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            create_tables(&mut connection)?;
+            let reader =
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            reader.busy_timeout(BUSY_TIMEOUT)?;
+            register_functions(&reader)?;
+            Ok((connection, reader))
+        };
+        let (connection, mut reader) = connect().map_err(|e| error(&what, e))?;
+        let deadline = Arc::new(Mutex::new(None));
+        let watched: Arc<Mutex<Option<Instant>>> = Arc::clone(&deadline);
+        let is_over =
+            move || watched.lock().is_ok_and(|deadline| deadline.is_some_and(|deadline| Instant::now() > deadline));
+        reader.progress_handler(10_000, Some(is_over)).map_err(|e| error(&what, e))?;
+        Ok(SqliteStore { path: path.display().to_string(), connection, reader, deadline })
+    }
+
+    /// Runs `work` in one transaction.
+    fn transact<T>(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut run = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|e| error(&format!("{what} in {}", self.path), e))
+    }
+}
+
+fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version = |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    if version(connection)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match version(&transaction)? {
+        SCHEMA_VERSION => {}
+        0 => {
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            // Ids go on from the clock's microseconds: a store that was lost and made anew gives none out again.
+            let first = crate::time::now().as_microsecond();
+            transaction.execute("INSERT INTO sequences (name, last) VALUES ('ids', ?1)", [first])?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        other => {
+            let text = format!("it has version {other}, this program knows {SCHEMA_VERSION}");
+            return Err(rusqlite::Error::InvalidParameterName(text));
+        }
+    }
+    transaction.commit()
+}
+
+fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
+    for function in &sqlite_functions::FUNCTIONS {
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+        connection.create_scalar_function(function.name, function.arguments as i32, flags, move |context| {
+            let mut texts = Vec::with_capacity(function.arguments);
+            for index in 0..context.len() {
+                match context.get_raw(index) {
+                    ValueRef::Null => return Ok(Value::Null),
+                    ValueRef::Text(text) => texts.push(
+                        std::str::from_utf8(text).map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?.to_owned(),
+                    ),
+                    other => {
+                        return Err(rusqlite::Error::UserFunctionError(
+                            format!("{}: not text but {}", function.name, other.data_type()).into(),
+                        ));
+                    }
+                }
+            }
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            match (function.call)(&texts) {
+                Ok(sqlite_functions::Answer::Integer(number)) => Ok(Value::Integer(number)),
+                Ok(sqlite_functions::Answer::Real(number)) => Ok(Value::Real(number)),
+                Err(reason) => Err(rusqlite::Error::UserFunctionError(reason.into())),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Takes the next `count` ids of the one sequence.
+fn next_ids(transaction: &Transaction, count: usize) -> rusqlite::Result<std::ops::RangeInclusive<i64>> {
+    let sql = "UPDATE sequences SET last = last + ?1 WHERE name = 'ids' RETURNING last";
+    let last: i64 = transaction.prepare_cached(sql)?.query_row([count as i64], |row| row.get(0))?;
+    debug_assert!(last as u64 <= limits::ID_OURS_MAX);
+    Ok(last - count as i64 + 1..=last)
+}
+
+impl Store for SqliteStore {
+    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, StoreError> {
+        self.transact("reserve action ids", |transaction| {
+            let mut ids = Vec::with_capacity(count);
+            // An investigator may have chosen an id that the sequence comes to: it is passed over.
+            while ids.len() < count {
+                for id in next_ids(transaction, count - ids.len())? {
+                    let taken = transaction.prepare_cached("SELECT 1 FROM actions WHERE id = ?1")?.exists([id])?;
+                    ids.extend(ActionId::new(id as u64).filter(|_| !taken));
+                }
+            }
+            Ok(ids)
+        })
+    }
+
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<Agent>, StoreError> {
+        let set = |limit: Option<Instant>| *self.deadline.lock().unwrap_or_else(|e| e.into_inner()) = limit;
+        set(Some(Instant::now() + limits::TARGET_TIME_LIMIT));
+        let selected = agents::select(&self.reader, &self.explain_target(target, now));
+        set(None);
+        selected.map_err(|cause| match cause.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => StoreError::Refused(format!(
+                "the target takes longer than {} s to evaluate",
+                limits::TARGET_TIME_LIMIT.as_secs()
+            )),
+            _ => error("evaluate the target", cause),
+        })
+    }
+
+    fn explain_target(&self, target: &Target, now: Timestamp) -> String {
+        agents::selection(&target.condition(Dialect::Sqlite, micros(now)))
+    }
+
+    fn begin_actions(
+        &mut self,
+        actions: &[Begin],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
+        self.transact("begin actions", |transaction| {
+            actions.iter().map(|begin| commands::begin(transaction, begin, now)).collect()
+        })
+    }
+
+    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError> {
+        self.transact("mark commands sent", |transaction| {
+            let mut update = transaction
+                .prepare_cached("UPDATE commands SET status = 'sent' WHERE id = ?1 AND status = 'prepared'")?;
+            commands.iter().try_for_each(|command| update.execute([command.command.get() as i64]).map(drop))
+        })
+    }
+
+    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError> {
+        self.transact("finish commands", |transaction| {
+            let finished = answers
+                .iter()
+                .map(|answer| commands::finish(transaction, answer, now))
+                .collect::<rusqlite::Result<_>>()?;
+            let actions: std::collections::BTreeSet<ActionId> =
+                answers.iter().map(|answer| answer.reference().action).collect();
+            let ended = commands::ended(transaction, actions, now)?;
+            Ok(FinishedBatch { finished, ended })
+        })
+    }
+
+    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+        self.transact("end actions", |transaction| commands::ended(transaction, actions.iter().copied(), now))
+    }
+
+    fn find_command(&mut self, command: CommandRef) -> Result<Option<(CommandStatus, String)>, StoreError> {
+        commands::find(&self.connection, command).map_err(|e| error(&format!("look up command {command}"), e))
+    }
+
+    fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM commands WHERE actionid = ?1 LIMIT 1";
+        let found = self.connection.prepare_cached(sql).and_then(|mut find| find.exists([action.get() as i64]));
+        found.map_err(|e| error(&format!("look up action {action}"), e))
+    }
+
+    fn register(&mut self, heartbeats: &[Agent], _now: Timestamp) -> Result<Vec<Registration>, StoreError> {
+        self.transact("register agents", |transaction| {
+            heartbeats.iter().map(|agent| agents::register(transaction, agent)).collect()
+        })
+    }
+
+    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, StoreError> {
+        self.transact("mark absent agents", |transaction| agents::mark_absent(transaction, idle_before, offline_before))
+    }
+
+    fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.transact("record statistics", |transaction| agents::record_statistics(transaction, now))
+    }
+}

@@ -1,0 +1,156 @@
+//! Agents: registration, presence, selection by targets, statistics.
+
+use super::super::{AgentCounts, Registration};
+use super::{from_micros, micros, next_ids};
+use crate::heartbeat::{Agent, QueueLoc};
+use crate::time::{self, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
+    agents.destructiontime, agents.heartbeattime, agents.status, agents.environment, agents.tags";
+
+/// The query for the agents that `condition` selects: present ones, and of several registrations of one queueloc the
+/// newest.
+pub(super) fn selection(condition: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM agents WHERE agents.status IN ('online', 'idle') AND agents.id = (SELECT newest.id \
+        FROM agents AS newest WHERE newest.queueloc = agents.queueloc ORDER BY newest.heartbeattime DESC, newest.id DESC \
+        LIMIT 1) AND ({condition}) ORDER BY agents.id"
+    )
+}
+
+pub(super) fn select(reader: &Connection, sql: &str) -> rusqlite::Result<Vec<Agent>> {
+    let mut statement = reader.prepare(sql)?;
+    let agents = statement.query_map([], from_row)?;
+    agents.filter_map(Result::transpose).collect()
+}
+
+/// The newest registration of a queueloc, whatever its status.
+pub(super) fn by_queueloc(connection: &Connection, queueloc: &str) -> rusqlite::Result<Option<Agent>> {
+    let order = "ORDER BY agents.heartbeattime DESC, agents.id DESC LIMIT 1";
+    let sql = format!("SELECT {COLUMNS} FROM agents WHERE agents.queueloc = ?1 {order}");
+    Ok(connection.prepare_cached(&sql)?.query_row([queueloc], from_row).optional()?.flatten())
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// None when the row holds a queueloc that could not be one: nothing is ever sent there.
+fn from_row(row: &Row) -> rusqlite::Result<Option<Agent>> {
+    let Ok(queueloc) = QueueLoc::parse(row.get_ref(2)?.as_str()?) else { return Ok(None) };
+    Ok(Some(Agent {
+        id: Some(row.get::<_, i64>(0)? as u64),
+        name: row.get(1)?,
+        queueloc,
+        mode: row.get(3)?,
+        version: row.get(4)?,
+        pid: row.get(5)?,
+        start_time: from_micros(row.get(6)?),
+        destruction_time: from_micros(row.get(7)?),
+        heartbeat_time: from_micros(row.get(8)?),
+        status: row.get(9)?,
+        environment: object(row.get_ref(10)?.as_str()?),
+        tags: object(row.get_ref(11)?.as_str()?),
+    }))
+}
+
+fn json(object: &Map<String, Value>) -> String {
+    Value::Object(object.clone()).to_string()
+}
+
+/// Takes a heartbeat in; the newest of a process wins.
+pub(super) fn register(transaction: &Transaction, agent: &Agent) -> rusqlite::Result<Registration> {
+    let known = "SELECT heartbeattime FROM agents WHERE queueloc = ?1 AND pid = ?2";
+    let key = (agent.queueloc.as_str(), agent.pid);
+    let heard: Option<i64> = transaction.prepare_cached(known)?.query_row(key, |row| row.get(0)).optional()?;
+    match heard {
+        None => return insert(transaction, agent, "online").map(|_| Registration::New),
+        Some(heard) if heard > micros(agent.heartbeat_time) => return Ok(Registration::Stale),
+        Some(_) => {}
+    }
+    // A process id may come back after a reboot: another start time is another process.
+    let sql = "UPDATE agents SET name = :name, mode = :mode, version = :version, heartbeattime = :heartbeattime,
+        environment = :environment, tags = :tags,
+        status = CASE WHEN status IN ('upgraded', 'destroyed') AND starttime = :starttime THEN status ELSE 'online' END,
+        starttime = :starttime WHERE queueloc = :queueloc AND pid = :pid";
+    transaction.prepare_cached(sql)?.execute(named_params! {
+        ":name": agent.name, ":mode": agent.mode, ":version": agent.version,
+        ":starttime": micros(agent.start_time), ":heartbeattime": micros(agent.heartbeat_time),
+        ":environment": json(&agent.environment), ":tags": json(&agent.tags),
+        ":queueloc": agent.queueloc.as_str(), ":pid": agent.pid,
+    })?;
+    Ok(Registration::Known)
+}
+
+fn insert(transaction: &Transaction, agent: &Agent, status: &str) -> rusqlite::Result<i64> {
+    let id = *next_ids(transaction, 1)?.start();
+    let sql = "INSERT INTO agents (id, name, queueloc, mode, version, pid, starttime, destructiontime, heartbeattime,
+            status, environment, tags)
+        VALUES (:id, :name, :queueloc, :mode, :version, :pid, :starttime, :destructiontime, :heartbeattime, :status,
+            :environment, :tags)";
+    transaction.prepare_cached(sql)?.execute(named_params! {
+        ":id": id, ":name": agent.name, ":queueloc": agent.queueloc.as_str(), ":mode": agent.mode,
+        ":version": agent.version, ":pid": agent.pid, ":starttime": micros(agent.start_time),
+        ":destructiontime": micros(time::never()), ":heartbeattime": micros(agent.heartbeat_time),
+        ":status": status, ":environment": json(&agent.environment), ":tags": json(&agent.tags),
+    })?;
+    Ok(id)
+}
+
+/// The id of the agent that answered a command of which the store knows nothing; made as offline when missing.
+pub(super) fn id_for_answer(transaction: &Transaction, agent: &Agent) -> rusqlite::Result<i64> {
+    let sql = "SELECT id FROM agents WHERE queueloc = ?1 ORDER BY pid = ?2 DESC, heartbeattime DESC LIMIT 1";
+    let key = (agent.queueloc.as_str(), agent.pid);
+    let known = transaction.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    known.map_or_else(|| insert(transaction, agent, "offline"), Ok)
+}
+
+/// Marks agents offline and idle by when they were last heard of.
+pub(super) fn mark_absent(
+    transaction: &Transaction,
+    idle_before: Timestamp,
+    offline_before: Timestamp,
+) -> rusqlite::Result<AgentCounts> {
+    let offline = "UPDATE agents SET status = 'offline' WHERE status IN ('online', 'idle') AND heartbeattime < ?1";
+    let became_offline = transaction.execute(offline, [micros(offline_before)])? as u64;
+    let idle = "UPDATE agents SET status = 'idle' WHERE status = 'online' AND heartbeattime < ?1";
+    let became_idle = transaction.execute(idle, [micros(idle_before)])? as u64;
+    let count = |status: &str| -> rusqlite::Result<u64> {
+        let sql = "SELECT count(*) FROM agents WHERE status = ?1";
+        transaction.query_row(sql, [status], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+    };
+    Ok(AgentCounts { online: count("online")?, idle: count("idle")?, became_idle, became_offline })
+}
+
+/// Adds a row to `agents_stats`.
+pub(super) fn record_statistics(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<()> {
+    const DAY: Duration = Duration::from_secs(86400);
+    let ago = |duration: Duration| micros(time::before(now, duration));
+    let sql = "INSERT INTO agents_stats
+        SELECT :now,
+            (SELECT count(*) FROM agents WHERE status = 'online'),
+            (SELECT json_group_array(json_object('version', version, 'count', n)) FROM
+                (SELECT version, count(*) AS n FROM agents WHERE status = 'online' GROUP BY version ORDER BY n DESC)),
+            (SELECT count(DISTINCT queueloc) FROM agents WHERE status = 'online'),
+            (SELECT count(*) FROM agents WHERE status = 'idle'),
+            (SELECT json_group_array(json_object('version', version, 'count', n)) FROM
+                (SELECT version, count(*) AS n FROM agents WHERE status = 'idle' GROUP BY version ORDER BY n DESC)),
+            (SELECT count(DISTINCT queueloc) FROM agents WHERE status = 'idle'),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents GROUP BY queueloc HAVING min(starttime) > :day)),
+            (SELECT count(*) FROM
+                (SELECT queueloc FROM agents WHERE status = 'online' GROUP BY queueloc HAVING count(*) > 1)),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents GROUP BY queueloc
+                HAVING max(status IN ('online', 'idle')) = 0 AND max(heartbeattime) > :two_months)),
+            (SELECT count(*) FROM
+                (SELECT queueloc FROM agents WHERE starttime > :hour GROUP BY queueloc HAVING count(*) > 1))";
+    transaction.execute(
+        sql,
+        named_params! {
+            ":now": micros(now), ":day": ago(DAY), ":two_months": ago(60 * DAY), ":hour": ago(DAY / 24),
+        },
+    )?;
+    Ok(())
+}
