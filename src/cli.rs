@@ -14,6 +14,8 @@ pub struct Program {
     pub about: &'static str,
     /// What stands below them: files, examples, exit codes.
     pub details: &'static str,
+    /// The option whose value is followed by words for somebody else (`-m MODULE …`).
+    pub rest_after: Option<&'static str>,
 }
 
 /// The version line of every program.
@@ -36,7 +38,7 @@ pub trait Common {
 
 /// Parses the arguments of this process, runs `work`, and turns its outcome into an exit code.
 pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Result<(), ProgramError>) -> ExitCode {
-    let outcome = arguments().and_then(|arguments| {
+    let outcome = arguments(program.rest_after).and_then(|arguments| {
         let usage =
             |e: gumdrop::Error| ProgramError::new(ExitClass::Usage, format!("{e}; try {} --help", program.name));
         let options = T::parse_args_default(&arguments).map_err(usage)?;
@@ -61,24 +63,20 @@ pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Resu
     }
 }
 
-fn arguments() -> Result<Vec<String>, ProgramError> {
+/// The arguments of this process, with two dashes before names. What follows `rest_after` and its value is not ours to
+/// change or to read: it goes behind `--`.
+fn arguments(rest_after: Option<&str>) -> Result<Vec<String>, ProgramError> {
     let text = |argument: std::ffi::OsString| {
         argument.into_string().map_err(|a| ProgramError::new(ExitClass::Usage, format!("{a:?} is not UTF-8")))
     };
-    // What follows -- or belongs to a module is not ours to change.
-    let mut verbatim = false;
-    let normalized = |argument: String| {
-        if verbatim {
-            return argument;
-        }
-        verbatim = argument == "--" || argument == "-m";
-        normalize(argument)
-    };
-    std::env::args_os()
-        .skip(1)
-        .map(text)
-        .collect::<Result<Vec<String>, _>>()
-        .map(|list| list.into_iter().map(normalized).collect())
+    let given = std::env::args_os().skip(1).map(text).collect::<Result<Vec<String>, _>>()?;
+    let own = given.iter().position(|argument| Some(argument.as_str()) == rest_after).map_or(given.len(), |at| at + 2);
+    let mut arguments: Vec<String> = given.iter().take(own).cloned().map(normalize).collect();
+    if own < given.len() {
+        arguments.push("--".to_owned());
+        arguments.extend_from_slice(&given[own..]);
+    }
+    Ok(arguments)
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is no error.

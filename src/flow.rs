@@ -1,35 +1,44 @@
-//! The flow: workers that each drain one source, and the loop around them.
+//! The flow: workers that each drain one source, and the loop around them. The agent runs in the same loop.
 //!
 //! A worker looks at what is there and answers, per file or message, what shall become of it. It never moves a file
-//! itself: [`stage::StageDrain`] and [`queue::QueueDrain`] list, read, and carry the answers out, so that the order of
+//! itself: the drains in `stage` and `queue` list, read, and carry the answers out, so that the order of
 //! effects and moves is written once. [`run::run`] waits, backs off, and stops.
 //!
 //! | worker | drains | file |
 //! |---|---|---|
-//! | action-new | action/new | [`action_new`] |
-//! | command-ready | command/ready | [`command_ready`] |
-//! | results | the relay's results | [`results`] |
-//! | command-returned | command/returned | [`command_returned`] |
-//! | heartbeats | the relay's heartbeats | [`heartbeats`] |
-//! | collector | everything, every `freq` | [`collector`] |
-//! | periodic | the store, every `freq` | [`periodic`] |
+//! | action-new | action/new | `flow/action_new.rs` |
+//! | command-ready | command/ready | `flow/command_ready.rs` |
+//! | results | the relay's results | `flow/results.rs` |
+//! | command-returned | command/returned | `flow/command_returned.rs` |
+//! | heartbeats | the relay's heartbeats | `flow/heartbeats.rs` |
+//! | collector | everything, every `freq` | `flow/collector.rs` |
+//! | periodic | the store, every `freq` | `flow/periodic.rs` |
 
+#[cfg(feature = "server")]
 pub mod action_new;
+#[cfg(feature = "server")]
 pub mod collector;
+#[cfg(feature = "server")]
 pub mod command_ready;
+#[cfg(feature = "server")]
 pub mod command_returned;
+#[cfg(feature = "server")]
 pub mod heartbeats;
+#[cfg(feature = "server")]
 pub mod periodic;
+#[cfg(feature = "server")]
 pub mod queue;
+#[cfg(feature = "server")]
 pub mod results;
 pub mod run;
+#[cfg(feature = "server")]
 pub mod stage;
+#[cfg(feature = "server")]
 pub mod whitelist;
 
 use crate::relay::RelayError;
 use crate::spool;
 use crate::spool::watch::{Waker, Watch};
-use crate::store::StoreError;
 use crate::time::Timestamp;
 
 /// Why a worker could not go on.
@@ -61,8 +70,10 @@ impl From<RelayError> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
+#[cfg(feature = "server")]
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        use crate::store::StoreError;
         match error {
             StoreError::Away { .. } => Failure::Away(error.to_string()),
             StoreError::Refused(text) => Failure::Refused(text),

@@ -1,10 +1,15 @@
 //! MIG, Mozilla InvestiGator
 pub mod acl;
 pub mod action;
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod flow;
 pub mod heartbeat;
 pub mod id;
 pub mod investigator;
@@ -19,8 +24,6 @@ pub mod signature;
 pub mod spool;
 pub mod time;
 
-#[cfg(feature = "server")]
-pub mod flow;
 #[cfg(feature = "server")]
 pub mod scheduler;
 #[cfg(feature = "server")]

@@ -75,3 +75,7 @@ pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
+/// Bytes that all operations of a command may print together: with the action they fit RESULT_SIZE_BYTES_MAX.
+pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
+/// Connections to the stat socket that wait to be answered, and how long each may take.
+pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);

@@ -38,6 +38,7 @@ pub const PROGRAM: Program = Program {
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
         75 the store or the relay is away (with --once); 78 configuration.",
+    rest_after: None,
 };
 
 /// The command line.

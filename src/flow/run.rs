@@ -61,8 +61,10 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), 
                 recovered = true;
                 outage.over(name);
                 let due = pass.again.map_or(sweep, |again| time::until(time::now(), again).min(sweep));
-                // A moment at least: what is due at once every time must not become a busy loop.
-                sleeper.sleep(Some(due.max(Duration::from_millis(1))));
+                if pass.handled == 0 || !due.is_zero() {
+                    // A moment at least: what is due every time and never handled must not become a busy loop.
+                    sleeper.sleep(Some(due.max(Duration::from_millis(1))));
+                }
             }
             Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
             Err(Failure::Away(reason) | Failure::Refused(reason)) => {

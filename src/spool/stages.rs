@@ -59,3 +59,11 @@ pub const AGENT_INVALID: Stage = Stage("invalid");
 
 /// The agent's spool, in its run directory.
 pub const AGENT: [Stage; 5] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID];
+
+/// Makes the directories of a spool that a program owns alone, readable for nobody else.
+pub fn make(root: &std::path::Path, stages: &[Stage]) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    stages.iter().try_for_each(|stage| builder.create(root.join(stage.path())))
+}

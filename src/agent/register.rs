@@ -1,0 +1,81 @@
+//! Registering: a heartbeat now, and again every period. What gets lost is made good by the next one.
+
+use super::environment::environment;
+use super::identity::host_name;
+use crate::flow::{Failure, Pass, Worker};
+use crate::heartbeat::{Agent, QueueLoc};
+use crate::limits::AGENT_MESSAGE_PERIODS;
+use crate::relay::{Message, Queue, Relay, Sent};
+use crate::spool::watch::{Waker, Watch};
+use crate::time::{self, Timestamp};
+use std::time::Duration;
+
+/// The worker that sends heartbeats.
+pub struct Register {
+    relay: Box<dyn Relay>,
+    queueloc: QueueLoc,
+    period: Duration,
+    tags: Vec<(String, String)>,
+    start_time: Timestamp,
+    due: Timestamp,
+}
+
+impl Register {
+    /// Sends a heartbeat every `period`, beginning now.
+    pub fn new(
+        relay: Box<dyn Relay>,
+        queueloc: QueueLoc,
+        period: Duration,
+        tags: Vec<(String, String)>,
+        now: Timestamp,
+    ) -> Register {
+        Register { relay, queueloc, period, tags, start_time: now, due: now }
+    }
+
+    fn heartbeat(&self, now: Timestamp) -> Agent {
+        Agent {
+            id: None,
+            name: host_name(),
+            queueloc: self.queueloc.clone(),
+            mode: "daemon".into(),
+            version: crate::cli::VERSION.into(),
+            pid: std::process::id().into(),
+            start_time: self.start_time,
+            destruction_time: time::not_set(),
+            heartbeat_time: now,
+            status: None,
+            environment: environment(),
+            tags: self.tags.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect(),
+        }
+    }
+}
+
+impl Worker for Register {
+    fn name(&self) -> &'static str {
+        "register"
+    }
+
+    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        // The queue is there before anybody can know of it: a command that is sent right away finds it.
+        Ok(self.relay.declare(&Queue::agent(&self.queueloc))?)
+    }
+
+    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
+        Ok(None)
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        if now >= self.due {
+            let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
+            let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
+            if self.relay.send(&[message], now)?.contains(&Sent::Unroutable) {
+                let queue = Queue::heartbeats();
+                return Err(Failure::Away(format!(
+                    "register: the relay has no queue {queue}; is a scheduler running?"
+                )));
+            }
+            self.due = time::after(now, self.period);
+        }
+        Ok(Pass { handled: 0, again: Some(self.due) })
+    }
+}

@@ -1,0 +1,218 @@
+//! `mig-action-generator`: signs an action file, and drops it into a spool.
+
+use super::{parse_time, read_file};
+use crate::action::{Action, ActionError};
+use crate::cli::{Common, Program, print};
+use crate::config::Ini;
+use crate::error::{ExitClass, ProgramError};
+use crate::limits;
+use crate::signature::{SignatureError, generate_key, sign_with_gpg, sign_with_key};
+use crate::spool::{FileName, Placed, drop_file, stages};
+use crate::time::{self, Timestamp};
+use gumdrop::Options;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What `mig-action-generator --help` says.
+pub const PROGRAM: Program = Program {
+    name: "mig-action-generator",
+    about: "mig-action-generator - signs an action, and drops it into a spool\n\n\
+        Usage: mig-action-generator -i ACTION [-k KEY | -c MIGRC] [-t TARGET] [-validfrom TIME] [-expireafter TIME] [-p] [--spool DIR]\n       \
+        mig-action-generator -i SIGNED --keep-dates -k KEY          (adds a signature)\n       \
+        mig-action-generator --make-key 'Name <mail>' --key-file FILE",
+    details: "KEY is a file with a secret key that needs no passphrase, or anything that names a key to gpg: then gpg signs, and asks its\n\
+        agent, a smartcard or you for what it needs. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
+        TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom from now on, for\n\
+        -expireafter from then on. Defaults: -validfrom -60s, -expireafter 30m.\n\n\
+        Exit codes: 0 done; 64 command line; 65 the action or the key is not usable; 66 unreadable file; 74 the file could not be\n\
+        written; 78 the migrc is wrong.",
+    rest_after: None,
+};
+
+/// The command line.
+#[derive(Debug, Options)]
+pub struct GeneratorOptions {
+    /// this text
+    #[options(short = "h")]
+    help: bool,
+    /// the version
+    #[options(short = "V", long = "version")]
+    version: bool,
+    /// the action to sign
+    #[options(short = "i", meta = "ACTION", no_long)]
+    input: Option<String>,
+    /// key file, or what names a key to gpg
+    #[options(short = "k", meta = "KEY", no_long)]
+    key: Option<String>,
+    /// client configuration (default ~/.migrc)
+    #[options(short = "c", meta = "MIGRC", no_long)]
+    migrc: Option<String>,
+    /// target, instead of the one in the file
+    #[options(short = "t", meta = "TARGET", no_long)]
+    target: Option<String>,
+    /// from when on agents may run it
+    #[options(no_short, long = "validfrom", meta = "TIME")]
+    valid_from: Option<String>,
+    /// from when on they may not
+    #[options(no_short, long = "expireafter", meta = "TIME")]
+    expire_after: Option<String>,
+    /// print pretty JSON
+    #[options(short = "p", no_long)]
+    pretty: bool,
+    /// print the signed action instead of dropping it
+    #[options(no_short, long = "nolaunch")]
+    no_launch: bool,
+    /// keep dates and signatures, add one
+    #[options(no_short)]
+    keep_dates: bool,
+    /// drop it into this spool
+    #[options(no_short, meta = "DIR")]
+    spool: Option<String>,
+    /// make a key for signing, without passphrase, for this user id
+    #[options(no_short, meta = "USERID")]
+    make_key: Option<String>,
+    /// where the secret key goes (mode 600); the public one goes to FILE.pub
+    #[options(no_short, meta = "FILE")]
+    key_file: Option<String>,
+}
+
+impl Common for GeneratorOptions {
+    fn help(&self) -> bool {
+        self.help
+    }
+    fn version(&self) -> bool {
+        self.version
+    }
+}
+
+fn usage(text: &str) -> ProgramError {
+    ProgramError::new(ExitClass::Usage, format!("{text}; try mig-action-generator --help"))
+}
+
+/// `mig-action-generator`.
+pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
+    if let Some(user_id) = &options.make_key {
+        let file = options.key_file.as_deref().ok_or_else(|| usage("--make-key needs --key-file"))?;
+        return make_key(user_id, Path::new(file));
+    }
+    let input = options.input.as_deref().ok_or_else(|| usage("-i is missing"))?;
+    let draft = Action::parse_draft(&read_file(input, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(input, e))?;
+    let now = time::now();
+    let mut action = prepare(draft, &options, now)?;
+    let text = action.signed_text();
+    let signature = sign(&text, &options, now)?;
+    if action.signatures.contains(&signature) {
+        return Err(ProgramError::new(ExitClass::Data, format!("{input}: this signature is in it already")));
+    }
+    action.signatures.push(signature);
+    // The same checks that the scheduler makes, before anybody waits for its answer.
+    let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
+    #[cfg(feature = "server")]
+    crate::target::Target::parse(&action.target)
+        .map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: field 'target': {e}")))?;
+    match &options.spool {
+        Some(spool) if !options.no_launch => launch(&action, input, Path::new(spool)),
+        _ => {
+            let pretty = serde_json::to_string_pretty(&action).unwrap_or_default() + "\n";
+            print(&if options.pretty { pretty } else { String::from_utf8_lossy(&action.to_json()).into_owned() });
+            Ok(())
+        }
+    }
+}
+
+fn data(input: &str, error: ActionError) -> ProgramError {
+    ProgramError::new(ExitClass::Data, format!("{input}: {error}"))
+}
+
+/// Target and dates as asked for.
+fn prepare(mut action: Action, options: &GeneratorOptions, now: Timestamp) -> Result<Action, ProgramError> {
+    if options.keep_dates {
+        if options.target.is_some() || options.valid_from.is_some() || options.expire_after.is_some() {
+            return Err(usage("--keep-dates keeps what is signed: it goes without -t, -validfrom and -expireafter"));
+        }
+        return Ok(action);
+    }
+    if let Some(target) = &options.target {
+        action.target = target.clone();
+    }
+    let valid_from = options.valid_from.as_deref().unwrap_or("-60s");
+    action.valid_from = parse_time("-validfrom", valid_from, now)?;
+    let from = action.valid_from.max(now);
+    action.expire_after = parse_time("-expireafter", options.expire_after.as_deref().unwrap_or("30m"), from)?;
+    if !action.signatures.is_empty() {
+        eprintln!(
+            "{}: the dates change, so the {} signatures in the file are left out (--keep-dates keeps both)",
+            PROGRAM.name,
+            action.signatures.len()
+        );
+        action.signatures.clear();
+    }
+    Ok(action)
+}
+
+fn sign(text: &str, options: &GeneratorOptions, now: Timestamp) -> Result<String, ProgramError> {
+    let failed = |e: SignatureError| ProgramError::new(ExitClass::Data, format!("sign: {e}"));
+    match &options.key {
+        Some(key) if Path::new(key).is_file() => {
+            sign_with_key(text, &read_file(key, limits::KEYRING_SIZE_BYTES_MAX)?, now)
+                .map_err(|e| failed(SignatureError::Keyring(format!("{key}: {e}"))))
+        }
+        Some(key) => sign_with_gpg(text, key, None).map_err(failed),
+        None => {
+            let (key, home) = read_migrc(options.migrc.as_deref())?;
+            sign_with_gpg(text, &key, home.as_deref()).map_err(failed)
+        }
+    }
+}
+
+/// Key id and gpg home of a migrc. Its other sections belong to other programs.
+fn read_migrc(path: Option<&str>) -> Result<(String, Option<PathBuf>), ProgramError> {
+    let default = || std::env::home_dir().map(|home| home.join(".migrc"));
+    let path =
+        path.map(PathBuf::from).or_else(default).ok_or_else(|| usage("no home directory; name a key with -k"))?;
+    if !path.exists() {
+        return Err(usage(&format!("no -k, and no {}", path.display())));
+    }
+    let mut ini = Ini::read(&path)?;
+    let home = ini.path("gpg", "home")?;
+    let key = ini.text("gpg", "keyid", "")?;
+    if key.is_empty() {
+        return Err(ini.error(None, "gpg", "keyid", "is missing").into());
+    }
+    Ok((key, home))
+}
+
+/// Drops the action under a name that tells what it is and does not collide.
+fn launch(action: &Action, input: &str, spool: &Path) -> Result<(), ProgramError> {
+    let stem = Path::new(input).file_stem().map_or("action".into(), |stem| stem.to_string_lossy().into_owned());
+    let plain: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .take(100)
+        .collect();
+    let name = format!("{}-{}.json", plain.trim_start_matches('-'), time::now().as_microsecond());
+    let directory = spool.join(stages::ACTION_NEW.path());
+    let failed = |reason: String| {
+        ProgramError::new(ExitClass::Io, format!("drop {name} into {}: {reason}", directory.display()))
+    };
+    let file = FileName::new(name.as_str()).ok_or_else(|| failed("not a file name".into()))?;
+    match drop_file(&directory, &file, &action.to_json()).map_err(|e| failed(e.to_string()))? {
+        Placed::New | Placed::Same => {}
+        Placed::Taken | Placed::Gone => return Err(failed("the name is taken".into())),
+    }
+    print(&format!("{}\n", directory.join(&name).display()));
+    Ok(())
+}
+
+fn make_key(user_id: &str, path: &Path) -> Result<(), ProgramError> {
+    let (public, secret) = generate_key(user_id).map_err(|e| ProgramError::new(ExitClass::Data, e))?;
+    let public_path = PathBuf::from(format!("{}.pub", path.display()));
+    for (path, text, mode) in [(path, secret, 0o600), (public_path.as_path(), public, 0o644)] {
+        let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+        let written = created.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|e| ProgramError::new(ExitClass::Io, format!("write {}: {e}", path.display())))?;
+    }
+    print(&format!("{}\n{}\n", path.display(), public_path.display()));
+    Ok(())
+}
