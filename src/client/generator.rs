@@ -6,7 +6,7 @@ use crate::cli::{Common, Program, print};
 use crate::config::Ini;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
-use crate::signature::{SignatureError, generate_key, sign_with_gpg, sign_with_key};
+use crate::signature::{Keyring, SignatureError, generate_key, sign_with_gpg, sign_with_key};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
@@ -20,7 +20,8 @@ pub const PROGRAM: Program = Program {
     about: "mig-action-generator - signs an action, and drops it into a spool\n\n\
         Usage: mig-action-generator -i ACTION [-k KEY | -c MIGRC] [-t TARGET] [-validfrom TIME] [-expireafter TIME] [-p] [--spool DIR]\n       \
         mig-action-generator -i SIGNED --keep-dates -k KEY          (adds a signature)\n       \
-        mig-action-generator --make-key 'Name <mail>' --key-file FILE",
+        mig-action-generator --make-key 'Name <mail>' --key-file FILE\n       \
+        mig-action-generator --fingerprint FILE",
     details: "KEY is a file with a secret key that needs no passphrase, or anything that names a key to gpg: then gpg signs, and asks its\n\
         agent, a smartcard or you for what it needs. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
         TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom from now on, for\n\
@@ -75,6 +76,9 @@ pub struct GeneratorOptions {
     /// where the secret key goes (mode 600); the public one goes to FILE.pub
     #[options(no_short, meta = "FILE")]
     key_file: Option<String>,
+    /// print the fingerprint of the first key in a file, for an access list
+    #[options(no_short, meta = "FILE")]
+    fingerprint: Option<String>,
 }
 
 impl Common for GeneratorOptions {
@@ -95,6 +99,9 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     if let Some(user_id) = &options.make_key {
         let file = options.key_file.as_deref().ok_or_else(|| usage("--make-key needs --key-file"))?;
         return make_key(user_id, Path::new(file));
+    }
+    if let Some(file) = &options.fingerprint {
+        return print_fingerprint(file);
     }
     let input = options.input.as_deref().ok_or_else(|| usage("-i is missing"))?;
     let draft = Action::parse_draft(&read_file(input, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(input, e))?;
@@ -214,5 +221,12 @@ fn make_key(user_id: &str, path: &Path) -> Result<(), ProgramError> {
         written.map_err(|e| ProgramError::new(ExitClass::Io, format!("write {}: {e}", path.display())))?;
     }
     print(&format!("{}\n{}\n", path.display(), public_path.display()));
+    Ok(())
+}
+
+fn print_fingerprint(file: &str) -> Result<(), ProgramError> {
+    let keyring = Keyring::parse(&read_file(file, limits::KEYRING_SIZE_BYTES_MAX)?);
+    let keyring = keyring.map_err(|e| ProgramError::new(ExitClass::Data, format!("{file}: {e}")))?;
+    keyring.investigators().take(1).for_each(|investigator| print(&format!("{}\n", investigator.fingerprint)));
     Ok(())
 }

@@ -398,7 +398,7 @@ pub struct Staged {
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 /// Up to this many files are synced one by one, which is quicker than syncing the whole file system for them.
-const FSYNC_FILES_MAX: usize = 2;
+const FSYNC_FILES_MAX: usize = 8;
 /// Up to this many directories are synced one by one.
 const FSYNC_DIRS_MAX: usize = 8;
 

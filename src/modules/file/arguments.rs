@@ -1,0 +1,124 @@
+//! The command-line form: `-path /etc -name '^passwd$' -content '^root:'`.
+
+use super::filter::FIELDS;
+use super::parameters;
+use crate::modules::ParameterError;
+use serde_json::{Map, Value, json};
+
+/// The label of the one search that a command line describes.
+const LABEL: &str = "s1";
+
+/// Help for people; complete, as there is no other manual on the command line.
+pub(super) const HELP: &str = "\
+file: looks for files by name, size, mode, time, contents and hash sum
+
+  mig file -path <path> [filters] [options]     (-x and --x are the same; -x=value too)
+
+Where, at least one:
+  -path <path>        a directory, searched with all below it, or a file; taken literally
+
+Filters, each as often as needed:
+  -name <regex>       on the file's name without its directory; !<regex>: does not match
+  -content <regex>    on each line; !<regex>: no line matches
+  -size <size>        <10m (less), >512k (more), 4096 (exactly); k, m, g, t are powers of 1024
+  -mode <regex>       on the mode as in -rw-r--r-- ; in front of the permissions: d directory,
+                      L link, D device, Dc character device, p pipe, S socket, u setuid,
+                      g setgid, t sticky, - none of them
+  -mtime <age>        <90d (changed less than 90 days ago), >5h (longer ago); units d, h, m
+  -md5 -sha1 -sha256 -sha384 -sha512 -sha3_224 -sha3_256 -sha3_384 -sha3_512 <hexadecimal>
+  -sha2 -sha3 <hexadecimal>   the function of the family that has digests of this length
+
+Options:
+  -matchall           a file must pass all filters; of several sums of one kind, any (default)
+  -matchany           each filter reports its own files
+  -maxdepth <n>       levels of directories, the path itself is 1; 0: all (default)
+  -matchlimit <n>     files reported at most; 0: 1000 (default)
+  -maxerrors <n>      errors reported at most (default 30); 0: all
+  -macroal            every line must match every -content
+  -mismatch <filter>  turns the filter around: name, content, size, mode, mtime, md5, sha1, sha2, sha3
+  -returnsha256       report the SHA-256 of every file
+  -decompress         look into gzip files: contents and sums are those of what is packed
+  -remotefs           enter network mounts (default: not)
+
+Regular expressions are RE2's without back-references and look-around, and must fit in 4 MiB when
+compiled. \\w, \\d, \\s and \\b are ASCII and . is any byte of a line, unless the expression holds other
+characters or begins with (?u). Symbolic links to files are followed, to directories only when they
+are a -path. Contents and sums are of regular files only; /proc is read too.
+
+Examples:
+  mig file -path /etc -name '^passwd$' -content '^root:'
+  mig file -path /usr/bin -path /usr/sbin -mode '^-?u' -mtime '<30d'
+  mig file -path /home -name '^authorized_keys$' -content '!^from=' -maxdepth 3
+  mig file -path /var/www -matchany -content 'eval\\(base64_decode' -name '\\.php[0-9]$'
+  mig file -path / -size '<5m' -sha256 73b0d95541c84965fa42c3e257bb349957b3be626dec9d55efcc6ebcba6fa489
+";
+
+/// Turns arguments into parameters, and checks these.
+pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {
+    let mut search: Map<String, Value> = Map::new();
+    let mut options: Map<String, Value> = Map::new();
+    options.insert("matchall".to_owned(), json!(true));
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (flag, inline) = split(argument)?;
+        let field = if flag == "path" { Some("paths") } else { field_of(flag) };
+        let mut value = || {
+            let value = inline.or_else(|| rest.next().map(String::as_str));
+            value.ok_or_else(|| refuse(flag, "needs a value"))
+        };
+        if let Some(field) = field {
+            push(&mut search, field, value()?);
+            continue;
+        }
+        match flag {
+            "mismatch" => push(&mut options, flag, value()?),
+            "maxdepth" | "matchlimit" | "maxerrors" => {
+                let number: u64 = value()?.parse().map_err(|_| refuse(flag, "must be a whole number"))?;
+                options.insert(flag.to_owned(), json!(number));
+            }
+            "matchall" | "matchany" | "macroal" | "returnsha256" | "decompress" | "remotefs" => {
+                let set = match inline {
+                    None | Some("true") => true,
+                    Some("false") => false,
+                    Some(_) => return Err(refuse(flag, "is true or false")),
+                };
+                let (name, set) = if flag == "matchany" { ("matchall", !set) } else { (flag, set) };
+                options.insert(name.to_owned(), json!(set));
+            }
+            _ => return Err(refuse(flag, "is no option of the module file")),
+        }
+    }
+    if !search.contains_key("paths") {
+        return Err(refuse("path", "is needed at least once"));
+    }
+    search.insert("options".to_owned(), Value::Object(options));
+    let parameters = json!({"searches": {LABEL: search}});
+    parameters::parse(&parameters)?;
+    Ok(parameters)
+}
+
+/// `-x`, `--x`, `-x=value`: the flag and the value.
+fn split(argument: &str) -> Result<(&str, Option<&str>), ParameterError> {
+    let stripped = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+    let Some(stripped) = stripped.filter(|stripped| !stripped.is_empty()) else {
+        return Err(ParameterError::new(argument, "is not an option; they begin with -"));
+    };
+    Ok(match stripped.split_once('=') {
+        Some((flag, value)) => (flag, Some(value)),
+        None => (stripped, None),
+    })
+}
+
+fn field_of(flag: &str) -> Option<&'static str> {
+    FIELDS.iter().find(|(_, _, singular)| *singular == flag).map(|(_, plural, _)| *plural)
+}
+
+fn push(object: &mut Map<String, Value>, name: &str, value: &str) {
+    if let Value::Array(values) = object.entry(name).or_insert_with(|| json!([])) {
+        values.push(json!(value));
+    }
+}
+
+fn refuse(flag: &str, reason: &str) -> ParameterError {
+    ParameterError::new(format!("-{flag}"), reason)
+}

@@ -1,0 +1,238 @@
+//! Filters: the fields of a search that a file is compared with, and the comparisons that need no reading.
+
+use super::hashes::{self, Algorithm};
+use super::patterns;
+use std::time::Duration;
+
+/// A list of a search, by what it compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// Regular expressions on the base name.
+    Names,
+    /// Comparisons with the size.
+    Sizes,
+    /// Regular expressions on the mode string.
+    Modes,
+    /// Comparisons with the age of the last change of the contents.
+    Mtimes,
+    /// Regular expressions on lines.
+    Contents,
+    /// Hash sums. `None`: a family of functions (`sha2`, `sha3`), told apart by the length.
+    Hash(Family, Option<Algorithm>),
+}
+
+/// A family of hash functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// MD5.
+    Md5,
+    /// SHA-1.
+    Sha1,
+    /// SHA-2: SHA-256, SHA-384, SHA-512.
+    Sha2,
+    /// SHA-3, in four lengths.
+    Sha3,
+}
+
+impl Family {
+    fn members(self) -> &'static [Algorithm] {
+        match self {
+            Family::Md5 => &[Algorithm::Md5],
+            Family::Sha1 => &[Algorithm::Sha1],
+            Family::Sha2 => &[Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512],
+            Family::Sha3 => &[Algorithm::Sha3_224, Algorithm::Sha3_256, Algorithm::Sha3_384, Algorithm::Sha3_512],
+        }
+    }
+}
+
+/// Every field: its name in JSON, and the word for one value on the command line and in print.
+pub(super) const FIELDS: [(Field, &str, &str); 16] = [
+    (Field::Names, "names", "name"),
+    (Field::Sizes, "sizes", "size"),
+    (Field::Modes, "modes", "mode"),
+    (Field::Mtimes, "mtimes", "mtime"),
+    (Field::Contents, "contents", "content"),
+    (Field::Hash(Family::Md5, Some(Algorithm::Md5)), "md5", "md5"),
+    (Field::Hash(Family::Sha1, Some(Algorithm::Sha1)), "sha1", "sha1"),
+    (Field::Hash(Family::Sha2, None), "sha2", "sha2"),
+    (Field::Hash(Family::Sha2, Some(Algorithm::Sha256)), "sha256", "sha256"),
+    (Field::Hash(Family::Sha2, Some(Algorithm::Sha384)), "sha384", "sha384"),
+    (Field::Hash(Family::Sha2, Some(Algorithm::Sha512)), "sha512", "sha512"),
+    (Field::Hash(Family::Sha3, None), "sha3", "sha3"),
+    (Field::Hash(Family::Sha3, Some(Algorithm::Sha3_224)), "sha3_224", "sha3_224"),
+    (Field::Hash(Family::Sha3, Some(Algorithm::Sha3_256)), "sha3_256", "sha3_256"),
+    (Field::Hash(Family::Sha3, Some(Algorithm::Sha3_384)), "sha3_384", "sha3_384"),
+    (Field::Hash(Family::Sha3, Some(Algorithm::Sha3_512)), "sha3_512", "sha3_512"),
+];
+
+impl Field {
+    /// The field's name in JSON.
+    pub(super) fn name(self) -> &'static str {
+        FIELDS.iter().find(|(field, _, _)| *field == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// Whether the option `mismatch` with this `word` (a name of a field, singular or plural) means the field. The
+    /// word of a family of hash functions means its members' fields too.
+    pub(super) fn is_named_by(self, word: &str) -> bool {
+        let word = word.to_lowercase();
+        FIELDS.iter().any(|(field, plural, singular)| {
+            let covers = match (field, self) {
+                (Field::Hash(family, None), Field::Hash(of, _)) => *family == of,
+                _ => *field == self,
+            };
+            covers && (word == *plural || word == *singular)
+        })
+    }
+}
+
+/// One value of a field, ready to be compared.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// The field it belongs to.
+    pub(super) field: Field,
+    /// The value as it was given.
+    pub(super) value: String,
+    /// The comparison.
+    pub(super) test: Test,
+    /// A file passes when the comparison fails: `!` in front of the value, or the option `mismatch`, but not both.
+    pub(super) inverted: bool,
+}
+
+/// A comparison.
+#[derive(Debug)]
+pub(super) enum Test {
+    /// The pattern of this number in [`super::patterns::Names`].
+    Name(usize),
+    /// The pattern of this number in [`super::content::Contents`].
+    Content(usize),
+    /// On the size.
+    Size(Size),
+    /// On the mode string.
+    Mode(regex::bytes::Regex),
+    /// On the age.
+    Mtime(Age),
+    /// On a digest.
+    Hash(Algorithm, Vec<u8>),
+}
+
+impl Test {
+    /// The hash function that the comparison needs.
+    pub(super) fn algorithm(&self) -> Option<Algorithm> {
+        match self {
+            Test::Hash(algorithm, _) => Some(*algorithm),
+            _ => None,
+        }
+    }
+}
+
+/// Which side of a bound is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// Strictly less.
+    Below,
+    /// Equal.
+    Exactly,
+    /// Strictly more.
+    Above,
+}
+
+/// `<10m`, `>512k`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    bound: Bound,
+    bytes: u64,
+}
+
+impl Size {
+    /// Reads a size; `k`, `m`, `g` and `t`, in any case, are powers of 1024.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let refuse = || format!("\"{text}\" is not a size like \"<10m\", \">512k\" or \"4096\" (units k, m, g, t)");
+        let (bound, rest) = split_bound(text);
+        let unit = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let shift = match unit {
+            "" => 0,
+            "k" | "K" => 10,
+            "m" | "M" => 20,
+            "g" | "G" => 30,
+            "t" | "T" => 40,
+            _ => return Err(refuse()),
+        };
+        let count: u64 = rest[..rest.len() - unit.len()].parse().map_err(|_| refuse())?;
+        let bytes = count.checked_mul(1 << shift).ok_or_else(refuse)?;
+        Ok(Size { bound, bytes })
+    }
+
+    /// Whether `bytes` is on the right side.
+    pub(super) fn holds(self, bytes: u64) -> bool {
+        match self.bound {
+            Bound::Below => bytes < self.bytes,
+            Bound::Exactly => bytes == self.bytes,
+            Bound::Above => bytes > self.bytes,
+        }
+    }
+}
+
+/// `<90d` (changed less than 90 days ago), `>5h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age {
+    newer: bool,
+    age: Duration,
+}
+
+impl Age {
+    /// Reads an age in days, hours or minutes.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let refuse = || format!("\"{text}\" is not an age like \"<90d\" (newer) or \">5h\" (older; units d, h, m)");
+        let (bound, rest) = split_bound(text);
+        let newer = match bound {
+            Bound::Below => true,
+            Bound::Above => false,
+            Bound::Exactly => return Err(refuse()),
+        };
+        let (count, seconds) = match rest.char_indices().next_back() {
+            Some((at, 'd')) => (&rest[..at], 86_400),
+            Some((at, 'h')) => (&rest[..at], 3_600),
+            Some((at, 'm')) => (&rest[..at], 60),
+            _ => return Err(refuse()),
+        };
+        if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(refuse());
+        }
+        let count: u64 = count.parse().map_err(|_| refuse())?;
+        let seconds = count.checked_mul(seconds).ok_or_else(refuse)?;
+        Ok(Age { newer, age: Duration::from_secs(seconds) })
+    }
+
+    /// Whether a file changed at `mtime` is on the right side at `now`, both in nanoseconds since 1970.
+    pub(super) fn holds(self, mtime: i128, now: i128) -> bool {
+        let age = now - mtime;
+        let bound = self.age.as_nanos().cast_signed();
+        if self.newer { age < bound } else { age > bound }
+    }
+}
+
+fn split_bound(text: &str) -> (Bound, &str) {
+    match text.as_bytes().first() {
+        Some(b'<') => (Bound::Below, &text[1..]),
+        Some(b'>') => (Bound::Above, &text[1..]),
+        _ => (Bound::Exactly, text),
+    }
+}
+
+/// Reads a digest for a hash field; the length tells the function of a family.
+pub(super) fn parse_digest(family: Family, algorithm: Option<Algorithm>, text: &str) -> Result<Test, String> {
+    let digest = hashes::from_hex(text).ok_or_else(|| format!("\"{text}\" is not hexadecimal"))?;
+    let possible = family.members().iter().filter(|member| algorithm.is_none_or(|only| only == **member));
+    match possible.clone().find(|member| member.digest_bytes() == digest.len()) {
+        Some(found) => Ok(Test::Hash(*found, digest)),
+        None => {
+            let lengths: Vec<String> = possible.map(|member| (member.digest_bytes() * 2).to_string()).collect();
+            Err(format!("{} hexadecimal digits, where {} are expected", text.len(), lengths.join(" or ")))
+        }
+    }
+}
+
+/// Reads a regular expression on the mode string.
+pub(super) fn parse_mode(pattern: &str) -> Result<Test, String> {
+    Ok(Test::Mode(patterns::compile(pattern)?.0))
+}

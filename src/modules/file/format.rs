@@ -1,0 +1,100 @@
+//! The original's notations: Go's file mode strings, times and durations.
+
+use std::time::Duration;
+
+/// A file mode in the form of Go's `os.FileMode.String()`: `-rw-r--r--`, `ugtrwxr-xr-x`, `Dcrw-rw-rw-`.
+///
+/// `st_mode` is what stat(2) gives.
+pub(super) fn mode(st_mode: u32) -> String {
+    const S_IFMT: u32 = 0o170_000;
+    let kind = st_mode & S_IFMT;
+    // The order of the letters is Go's: "dalTLDpSugct".
+    let letters = [
+        ('d', kind == 0o040_000),
+        ('L', kind == 0o120_000),
+        ('D', kind == 0o060_000 || kind == 0o020_000),
+        ('p', kind == 0o010_000),
+        ('S', kind == 0o140_000),
+        ('u', st_mode & 0o4000 != 0),
+        ('g', st_mode & 0o2000 != 0),
+        ('c', kind == 0o020_000),
+        ('t', st_mode & 0o1000 != 0),
+    ];
+    let mut text: String = letters.iter().filter(|(_, set)| *set).map(|(letter, _)| *letter).collect();
+    if text.is_empty() {
+        text.push('-');
+    }
+    for (position, letter) in "rwxrwxrwx".chars().enumerate() {
+        text.push(if st_mode & (0o400 >> position) != 0 { letter } else { '-' });
+    }
+    text
+}
+
+/// A time in the form of Go's `Time.UTC().String()`: `2026-11-22 08:07:42.973345879 +0000 UTC`.
+///
+/// The fraction has no zeros at its end and is left out when it is zero. A file system may hold times that no calendar
+/// reaches; they are given as seconds since 1970: `@99999999999999`.
+pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
+    let Ok(stamp) = i32::try_from(nanoseconds).map_err(drop).and_then(|nanoseconds| {
+        // Built from two parts, because `new` wants seconds and fraction of one sign, stat(2) a fraction from 0 up.
+        let whole = jiff::Timestamp::from_second(seconds).map_err(drop)?;
+        whole.checked_add(jiff::SignedDuration::new(0, nanoseconds)).map_err(drop)
+    }) else {
+        return format!("@{seconds}");
+    };
+    let date = stamp.to_zoned(jiff::tz::TimeZone::UTC).datetime();
+    let mut text = format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        date.hour(),
+        date.minute(),
+        date.second()
+    );
+    push_fraction(&mut text, u64::from(nanoseconds), 9);
+    text.push_str(" +0000 UTC");
+    text
+}
+
+/// A duration in the form of Go's `Duration.String()`: `69.95748ms`, `1.5s`, `2m3.5s`, `850µs`, `0s`.
+pub(super) fn duration(duration: Duration) -> String {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    if nanoseconds < 1_000_000_000 {
+        let (unit, digits) = match nanoseconds {
+            0..1_000 => ("ns", 0),
+            1_000..1_000_000 => ("µs", 3),
+            _ => ("ms", 6),
+        };
+        let scale = 10_u64.pow(digits);
+        let mut text = (nanoseconds / scale).to_string();
+        push_fraction(&mut text, nanoseconds % scale, digits as usize);
+        text.push_str(unit);
+        return text;
+    }
+    let seconds = nanoseconds / 1_000_000_000;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        text.push_str(&format!("{hours}h"));
+    }
+    if hours > 0 || minutes > 0 {
+        text.push_str(&format!("{minutes}m"));
+    }
+    text.push_str(&(seconds % 60).to_string());
+    push_fraction(&mut text, nanoseconds % 1_000_000_000, 9);
+    text.push('s');
+    text
+}
+
+/// Appends `.` and `fraction` as `digits` digits, without zeros at the end; nothing when it is zero.
+fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
+    if fraction > 0 {
+        let padded = format!("{fraction:0digits$}");
+        text.push('.');
+        text.push_str(padded.trim_end_matches('0'));
+    }
+}

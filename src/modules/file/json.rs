@@ -1,0 +1,54 @@
+//! Reading JSON as the original does: field names in any case, `null` as missing.
+
+use crate::modules::ParameterError;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A number that is whole, as Go's 64-bit floats may write it: `2`, `2.0`, `1e3`.
+pub(super) fn whole_number(value: &Value) -> Option<u64> {
+    if let Some(number) = value.as_u64() {
+        return Some(number);
+    }
+    let number = value.as_f64()?;
+    let exact = number >= 0.0 && number.fract() == 0.0 && number <= 9_007_199_254_740_992.0;
+    // In range by the line above: the largest whole number that a float holds without gaps.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    exact.then_some(number as u64)
+}
+
+/// See [`fields`].
+pub(super) type Fields<'a> = BTreeMap<String, &'a Value>;
+
+/// The fields of an object by their names in lower case, without those that are null.
+pub(super) fn fields<'a>(value: &'a Value, at: &str, prefix: &str) -> Result<Fields<'a>, ParameterError> {
+    let Value::Object(object) = value else {
+        return Err(ParameterError::new(at, "must be an object"));
+    };
+    let mut fields = Fields::new();
+    for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+        let name = name.to_lowercase();
+        if fields.contains_key(&name) {
+            return Err(ParameterError::new(format!("{prefix}{name}"), "is given twice, in different cases"));
+        }
+        fields.insert(name, value);
+    }
+    Ok(fields)
+}
+
+/// A list of strings; missing is empty.
+pub(super) fn strings(given: &Fields, at: &str, name: &str, count_max: usize) -> Result<Vec<String>, ParameterError> {
+    let Some(value) = given.get(name) else {
+        return Ok(Vec::new());
+    };
+    let Value::Array(values) = value else {
+        return Err(ParameterError::new(format!("{at}.{name}"), "must be a list of strings"));
+    };
+    if values.len() > count_max {
+        return Err(ParameterError::new(format!("{at}.{name}"), format!("holds more than {count_max} values")));
+    }
+    let string = |(index, value): (usize, &Value)| match value {
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(ParameterError::new(format!("{at}.{name}[{index}]"), "must be a string")),
+    };
+    values.iter().enumerate().map(string).collect()
+}

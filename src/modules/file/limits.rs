@@ -1,0 +1,60 @@
+//! Every limit of the module in one place: the name ends in the unit, the comment gives the reason.
+//!
+//! A limit on parameters is an error that names the field; a limit met during a run is an entry in `errors`.
+
+/// Searches in one operation; the largest action of the original's collection has 30.
+pub(super) const SEARCHES_MAX: usize = 1_000;
+/// Length of a label (`spec/modules.md`).
+pub(super) const LABEL_BYTES_MAX: usize = 64;
+/// Paths of one search; each is a root of its own to open and remember.
+pub(super) const PATHS_PER_SEARCH_MAX: usize = 1_000;
+/// `PATH_MAX` of Linux: a longer path can't be opened.
+pub(super) const PATH_BYTES_MAX: usize = 4_096;
+/// Values in one list of a search; long enough for published lists of hashes, which are compared one by one.
+pub(super) const VALUES_PER_FIELD_MAX: usize = 10_000;
+/// Regular expressions of all searches together; each has its own compiled program and cache per thread.
+pub(super) const PATTERNS_MAX: usize = 2_000;
+/// Text of one regular expression.
+pub(super) const PATTERN_BYTES_MAX: usize = 16 * 1024;
+/// Compiled size of one regular expression: `\p{L}{50}` fits, `(.{1000}){1000}` doesn't.
+pub(super) const PATTERN_COMPILED_BYTES_MAX: usize = 4 << 20;
+/// Compiled size of all name patterns, or of all content patterns, put together.
+pub(super) const PATTERNS_COMPILED_BYTES_MAX: usize = 64 << 20;
+/// Cache of the lazily built automaton, per pattern and thread.
+pub(super) const PATTERN_CACHE_BYTES_MAX: usize = 4 << 20;
+/// Matching files kept per search when `matchlimit` is 0 or missing (`spec/modules.md`).
+pub(super) const MATCHLIMIT_FILES_DEFAULT: u64 = 1_000;
+/// Entries of one result, whatever the searches' own limits say.
+pub(super) const RESULT_ENTRIES_MAX: usize = 100_000;
+/// Size of one result as JSON, about: every entry repeats its search, so few entries can be large.
+pub(super) const RESULT_BYTES_MAX: usize = 64 << 20;
+/// Errors returned when `maxerrors` is missing (`spec/modules.md`).
+pub(super) const ERRORS_DEFAULT: u64 = 30;
+/// Errors returned when `maxerrors` is 0, which asks for all.
+pub(super) const ERRORS_MAX: u64 = 10_000;
+/// First size of a thread's read buffer, and the size of one read: fits the second level cache.
+pub(super) const READ_BYTES: usize = 128 * 1024;
+/// Longest line that is looked into, and so the largest buffer of a thread. A longer one makes the file an error.
+pub(super) const LINE_BYTES_MAX: usize = 64 << 20;
+/// Bytes taken out of one compressed file: ends decompression bombs.
+pub(super) const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// Bytes read from one file that says its size is 0: `/proc/PID/pagemap` gives 256 GB.
+pub(super) const PSEUDO_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Largest file that is read: more than ext4 can hold, less than the 128 TiB that `/proc/kcore` claims.
+pub(super) const FILE_BYTES_MAX: u64 = 16 << 40;
+/// Directories waiting to be walked: about 200 MB of paths.
+pub(super) const DIRECTORIES_WAITING_MAX: usize = 1_000_000;
+/// Files of one directory that are set aside for reading before they are read.
+pub(super) const FILES_PER_BATCH_MAX: usize = 256;
+/// Buffer for directory entries: one system call for most directories.
+pub(super) const DIRECTORY_BUFFER_BYTES: usize = 64 * 1024;
+/// Threads, whatever the settings say: more don't make a disk faster.
+pub(super) const THREADS_MAX: usize = 64;
+/// Symbolic links followed for one path, as in the kernel (path_resolution(7)).
+pub(super) const LINKS_PER_PATH_MAX: usize = 40;
+/// Smallest file whose reading is remembered: smaller ones are read again as fast as they are looked up.
+pub(super) const REMEMBERED_FILE_BYTES_MIN: u64 = 32 * 1024;
+/// Files whose reading is remembered in case they have another name: about 200 bytes each.
+pub(super) const REMEMBERED_FILES_MAX: usize = 100_000;
+/// Read buffer that a thread keeps from file to file; one that a long line made larger is given back.
+pub(super) const KEPT_BUFFER_BYTES_MAX: usize = 2 << 20;

@@ -1,0 +1,83 @@
+//! The stack of tasks that the threads of a walk share, and the end of their work.
+
+use super::limits;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What waits to be done.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    /// Threads with nothing to do.
+    idle: AtomicUsize,
+}
+
+struct State<T> {
+    tasks: Vec<T>,
+    busy: usize,
+}
+
+impl<T> Queue<T> {
+    /// Nothing waits, nobody works.
+    pub(super) fn new() -> Self {
+        let state = Mutex::new(State { tasks: Vec::new(), busy: 0 });
+        Queue { state, changed: Condvar::new(), idle: AtomicUsize::new(0) }
+    }
+
+    /// Whether it would help to give work away.
+    pub(super) fn has_idle_threads(&self) -> bool {
+        self.idle.load(Relaxed) > 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds tasks; false if some were left out because too many wait.
+    pub(super) fn push(&self, tasks: impl IntoIterator<Item = T>) -> bool {
+        let mut state = self.lock();
+        state.tasks.extend(tasks);
+        let fits = state.tasks.len() <= limits::DIRECTORIES_WAITING_MAX;
+        state.tasks.truncate(limits::DIRECTORIES_WAITING_MAX);
+        drop(state);
+        if self.has_idle_threads() {
+            self.changed.notify_all();
+        }
+        fits
+    }
+
+    /// Works until nothing waits and no thread can add to it.
+    pub(super) fn work(&self, mut run: impl FnMut(T)) {
+        let mut state = self.lock();
+        loop {
+            if let Some(task) = state.tasks.pop() {
+                state.busy += 1;
+                drop(state);
+                let busy = Busy(self);
+                run(task);
+                drop(busy);
+                state = self.lock();
+            } else if state.busy == 0 {
+                return;
+            } else {
+                // Counted while the lock is held, so whoever adds a task after this sees a thread to wake.
+                self.idle.fetch_add(1, Relaxed);
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.idle.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// A thread at work. Ends with the task even if that panics, or the other threads would wait for ever.
+struct Busy<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Busy<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.busy -= 1;
+        if state.busy == 0 && state.tasks.is_empty() {
+            self.0.changed.notify_all();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What was read of files that have several names.
+//!
+//! Half of what is below `/usr/lib` by bytes can be links to the other half, and links are followed: without this memory
+//! a file would be read once per name. A file is known again by device, inode, size and time of change.
+
+use super::content::Verdict;
+use super::hashes::Algorithm;
+use super::limits;
+use super::open::Metadata;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A file in one state, as it is or unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    metadata: Metadata,
+    unpack: bool,
+}
+
+impl Key {
+    /// `None`: too small to be worth remembering.
+    pub(super) fn new(metadata: &Metadata, unpack: bool) -> Option<Self> {
+        (metadata.size_bytes >= limits::REMEMBERED_FILE_BYTES_MIN).then_some(Key { metadata: *metadata, unpack })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    verdicts: Vec<(usize, Verdict)>,
+    digests: Vec<(Algorithm, Vec<u8>)>,
+}
+
+/// Shared by the threads of a run.
+#[derive(Debug, Default)]
+pub(super) struct Readings(Mutex<HashMap<Key, Known>>);
+
+impl Readings {
+    /// Fills in the verdicts of the patterns `wanted`; false, and nothing changed, if not all are known.
+    pub(super) fn verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &mut [Verdict]) -> bool {
+        self.look(key, |known| {
+            let find = |number: &usize| known.verdicts.iter().find(|(of, _)| of == number).copied();
+            let found: Option<Vec<_>> = wanted.iter().map(find).collect();
+            found.map(|found| found.into_iter().for_each(|(number, verdict)| verdicts[number] = verdict))
+        })
+        .is_some()
+    }
+
+    /// Remembers the verdicts of the patterns `wanted`.
+    pub(super) fn add_verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &[Verdict]) {
+        self.change(key, |known| known.verdicts = wanted.iter().map(|&number| (number, verdicts[number])).collect());
+    }
+
+    /// The digests of all `algorithms`, in their order; `None` if not all are known.
+    pub(super) fn digests(&self, key: Option<Key>, algorithms: &[Algorithm]) -> Option<Vec<(Algorithm, Vec<u8>)>> {
+        self.look(key, |known| {
+            algorithms.iter().map(|wanted| known.digests.iter().find(|(of, _)| of == wanted).cloned()).collect()
+        })
+    }
+
+    /// Remembers digests.
+    pub(super) fn add_digests(&self, key: Option<Key>, digests: &[(Algorithm, Vec<u8>)]) {
+        self.change(key, |known| known.digests.extend_from_slice(digests));
+    }
+
+    fn look<T>(&self, key: Option<Key>, look: impl FnOnce(&Known) -> Option<T>) -> Option<T> {
+        let key = key?;
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(known.get(&key)?)
+    }
+
+    fn change(&self, key: Option<Key>, change: impl FnOnce(&mut Known)) {
+        let Some(key) = key else {
+            return;
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < limits::REMEMBERED_FILES_MAX || known.contains_key(&key) {
+            change(known.entry(key).or_default());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The paths of all searches: which searches begin where, and which paths are inside others.
+
+use super::entry::Active;
+use super::parameters::Plan;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Every path once, with the searches that begin there. A path is taken when its walk begins, and only once.
+#[derive(Debug)]
+pub(super) struct Roots {
+    by_path: BTreeMap<PathBuf, Root>,
+    /// Per directory, the names in it that are roots.
+    inside: HashMap<PathBuf, Vec<OsString>>,
+}
+
+#[derive(Debug, Default)]
+struct Root {
+    active: Vec<Active>,
+    taken: AtomicBool,
+}
+
+impl Roots {
+    /// The roots of a plan.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut by_path: BTreeMap<PathBuf, Root> = BTreeMap::new();
+        for (search, of) in plan.searches.iter().enumerate() {
+            let levels = if of.options.maxdepth == 0 { u64::MAX } else { of.options.maxdepth };
+            for path in &of.paths {
+                by_path.entry(path.clone()).or_default().active.push(Active { search, levels });
+            }
+        }
+        let mut inside: HashMap<PathBuf, Vec<OsString>> = HashMap::new();
+        for path in by_path.keys() {
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+                inside.entry(parent.to_owned()).or_default().push(name.to_owned());
+            }
+        }
+        Roots { by_path, inside }
+    }
+
+    /// The names in `directory` that are roots, taken or not.
+    pub(super) fn inside(&self, directory: &Path) -> &[OsString] {
+        self.inside.get(directory).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes the root `path`: the searches that begin there.
+    pub(super) fn take(&self, path: &Path) -> Option<&[Active]> {
+        let root = self.by_path.get(path)?;
+        if root.taken.swap(true, Relaxed) { None } else { Some(&root.active) }
+    }
+
+    /// Takes all roots that are not inside another that can be taken.
+    pub(super) fn take_outermost(&self) -> Vec<(&Path, &[Active])> {
+        let free = |path: &Path| self.by_path.get(path).is_some_and(|root| !root.taken.load(Relaxed));
+        let outermost = |path: &&PathBuf| free(path) && !path.ancestors().skip(1).any(free);
+        let paths: Vec<&PathBuf> = self.by_path.keys().filter(outermost).collect();
+        paths.into_iter().filter_map(|path| Some((path.as_path(), self.take(path)?))).collect()
+    }
+}
+
+/// The searches of a directory or file that is covered by `active` and is a root of `root`.
+pub(super) fn merge(active: &[Active], root: &[Active]) -> Vec<Active> {
+    let mut merged = active.to_vec();
+    for new in root {
+        match merged.iter_mut().find(|known| known.search == new.search) {
+            Some(known) => known.levels = known.levels.max(new.levels),
+            None => merged.push(*new),
+        }
+    }
+    merged
+}
+
+/// Whether `name` is one of `names`, which is nearly always empty.
+pub(super) fn holds(names: &[OsString], name: &OsStr) -> bool {
+    names.iter().any(|of| of == name)
+}

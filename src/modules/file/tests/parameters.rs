@@ -1,0 +1,154 @@
+//! What is accepted as parameters, and how the rest is refused.
+
+use super::{File, Module, run};
+use crate::modules::Settings;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// The message for one search with these fields besides a path.
+fn refusal(search: Value) -> String {
+    let mut search = search;
+    if search.is_object() && search.get("paths").is_none() {
+        search["paths"] = json!(["/nowhere"]);
+    }
+    let parameters = json!({"searches": {"s1": search}});
+    let message = File.validate(&parameters).expect_err(&parameters.to_string()).to_string();
+    let result = File.run(&parameters, Settings { threads: 1 });
+    assert!(!result.success && !result.foundanything);
+    assert_eq!(result.errors, Some(vec![message.clone()]), "run says the same as validate");
+    message
+}
+
+#[test]
+fn a_refusal_names_the_field_and_the_reason() {
+    let long = "x".repeat(20_000);
+    for (search, message) in [
+        (json!([]), "searches.s1: must be an object"),
+        (json!({"paths": []}), "searches.s1.paths: at least one path is needed"),
+        (json!({"paths": "/etc"}), "searches.s1.paths: must be a list of strings"),
+        (json!({"paths": [""]}), "searches.s1.paths[0]: the path is empty"),
+        (json!({"paths": ["/a\u{0}b"]}), "searches.s1.paths[0]: a path can't hold a NUL"),
+        (json!({"paths": ["/etc", long]}), "searches.s1.paths[1]: the path is longer"),
+        (json!({"names": [7]}), "searches.s1.names[0]: must be a string"),
+        (json!({"names": {}}), "searches.s1.names: must be a list of strings"),
+        (json!({"names": ["a", "("]}), "searches.s1.names[1]: bad regular expression: unclosed group"),
+        (json!({"names": [""]}), "searches.s1.names[0]: the regular expression is empty"),
+        (json!({"names": [long]}), "searches.s1.names[0]: the regular expression is longer than"),
+        (json!({"names": ["(.{1000}){1000}"]}), "searches.s1.names[0]: bad regular expression"),
+        (json!({"contents": ["!"]}), "searches.s1.contents[0]: the regular expression is empty"),
+        (json!({"contents": ["a\\nb"]}), "searches.s1.contents[0]: bad regular expression"),
+        (json!({"contents": ["(.{1000}){1000}"]}), "searches.s1.contents[0]: bad regular expression"),
+    ] {
+        assert_refused(search, message);
+    }
+}
+
+#[test]
+fn a_refusal_of_a_comparison_or_an_option_names_it_too() {
+    for (search, message) in [
+        (json!({"modes": ["["]}), "searches.s1.modes[0]: bad regular expression"),
+        (json!({"modes": [""]}), "searches.s1.modes[0]: the regular expression is empty"),
+        (json!({"sizes": ["10q"]}), "searches.s1.sizes[0]: \"10q\" is not a size"),
+        (json!({"sizes": ["<"]}), "searches.s1.sizes[0]: \"<\" is not a size"),
+        (json!({"sizes": ["-1"]}), "searches.s1.sizes[0]: \"-1\" is not a size"),
+        (json!({"sizes": ["99999999999t"]}), "searches.s1.sizes[0]"),
+        (json!({"mtimes": ["90d"]}), "searches.s1.mtimes[0]: \"90d\" is not an age"),
+        (json!({"mtimes": ["<90s"]}), "searches.s1.mtimes[0]"),
+        (json!({"mtimes": ["<+9d"]}), "searches.s1.mtimes[0]"),
+        (json!({"mtimes": [">d"]}), "searches.s1.mtimes[0]"),
+        (json!({"mtimes": [">99999999999999999d"]}), "searches.s1.mtimes[0]"),
+        (json!({"md5": ["abc"]}), "searches.s1.md5[0]: \"abc\" is not hexadecimal"),
+        (json!({"md5": ["xy"]}), "searches.s1.md5[0]: \"xy\" is not hexadecimal"),
+        (json!({"md5": ["abcd"]}), "searches.s1.md5[0]: 4 hexadecimal digits, where 32 are expected"),
+        (json!({"sha2": ["abcd"]}), "searches.s1.sha2[0]: 4 hexadecimal digits, where 64 or 96 or 128 are expected"),
+        (json!({"sha3_224": ["ab".repeat(32)]}), "searches.s1.sha3_224[0]: 64 hexadecimal digits, where 56"),
+        (json!({"description": 1}), "searches.s1.description: must be a string"),
+        (json!({"names": ["a"], "Names": ["b"]}), "searches.s1.names: is given twice"),
+        (json!({"options": []}), "searches.s1.options: must be an object"),
+        (json!({"options": {"maxdepth": -1}}), "searches.s1.options.maxdepth: must be a whole number"),
+        (json!({"options": {"maxdepth": "2"}}), "searches.s1.options.maxdepth: must be a whole number"),
+        (json!({"options": {"matchlimit": 1.5}}), "searches.s1.options.matchlimit: must be a whole number"),
+        (json!({"options": {"maxerrors": true}}), "searches.s1.options.maxerrors: must be a whole number"),
+        (json!({"options": {"matchall": "yes"}}), "searches.s1.options.matchall: must be true or false"),
+        (json!({"options": {"mismatch": ["colour"]}}), "searches.s1.options.mismatch[0]: \"colour\" is not the name"),
+    ] {
+        assert_refused(search, message);
+    }
+}
+
+fn assert_refused(search: Value, message: &str) {
+    let refused = refusal(search.clone());
+    assert!(refused.starts_with(message), "{search}\n gave {refused}\n not  {message}");
+}
+
+proptest! {
+    #[test]
+    fn any_value_is_read_or_refused(value in "\\PC{0,12}|[<>!]?[0-9]{0,20}[kmgtdhKé]?") {
+        for field in ["names", "sizes", "modes", "mtimes", "contents", "md5", "sha1", "sha2", "sha3_512"] {
+            let parameters = json!({"searches": {"s1": {"paths": ["/nowhere"], field: [value]}}});
+            if let Err(error) = File.validate(&parameters) {
+                prop_assert_eq!(error.field, format!("searches.s1.{field}[0]"));
+            }
+        }
+    }
+}
+
+#[test]
+fn searches_are_needed_with_good_labels_and_within_limits() {
+    let many: serde_json::Map<String, Value> =
+        (0..1001).map(|number| (number.to_string(), json!({"paths": ["/"]}))).collect();
+    let long_list: Vec<String> = (0..10_001).map(|number| number.to_string()).collect();
+    let patterns: Vec<String> = (0..2_001).map(|number| number.to_string()).collect();
+    for (parameters, message) in [
+        (json!(null), "parameters: must be an object"),
+        (json!({}), "searches: is missing"),
+        (json!({"searches": null}), "searches: is missing"),
+        (json!({"searches": []}), "searches: must be an object"),
+        (json!({"searches": {}}), "searches: holds no search"),
+        (json!({"searches": many}), "searches: holds more than 1000 searches"),
+        (json!({"searches": {"backdoored/bin/ls": {"paths": ["/"]}}}), "searches.backdoored/bin/ls: a label is"),
+        (json!({"searches": {"": {"paths": ["/"]}}}), "searches.: a label is"),
+        (json!({"searches": {"x".repeat(65): {"paths": ["/"]}}}), "searches.xxxxx"),
+        (json!({"searches": {"s": {"paths": long_list}}}), "searches.s.paths: holds more than 1000 values"),
+        (json!({"searches": {"s": {"paths": ["/"], "sizes": long_list}}}), "searches.s.sizes: holds more than 10000"),
+        (json!({"searches": {"s": {"paths": ["/"], "modes": patterns}}}), "searches.s.modes[2000]: more than 2000"),
+    ] {
+        let refused = File.validate(&parameters).unwrap_err().to_string();
+        assert!(refused.starts_with(message), "{refused}\n not {message}");
+    }
+    assert_eq!(File.validate(&json!({"searches": {"x".repeat(64): {"paths": ["/"]}}})), Ok(()));
+}
+
+#[test]
+fn actions_of_the_original_are_accepted() {
+    for parameters in [
+        json!({"searches": {"s1": {"contents": ["^root:"], "names": ["^passwd$"], "paths": ["/etc"],
+            "options": {"matchall": true, "matchlimit": 0, "maxdepth": 0}}}}),
+        json!({"searches": {"z": {"contents": ["^root:<&>"], "names": ["^passwd$"], "paths": ["/etc"],
+            "options": {"matchall": true, "maxdepth": 1}}}}),
+        json!({"searches": {"iocs": {"paths": ["/usr/bin", "/tmp"],
+            "sha256": ["73b0d95541c84965fa42c3e257bb349957b3be626dec9d55efcc6ebcba6fa489"],
+            "contents": ["/bin/busybox;echo -e '\\\\147\\\\141\\\\171'", "legend.rocks"],
+            "names": ["legend.txt"]}}}),
+        json!({"searches": {"charts_swf_2_4_1": {"paths": ["/"], "names": ["charts.swf"],
+            "md5": ["1c1aa14050f837236541b940781ff607"], "options": {"matchall": true}}}}),
+        json!({"searches": {"s6": {"mtimes": ["<90d"], "sizes": [">1g"], "paths": ["/home/ulfr"],
+            "options": {"matchall": true, "maxdepth": 2}}, "s7": {"modes": ["gt"], "paths": ["/home/ulfr"]}}}),
+        json!({"searches": {"uptimesearch": {"paths": ["/proc/uptime"], "regexes": ["^[5-9]{1}[0-9]{7,}\\."]}}}),
+        json!({"Searches": {"s1": {"Paths": ["/etc"], "NAMES": ["x"], "sizes": null, "options": null}}}),
+        json!({"searches": {"s1": {"paths": ["/etc"], "options": {"maxdepth": 2.0, "matchlimit": 1e3, "new": [1]}}}}),
+    ] {
+        assert_eq!(File.validate(&parameters), Ok(()), "{parameters}");
+    }
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_an_error_of_that_path_only() {
+    let result = run(&json!({"searches": {"s4": {"paths": ["/nowhere", "/etc/passwd"], "names": ["^passwd$"],
+        "options": {"matchall": true}}}}));
+    assert!(result.success && result.foundanything);
+    let errors = result.errors.unwrap();
+    assert!(errors.len() == 1 && errors[0].starts_with("search /nowhere: No such file"), "{errors:?}");
+    assert_eq!(result.statistics["openfailed"], 0);
+    assert_eq!(result.elements["s4"][0]["file"], "/etc/passwd");
+}
