@@ -1,0 +1,275 @@
+//! What the integration tests share: a sandbox with a spool, a relay, a store and keys, and the real programs in it.
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use mig::action::Action;
+use mig::id::CommandRef;
+use mig::signature;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that takes milliseconds on a quiet machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The stages of a scheduler's spool.
+pub const STAGES: [&str; 8] = [
+    "action/new",
+    "action/inflight",
+    "action/done",
+    "action/invalid",
+    "command/ready",
+    "command/inflight",
+    "command/returned",
+    "command/done",
+];
+
+/// A directory with everything that an embedded installation has. Its name has a space in it.
+pub struct Sandbox {
+    directory: tempfile::TempDir,
+    /// The public and the secret key of the investigator.
+    pub keys: (String, String),
+}
+
+impl Sandbox {
+    /// Makes one; nothing runs yet.
+    pub fn new() -> Sandbox {
+        let directory = tempfile::Builder::new().prefix("mig test ").tempdir().unwrap();
+        let keys = signature::generate_key("Test Investigator <test@example.net>").unwrap();
+        let sandbox = Sandbox { directory, keys };
+        for stage in STAGES {
+            std::fs::create_dir_all(sandbox.spool().join(stage)).unwrap();
+        }
+        std::fs::create_dir_all(sandbox.path("relay")).unwrap();
+        std::fs::create_dir_all(sandbox.path("tree")).unwrap();
+        std::fs::write(sandbox.path("tree/needle"), "found me\n").unwrap();
+        std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "re:^linux\\.\n").unwrap();
+        std::fs::write(sandbox.path("key"), &sandbox.keys.1).unwrap();
+        std::fs::write(sandbox.path("key.pub"), &sandbox.keys.0).unwrap();
+        let keyring = signature::Keyring::parse(sandbox.keys.0.as_bytes()).unwrap();
+        let fingerprint = keyring.investigators().next().unwrap().fingerprint;
+        let investigators = json!({"Test": {"fingerprint": fingerprint, "weight": 1}});
+        let acl = json!([{"default": {"minimumweight": 1, "investigators": investigators}}]);
+        std::fs::write(sandbox.path("acl.json"), acl.to_string()).unwrap();
+        std::fs::write(sandbox.path("scheduler.cfg"), sandbox.scheduler_configuration()).unwrap();
+        sandbox
+    }
+
+    fn scheduler_configuration(&self) -> String {
+        format!(
+            "[agent]\nheartbeatfreq = \"30s\"\ntimeout = \"10m\"\n[collector]\nfreq = \"1s\"\n[directories]\nspool = \"{}\"\n\
+            [investigators]\nkeyring = \"{}\"\n[relay]\ndirectory = \"{}\"\n[sqlite]\nfile = \"{}\"\n[logging]\nlevel = \"debug\"\n",
+            self.spool().display(),
+            self.path("key.pub").display(),
+            self.path("relay").display(),
+            self.path("mig.db").display()
+        )
+    }
+
+    /// A path in the sandbox.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The scheduler's spool.
+    pub fn spool(&self) -> PathBuf {
+        self.path("spool")
+    }
+
+    /// The configuration of the scheduler.
+    pub fn scheduler_cfg(&self) -> String {
+        self.path("scheduler.cfg").display().to_string()
+    }
+
+    /// Writes the configuration of an agent; gives its path.
+    pub fn agent_cfg(&self, number: usize) -> String {
+        let path = self.path(&format!("agent-{number}.cfg"));
+        let text = format!(
+            "[agent]\nrelay = \"dir://{}\"\nkeyring = \"{}\"\nacl = \"{}\"\nrundir = \"{}\"\nheartbeatfreq = \"30s\"\n\
+            tags = \"number={number}\"\n[logging]\nlevel = \"debug\"\n",
+            self.path("relay").display(),
+            self.path("key.pub").display(),
+            self.path("acl.json").display(),
+            self.path(&format!("agent-{number}")).display()
+        );
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Runs the scheduler to its end.
+    pub fn scheduler(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
+        command.arg("-c").arg(self.scheduler_cfg()).args(arguments).output().unwrap()
+    }
+
+    /// Runs one worker over what is there now.
+    pub fn once(&self, worker: &str) {
+        let output = self.scheduler(&["--only", worker, "--once"]);
+        assert!(output.status.success(), "{worker}: {}", text(&output));
+    }
+
+    /// Lets an agent register and handle what is there now.
+    pub fn agent_once(&self, number: usize) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
+        let output = command.arg("-c").arg(self.agent_cfg(number)).arg("--once").output().unwrap();
+        assert!(output.status.success(), "agent {number}: {}", text(&output));
+        output
+    }
+
+    /// Has agents registered, and the relay's queues made.
+    pub fn register(&self, agents: usize) {
+        self.once("heartbeats,results");
+        (1..=agents).for_each(|number| drop(self.agent_once(number)));
+        self.once("heartbeats");
+    }
+
+    /// Starts the scheduler in the background.
+    pub fn start_scheduler(&self) -> Background {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
+        command.arg("-c").arg(self.scheduler_cfg());
+        Background::start(command, self.path("scheduler.log"))
+    }
+
+    /// Starts an agent in the background.
+    pub fn start_agent(&self, number: usize) -> Background {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
+        command.arg("-c").arg(self.agent_cfg(number));
+        Background::start(command, self.path(&format!("agent-{number}.log")))
+    }
+
+    /// An unsigned action that looks for a name in the sandbox's tree.
+    pub fn draft(&self, name: &str) -> Value {
+        let search = json!({"paths": [self.path("tree")], "names": ["^needle$"], "options": {"matchall": true}});
+        json!({
+            "name": name,
+            "target": "queueloc LIKE 'linux.%'",
+            "operations": [{"module": "file", "parameters": {"searches": {"s1": search}}}],
+            "syntaxversion": 2
+        })
+    }
+
+    /// Signs a draft, valid from a minute ago for half an hour.
+    pub fn sign(&self, draft: Value) -> Value {
+        let now = mig::time::now();
+        let minute = Duration::from_secs(60);
+        self.sign_window(draft, mig::time::before(now, minute), mig::time::after(now, minute * 30))
+    }
+
+    /// Signs a draft for a window.
+    pub fn sign_window(&self, mut draft: Value, from: mig::time::Timestamp, until: mig::time::Timestamp) -> Value {
+        draft["validfrom"] = from.to_string().into();
+        draft["expireafter"] = until.to_string().into();
+        let text = Action::parse_draft(draft.to_string().as_bytes()).unwrap().signed_text();
+        let signature = signature::sign_with_key(&text, self.keys.1.as_bytes(), mig::time::now()).unwrap();
+        draft["pgpsignatures"] = json!([signature]);
+        draft
+    }
+
+    /// Drops bytes as `cp` would: in place, without care.
+    pub fn drop_bytes(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.spool().join("action/new").join(name), bytes).unwrap();
+    }
+
+    /// Signs and drops an action.
+    pub fn drop_action(&self, file: &str) {
+        let action = self.sign(self.draft(file));
+        self.drop_bytes(file, action.to_string().as_bytes());
+    }
+
+    /// The names in a directory of the spool, sorted.
+    pub fn names(&self, stage: &str) -> Vec<String> {
+        names(&self.spool().join(stage))
+    }
+
+    /// The stages that are not empty, with their files: a picture.
+    pub fn picture(&self) -> Vec<(String, usize)> {
+        let count = |stage: &str| (stage.to_owned(), self.names(stage).len());
+        STAGES.iter().map(|stage| count(stage)).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// The JSON of the only file in a stage.
+    pub fn only(&self, stage: &str) -> Value {
+        let names = self.names(stage);
+        assert_eq!(names.len(), 1, "{stage}: {names:?}");
+        json_file(&self.spool().join(stage).join(&names[0]))
+    }
+
+    /// Every command in a stage.
+    pub fn commands(&self, stage: &str) -> Vec<(CommandRef, Value)> {
+        let read = |name: &String| (CommandRef::from_file_name(name).unwrap(), json_file(&self.spool().join(stage).join(name)));
+        self.names(stage).iter().map(read).collect()
+    }
+
+    /// The reason beside a refused file.
+    pub fn reason(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.spool().join("action/invalid").join(format!("{name}.reason")));
+        let text = text.unwrap_or_else(|e| panic!("{name}.reason: {e}; {:?}", self.names("action/invalid")));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "time and cause, one line each: {text}");
+        lines[0].parse::<mig::time::Timestamp>().unwrap();
+        lines[1].to_owned()
+    }
+
+    /// Waits until the spool satisfies a condition.
+    pub fn wait(&self, what: &str, condition: impl Fn(&Sandbox) -> bool) {
+        let started = Instant::now();
+        while !condition(self) {
+            if started.elapsed() > PATIENCE {
+                let log = |name: &str| std::fs::read_to_string(self.path(name)).unwrap_or_default();
+                panic!("still not {what}: {:?}\n{}\n{}", self.picture(), log("scheduler.log"), log("agent-1.log"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The names in a directory, sorted; lossy where they are not UTF-8.
+pub fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A JSON file.
+pub fn json_file(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// What a program printed.
+pub fn text(output: &Output) -> String {
+    format!("{}: {}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A process that ends with the test.
+pub struct Background(pub Child);
+
+impl Background {
+    /// Starts a command with its output in a log file.
+    pub fn start(mut command: Command, log: PathBuf) -> Background {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        Background(child.unwrap())
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Ends it as an operator does, and gives its exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
