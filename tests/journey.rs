@@ -48,7 +48,8 @@ fn a_running_system_answers_a_dropped_file() {
     let sandbox = Sandbox::new();
     let scheduler = sandbox.start_scheduler();
     let agents: Vec<_> = (1..=3).map(|number| sandbox.start_agent(number)).collect();
-    let registered = |sandbox: &Sandbox| text(&sandbox.scheduler(&["--explain-target", "all"])).contains("\n3 agents\n");
+    let registered =
+        |sandbox: &Sandbox| text(&sandbox.scheduler(&["--explain-target", "all"])).contains("\n3 agents\n");
     sandbox.wait("registered", registered);
     sandbox.drop_action("with spaces and ünicode.json");
     sandbox.wait("done", |s| s.names("action/done").len() == 1 && s.names("command/done").len() == 3);
@@ -67,7 +68,11 @@ fn a_target_reaches_only_those_it_selects() {
     draft["target"] = "tags->>'number' IN ('1', '3') AND environment->>'os' = 'linux'".into();
     sandbox.drop_bytes("a.json", sandbox.sign(draft).to_string().as_bytes());
     sandbox.once("action-new");
-    let mut numbers: Vec<_> = sandbox.commands("command/ready").into_iter().map(|(_, command)| command["agent"]["tags"]["number"].clone()).collect();
+    let mut numbers: Vec<_> = sandbox
+        .commands("command/ready")
+        .into_iter()
+        .map(|(_, command)| command["agent"]["tags"]["number"].clone())
+        .collect();
     numbers.sort_by_key(|number| number.to_string());
     assert_eq!(numbers, [json!("1"), json!("3")]);
 }
@@ -87,7 +92,8 @@ fn what_is_refused_lies_in_invalid_with_a_reason() {
     nobody["target"] = "queueloc = 'linux.no.such'".into();
     let mut bad_target = sandbox.draft("bad target");
     bad_target["target"] = "1=1; DROP TABLE agents".into();
-    let expired = sandbox.sign_window(sandbox.draft("old"), mig::time::before(now, minute * 9), mig::time::before(now, minute));
+    let expired =
+        sandbox.sign_window(sandbox.draft("old"), mig::time::before(now, minute * 9), mig::time::before(now, minute));
     let (_, stranger) = mig::signature::generate_key("Stranger").unwrap();
     let mut unknown = good.clone();
     let signed = mig::action::Action::parse(good.to_string().as_bytes()).unwrap().signed_text();
@@ -98,7 +104,11 @@ fn what_is_refused_lies_in_invalid_with_a_reason() {
         ("altered.json", altered.to_string(), "pgpsignatures[0] claims to be by Test Investigator"),
         ("unknown.json", unknown.to_string(), "which is not in the keyring"),
         ("expired.json", expired.to_string(), "field 'expireafter': the action ran out at"),
-        ("nobody.json", sandbox.sign(nobody).to_string(), "field 'target': it selects no agent; look at it with mig-scheduler --explain-target"),
+        (
+            "nobody.json",
+            sandbox.sign(nobody).to_string(),
+            "field 'target': it selects no agent; look at it with mig-scheduler --explain-target",
+        ),
         ("bad-target.json", sandbox.sign(bad_target).to_string(), "field 'target': "),
         ("large.json", " ".repeat(2 << 20), "has 2097152 bytes or more, the limit is 1048576"),
     ];
@@ -107,7 +117,8 @@ fn what_is_refused_lies_in_invalid_with_a_reason() {
     }
     std::os::unix::fs::symlink("/etc/passwd", sandbox.spool().join("action/new/link.json")).unwrap();
     std::fs::create_dir(sandbox.spool().join("action/new/directory.json")).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, sandbox.spool().join("action/new/pipe.json"), rustix::fs::Mode::RWXU).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, sandbox.spool().join("action/new/pipe.json"), rustix::fs::Mode::RWXU)
+        .unwrap();
     sandbox.drop_bytes("good.json", good.to_string().as_bytes());
     sandbox.drop_bytes(".hidden.json", b"not a drop");
     sandbox.drop_bytes("notes.txt", b"not a drop");
@@ -132,7 +143,8 @@ fn one_name_refused_twice_is_kept_twice() {
         sandbox.drop_bytes("same.json", content.as_bytes());
         sandbox.once("action-new");
     }
-    let expected = ["same.json", "same.json.reason", "same~1.json", "same~1.json.reason", "same~2.json", "same~2.json.reason"];
+    let expected =
+        ["same.json", "same.json.reason", "same~1.json", "same~1.json.reason", "same~2.json", "same~2.json.reason"];
     assert_eq!(sandbox.names("action/invalid"), expected);
     let long = format!("{}.json", "x".repeat(250));
     sandbox.drop_bytes(&long, b"{]");
@@ -150,7 +162,8 @@ fn an_action_keeps_its_id_and_gets_one_command_per_agent_however_often_it_is_sch
     assert!(id.as_u64().unwrap() < 1 << 53);
     // As after a crash before the commit point: the adopted drop is still in action/new.
     let inflight = sandbox.names("action/inflight").remove(0);
-    let (from, to) = (sandbox.spool().join("action/inflight").join(&inflight), sandbox.spool().join("action/new/first.json"));
+    let (from, to) =
+        (sandbox.spool().join("action/inflight").join(&inflight), sandbox.spool().join("action/new/first.json"));
     std::fs::rename(from, to).unwrap();
     let commands = sandbox.names("command/ready");
     sandbox.once("action-new");
@@ -175,7 +188,11 @@ fn replaying_a_done_action_reaches_only_agents_that_came_since() {
     sandbox.register(2);
     let replay = || {
         let name = sandbox.names("action/done").remove(0);
-        std::fs::rename(sandbox.spool().join("action/done").join(&name), sandbox.spool().join("action/new").join(&name)).unwrap();
+        std::fs::rename(
+            sandbox.spool().join("action/done").join(&name),
+            sandbox.spool().join("action/new").join(&name),
+        )
+        .unwrap();
     };
     replay();
     finish();
@@ -196,7 +213,11 @@ fn replaying_a_done_command_brings_the_kept_answer() {
     sandbox.once("results,command-returned");
     let (name, before) = (sandbox.names("command/done").remove(0), sandbox.only("command/done"));
     std::fs::write(sandbox.path("tree/needle2"), "").unwrap();
-    std::fs::rename(sandbox.spool().join("command/done").join(&name), sandbox.spool().join("command/ready").join(&name)).unwrap();
+    std::fs::rename(
+        sandbox.spool().join("command/done").join(&name),
+        sandbox.spool().join("command/ready").join(&name),
+    )
+    .unwrap();
     sandbox.once("command-ready");
     let log = text(&sandbox.agent_once(1));
     assert!(log.contains("came again, the kept answer is sent"), "{log}");
@@ -211,14 +232,21 @@ fn a_command_without_answer_ends_as_expired() {
     sandbox.register(2);
     let now = mig::time::now();
     let seconds = |n| mig::time::after(now, std::time::Duration::from_secs(n));
-    let action = sandbox.sign_window(sandbox.draft("short"), mig::time::before(now, std::time::Duration::from_secs(5)), seconds(2));
+    let action = sandbox.sign_window(
+        sandbox.draft("short"),
+        mig::time::before(now, std::time::Duration::from_secs(5)),
+        seconds(2),
+    );
     sandbox.drop_bytes("a.json", action.to_string().as_bytes());
     sandbox.once("action-new");
     // One is sent, the other has no queue: both end.
     let queue = names(&sandbox.path("relay")).into_iter().find(|name| name.starts_with("mig.agt.linux")).unwrap();
     std::fs::remove_dir(sandbox.path("relay").join(queue)).unwrap();
     sandbox.once("command-ready");
-    assert_eq!(sandbox.picture(), [("action/inflight".to_owned(), 1), ("command/ready".to_owned(), 1), ("command/inflight".to_owned(), 1)]);
+    assert_eq!(
+        sandbox.picture(),
+        [("action/inflight".to_owned(), 1), ("command/ready".to_owned(), 1), ("command/inflight".to_owned(), 1)]
+    );
     sandbox.wait("expired", |s| {
         s.once("collector,command-returned");
         s.names("command/done").len() == 2
@@ -236,7 +264,8 @@ fn an_action_waits_for_its_window() {
     sandbox.register(1);
     let now = mig::time::now();
     let hour = std::time::Duration::from_secs(3600);
-    let action = sandbox.sign_window(sandbox.draft("later"), mig::time::after(now, hour), mig::time::after(now, hour * 2));
+    let action =
+        sandbox.sign_window(sandbox.draft("later"), mig::time::after(now, hour), mig::time::after(now, hour * 2));
     sandbox.drop_bytes("later.json", action.to_string().as_bytes());
     sandbox.once("action-new");
     assert_eq!(sandbox.names("action/new"), ["later.json"]);
@@ -260,7 +289,14 @@ fn an_answer_for_somebody_elses_command_is_put_aside() {
     other_action["action"]["name"] = "something else".into();
     let mut not_final = commands[0].1.clone();
     not_final["status"] = "sent".into();
-    let forged = [foreign.to_string(), unknown.to_string(), other_action.to_string(), not_final.to_string(), "{}".into(), "}".into()];
+    let forged = [
+        foreign.to_string(),
+        unknown.to_string(),
+        other_action.to_string(),
+        not_final.to_string(),
+        "{}".into(),
+        "}".into(),
+    ];
     for (index, body) in forged.iter().enumerate() {
         std::fs::write(sandbox.path("relay/mig.agt.results").join(format!("{index}.json")), body).unwrap();
     }
@@ -268,7 +304,9 @@ fn an_answer_for_somebody_elses_command_is_put_aside() {
     assert_eq!(sandbox.names("command/inflight").len(), 2, "both are still waited for");
     let dead = names(&sandbox.path("relay/dead"));
     assert_eq!(dead.len(), forged.len() * 2, "each with its reason: {dead:?}");
-    let reason = |index: usize| std::fs::read_to_string(sandbox.path("relay/dead").join(format!("{index}.json.reason"))).unwrap();
+    let reason = |index: usize| {
+        std::fs::read_to_string(sandbox.path("relay/dead").join(format!("{index}.json.reason"))).unwrap()
+    };
     assert!(reason(0).contains("was not sent to linux."), "{}", reason(0));
     assert!(reason(1).contains("is not known"), "{}", reason(1));
     assert!(reason(2).contains("its action is not the one that was sent"), "{}", reason(2));
@@ -322,7 +360,11 @@ fn a_wrong_configuration_is_refused_before_anything_is_touched() {
     std::fs::write(sandbox.scheduler_cfg(), good.replace("/spool\"", "/nowhere\"")).unwrap();
     let output = sandbox.scheduler(&["--once"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output).contains("directories.spool: open directory") && text(&output).contains("install-spool.sh"), "{}", text(&output));
+    assert!(
+        text(&output).contains("directories.spool: open directory") && text(&output).contains("install-spool.sh"),
+        "{}",
+        text(&output)
+    );
 }
 
 #[test]
@@ -357,7 +399,12 @@ fn modules_run_by_hand() {
     assert!(text(&output).contains("needle [lastmodified:"), "{}", text(&output));
     let bad = agent(&["-m", "file", r#"{"searches":{"s1":{"paths":["/etc"],"names":["("]}}}"#]);
     let result: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
-    assert!(bad.status.success() && result["success"] == false && result["errors"][0].as_str().unwrap().contains("searches.s1.names[0]"), "{result}");
+    assert!(
+        bad.status.success()
+            && result["success"] == false
+            && result["errors"][0].as_str().unwrap().contains("searches.s1.names[0]"),
+        "{result}"
+    );
     assert_eq!(agent(&["-m", "nothing", "{}"]).status.code(), Some(64));
     assert!(text(&agent(&["-m", "file", "help"])).contains("-matchall"));
     let action = sandbox.path("draft.json");
@@ -379,7 +426,11 @@ fn a_lost_store_is_filled_again_from_the_spool() {
         std::fs::remove_file(sandbox.path(file)).unwrap();
     }
     for name in sandbox.names("command/done") {
-        std::fs::rename(sandbox.spool().join("command/done").join(&name), sandbox.spool().join("command/returned").join(&name)).unwrap();
+        std::fs::rename(
+            sandbox.spool().join("command/done").join(&name),
+            sandbox.spool().join("command/returned").join(&name),
+        )
+        .unwrap();
     }
     sandbox.once("command-returned");
     assert_eq!(sandbox.names("command/done").len(), 2);

@@ -38,7 +38,7 @@ struct MessageName {
 impl MessageName {
     fn format(self, sender: &str, sequence: u64) -> String {
         let micros = |time: Timestamp| time.as_microsecond().max(0);
-        format!("{:016}.{:016}.{sender}-{sequence}.json", micros(self.sent), micros(self.expires))
+        format!("{:016}.{:016}.{sender}-{sequence:012}.json", micros(self.sent), micros(self.expires))
     }
 
     /// Reads the times back; none when the name is not one of ours.

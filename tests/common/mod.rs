@@ -196,7 +196,9 @@ impl Sandbox {
 
     /// Every command in a stage.
     pub fn commands(&self, stage: &str) -> Vec<(CommandRef, Value)> {
-        let read = |name: &String| (CommandRef::from_file_name(name).unwrap(), json_file(&self.spool().join(stage).join(name)));
+        let read = |name: &String| {
+            (CommandRef::from_file_name(name).unwrap(), json_file(&self.spool().join(stage).join(name)))
+        };
         self.names(stage).iter().map(read).collect()
     }
 
@@ -226,7 +228,8 @@ impl Sandbox {
 /// The names in a directory, sorted; lossy where they are not UTF-8.
 pub fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
