@@ -1,3 +1,126 @@
 #!/bin/sh
-# temporary
-mkdir -p "$2"/tmp "$2"/lock "$2"/action/new "$2"/action/inflight "$2"/action/done "$2"/action/invalid "$2"/command/ready "$2"/command/inflight "$2"/command/returned "$2"/command/done
+# Makes a scheduler's spool.
+set -eu
+
+usage() {
+    cat <<'EOF'
+install-spool.sh - makes a scheduler's spool from spool-layout/tree
+
+Usage: install-spool.sh [-s DIR] [-o OWNER] [-g GROUP]
+
+  -s DIR    the spool (default /var/cache/mig); its parent directory must exist
+  -o OWNER  user that the scheduler runs as (root only; default mig)
+  -g GROUP  whose members may read everything and drop actions (root only; default: OWNER's group)
+  -h        this text
+
+Directories get mode 2750, action/new gets 3770: members of the group drop there and cannot touch each other's files.
+agents_whitelist.txt is made empty, mode 0640, when it is missing. Existing files stay as they are; directories that
+exist get owner and mode again. Nothing is written outside DIR. Doing it again changes nothing.
+
+As an ordinary user it makes a spool of your own, without -o and -g.
+
+Examples: install-spool.sh
+          install-spool.sh -s /srv/mig -o mig -g investigators
+          install-spool.sh -s ~/spool
+
+Exit codes: 0 done; 64 command line, or no such user or group; 66 spool-layout/tree is missing; 73 a directory could
+not be made; 77 no permission.
+EOF
+}
+
+die() {
+    code=$1
+    shift
+    printf 'install-spool.sh: %s\n' "$*" >&2
+    exit "$code"
+}
+
+spool=/var/cache/mig owner='' group=''
+case ${1-} in
+    --help)
+        usage
+        exit 0
+        ;;
+esac
+while getopts :s:o:g:h option; do
+    case $option in
+        s) spool=$OPTARG ;;
+        o) owner=$OPTARG ;;
+        g) group=$OPTARG ;;
+        h)
+            usage
+            exit 0
+            ;;
+        *) die 64 "unknown option or missing argument: -$OPTARG; try --help" ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -eq 0 ] || die 64 "unexpected argument '$1'; try --help"
+[ -n "$spool" ] || die 64 "-s: the directory is empty"
+case $spool in
+    /*) ;;
+    *) spool=./$spool ;;
+esac
+
+if [ "$(id -u)" -eq 0 ]; then
+    owner=${owner:-mig}
+    user=$(id -u -- "$owner" 2>/dev/null) || case $owner in
+        *[!0-9]*) die 64 "there is no user '$owner': make it, for example with useradd --system $owner, or give -o" ;;
+        *) user=$owner ;;
+    esac
+    if [ -z "$group" ]; then
+        group=$(id -g -- "$owner" 2>/dev/null) || die 64 "user $owner has no group known here: give -g"
+    else
+        case $group in
+            *[!0-9]*)
+                group=$(getent group -- "$group" | cut -d: -f3)
+                [ -n "$group" ] || die 64 "-g: there is no such group"
+                ;;
+        esac
+    fi
+else
+    [ -z "$owner$group" ] || die 77 "only root can give the spool to another user or group: run it as root, or leave out -o and -g"
+    user=$(id -u) group=''
+fi
+
+tree=$(dirname -- "$(readlink -f -- "$0")")/../spool-layout/tree
+[ -d "$tree" ] || die 66 "$tree is missing: run the script from its source tree"
+
+# One directory: made when missing, then owner and mode. What is in the way is not touched.
+directory() { # PATH MODE
+    if [ -L "$1" ] && [ "$1" != "$spool" ]; then
+        die 73 "$1 is a symbolic link: a stage must be a directory on the spool's own file system"
+    fi
+    if [ ! -d "$1" ]; then
+        if [ -e "$1" ] || [ -L "$1" ]; then die 73 "$1 is in the way: it is not a directory"; fi
+        mkdir -m 0700 -- "$1" 2>/dev/null || die 73 "cannot make $1: its parent must exist and be writable for you"
+    fi
+    if [ -n "$group" ]; then
+        if [ "$(stat -L -c %u:%g -- "$1")" != "$user:$group" ]; then
+            chown -- "$user:$group" "$1" || die 77 "cannot give $1 to $user:$group"
+        fi
+    elif [ "$(stat -L -c %u -- "$1")" != "$user" ]; then
+        die 77 "$1 belongs to another user: run as root, or choose a directory of your own"
+    fi
+    if [ "$(stat -L -c %a -- "$1")" != "$2" ]; then
+        chmod -- "$2" "$1" || die 77 "cannot set mode $2 on $1"
+        [ "$(stat -L -c %a -- "$1")" = "$2" ] || die 77 "cannot set mode $2 on $1: you are not in its group"
+    fi
+}
+
+umask 027
+# The tree is ours: its names are plain words.
+for name in . $(cd -- "$tree" && find . -mindepth 1 -type d -printf '%P\n' | sort); do
+    case $name in
+        .) directory "$spool" 2750 ;;
+        action/new) directory "$spool/$name" 3770 ;;
+        *) directory "$spool/$name" 2750 ;;
+    esac
+done
+
+whitelist=$spool/agents_whitelist.txt
+if [ ! -e "$whitelist" ] && [ ! -L "$whitelist" ]; then
+    (set -C && : >"$whitelist") 2>/dev/null || die 73 "cannot make $whitelist"
+    if [ -n "$group" ]; then chown -- "$user:$group" "$whitelist"; fi
+    chmod 0640 -- "$whitelist"
+fi

@@ -85,10 +85,16 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
         return local::run_action(Path::new(action));
     }
     let config = AgentConfig::read(Path::new(&options.config))?;
-    let trust = read_trust(&config)?;
+    run(&config, Executor::new(config.module_timeout), options.once)
+}
+
+/// Runs an agent, to the end of what is there (`once`) or until a signal comes. Tests give it another executor, to count
+/// what is run.
+pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), ProgramError> {
+    let trust = read_trust(config)?;
     crate::logging::start(PROGRAM.name, &config.logging)?;
-    let (agent, register, _lock) = build(&config, trust)?;
-    if options.once {
+    let (agent, register, _lock) = build(config, trust, executor)?;
+    if once {
         return run::once(&mut [Box::new(register), Box::new(agent)]).map_err(program_error);
     }
     if let Some(address) = config.socket {
@@ -120,7 +126,11 @@ fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
     Ok(Trust { keyring, acl })
 }
 
-fn build(config: &AgentConfig, trust: Trust) -> Result<(Agent, Register, crate::spool::lock::Lock), ProgramError> {
+fn build(
+    config: &AgentConfig,
+    trust: Trust,
+    executor: Executor,
+) -> Result<(Agent, Register, crate::spool::lock::Lock), ProgramError> {
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
         Ok(Box::new(DirectoryRelay::open(&config.relay).map_err(|e| config_error("relay", &config.relay, e))?))
     };
@@ -137,7 +147,7 @@ fn build(config: &AgentConfig, trust: Trust) -> Result<(Agent, Register, crate::
         relay: relay()?,
         queueloc,
         trust,
-        executor: Executor::new(config.module_timeout),
+        executor,
         answer_lifetime: config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS,
         waiting: HashMap::new(),
         kept: HashMap::new(),
