@@ -103,6 +103,7 @@ pub trait Worker: Send {
 }
 
 /// The earlier of two times at which to look again.
+#[cfg(feature = "server")]
 fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
     Some(one.map_or(other, |one| one.min(other)))
 }

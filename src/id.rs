@@ -47,7 +47,7 @@ fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
     // 2^63 as a float is one past the largest id.
     if float == 0.0 {
         Ok(None)
-    } else if float >= 1.0 && float < 9_223_372_036_854_775_808.0 && float.fract() == 0.0 {
+    } else if (1.0..9_223_372_036_854_775_808.0).contains(&float) && float.fract() == 0.0 {
         Ok(Some(float as u64))
     } else {
         Err(error())

@@ -38,9 +38,9 @@ impl JsonError {
 
     fn from_serde(error: &serde_json::Error, text: &[u8]) -> Self {
         // A number that is cut after its point, or a character cut between its bytes, is no end of file to serde_json.
-        let lines = text.split(|byte| *byte == b'\n');
+        let mut lines = text.split(|byte| *byte == b'\n');
         let at_end =
-            lines.clone().count() == error.line() && lines.last().is_some_and(|line| line.len() <= error.column());
+            lines.clone().count() == error.line() && lines.next_back().is_some_and(|line| line.len() <= error.column());
         let cut = text.last().is_some_and(|byte| b".eE+-".contains(byte) || !byte.is_ascii());
         if error.is_eof() || (at_end && cut) {
             JsonError::Incomplete

@@ -6,6 +6,7 @@
 //!
 //! To add one: implement [`Module`] in a file of its own below `modules/` and name it in [`all`].
 
+#[cfg(feature = "agent")]
 pub mod file;
 
 use serde::{Deserialize, Serialize};
@@ -74,11 +75,13 @@ pub trait Module: Sync {
 }
 
 /// Every module of this build.
+#[cfg(feature = "agent")]
 pub fn all() -> &'static [&'static dyn Module] {
     &[&file::File]
 }
 
 /// The module called `name`.
+#[cfg(feature = "agent")]
 pub fn by_name(name: &str) -> Option<&'static dyn Module> {
     all().iter().copied().find(|module| module.name() == name)
 }

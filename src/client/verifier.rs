@@ -87,7 +87,7 @@ pub fn main(options: VerifierOptions) -> Result<(), ProgramError> {
     let text = action.signed_text();
     let verified: Vec<_> = action.signatures.iter().map(|signature| keyring.verify(&text, signature, now)).collect();
     let window = window(&action, now);
-    print(&if options.json { as_json(&verified, &window) } else { as_text(&action, &verified, &window) });
+    print(&if options.json { as_json(&verified, window) } else { as_text(&action, &verified, window) });
     if verified.iter().all(Result::is_ok) && window == "inside" {
         Ok(())
     } else {
