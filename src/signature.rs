@@ -14,7 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::prelude::*;
-use openpgp::packet::Signature;
+use openpgp::crypto::mpi::MPI;
+use openpgp::packet::{Signature, Tag};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
 use openpgp::serialize::{Serialize, SerializeInto};
@@ -74,7 +75,7 @@ pub struct Signer {
 #[derive(Default)]
 pub struct Keyring {
     certs: Vec<Cert>,
-    by_key: HashMap<String, usize>,
+    by_key: HashMap<String, BTreeSet<usize>>,
 }
 
 impl Keyring {
@@ -97,14 +98,22 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Adds a certificate, without any secret it may carry.
+    /// Adds a certificate, without any secret it may carry. Copies of one certificate are merged: a revocation in one
+    /// of them holds, whichever comes first.
     pub fn add(&mut self, cert: Cert) {
-        let index = self.certs.len();
+        let cert = cert.strip_secret_key_material();
+        let known = self.certs.iter().position(|known| known.fingerprint() == cert.fingerprint());
+        let index = known.unwrap_or(self.certs.len());
+        let cert = match known {
+            Some(index) => self.certs.remove(index).merge_public(cert).expect("the fingerprints are the same"),
+            None => cert,
+        };
         for key in cert.keys() {
-            self.by_key.insert(key.key().fingerprint().to_hex(), index);
-            self.by_key.insert(key.key().keyid().to_hex(), index);
+            for handle in [key.key().fingerprint().to_hex(), key.key().keyid().to_hex()] {
+                self.by_key.entry(handle).or_default().insert(index);
+            }
         }
-        self.certs.push(cert.strip_secret_key_material());
+        self.certs.insert(index, cert);
     }
 
     /// Every certificate as an investigator.
@@ -114,42 +123,46 @@ impl Keyring {
 
     /// The certificate with that fingerprint, as an investigator.
     pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<Investigator> {
-        self.by_key.get(fingerprint.as_str()).map(|index| Investigator::from(&self.certs[*index]))
-    }
-
-    fn find(&self, handle: &KeyHandle) -> Option<&Cert> {
-        let hex = match handle {
-            KeyHandle::Fingerprint(fingerprint) => fingerprint.to_hex(),
-            KeyHandle::KeyID(id) => id.to_hex(),
-        };
-        self.by_key.get(&hex).map(|index| &self.certs[*index])
+        self.certs.iter().find(|cert| Fingerprint::from(*cert) == *fingerprint).map(Investigator::from)
     }
 
     /// Checks one stripped signature over `text`.
     pub fn verify(&self, text: &str, stripped: &str, now: Timestamp) -> Result<Signer, SignatureError> {
         let signature = parse_stripped(stripped)?;
         let issuers = signature.get_issuers();
-        let Some(cert) = issuers.iter().find_map(|issuer| self.find(issuer)) else {
-            let issuer = issuers.first().map_or("nobody".to_owned(), |issuer| issuer.to_hex());
-            return Err(SignatureError::UnknownKey(issuer));
-        };
-        let (fingerprint, name) = (Fingerprint::from(cert), name_of(cert));
-        let key_error =
-            |reason: String| SignatureError::Key { name: name.clone(), fingerprint: fingerprint.clone(), reason };
-        let bad = |reason: String| SignatureError::Bad { name: name.clone(), fingerprint: fingerprint.clone(), reason };
-        let policy = StandardPolicy::new();
-        let now: SystemTime = now.into();
-        let valid = cert.with_policy(&policy, now).map_err(|e| key_error(chain(&e)))?;
-        valid.alive().map_err(|e| key_error(chain(&e)))?;
-        if let openpgp::types::RevocationStatus::Revoked(_) = valid.revocation_status() {
-            return Err(key_error("the certificate is revoked".into()));
+        // Any certificate can claim somebody else's key. The signer is the one for whom the signature counts.
+        let claimants: BTreeSet<usize> =
+            issuers.iter().filter_map(|issuer| self.by_key.get(&issuer.to_hex())).flatten().copied().collect();
+        let mut refused = None;
+        for index in claimants {
+            match verify_by(&self.certs[index], &signature, text, now) {
+                Ok(signer) => return Ok(signer),
+                Err(error) => refused = refused.or(Some(error)),
+            }
         }
-        let key = signing_key(&valid, &issuers).map_err(key_error)?;
-        policy.signature(&signature, HashAlgoSecurity::CollisionResistance).map_err(|e| bad(chain(&e)))?;
-        signature.signature_alive(now, CLOCK_SKEW).map_err(|e| bad(chain(&e)))?;
-        signature.verify_message(&key, text.as_bytes()).map_err(|e| bad(chain(&e)))?;
-        Ok(Signer { fingerprint, name })
+        let unknown = || SignatureError::UnknownKey(issuers.first().map_or("nobody".into(), KeyHandle::to_hex));
+        Err(refused.unwrap_or_else(unknown))
     }
+}
+
+/// Checks a signature that names a key of `cert`.
+fn verify_by(cert: &Cert, signature: &Signature, text: &str, now: Timestamp) -> Result<Signer, SignatureError> {
+    let (fingerprint, name) = (Fingerprint::from(cert), name_of(cert));
+    let key_error =
+        |reason: String| SignatureError::Key { name: name.clone(), fingerprint: fingerprint.clone(), reason };
+    let bad = |reason: String| SignatureError::Bad { name: name.clone(), fingerprint: fingerprint.clone(), reason };
+    let now: SystemTime = now.into();
+    let policy = StandardPolicy::new();
+    let valid = cert.with_policy(&policy, now).map_err(|e| key_error(chain(&e)))?;
+    valid.alive().map_err(|e| key_error(chain(&e)))?;
+    if let openpgp::types::RevocationStatus::Revoked(_) = valid.revocation_status() {
+        return Err(key_error("the certificate is revoked".into()));
+    }
+    let key = signing_key(&valid, &signature.get_issuers()).map_err(key_error)?;
+    policy.signature(signature, HashAlgoSecurity::CollisionResistance).map_err(|e| bad(chain(&e)))?;
+    signature.signature_alive(now, CLOCK_SKEW).map_err(|e| bad(chain(&e)))?;
+    signature.verify_message(&key, text.as_bytes()).map_err(|e| bad(chain(&e)))?;
+    Ok(Signer { fingerprint, name })
 }
 
 /// One line for an error and its causes.
@@ -203,12 +216,20 @@ fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
     let bytes = STANDARD.decode(data).map_err(|_| malformed("it is not base64"))?;
     let mut signature = None;
     let mut parser = PacketParser::from_bytes(&bytes).map_err(|_| malformed("it is not an OpenPGP packet"))?;
-    while let PacketParserResult::Some(packet) = parser {
+    while let PacketParserResult::Some(mut packet) = parser {
+        if let Packet::Unknown(_) = packet.packet {
+            packet.buffer_unread_content().map_err(|_| malformed("it is cut short"))?;
+        }
         let (packet, next) = packet.next().map_err(|_| malformed("it is cut short"))?;
-        match packet {
-            Packet::Signature(found) if signature.is_none() => signature = Some(found),
-            Packet::Signature(_) => return Err(malformed("it holds more than one signature")),
+        let found = match packet {
+            Packet::Signature(found) => found,
+            Packet::Unknown(unknown) if unknown.tag() == Tag::Signature => {
+                with_shortest_numbers(unknown.body()).ok_or_else(|| malformed("it is not an OpenPGP signature"))?
+            }
             _ => return Err(malformed("it holds something else than a signature")),
+        };
+        if signature.replace(found).is_some() {
+            return Err(malformed("it holds more than one signature"));
         }
         parser = next;
     }
@@ -217,6 +238,25 @@ fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
         SignatureType::Binary | SignatureType::Text => Ok(signature),
         other => Err(SignatureError::Malformed(format!("it is a {other}, not a signature over a document"))),
     }
+}
+
+/// Reads the body of a version 4 signature whose numbers begin with zero bits. OpenPGP forbids that and sequoia refuses
+/// it; the original's library wrote every second RSA signature so (`tests/samples/action-signed-by-one.json`).
+fn with_shortest_numbers(body: &[u8]) -> Option<Signature> {
+    let length_at = |at: usize| Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])));
+    let after_area = |at: usize| Some(at + 2 + length_at(at)?);
+    if body.first() != Some(&4) {
+        return None;
+    }
+    // Version, type and two algorithms; the hashed and the unhashed area; two bytes of the digest; then the numbers.
+    let mut at = after_area(after_area(4)?)? + 2;
+    let mut shortened = body.get(..at)?.to_vec();
+    while at < body.len() {
+        let number = body.get(at + 2..at + 2 + length_at(at)?.div_ceil(8))?;
+        shortened.extend(openpgp::serialize::MarshalInto::to_vec(&MPI::new(number)).ok()?);
+        at += 2 + number.len();
+    }
+    Signature::from_bytes(&shortened).ok()
 }
 
 fn armor(signature: Signature) -> anyhow::Result<String> {
@@ -270,13 +310,13 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&std::path::Path>) -
     gpg.args(["--armor", "--detach-sign", "--digest-algo", "SHA256", "--local-user", key_id, "--output", "-"]);
     gpg.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(text.as_bytes()).map_err(|e| failed(e.to_string()))?;
-    }
+    // A gpg that gives up leaves a broken pipe; its exit status says more.
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
     let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
     if !output.status.success() {
         return Err(failed(format!("it ended with {}", output.status)));
     }
+    written.map_err(|e| failed(e.to_string()))?;
     strip_armor(&String::from_utf8_lossy(&output.stdout))
 }
 

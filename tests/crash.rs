@@ -53,7 +53,7 @@ fn start_agent(sandbox: &Sandbox, number: usize) -> Background {
         let journal = sandbox.path(&format!("journal-{number}"));
         let result = r#"{"foundanything":true,"success":true,"elements":null,"statistics":null,"errors":null}"#;
         let text = format!(
-            "#!/bin/sh\nread -r parameters || :\nprintf '%s\\n' \"$parameters\" >>'{}'\necho '{result}'\n",
+            "#!/bin/sh\nread -r parameters || [ -n \"$parameters\" ] || exit 1\nprintf '%s\\n' \"$parameters\" >>'{}'\necho '{result}'\n",
             journal.display()
         );
         std::fs::write(&script, text).unwrap();

@@ -1,0 +1,248 @@
+//! The checked form of a target: what is in this tree may be sent to a database, nothing else is.
+//!
+//! The tree holds no text of the input except the contents of string literals, patterns and JSON keys, which the
+//! renderers quote anew. Tables and columns are references into [`super::names`]; aliases are replaced by positions.
+//! Every operand already has a type that both databases accept at its place.
+
+use super::interval::Interval;
+use super::names::{Column, Table};
+
+/// What kind of value an expression gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A string literal or NULL whose place hasn't decided its type yet, as PostgreSQL's `unknown`.
+    Unknown,
+    Boolean,
+    Integer,
+    Number,
+    Text,
+    /// A point in time; PostgreSQL's `timestamp with time zone`.
+    Time,
+    Interval,
+    Json,
+}
+
+impl Type {
+    /// The type in words, for messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Type::Unknown => "a bare value",
+            Type::Boolean => "a condition",
+            Type::Integer => "an integer",
+            Type::Number => "a number",
+            Type::Text => "text",
+            Type::Time => "a time",
+            Type::Interval => "an interval",
+            Type::Json => "json",
+        }
+    }
+
+    /// Whether it is an integer or a number.
+    pub(super) fn is_numeric(self) -> bool {
+        matches!(self, Type::Integer | Type::Number)
+    }
+}
+
+/// A checked expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Expression {
+    Literal(Literal),
+    Now,
+    Column(ColumnReference),
+    Not(Box<Expression>),
+    /// Two or more conditions.
+    And(Vec<Expression>),
+    /// Two or more conditions.
+    Or(Vec<Expression>),
+    Compare(Comparison, Box<Expression>, Box<Expression>),
+    Arithmetic(Operation, Box<Expression>, Box<Expression>),
+    Negative(Box<Expression>),
+    Like {
+        negated: bool,
+        insensitive: bool,
+        text: Box<Expression>,
+        pattern: Box<Expression>,
+    },
+    Regex {
+        negated: bool,
+        insensitive: bool,
+        text: Box<Expression>,
+        pattern: String,
+    },
+    Between {
+        negated: bool,
+        operand: Box<Expression>,
+        low: Box<Expression>,
+        high: Box<Expression>,
+    },
+    InList {
+        negated: bool,
+        operand: Box<Expression>,
+        items: Vec<Expression>,
+    },
+    InQuery {
+        negated: bool,
+        operand: Box<Expression>,
+        query: Box<Query>,
+    },
+    Exists(Box<Query>),
+    /// A query of one row.
+    Value(Box<Query>),
+    Is {
+        negated: bool,
+        operand: Box<Expression>,
+        what: Truth,
+    },
+    /// `-> ->> #> #>>`
+    Json {
+        operand: Box<Expression>,
+        step: JsonStep,
+        as_text: bool,
+    },
+    Cast {
+        operand: Box<Expression>,
+        from: Type,
+        to: CastTarget,
+    },
+    Aggregate {
+        function: Aggregate,
+        distinct: bool,
+        /// None is the star of `COUNT(*)`.
+        argument: Option<Box<Expression>>,
+    },
+}
+
+/// A value written in the target.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Literal {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    /// Digits with a decimal point or an exponent, both of which SQLite and PostgreSQL read the same.
+    Number(String),
+    Text(String),
+    /// Microseconds since the epoch.
+    Time(i64),
+    Interval(Interval),
+}
+
+/// One of `= <> < <= > >=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// One of `+ - * /`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// What IS asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Truth {
+    Null,
+    True,
+    False,
+}
+
+/// Where a JSON operator goes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum JsonStep {
+    /// Into an object.
+    Key(String),
+    /// Into an array; negative counts from its end.
+    Index(i64),
+    /// Several steps, each into an object, or into an array when it is an integer.
+    Path(Vec<String>),
+}
+
+/// What a cast makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CastTarget {
+    Boolean,
+    Integer,
+    Number,
+    Text,
+    Time,
+    /// A time at the start of its day in UTC.
+    Date,
+    Interval,
+    Json,
+}
+
+/// The aggregate functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aggregate {
+    Count,
+    Minimum,
+    Maximum,
+}
+
+/// A column of a table in scope, or the value of a json_array_elements (whose `column` is None).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ColumnReference {
+    pub(super) source: SourceName,
+    pub(super) column: Option<&'static Column>,
+}
+
+/// Which FROM item: how deep the query is nested (0 is the outer query over agents) and its place in that FROM. Unique
+/// among everything that is in scope anywhere, so that renderers make their own aliases of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SourceName {
+    pub(super) depth: usize,
+    pub(super) place: usize,
+}
+
+/// A checked subquery.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Query {
+    pub(super) distinct: bool,
+    /// The one column; None is `*`, which only EXISTS has.
+    pub(super) item: Option<Expression>,
+    pub(super) sources: Vec<Source>,
+    pub(super) condition: Option<Expression>,
+    pub(super) group_by: Vec<Expression>,
+    pub(super) having: Option<Expression>,
+    pub(super) order_by: Vec<Order>,
+    pub(super) limit: Option<u32>,
+}
+
+/// One FROM item; the first one's join is Cross.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Source {
+    pub(super) name: SourceName,
+    pub(super) join: Join,
+    pub(super) relation: Relation,
+}
+
+/// How a FROM item is joined to all those before it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Join {
+    Cross,
+    Inner(Expression),
+    Left(Expression),
+}
+
+/// What a FROM item reads.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Relation {
+    Table(&'static Table),
+    /// json_array_elements of a JSON expression.
+    Elements(Expression),
+}
+
+/// One ORDER BY item.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Order {
+    pub(super) expression: Expression,
+    pub(super) descending: bool,
+}

@@ -1,0 +1,142 @@
+//! Which columns a name means at some place: the innermost query that knows it decides, as in PostgreSQL.
+
+use super::error::{TargetError, excerpt};
+use super::expression::{ColumnReference, SourceName, Type};
+use super::names::{AGENTS, Table};
+
+/// The FROM items visible at some place, outermost query first.
+pub(super) struct Scopes {
+    levels: Vec<Vec<NamedSource>>,
+}
+
+/// A FROM item under the name that the target gave it.
+pub(super) struct NamedSource {
+    pub(super) alias: String,
+    pub(super) content: Content,
+}
+
+/// What a FROM item offers.
+pub(super) enum Content {
+    Table(&'static Table),
+    /// A json_array_elements: one column of that name.
+    Elements {
+        column: String,
+    },
+}
+
+impl Scopes {
+    /// The outer query over agents.
+    pub(super) fn new() -> Scopes {
+        Scopes { levels: vec![vec![NamedSource { alias: AGENTS.name.to_owned(), content: Content::Table(&AGENTS) }]] }
+    }
+
+    /// Enters a subquery.
+    pub(super) fn enter(&mut self) {
+        self.levels.push(Vec::new());
+    }
+
+    /// Leaves it.
+    pub(super) fn leave(&mut self) {
+        self.levels.pop();
+    }
+
+    /// How deep the current query is nested; 0 is the outer one.
+    pub(super) fn depth(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// How many FROM items the current query has so far.
+    pub(super) fn places(&self) -> usize {
+        self.levels.last().map_or(0, Vec::len)
+    }
+
+    /// Makes a FROM item of the current query visible.
+    pub(super) fn add(&mut self, source: NamedSource) -> Result<SourceName, TargetError> {
+        let name = SourceName { depth: self.depth(), place: self.places() };
+        if let Some(level) = self.levels.last_mut() {
+            if level.iter().any(|other| other.alias == source.alias) {
+                let help = "two tables of one FROM have this name: give one an alias";
+                return Err(TargetError::not_allowed(&source.alias, help));
+            }
+            level.push(source);
+        }
+        Ok(name)
+    }
+
+    /// The column that `name` means.
+    pub(super) fn column(&self, name: &str) -> Result<(ColumnReference, Type), TargetError> {
+        for (depth, level) in self.levels.iter().enumerate().rev() {
+            let mut found = level.iter().enumerate().filter_map(|(place, source)| {
+                let found = source.column(name)?;
+                Some(reference(SourceName { depth, place }, found))
+            });
+            if let Some(column) = found.next() {
+                return match found.next() {
+                    None => Ok(column),
+                    Some(_) => Err(TargetError::UnknownColumn {
+                        name: excerpt(&name),
+                        help: "several tables of this FROM have it, put the table's name and a point before it"
+                            .to_owned(),
+                    }),
+                };
+            }
+        }
+        // The name of a json_array_elements alone stands for its value.
+        for (depth, level) in self.levels.iter().enumerate().rev() {
+            for (place, source) in level.iter().enumerate() {
+                if source.alias == name && matches!(source.content, Content::Elements { .. }) {
+                    return Ok(reference(SourceName { depth, place }, FoundColumn::Element));
+                }
+            }
+        }
+        Err(TargetError::UnknownColumn { name: excerpt(&name), help: self.describe() })
+    }
+
+    /// The column that `table.name` means.
+    pub(super) fn qualified_column(&self, table: &str, name: &str) -> Result<(ColumnReference, Type), TargetError> {
+        for (depth, level) in self.levels.iter().enumerate().rev() {
+            let named = level.iter().enumerate().find(|(_, source)| source.alias == table);
+            if let Some((place, source)) = named {
+                let found = source.column(name).ok_or_else(|| TargetError::UnknownColumn {
+                    name: excerpt(&format_args!("{table}.{name}")),
+                    help: source.describe(),
+                })?;
+                return Ok(reference(SourceName { depth, place }, found));
+            }
+        }
+        Err(TargetError::UnknownColumn { name: excerpt(&format_args!("{table}.{name}")), help: self.describe() })
+    }
+
+    fn describe(&self) -> String {
+        let sources: Vec<String> = self.levels.iter().rev().flatten().map(NamedSource::describe).collect();
+        sources.join("; ")
+    }
+}
+
+enum FoundColumn {
+    Of(&'static super::names::Column),
+    Element,
+}
+
+fn reference(source: SourceName, found: FoundColumn) -> (ColumnReference, Type) {
+    match found {
+        FoundColumn::Of(column) => (ColumnReference { source, column: Some(column) }, column.kind),
+        FoundColumn::Element => (ColumnReference { source, column: None }, Type::Json),
+    }
+}
+
+impl NamedSource {
+    fn column(&self, name: &str) -> Option<FoundColumn> {
+        match &self.content {
+            Content::Table(table) => table.column(name).map(FoundColumn::Of),
+            Content::Elements { column } => (column == name).then_some(FoundColumn::Element),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match &self.content {
+            Content::Table(table) => table.describe(),
+            Content::Elements { column } => format!("{} has {column}", self.alias),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Conditions for SQLite, whose store keeps times as integer microseconds since the epoch and json as text.
+//!
+//! Relies on SQLite 3.38 (`->`), and on the functions of [`super::sqlite_functions`].
+
+use super::expression::{CastTarget, JsonStep, Literal, Type};
+use super::interval::DAY;
+use super::render::{Syntax, quoted};
+
+/// 800,000 days: moves every time that can be written after the epoch, so that division rounds down.
+const DAYS_SHIFTED_MICROSECONDS: i64 = 800_000 * DAY;
+
+/// Writes for SQLite.
+pub(super) struct Sqlite {
+    /// What NOW() means, microseconds since the epoch.
+    pub(super) now_us: i64,
+}
+
+impl Syntax for Sqlite {
+    fn literal(&self, literal: &Literal) -> String {
+        match literal {
+            Literal::Null => "NULL".to_owned(),
+            Literal::Boolean(value) => i64::from(*value).to_string(),
+            Literal::Integer(number) | Literal::Time(number) => number_text(*number),
+            Literal::Number(digits) => digits.clone(),
+            Literal::Text(text) => quoted(text),
+            Literal::Interval(interval) => number_text(interval.as_microseconds()),
+        }
+    }
+
+    fn now(&self) -> String {
+        number_text(self.now_us)
+    }
+
+    /// json_each turns strings and numbers into SQL values; going back by its path gives the json that was there.
+    fn element(&self, alias: &str) -> String {
+        format!("({alias}.json -> {alias}.fullkey)")
+    }
+
+    /// Rows that hold no array have no elements.
+    fn elements(&self, array: &str, alias: &str) -> String {
+        format!("json_each((SELECT CASE json_type(j) WHEN 'array' THEN j END FROM (SELECT {array} AS j))) AS {alias}")
+    }
+
+    /// As a balanced tree: SQLite counts a chain's every link as a level of its expression depth, 1000 by default.
+    fn chain(&self, connective: &str, conditions: &[String]) -> String {
+        match conditions {
+            [] => String::new(),
+            [one] => one.clone(),
+            _ => {
+                let (left, right) = conditions.split_at(conditions.len() / 2);
+                format!("({} {connective} {})", self.chain(connective, left), self.chain(connective, right))
+            }
+        }
+    }
+
+    fn like(&self, insensitive: bool, text: &str, pattern: &str) -> String {
+        format!("{}({text}, {pattern})", if insensitive { "mig_ilike" } else { "mig_like" })
+    }
+
+    fn regex(&self, insensitive: bool, text: &str, pattern: &str) -> String {
+        format!("{}({text}, {pattern})", if insensitive { "mig_iregexp" } else { "mig_regexp" })
+    }
+
+    fn json(&self, operand: &str, step: &JsonStep, as_text: bool) -> String {
+        let found = match step {
+            JsonStep::Key(key) => format!("({operand} -> {})", key_path(key)),
+            JsonStep::Index(index) => format!("({operand} -> {})", index_path(*index)),
+            JsonStep::Path(steps) => steps.iter().fold(operand.to_owned(), |value, step| path_step(&value, step)),
+        };
+        if as_text { text_of(&found) } else { found }
+    }
+
+    fn cast(&self, operand: &str, from: Type, to: CastTarget) -> String {
+        match (to, from) {
+            (CastTarget::Boolean, _) => format!("mig_boolean({operand})"),
+            (CastTarget::Integer, Type::Text) => format!("mig_integer({operand})"),
+            (CastTarget::Integer, _) => format!("CAST(ROUND({operand}) AS INTEGER)"),
+            (CastTarget::Number, Type::Text) => format!("mig_number({operand})"),
+            (CastTarget::Number, _) => format!("CAST({operand} AS REAL)"),
+            (CastTarget::Time, _) => format!("mig_time({operand})"),
+            (CastTarget::Date, _) => {
+                let shift = DAYS_SHIFTED_MICROSECONDS;
+                format!("((CAST({operand} AS INTEGER) + {shift}) / {DAY} * {DAY} - {shift})")
+            }
+            (CastTarget::Text, Type::Boolean) => format!("CASE {operand} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
+            (CastTarget::Text, _) => format!("CAST({operand} AS TEXT)"),
+            // Kept as text, and times as numbers.
+            (CastTarget::Json | CastTarget::Interval, _) => operand.to_owned(),
+        }
+    }
+}
+
+/// A negative number in parentheses: two signs in a row would begin a comment.
+fn number_text(number: i64) -> String {
+    if number < 0 { format!("({number})") } else { number.to_string() }
+}
+
+/// The path of an object's member; checked keys hold no quote or backslash.
+fn key_path(key: &str) -> String {
+    quoted(&format!("$.\"{key}\""))
+}
+
+/// The path of an array's item; PostgreSQL's -1 is the last one.
+fn index_path(index: i64) -> String {
+    match index {
+        0.. => format!("'$[{index}]'"),
+        _ => format!("'$[#{index}]'"),
+    }
+}
+
+/// One step of `#>`: a number goes into arrays as well as into objects.
+fn path_step(value: &str, step: &str) -> String {
+    match step.parse::<i64>() {
+        Ok(index) => format!(
+            "(SELECT CASE json_type(j) WHEN 'array' THEN j -> {} ELSE j -> {} END FROM (SELECT {value} AS j))",
+            index_path(index),
+            key_path(step)
+        ),
+        Err(_) => format!("({value} -> {})", key_path(step)),
+    }
+}
+
+/// The text of a piece of json as PostgreSQL's `->>` gives it: strings without quotes, `true` and not 1, null as NULL.
+fn text_of(json: &str) -> String {
+    format!(
+        "(SELECT CASE json_type(j) WHEN 'text' THEN j ->> '$' WHEN 'null' THEN NULL ELSE j END FROM (SELECT {json} AS j))"
+    )
+}
