@@ -1,1 +1,210 @@
+use super::stages::*;
+use super::*;
+use std::os::unix::fs::symlink;
 
+struct Fixture {
+    directory: tempfile::TempDir,
+    spool: Spool,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &SCHEDULER).unwrap();
+        let spool = Spool::open(directory.path(), &SCHEDULER, "test").unwrap();
+        Fixture { directory, spool }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.directory.path().join(path), text).unwrap();
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(path)).unwrap_or_else(|e| format!("{e}"))
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path().join(path)).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn name(text: &str) -> FileName {
+    FileName::new(text).unwrap()
+}
+
+#[test]
+fn a_file_appears_whole_and_nothing_is_overwritten() {
+    let fixture = Fixture::new();
+    let put = |text: &str| fixture.spool.put(COMMAND_READY, &name("1-2.json"), text.as_bytes()).unwrap();
+    assert_eq!(put("one"), Placed::New);
+    assert_eq!(put("one"), Placed::Same, "there already, with the same content: done");
+    assert_eq!(put("two"), Placed::Taken);
+    assert_eq!(fixture.text("command/ready/1-2.json"), "one");
+    assert_eq!(fixture.names("tmp"), Vec::<String>::new(), "nothing is left in tmp");
+}
+
+#[test]
+fn an_answer_takes_the_place_of_its_command() {
+    let fixture = Fixture::new();
+    fixture.write("command/inflight/1-2.json", "sent");
+    let files = [(name("1-2.json"), b"answer".to_vec())];
+    let put = || fixture.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &files).unwrap();
+    assert_eq!(put(), [Placed::New]);
+    assert_eq!(put(), [Placed::Same], "done again after a crash: nothing changes");
+    assert_eq!(
+        (fixture.names("command/inflight").len(), fixture.text("command/returned/1-2.json")),
+        (0, "answer".into())
+    );
+}
+
+#[test]
+fn moves_are_idempotent_and_report_what_they_met() {
+    let fixture = Fixture::new();
+    for file in ["1-1", "1-2", "1-3"] {
+        fixture.write(&format!("command/ready/{file}.json"), "x");
+    }
+    fixture.write("command/inflight/1-2.json", "x");
+    fixture.write("command/inflight/1-3.json", "y");
+    let moves = ["1-1.json", "1-2.json", "1-3.json", "1-4.json"]
+        .map(|file| Move::new(COMMAND_READY, &name(file), COMMAND_INFLIGHT));
+    let placed = fixture.spool.advance(&moves).unwrap();
+    assert_eq!(placed, [Placed::New, Placed::Same, Placed::Taken, Placed::Gone]);
+    assert_eq!(fixture.names("command/ready"), ["1-3.json"]);
+    assert_eq!(fixture.text("command/inflight/1-3.json"), "y");
+}
+
+#[test]
+fn a_drop_that_was_exchanged_since_it_was_read_is_kept() {
+    let fixture = Fixture::new();
+    fixture.write("action/new/a.json", "read");
+    let entry = fixture.spool.read(ACTION_NEW, &name("a.json"), 100).unwrap();
+    // Another file takes its name, as mv does.
+    fixture.write("action/new/.b", "newer");
+    std::fs::rename(fixture.directory.path().join("action/new/.b"), fixture.directory.path().join("action/new/a.json"))
+        .unwrap();
+    assert_eq!(fixture.spool.rewrite(&[(&entry, b"adopted".to_vec())]).unwrap(), [true]);
+    assert_eq!(fixture.text("action/new/a.json"), "adopted");
+    assert_eq!(fixture.text("action/new/a~1.json"), "newer");
+    // One that was taken away was withdrawn.
+    std::fs::remove_file(fixture.directory.path().join("action/new/a.json")).unwrap();
+    assert_eq!(fixture.spool.rewrite(&[(&entry, b"adopted".to_vec())]).unwrap(), [false]);
+    assert_eq!(fixture.names("action/new"), ["a~1.json"]);
+    assert_eq!(fixture.names("tmp"), Vec::<String>::new());
+}
+
+#[test]
+fn who_held_a_drop_open_cannot_change_the_adopted_file() {
+    use std::io::Write;
+    let fixture = Fixture::new();
+    let mut held = std::fs::File::create(fixture.directory.path().join("action/new/a.json")).unwrap();
+    held.write_all(b"signed").unwrap();
+    let entry = fixture.spool.read(ACTION_NEW, &name("a.json"), 100).unwrap();
+    fixture.spool.rewrite(&[(&entry, entry.bytes.clone())]).unwrap();
+    held.write_all(b" and more").unwrap();
+    held.set_len(0).unwrap();
+    assert_eq!(fixture.text("action/new/a.json"), "signed");
+}
+
+#[test]
+fn prepared_commands_are_released_after_the_commit_point_only() {
+    let fixture = Fixture::new();
+    let id = ActionId::new(7).unwrap();
+    let prepare = |text: &str| {
+        let mut preparation = fixture.spool.preparation();
+        preparation.begin(id).unwrap();
+        for file in ["7-1.json", "7-2.json"] {
+            preparation.add(&name(file), text.as_bytes()).unwrap();
+        }
+        preparation.finish().unwrap();
+    };
+    prepare("one");
+    assert_eq!(fixture.spool.prepared().unwrap(), [id]);
+    assert_eq!(fixture.names("command/ready").len(), 0);
+    prepare("two");
+    fixture.write("command/ready/7-1.json", "released before");
+    fixture.spool.release(&[id], COMMAND_READY).unwrap();
+    fixture.spool.release(&[id], COMMAND_READY).unwrap();
+    assert_eq!(fixture.text("command/ready/7-1.json"), "released before");
+    assert_eq!(fixture.text("command/ready/7-2.json"), "two");
+    assert_eq!(fixture.spool.prepared().unwrap(), []);
+    prepare("three");
+    fixture.spool.discard_prepared(id).unwrap();
+    assert_eq!(fixture.names("tmp"), Vec::<String>::new());
+}
+
+#[test]
+fn reading_meets_no_link_no_pipe_nothing_large_and_nothing_outside() {
+    let fixture = Fixture::new();
+    fixture.write("action/new/large.json", "12345");
+    symlink("/etc/passwd", fixture.directory.path().join("action/new/link.json")).unwrap();
+    std::fs::create_dir(fixture.directory.path().join("action/new/directory.json")).unwrap();
+    let socket =
+        std::os::unix::net::UnixListener::bind(fixture.directory.path().join("action/new/socket.json")).unwrap();
+    for (file, reason) in [
+        ("large.json", "has 5 bytes or more, the limit is 4"),
+        ("link.json", "is a symbolic link; drop the file itself"),
+        ("directory.json", "is a directory; drop a regular file"),
+        ("socket.json", "is a socket or pipe; drop a regular file"),
+    ] {
+        let error = fixture.spool.read(ACTION_NEW, &name(file), 4).unwrap_err();
+        assert_eq!(error.to_string(), reason, "{file}");
+    }
+    drop(socket);
+    assert!(matches!(fixture.spool.read(ACTION_NEW, &name("gone.json"), 4), Err(ReadError::Gone)));
+    for path in ["../action/new/large.json", "a/b", "..", ".", "", "a\0b"] {
+        assert!(FileName::new(path).is_none(), "{path}");
+    }
+}
+
+#[test]
+fn only_old_leftovers_of_this_worker_are_cleaned() {
+    let fixture = Fixture::new();
+    for file in ["test.1", "test.22", "tester.1", "other.1"] {
+        fixture.write(&format!("tmp/{file}"), "x");
+    }
+    fixture.spool.clean().unwrap();
+    assert_eq!(fixture.names("tmp"), ["other.1", "tester.1"]);
+}
+
+#[test]
+fn age_counts_from_the_move_not_from_the_last_write() {
+    let fixture = Fixture::new();
+    fixture.write("command/returned/1-1.json", "x");
+    let file =
+        std::fs::File::options().write(true).open(fixture.directory.path().join("command/returned/1-1.json")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    fixture.spool.advance(&[Move::new(COMMAND_RETURNED, &name("1-1.json"), COMMAND_DONE)]).unwrap();
+    let hour = Duration::from_secs(3600);
+    let now = crate::time::now();
+    assert_eq!(fixture.spool.older_than(COMMAND_DONE, hour, now).unwrap(), []);
+    assert_eq!(
+        fixture.spool.older_than(COMMAND_DONE, hour, crate::time::after(now, 2 * hour)).unwrap(),
+        [name("1-1.json")]
+    );
+}
+
+#[test]
+fn names_are_shown_on_one_line_and_sorted_bytewise() {
+    let fixture = Fixture::new();
+    for file in ["b.json", "a\nb.json", ".hidden.json", "notes.txt", "é.json"] {
+        fixture.write(&format!("action/new/{file}"), "x");
+    }
+    let names: Vec<String> = fixture.spool.list(ACTION_NEW).unwrap().iter().map(FileName::to_string).collect();
+    assert_eq!(names, ["a\\nb.json", "b.json", "é.json"]);
+}
+
+#[test]
+fn a_stage_on_another_file_system_is_refused() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path();
+    std::fs::remove_dir(root.join("command/done")).unwrap();
+    symlink("/proc/self", root.join("command/done")).unwrap();
+    let error = Spool::open(root, &SCHEDULER, "test").err().unwrap();
+    assert!(error.is_fatal() && error.to_string().contains("is not on the file system of"), "{error}");
+    std::fs::remove_file(root.join("command/done")).unwrap();
+    let error = Spool::open(root, &SCHEDULER, "test").err().unwrap().to_string();
+    assert!(error.starts_with("open directory") && error.contains("command/done: No such file"), "{error}");
+}
