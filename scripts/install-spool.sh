@@ -9,7 +9,7 @@ install-spool.sh - makes a scheduler's spool from spool-layout/tree
 Usage: install-spool.sh [-s DIR] [-o OWNER] [-g GROUP]
 
   -s DIR    the spool (default /var/cache/mig); its parent directory must exist
-  -o OWNER  user that the scheduler runs as (root only; default mig)
+  -o OWNER  user that the scheduler runs as (root only; default: mig for /var/cache/mig, else you)
   -g GROUP  whose members may read everything and drop actions (root only; default: OWNER's group)
   -h        this text
 
@@ -17,11 +17,12 @@ Directories get mode 2750, action/new gets 3770: members of the group drop there
 agents_whitelist.txt is made empty, mode 0640, when it is missing. Existing files stay as they are; directories that
 exist get owner and mode again. Nothing is written outside DIR. Doing it again changes nothing.
 
-As an ordinary user it makes a spool of your own, without -o and -g.
+As an ordinary user it makes a spool of your own, without -o and -g; so does root with -s alone.
 
 Examples: install-spool.sh
           install-spool.sh -s /srv/mig -o mig -g investigators
-          install-spool.sh -s ~/spool
+          install-spool.sh -s ./sandbox/spool
+          install-spool.sh -s "$HOME/spool"
 
 Exit codes: 0 done; 64 command line, or no such user or group; 66 spool-layout/tree is missing; 73 a directory could
 not be made; 77 no permission.
@@ -35,7 +36,7 @@ die() {
     exit "$code"
 }
 
-spool=/var/cache/mig owner='' group=''
+spool='' owner='' group=''
 case ${1-} in
     --help)
         usage
@@ -44,7 +45,10 @@ case ${1-} in
 esac
 while getopts :s:o:g:h option; do
     case $option in
-        s) spool=$OPTARG ;;
+        s)
+            spool=$OPTARG
+            [ -n "$spool" ] || die 64 "-s: the directory is empty"
+            ;;
         o) owner=$OPTARG ;;
         g) group=$OPTARG ;;
         h)
@@ -56,14 +60,17 @@ while getopts :s:o:g:h option; do
 done
 shift $((OPTIND - 1))
 [ $# -eq 0 ] || die 64 "unexpected argument '$1'; try --help"
-[ -n "$spool" ] || die 64 "-s: the directory is empty"
 case $spool in
+    '')
+        spool=/var/cache/mig
+        [ "$(id -u)" -ne 0 ] || owner=${owner:-mig}
+        ;;
     /*) ;;
     *) spool=./$spool ;;
 esac
 
 if [ "$(id -u)" -eq 0 ]; then
-    owner=${owner:-mig}
+    owner=${owner:-0}
     user=$(id -u -- "$owner" 2>/dev/null) || case $owner in
         *[!0-9]*) die 64 "there is no user '$owner': make it, for example with useradd --system $owner, or give -o" ;;
         *) user=$owner ;;

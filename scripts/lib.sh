@@ -1,6 +1,7 @@
 # Shared by quickstart.sh and test.sh: where the project is, and how missing Debian packages are installed.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034  # used by those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }

@@ -40,31 +40,37 @@ is_running() {
     [ -n "$pid" ] && [[ $(readlink "/proc/$pid/exe" 2>/dev/null) == "$bin/$2"* ]]
 }
 
-start() { # start NAME PROGRAM ARGUMENT...
+stop() { # stop NAME
+    local file=$pids/$1 program=mig-agent pid
+    [ "$1" = scheduler ] && program=mig-scheduler
+    if is_running "$file" "$program"; then
+        pid=$(cat "$file")
+        kill "$pid"
+        for _ in $(seq 100); do
+            is_running "$file" "$program" || break
+            sleep 0.05
+        done
+        if is_running "$file" "$program"; then kill -9 "$pid"; fi
+    fi
+    rm -f -- "$file"
+}
+
+start() { # start NAME PROGRAM ARGUMENT... : unless it runs; one whose program was built anew since is ended first
     local name=$1 program=$2
     shift 2
-    is_running "$pids/$name" "$program" && return
+    if is_running "$pids/$name" "$program"; then
+        [[ $(readlink "/proc/$(cat "$pids/$name")/exe") != *' (deleted)' ]] && return
+        stop "$name"
+    fi
     "$bin/$program" "$@" >>"$logs/$name.log" 2>&1 </dev/null &
     printf '%s\n' "$!" >"$pids/$name"
 }
 
 stop_all() {
-    local file name program pid
+    local file
     for file in "$pids"/*; do
         [ -e "$file" ] || continue
-        name=${file##*/}
-        program=mig-agent
-        [ "$name" = scheduler ] && program=mig-scheduler
-        if is_running "$file" "$program"; then
-            pid=$(cat "$file")
-            kill "$pid"
-            for _ in $(seq 100); do
-                is_running "$file" "$program" || break
-                sleep 0.05
-            done
-            if is_running "$file" "$program"; then kill -9 "$pid"; fi
-        fi
-        rm -f -- "$file"
+        stop "${file##*/}"
     done
 }
 

@@ -223,7 +223,10 @@ fn parse_operations(fields: &Fields) -> Result<Vec<Operation>, JsonError> {
         if !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
             return Err(JsonError::field("module", "may hold letters, digits, '_' and '-' only"));
         }
-        Ok(Operation { module, parameters: operation.value("parameters")?.unwrap_or_default() })
+        Ok(Operation {
+            module,
+            parameters: operation.value("parameters", limits::JSON_PARAMETERS_PARTS_MAX)?.unwrap_or_default(),
+        })
     };
     let numbered = raw.iter().enumerate();
     numbered.map(|(index, raw)| parse(raw).map_err(|e| e.inside(&format!("operations[{index}]")))).collect()

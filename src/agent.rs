@@ -30,7 +30,7 @@ use crate::relay::{Delivery, Message, Queue, Relay, Sent};
 use crate::signature::{Keyring, distinct};
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::watch::{Waker, Watch};
-use crate::spool::{FileName, Move, ReadError, Spool, Stage};
+use crate::spool::{FileName, Move, Placed, ReadError, Spool, Stage};
 use crate::time::{self, Timestamp};
 use execute::Executor;
 use std::collections::HashMap;
@@ -103,6 +103,8 @@ pub struct Agent {
     pub waiting: HashMap<FileName, Timestamp>,
     /// When kept answers may be deleted; a hint only.
     pub kept: HashMap<FileName, Timestamp>,
+    /// An answer that could not be written to the disk yet; without it the command would end as interrupted.
+    pub unsaved: Option<(FileName, Vec<u8>)>,
 }
 
 impl Agent {
@@ -112,7 +114,7 @@ impl Agent {
 
     /// Reads a command of ours; one that cannot be read is put aside, where an operator can look at it.
     fn read(&self, stage: Stage, name: &FileName, now: Timestamp) -> Result<Option<Command>, Failure> {
-        let reason = match self.spool.read(stage, name, limits::RESULT_SIZE_BYTES_MAX) {
+        let reason = match self.spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => match Command::parse(&entry.bytes) {
                 Ok(command) => return Ok(Some(command)),
                 Err(error) => error.to_string(),
@@ -122,7 +124,9 @@ impl Agent {
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
         log::error!("{stage}/{name} is put aside: {reason}");
-        self.spool.reject(stage, name, AGENT_INVALID, &reason, now)?;
+        for outcome in self.spool.reject(stage, &[(name.clone(), reason)], AGENT_INVALID, now)? {
+            outcome?;
+        }
         Ok(None)
     }
 
@@ -196,17 +200,30 @@ impl Agent {
                     self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RECEIVED], &[(name, command.to_json())])?;
                 }
                 Ok(()) => {
-                    self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])?;
+                    // The claim: who does not find it where it was, or finds it claimed, does not run it.
+                    if self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])? != [Placed::New] {
+                        continue;
+                    }
                     log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
                     let (status, results) = self.executor.run(&command.action, now);
                     log::info!(action:% = action, command:% = id; "{status}");
                     command.finish(status, &results, time::now());
-                    self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RUNNING], &[(name, command.to_json())])?;
+                    self.unsaved = Some((name, command.to_json()));
+                    self.save()?;
                 }
             }
             return Ok(1);
         }
         Ok(0)
+    }
+
+    /// Brings the answer of the command that ran to the disk.
+    fn save(&mut self) -> Result<(), Failure> {
+        if let Some(answer) = &self.unsaved {
+            self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RUNNING], std::slice::from_ref(answer))?;
+            self.unsaved = None;
+        }
+        Ok(())
     }
 
     /// Sends answers, and keeps each until its action runs out.
@@ -229,7 +246,12 @@ impl Agent {
                 )));
             }
             sent += moves.len();
-            self.spool.advance(&moves)?;
+            for (placed, step) in self.spool.advance(&moves)?.iter().zip(moves) {
+                // An answer is kept already; it was the first, and stays.
+                if *placed == Placed::Taken {
+                    self.spool.clear(&[(step.from, step.name)])?;
+                }
+            }
         }
         Ok(sent)
     }
@@ -266,17 +288,22 @@ impl Worker for Agent {
 
     fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.spool.clean()?;
-        for name in self.spool.list(AGENT_RUNNING)? {
-            if self.spool.has(AGENT_ANSWERED, &name)? || self.spool.has(AGENT_DONE, &name)? {
-                self.spool.clear(&[(AGENT_RUNNING, name)])?;
-                continue;
+        self.save()?;
+        for stage in [AGENT_RECEIVED, AGENT_RUNNING] {
+            for name in self.spool.list(stage)? {
+                // Cut short between writing the answer and taking the command away.
+                if self.spool.has(AGENT_ANSWERED, &name)? || self.spool.has(AGENT_DONE, &name)? {
+                    self.spool.clear(&[(stage, name)])?;
+                }
             }
+        }
+        for name in self.spool.list(AGENT_RUNNING)? {
             let Some(mut command) = self.read(AGENT_RUNNING, &name, now)? else { continue };
             log::warn!("command {} was interrupted, it does not run again by itself", command.reference());
             command.finish_unrun(CommandStatus::Failed, "interrupted", now);
             self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RUNNING], &[(name, command.to_json())])?;
         }
-        Ok(self.relay.declare(&self.queue())?)
+        Ok(())
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
@@ -285,15 +312,19 @@ impl Worker for Agent {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let received = self.receive(now)?;
+        // What is here is run also while the relay is away.
+        let received = self.receive(now);
         let ran = self.run_one(now)?;
-        let sent = self.send(now)?;
-        let handled = received + ran + sent;
+        let sent = self.send(now);
+        if ran > 0 {
+            return Ok(Pass { handled: ran, again: Some(now) });
+        }
+        let handled = received? + sent?;
         if handled == 0 {
             self.tidy(now)?;
         }
-        // More may be waiting; the loop looks again at once, and notices a stop in between.
-        let again = if ran > 0 { Some(now) } else { self.waiting.values().min().copied() };
+        // More may be waiting on the relay; the loop looks whether it shall stop, and comes back at once.
+        let again = if handled > 0 { Some(now) } else { self.waiting.values().min().copied() };
         Ok(Pass { handled, again })
     }
 }

@@ -120,6 +120,10 @@ impl Command {
             None => None,
         };
         let id = id.ok_or_else(|| IdError::NotAnId("0".into()))?;
+        if let Some(raw) = fields.raw("action").filter(|raw| raw.get().len() as u64 > 2 * limits::ACTION_SIZE_BYTES_MAX)
+        {
+            return Err(JsonError::field("action", format!("has {} bytes", raw.get().len())).into());
+        }
         let action = fields.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
         let action = Action::from_fields(&action).map_err(|e| match e {
             ActionError::Json(error) => ActionError::Json(error.inside("action")),

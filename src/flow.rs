@@ -76,6 +76,7 @@ impl From<crate::store::StoreError> for Failure {
         use crate::store::StoreError;
         match error {
             StoreError::Away { .. } => Failure::Away(error.to_string()),
+            StoreError::Fatal(text) => Failure::Fatal(text),
             StoreError::Refused(text) => Failure::Refused(text),
         }
     }

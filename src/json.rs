@@ -4,6 +4,7 @@
 //! byte, and what we use is parsed once, with an error that names the field. [`canonical`] writes a value as Go's
 //! encoder does after a decode, which is what an investigator signs.
 
+use crate::limits;
 use crate::time::Timestamp;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -130,14 +131,18 @@ impl<'a> Fields<'a> {
         self.required(name, Some(time).filter(|time| *time != crate::time::not_set()))
     }
 
-    /// Any JSON value, without duplicate keys; none when missing or null.
-    pub fn value(&self, name: &str) -> Result<Option<Value>, JsonError> {
-        self.raw(name).map(|raw| value(raw.get()).map_err(|e| JsonError::field(name, e.to_string()))).transpose()
+    /// Any JSON value of at most `parts_max` parts, without duplicate keys; none when missing or null.
+    pub fn value(&self, name: &str, parts_max: usize) -> Result<Option<Value>, JsonError> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        if parts(raw.get()) > parts_max {
+            return Err(JsonError::field(name, format!("has more than {parts_max} parts")));
+        }
+        value(raw.get()).map(Some).map_err(|e| JsonError::field(name, e.to_string()))
     }
 
     /// An object, without duplicate keys; empty when missing.
     pub fn object(&self, name: &str) -> Result<Map<String, Value>, JsonError> {
-        match self.value(name)? {
+        match self.value(name, limits::JSON_OBJECT_PARTS_MAX)? {
             None => Ok(Map::new()),
             Some(Value::Object(map)) => Ok(map),
             Some(_) => Err(JsonError::field(name, "is not an object")),
@@ -157,6 +162,12 @@ impl<'a> Fields<'a> {
         }
         Ok(elements)
     }
+}
+
+/// How many values a text may hold at most. A value takes up to a hundred times the room of its text, so this is looked
+/// at before any is made. Brackets and commas inside strings count too: the limits leave room for them.
+fn parts(text: &str) -> usize {
+    text.bytes().filter(|byte| matches!(byte, b'{' | b'[' | b',')).count()
 }
 
 struct RawFields<'a>(BTreeMap<String, &'a RawValue>);
@@ -357,7 +368,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(value(&deep).is_err());
         let outer = format!("{{\"a\":{deep}}}");
-        assert!(Fields::parse(outer.as_bytes()).unwrap().value("a").is_err());
+        assert!(Fields::parse(outer.as_bytes()).unwrap().value("a", usize::MAX).is_err());
     }
 
     #[test]
@@ -376,6 +387,14 @@ mod tests {
         let text = br#"{"Results": [{"elements": "\u0000 \ud800"}], "x": 1}"#;
         let fields = Fields::parse(text).unwrap();
         assert_eq!(fields.raw("results").unwrap().get(), r#"[{"elements": "\u0000 \ud800"}]"#);
+    }
+
+    #[test]
+    fn a_small_text_cannot_take_much_memory() {
+        let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(20_000));
+        let fields = Fields::parse(bomb.as_bytes()).unwrap();
+        assert_eq!(fields.value("a", 9_999).unwrap_err().to_string(), "field 'a': has more than 9999 parts");
+        assert!(fields.object("a").is_err());
     }
 
     #[test]

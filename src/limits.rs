@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const ACTION_SIZE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one command with its results, on disk and on the relay.
 pub const RESULT_SIZE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one command file of ours: the action that was sent, with the agent's results in it.
+pub const COMMAND_FILE_SIZE_BYTES_MAX: u64 = RESULT_SIZE_BYTES_MAX + ACTION_SIZE_BYTES_MAX;
 /// Bytes of one heartbeat (formats.md: 100 kB).
 pub const HEARTBEAT_SIZE_BYTES_MAX: u64 = 100_000;
 /// Bytes of an agent's name in a heartbeat (formats.md).
@@ -27,6 +29,10 @@ pub const ACTION_OPERATIONS_MAX: usize = 256;
 pub const ACTION_SIGNATURES_MAX: usize = 32;
 /// Bytes of one stripped signature: RSA-16384 with many subpackets stays below.
 pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
+/// Parts (objects, arrays, elements) of a free object: description, threat, tags, environment.
+pub const JSON_OBJECT_PARTS_MAX: usize = 2_000;
+/// Parts of one operation's parameters: lists of some ten thousand hashes are real.
+pub const JSON_PARAMETERS_PARTS_MAX: usize = 100_000;
 /// Bytes of a module's name.
 pub const MODULE_NAME_BYTES_MAX: usize = 64;
 /// Largest id that we give out: ids travel as 64-bit floats in the original.
@@ -43,6 +49,8 @@ pub const WHITELIST_REGEX_SIZE_BYTES_MAX: usize = 64 << 20;
 
 /// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.
 pub const BATCH_ENTRIES_MAX: usize = 256;
+/// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
+pub const PASS_BATCHES_MAX: usize = 64;
 /// Bytes of file content that a batch may hold in memory, beyond its first entry.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names that one look at a stage keeps; the rest is seen by the next look.

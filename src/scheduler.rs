@@ -21,8 +21,8 @@ use crate::signature::Keyring;
 use crate::spool::lock::Lock;
 use crate::spool::watch::Stop;
 use crate::spool::{Spool, stages};
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 use crate::target::Target;
 use gumdrop::Options;
 use std::path::Path;
@@ -123,8 +123,15 @@ fn program_error(failure: Failure) -> ProgramError {
 }
 
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
-    let store = SqliteStore::open(&config.sqlite);
-    Ok(Box::new(store.map_err(|e| ProgramError::new(ExitClass::Config, format!("sqlite.file: {e}")))?))
+    let store = SqliteStore::open(&config.sqlite).map_err(|error| {
+        let class = match error {
+            StoreError::Away { .. } => ExitClass::TemporaryFailure,
+            StoreError::Fatal(_) => ExitClass::Io,
+            StoreError::Refused(_) => ExitClass::Config,
+        };
+        ProgramError::new(class, format!("sqlite.file: {error}"))
+    });
+    Ok(Box::new(store?))
 }
 
 fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
@@ -142,6 +149,13 @@ fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn 
     let worker: Box<dyn Worker> = match name {
         "action-new" => {
             let keyring = Reloaded::new(&config.keyring, |bytes, _| Keyring::parse(bytes).map_err(|e| e.to_string()));
+            if !keyring.is_loaded() {
+                let text = format!(
+                    "investigators.keyring: {} cannot be used; without it every action is refused",
+                    config.keyring.display()
+                );
+                return Err(ProgramError::new(ExitClass::Config, text));
+            }
             Box::new(StageDrain::new(spool, ActionNew::new(store, keyring)))
         }
         "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
@@ -172,7 +186,11 @@ fn run_threads(workers: Vec<Box<dyn Worker>>, config: &SchedulerConfig) -> Resul
         std::thread::spawn(move || {
             // Whatever ends this worker ends the process: half a scheduler would only look like one.
             let _end = EndAll(stop.clone());
-            run::run(worker.as_mut(), sweep, &stop)
+            let outcome = run::run(worker.as_mut(), sweep, &stop);
+            if let Err(Failure::Fatal(reason)) = &outcome {
+                run::end_now(reason);
+            }
+            outcome
         })
     });
     let threads: Vec<_> = threads.collect();

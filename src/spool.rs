@@ -45,6 +45,13 @@ pub struct Entry {
     inode: u64,
 }
 
+impl Entry {
+    /// Whether a look shows the very file that was read.
+    fn is(&self, look: &files::Look) -> bool {
+        (look.inode, look.size_bytes, look.modified) == (self.inode, self.bytes.len() as u64, self.modified)
+    }
+}
+
 /// An open spool. Each worker opens its own.
 pub struct Spool {
     root: PathBuf,
@@ -60,8 +67,8 @@ impl Spool {
     /// what it leaves in `tmp/` is told apart by it.
     pub fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Spool, Error> {
         let top = Dir::open(root)?;
-        let tmp = Arc::new(top.ensure("tmp")?);
-        let locks = Arc::new(top.ensure("lock")?);
+        let tmp = Arc::new(top.ensure("tmp", 0o700)?);
+        let locks = Arc::new(top.ensure("lock", 0o750)?);
         let mut opened = HashMap::new();
         for stage in stages {
             let dir = Dir::open(&root.join(stage.path()))?;
@@ -156,7 +163,7 @@ impl Spool {
         commit.sync_files()?;
         let mut same = Vec::with_capacity(entries.len());
         for (staged, (entry, _)) in staged.into_iter().zip(entries) {
-            same.push(commit.exchange(staged, self.dir(entry.stage), &entry.name, entry.inode)?);
+            same.push(commit.exchange(staged, self.dir(entry.stage), entry)?);
         }
         commit.finish()?;
         Ok(same)
@@ -200,6 +207,11 @@ impl Spool {
         commit.finish()
     }
 
+    /// Deletes a file for good, or an empty directory that somebody dropped.
+    pub fn delete(&self, stage: Stage, name: &FileName) -> Result<(), Error> {
+        self.dir(stage).remove(name)
+    }
+
     /// Takes files out of stages; one that is gone counts as done.
     pub fn clear(&self, files: &[(Stage, FileName)]) -> Result<(), Error> {
         let mut commit = self.commit();
@@ -209,17 +221,18 @@ impl Spool {
         commit.finish()
     }
 
-    /// Moves a file into `invalid` under its own name (made unique), with a `.reason` file that says when and why.
-    /// The reason comes first: a crash leaves a reason without its file, which the next try overwrites.
+    /// Moves files into `invalid` under their own names (made unique), each with a `.reason` file that says when and why.
+    /// The reasons come first: a crash leaves a reason without its file, which the next try overwrites.
+    ///
+    /// Gives what became of each file; only what stops all of them is an error of the whole.
     pub fn reject(
         &self,
         from: Stage,
-        name: &FileName,
+        files: &[(FileName, String)],
         invalid: Stage,
-        reason: &str,
         now: Timestamp,
-    ) -> Result<(), Error> {
-        self.dir(from).reject_into(&self.tmp, &self.owner, name, self.dir(invalid), reason, now)
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.dir(from).reject_into((&self.tmp, &self.owner), files, self.dir(invalid), now)
     }
 
     /// Begins to write commands under `tmp/<action>.d/`, for several actions that share one sync.
@@ -306,7 +319,7 @@ impl Preparation<'_> {
     /// Begins an action. What a run that was cut short left of it is taken away.
     pub fn begin(&mut self, action: ActionId) -> Result<(), Error> {
         self.spool.discard_prepared(action)?;
-        let dir = Arc::new(self.spool.tmp.ensure(&prepared_name(action))?);
+        let dir = Arc::new(self.spool.tmp.ensure(&prepared_name(action), 0o700)?);
         self.commit.touch(Arc::clone(&dir));
         self.dir = Some(dir);
         Ok(())
@@ -358,7 +371,9 @@ fn prepared_name(action: ActionId) -> String {
 /// `cp` to a hidden name and `mv` do, for programs; it needs no right beyond that of the directory.
 pub fn drop_file(directory: &Path, name: &FileName, bytes: &[u8]) -> Result<Placed, Error> {
     let dir = Arc::new(Dir::open(directory)?);
-    let mut commit = Commit::new(Arc::clone(&dir), &format!(".drop-{}", std::process::id()));
+    // A process id comes back, in a container soon; the time does not.
+    let owner = format!(".drop-{}-{}", std::process::id(), crate::time::now().as_microsecond());
+    let mut commit = Commit::new(Arc::clone(&dir), &owner);
     let staged = commit.stage(bytes)?;
     commit.sync_files()?;
     let placed = commit.place(staged, &dir, name)?;
@@ -368,7 +383,9 @@ pub fn drop_file(directory: &Path, name: &FileName, bytes: &[u8]) -> Result<Plac
 
 /// Whether a file may still be in the middle of being written: too young for its end to be judged.
 pub fn is_settling(modified: Timestamp, now: Timestamp) -> bool {
-    crate::time::after(modified, limits::HALF_WRITTEN_GRACE) > now
+    // A date far in the future (touch -d, a wrong clock) says nothing about who is still writing.
+    let grace = limits::HALF_WRITTEN_GRACE;
+    crate::time::after(modified, grace) > now && modified < crate::time::after(now, grace)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub enum StoreError {
         /// Why it failed.
         cause: String,
     },
+    /// A sync failed: what it has on the disk is not known. The process must end.
+    #[error("{0}")]
+    Fatal(String),
     /// It will never do this: the data contradict what it has, or a target cannot be evaluated.
     #[error("{0}")]
     Refused(String),
@@ -127,8 +130,15 @@ pub trait Store: Send {
     /// Notes that the relay has these commands.
     fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError>;
 
-    /// Stores final answers. The first final status of a command stays; a command or action that is missing is added
-    /// from the answer, so that a store that was lost is filled again from the spool.
+    /// Adds actions, agents and commands that are missing, from commands that are on their way or answered: a store that
+    /// was made anew knows again what is still in the spool.
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Commands without a final status whose action ran out before `before`, at most `count`.
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError>;
+
+    /// Stores final answers. The first final status of a command stays; a command that is missing is added from
+    /// the answer.
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError>;
 
     /// Of these actions, those whose every command has ended.

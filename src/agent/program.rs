@@ -151,6 +151,7 @@ fn build(
         answer_lifetime: config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS,
         waiting: HashMap::new(),
         kept: HashMap::new(),
+        unsaved: None,
     };
     Ok((agent, register, lock))
 }
@@ -164,6 +165,9 @@ fn run_threads(mut agent: Agent, mut register: Register, heartbeat_freq: Duratio
         let stop = stop.clone();
         std::thread::spawn(move || {
             let outcome = run::run(&mut register, heartbeat_freq, &stop);
+            if let Err(Failure::Fatal(reason)) = &outcome {
+                run::end_now(reason);
+            }
             stop.ask();
             outcome
         })

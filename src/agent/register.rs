@@ -65,7 +65,8 @@ impl Worker for Register {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        if now >= self.due {
+        // Also when the clock was set back: the next one is never further away than a period.
+        if now >= self.due || self.due > time::after(now, self.period) {
             let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             if self.relay.send(&[message], now)?.contains(&Sent::Unroutable) {

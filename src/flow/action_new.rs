@@ -12,11 +12,11 @@
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
 use super::Failure;
-use super::stage::{StageWorker, Verdict, Work};
+use super::stage::{StageWorker, Verdict, Work, in_flight_already};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::heartbeat::Agent;
-use crate::id::CommandRef;
+use crate::id::{ActionId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
@@ -26,6 +26,7 @@ use crate::spool::{Entry, FileName, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
 use crate::target::Target;
 use crate::time::{self, Timestamp};
+use std::collections::HashSet;
 
 /// See the module docs.
 pub struct ActionNew {
@@ -58,6 +59,12 @@ impl ActionNew {
         if action.expire_after <= now {
             return Err(Verdict::Reject(format!("field 'expireafter': the action ran out at {}", action.expire_after)));
         }
+        // What is written of it later must be readable again: numbers may take more room than they did.
+        let size_bytes = action.to_json().len() as u64;
+        if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
+            let max = limits::ACTION_SIZE_BYTES_MAX;
+            return Err(Verdict::Reject(format!("has {size_bytes} bytes when it is written out, the limit is {max}")));
+        }
         let signers = self.verify(&action, now).map_err(Verdict::Reject)?;
         let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
         if action.valid_from > now {
@@ -81,11 +88,22 @@ impl ActionNew {
     }
 
     /// The agents that the target selects, or why the file is refused.
-    fn select(&mut self, action: &Action, target: &Target, now: Timestamp) -> Result<Vec<Agent>, Failure> {
+    fn select(
+        &mut self,
+        spool: &Spool,
+        action: &Action,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Vec<Agent>, Failure> {
         let agents = self.store.select_agents(target, now).map_err(|error| match error {
             StoreError::Refused(reason) => Failure::Refused(format!("field 'target': {reason}")),
             away => away.into(),
         })?;
+        if let Some(id) = action.id
+            && spool.has(ACTION_INFLIGHT, &file_name(id)?)?
+        {
+            return Err(Failure::Refused(in_flight_already(id)));
+        }
         // An action that is run again for agents that came since may find none; one that never had any is a mistake.
         if agents.is_empty() && !action.id.map_or(Ok(false), |id| self.store.has_commands(id))? {
             let help = "look at it with mig-scheduler --explain-target, and at the agents that are online";
@@ -156,6 +174,10 @@ fn command_file(begin: &Begin, prepared: Prepared, now: Timestamp) -> Result<(Fi
     Ok((FileName::new(name).ok_or_else(fatal)?, command.to_json()))
 }
 
+fn file_name(id: ActionId) -> Result<FileName, Failure> {
+    FileName::new(id.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))
+}
+
 impl StageWorker for ActionNew {
     fn name(&self) -> &'static str {
         "action-new"
@@ -171,8 +193,7 @@ impl StageWorker for ActionNew {
 
     fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
         for id in spool.prepared()? {
-            let inflight = FileName::new(id.file_name()).map_or(Ok(false), |name| spool.has(ACTION_INFLIGHT, &name))?;
-            if inflight {
+            if spool.has(ACTION_INFLIGHT, &file_name(id)?)? {
                 log::info!(action:% = id; "releasing the commands that were prepared before the restart");
                 spool.release(&[id], COMMAND_READY)?;
             } else {
@@ -184,7 +205,7 @@ impl StageWorker for ActionNew {
 
     fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
         let mut verdicts = vec![Verdict::Gone; batch.len()];
-        let (mut accepted, mut commands) = (Vec::new(), 0);
+        let (mut accepted, mut commands, mut ids) = (Vec::new(), 0, HashSet::new());
         for (index, entry) in batch.iter().enumerate() {
             let (action, signers, target) = match self.check(entry, now) {
                 Ok(checked) => checked,
@@ -198,7 +219,12 @@ impl StageWorker for ActionNew {
                 verdicts[index] = Verdict::NotYet(now);
                 continue;
             }
-            match self.select(&action, &target, now) {
+            if action.id.is_some_and(|id| !ids.insert(id)) {
+                // The same id twice in a batch: the next pass sees what became of the first.
+                verdicts[index] = Verdict::NotYet(now);
+                continue;
+            }
+            match self.select(spool, &action, &target, now) {
                 Ok(agents) => {
                     commands += agents.len();
                     accepted.push(Accepted { index, action, signers, agents });

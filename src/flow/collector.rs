@@ -1,7 +1,8 @@
 //! collector: every `freq`, what nobody else does.
 //!
 //! - ends commands whose action ran out: they go to command/returned as expired, and from there like any answer;
-//! - takes away copies in ready and inflight of commands that have their answer (a crash may leave them);
+//! - takes away copies in inflight of commands that have their answer (a crash may leave them);
+//! - ends as expired what the store still waits for and what has no file any more;
 //! - ends actions whose commands have all ended (a crash may leave them in flight);
 //! - deletes done and invalid files by `deleteafter` since they came there, and what the relay put aside.
 //!
@@ -60,40 +61,76 @@ impl Collector {
     }
 
     fn command(&self, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
-        match self.spool.read(stage, name, limits::RESULT_SIZE_BYTES_MAX) {
+        match self.spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => Ok(Command::parse(&entry.bytes).ok()),
             Err(ReadError::Gone | ReadError::Refused(_)) => Ok(None),
+            Err(ReadError::Io(error)) if error.is_of_one_file() => {
+                log::warn!("collector: {error}");
+                Ok(None)
+            }
             Err(ReadError::Io(error)) => Err(error.into()),
         }
     }
 
     /// Expires commands and clears answered ones in one stage. Gives how many, and when the next one is due.
     fn sweep(&mut self, stage: Stage, answered: &HashSet<FileName>, now: Timestamp) -> Result<Pass, Failure> {
-        let (mut expired, mut cleared, mut again) = (Vec::new(), Vec::new(), None);
+        let (mut expired, mut handled, mut again) = (Vec::new(), 0, None);
         for name in self.spool.list(stage)? {
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
             };
-            if stage == COMMAND_INFLIGHT && answered.contains(&name) {
-                cleared.push((stage, name));
+            // A copy in ready is a replay. One in inflight is left over, unless it was replayed since the list was made.
+            if stage == COMMAND_INFLIGHT && answered.contains(&name) && self.is_answered(&name)? {
+                self.spool.clear(&[(stage, name)])?;
+                handled += 1;
                 continue;
             }
             match self.deadline(stage, &name, reference)? {
                 Some(deadline) if deadline <= now => {
-                    let Some(mut command) = self.command(stage, &name)? else { continue };
-                    log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
-                    command.finish_unrun(CommandStatus::Expired, "no answer before the action ran out", now);
-                    expired.push((name, command.to_json()));
+                    let Some(command) = self.command(stage, &name)? else { continue };
+                    expired.push((name, expire(command, now)));
+                    handled += 1;
+                    self.put_expired(&mut expired, limits::BATCH_ENTRIES_MAX)?;
                 }
                 Some(deadline) => again = earlier(again, deadline),
                 None => {}
             }
         }
-        for batch in expired.chunks(limits::BATCH_ENTRIES_MAX) {
-            self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], batch)?;
+        self.put_expired(&mut expired, 1)?;
+        Ok(Pass { handled, again })
+    }
+
+    fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
+        Ok(self.spool.has(COMMAND_RETURNED, name)? || self.spool.has(COMMAND_DONE, name)?)
+    }
+
+    /// Puts expired commands into command/returned, once there are enough to share the syncs or to fill the memory.
+    fn put_expired(&self, expired: &mut Vec<(FileName, Vec<u8>)>, enough: usize) -> Result<(), Failure> {
+        let size_bytes: u64 = expired.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if expired.is_empty() || (expired.len() < enough && size_bytes < limits::BATCH_SIZE_BYTES_MAX) {
+            return Ok(());
         }
-        self.spool.clear(&cleared)?;
-        Ok(Pass { handled: expired.len() + cleared.len(), again })
+        self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], expired)?;
+        expired.clear();
+        Ok(())
+    }
+
+    /// Ends commands that the store waits for and that have no file any more: refused as unreadable, removed by hand, or
+    /// never written because the action was withdrawn in the middle. So that every command ends, whatever happened.
+    fn end_forgotten(&mut self, now: Timestamp) -> Result<usize, Failure> {
+        let mut ended = Vec::new();
+        let before = time::before(now, limits::EXPIRY_GRACE);
+        for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
+            let name = FileName::new(command.reference().file_name());
+            let name = name.ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+            let ready_or_inflight = self.spool.has(COMMAND_READY, &name)? || self.spool.has(COMMAND_INFLIGHT, &name)?;
+            if !ready_or_inflight && !self.is_answered(&name)? {
+                ended.push((name, expire(command, now)));
+            }
+        }
+        let handled = ended.len();
+        self.put_expired(&mut ended, 1)?;
+        Ok(handled)
     }
 
     /// Ends the actions in flight that have no command left.
@@ -110,13 +147,23 @@ impl Collector {
         Ok(texts.len())
     }
 
+    /// Deletes what came to its end long enough ago. A refused file and its reason go together.
     fn delete_old(&mut self, now: Timestamp) -> Result<usize, Failure> {
         let mut deleted = 0;
         for stage in [ACTION_DONE, ACTION_INVALID, COMMAND_DONE] {
-            let old = self.spool.older_than(stage, self.delete_after, now)?;
-            deleted += old.len();
-            let files: Vec<(Stage, FileName)> = old.into_iter().map(|name| (stage, name)).collect();
-            self.spool.clear(&files)?;
+            let old: HashSet<FileName> = self.spool.older_than(stage, self.delete_after, now)?.into_iter().collect();
+            for name in &old {
+                let young_partner =
+                    |partner: FileName| Ok::<_, Failure>(!old.contains(&partner) && self.spool.has(stage, &partner)?);
+                if stage == ACTION_INVALID && name.partner().map_or(Ok(false), young_partner)? {
+                    continue;
+                }
+                match self.spool.delete(stage, name) {
+                    Ok(()) => deleted += 1,
+                    Err(error) if error.is_of_one_file() => log::warn!("collector: {error}; delete it by hand"),
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         if deleted > 0 {
             log::info!(
@@ -127,6 +174,16 @@ impl Collector {
         self.relay.tidy(self.delete_after, now)?;
         Ok(deleted)
     }
+}
+
+/// The last text of a command that is not waited for any longer. One that was replayed has its answer and keeps it.
+fn expire(mut command: Command, now: Timestamp) -> Vec<u8> {
+    let reference = command.reference();
+    if !command.status.is_final() {
+        log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
+        command.finish_unrun(CommandStatus::Expired, "no answer before the action ran out", now);
+    }
+    command.to_json()
 }
 
 impl Worker for Collector {
@@ -147,12 +204,13 @@ impl Worker for Collector {
         answered.extend(self.spool.list(COMMAND_DONE)?);
         let ready = self.sweep(COMMAND_READY, &answered, now)?;
         let inflight = self.sweep(COMMAND_INFLIGHT, &answered, now)?;
+        let forgotten = self.end_forgotten(now)?;
         let ended = self.end_actions(now)?;
         let deleted = self.delete_old(now)?;
         let again = match (ready.again, inflight.again) {
             (Some(one), other) => earlier(other, one),
             (None, other) => other,
         };
-        Ok(Pass { handled: ready.handled + inflight.handled + ended + deleted, again })
+        Ok(Pass { handled: ready.handled + inflight.handled + forgotten + ended + deleted, again })
     }
 }

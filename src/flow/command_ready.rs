@@ -43,7 +43,7 @@ impl StageWorker for CommandReady {
     }
 
     fn size_bytes_max(&self) -> u64 {
-        limits::RESULT_SIZE_BYTES_MAX
+        limits::COMMAND_FILE_SIZE_BYTES_MAX
     }
 
     fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {

@@ -8,11 +8,13 @@ use super::Failure;
 use super::stage::{StageWorker, Verdict, Work};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
+use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::{Entry, FileName, ReadError, Spool, Stage};
 use crate::store::{Ended, Finished, Store};
 use crate::time::Timestamp;
+use std::collections::BTreeSet;
 
 /// See the module docs.
 pub struct CommandReturned {
@@ -35,27 +37,52 @@ pub(super) fn final_texts(
     let mut texts = Vec::with_capacity(ended.len());
     for one in ended {
         let Some(name) = FileName::new(one.id.file_name()) else { continue };
-        let entry = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
-            Ok(entry) => entry,
+        let reason = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
+            Ok(entry) => match Action::parse(&entry.bytes) {
+                Ok(action) => {
+                    texts.push((name, final_text(action, one, now)));
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            },
             Err(ReadError::Gone) => continue,
-            Err(ReadError::Refused(reason)) => {
-                return Err(Failure::Away(format!("{ACTION_INFLIGHT}/{name}: {reason}")));
-            }
+            Err(ReadError::Refused(reason)) => reason,
+            Err(ReadError::Io(error)) if error.is_of_one_file() => error.to_string(),
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
-        let mut action = match Action::parse(&entry.bytes) {
-            Ok(action) => action,
-            Err(error) => return Err(Failure::Away(format!("{ACTION_INFLIGHT}/{name}: {error}"))),
-        };
-        let counters: Vec<String> = one.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
-        log::info!(action:% = one.id; "'{}' is complete: {}", action.name, counters.join(", "));
-        action.status = Some(ActionStatus::Completed);
-        action.finish_time = one.finish_time;
-        action.last_update_time = now;
-        action.counters = one.counters;
-        texts.push((name, action.to_json()));
+        // Answers of other actions must not wait for this one.
+        log::error!(action:% = one.id; "{ACTION_INFLIGHT}/{name} has ended and cannot be moved on: {reason}");
     }
     Ok(texts)
+}
+
+fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
+    let counters: Vec<String> = ended.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
+    log::info!(action:% = ended.id; "'{}' is complete: {}", action.name, counters.join(", "));
+    action.status = Some(ActionStatus::Completed);
+    action.finish_time = ended.finish_time;
+    action.last_update_time = now;
+    action.counters = ended.counters;
+    action.to_json()
+}
+
+/// Every command of an action that is still in the spool.
+fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Failure> {
+    let mut commands = Vec::new();
+    for stage in [COMMAND_READY, COMMAND_INFLIGHT, COMMAND_RETURNED] {
+        for name in spool.list(stage)? {
+            let reference = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok());
+            if reference.is_none_or(|reference| reference.action != action) {
+                continue;
+            }
+            match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+                Ok(entry) => commands.extend(Command::parse(&entry.bytes)),
+                Err(ReadError::Gone | ReadError::Refused(_)) => {}
+                Err(ReadError::Io(error)) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(commands)
 }
 
 impl StageWorker for CommandReturned {
@@ -68,8 +95,7 @@ impl StageWorker for CommandReturned {
     }
 
     fn size_bytes_max(&self) -> u64 {
-        // The file that was sent, with the agent's results in it.
-        limits::RESULT_SIZE_BYTES_MAX + limits::ACTION_SIZE_BYTES_MAX
+        limits::COMMAND_FILE_SIZE_BYTES_MAX
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
@@ -86,6 +112,13 @@ impl StageWorker for CommandReturned {
                     Verdict::Next { to: COMMAND_DONE, clear: &[COMMAND_READY, COMMAND_INFLIGHT] }
                 }
             });
+        }
+        let actions: BTreeSet<ActionId> = answers.iter().map(|answer| answer.reference().action).collect();
+        for action in actions {
+            // The store was made anew since: it must know of all commands before the first answer looks like the last.
+            if !self.store.has_commands(action)? {
+                self.store.restore_commands(&commands_in_spool(spool, action)?, now)?;
+            }
         }
         let stored = self.store.finish_commands(&answers, now)?;
         for (answer, finished) in answers.iter().zip(&stored.finished) {

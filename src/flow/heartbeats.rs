@@ -46,7 +46,8 @@ impl QueueWorker for Heartbeats {
             let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
                 Ok(agent) => agent,
                 Err(error) => {
-                    verdicts.push(Verdict::Reject(format!("heartbeat: {error}")));
+                    log::warn!("a heartbeat is discarded: {error}");
+                    verdicts.push(Verdict::Done);
                     continue;
                 }
             };

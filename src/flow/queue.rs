@@ -92,14 +92,11 @@ impl<W: QueueWorker> Worker for QueueDrain<W> {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let mut handled = 0;
-        loop {
-            let batch = self.relay.receive(&self.worker.source(), limits::BATCH_ENTRIES_MAX, now)?;
-            if batch.is_empty() {
-                return Ok(Pass { handled, again: None });
-            }
-            handled += batch.len();
+        let batch = self.relay.receive(&self.worker.source(), limits::BATCH_ENTRIES_MAX, now)?;
+        if !batch.is_empty() {
             self.work(&batch, now)?;
         }
+        // More may be there: the loop looks whether it shall stop, and comes back at once.
+        Ok(Pass { handled: batch.len(), again: (!batch.is_empty()).then_some(now) })
     }
 }

@@ -70,7 +70,7 @@ impl Results {
 /// The command as it was sent. Looked for in the order in which it moves, so that one that moves meanwhile is met.
 fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure> {
     for stage in [COMMAND_READY, COMMAND_INFLIGHT] {
-        match spool.read(stage, name, limits::RESULT_SIZE_BYTES_MAX) {
+        match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
             Err(ReadError::Gone | ReadError::Refused(_)) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),

@@ -4,9 +4,9 @@
 
 use super::{Failure, Worker};
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
-use crate::spool::watch::{Sleeper, Stop};
+use crate::spool::watch::{Sleeper, Stop, Watch};
 use crate::time;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How the pauses of one outage grow, and what was logged of it.
 #[derive(Default)]
@@ -41,19 +41,10 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), 
     stop.also_wake(sleeper.waker());
     let mut outage = Outage::default();
     let mut recovered = false;
-    let mut watch = None;
-    let mut watch_failed = false;
+    let mut watching = Watching::default();
     while !stop.is_asked() {
         let name = worker.name();
-        if watch.is_none() && !watch_failed {
-            match worker.watch(sleeper.waker()) {
-                Ok(found) => watch = found,
-                Err(error) => {
-                    watch_failed = true;
-                    log::warn!("{name}: no notifications ({error}); looking every {sweep:?} instead");
-                }
-            }
-        }
+        watching.start(worker, &sleeper, sweep);
         let now = time::now();
         let outcome = if recovered { worker.pass(now) } else { worker.recover(now).and_then(|()| worker.pass(now)) };
         match outcome {
@@ -68,22 +59,57 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), 
             }
             Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
             Err(Failure::Away(reason) | Failure::Refused(reason)) => {
-                pause(&sleeper, outage.failed(name, &reason), stop)
+                // Whatever the failure cut short is repaired as after a restart.
+                recovered = false;
+                pause(&sleeper, outage.failed(name, &reason), stop);
             }
         }
     }
     Ok(())
 }
 
-/// Sleeps the whole pause: a notification that there is more to do does not bring back what is away.
+/// The notifications of a worker: asked for again until they come, for a moment without descriptors must not make a
+/// worker slow for life.
+#[derive(Default)]
+struct Watching {
+    watch: Option<Watch>,
+    settled: bool,
+    complained: bool,
+}
+
+impl Watching {
+    fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper, sweep: Duration) {
+        if self.settled {
+            return;
+        }
+        match worker.watch(sleeper.waker()) {
+            Ok(watch) => (self.watch, self.settled) = (watch, true),
+            Err(error) if !self.complained => {
+                self.complained = true;
+                log::warn!("{}: no notifications ({error}); looking every {sweep:?} until they work", worker.name());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Sleeps the whole pause: a notification that there is more to do does not bring back what is away. By a clock that
+/// nobody sets.
 fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
-    let end = time::after(time::now(), duration);
+    let started = Instant::now();
     while !stop.is_asked() {
-        match time::until(time::now(), end) {
+        match duration.saturating_sub(started.elapsed()) {
             Duration::ZERO => return,
             left => sleeper.sleep(Some(left)),
         }
     }
+}
+
+/// Ends the process at once: what reached the disk is not known, so no other worker may acknowledge or move anything.
+pub fn end_now(reason: &str) -> ! {
+    log::error!("{reason}");
+    log::logger().flush();
+    std::process::exit(crate::error::ExitClass::Io as i32)
 }
 
 /// Drains the workers and returns: passes over all of them until none finds anything. The first failure ends it.

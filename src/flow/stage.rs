@@ -10,8 +10,10 @@ use crate::spool::files::Look;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{Entry, FileName, Move, Placed, ReadError, Spool, Stage};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
+
+type Names = std::vec::IntoIter<FileName>;
 
 /// What shall become of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,24 +79,39 @@ impl<W: StageWorker> StageDrain<W> {
         StageDrain { worker, spool, deferred: HashMap::new() }
     }
 
-    /// Whether a file that was left alone is due: its time has come, or somebody changed it.
-    fn is_due(&self, name: &FileName, now: Timestamp) -> Result<bool, Failure> {
-        let Some(deferred) = self.deferred.get(name) else { return Ok(true) };
-        if deferred.until <= now {
-            return Ok(true);
-        }
-        // Only drops are written in place; in the other stages files appear whole and never change.
-        Ok(self.worker.source() == ACTION_NEW && self.spool.look(ACTION_NEW, name)? != deferred.look)
+    /// Only drops are written in place and belong to other users; in the other stages files appear whole, are ours, and
+    /// never change.
+    fn holds_drops(&self) -> bool {
+        self.worker.source() == ACTION_NEW
     }
 
-    /// Reads files until the batch is full. Those that should not be read are refused right away.
-    fn read_batch(
-        &mut self,
-        names: &mut std::vec::IntoIter<FileName>,
-        now: Timestamp,
-    ) -> Result<(Vec<Entry>, usize), Failure> {
-        let (mut batch, mut refused, mut size_bytes) = (Vec::new(), 0, 0);
-        while batch.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
+    /// Whether a file that was left alone is due: its time has come, or somebody changed it, or the clock was set back.
+    fn is_due(&self, name: &FileName, now: Timestamp) -> Result<bool, Failure> {
+        let Some(deferred) = self.deferred.get(name) else { return Ok(true) };
+        if deferred.until <= now || deferred.until > time::after(now, limits::UNROUTABLE_PAUSE_MAX) {
+            return Ok(true);
+        }
+        Ok(self.holds_drops() && self.spool.look(ACTION_NEW, name)? != deferred.look)
+    }
+
+    fn defer(&mut self, name: &FileName, until: Timestamp, now: Timestamp) -> Result<(), Failure> {
+        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name)? } else { None };
+        let until = until.min(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
+        self.deferred.insert(name.clone(), Deferred { until, look });
+        Ok(())
+    }
+
+    /// Leaves a file alone that cannot be read or moved, and says so: others may well work.
+    fn pass_over(&mut self, name: &FileName, reason: &str, now: Timestamp) -> Result<(), Failure> {
+        let (worker, source) = (self.worker.name(), self.worker.source());
+        log::error!("{worker}: {source}/{name}: {reason}; it stays, and is tried again from time to time");
+        self.defer(name, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now)
+    }
+
+    /// Reads files until the batch is full. Drops that should not be read are refused right away; gives how many.
+    fn read_batch(&mut self, names: &mut Names, now: Timestamp) -> Result<(Vec<Entry>, usize), Failure> {
+        let (mut batch, mut refused, mut size_bytes) = (Vec::new(), Vec::new(), 0);
+        while batch.len() + refused.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
             let Some(name) = names.next() else { break };
             if !self.is_due(&name, now)? {
                 continue;
@@ -105,48 +122,54 @@ impl<W: StageWorker> StageDrain<W> {
                     batch.push(entry);
                 }
                 Err(ReadError::Gone) => {}
-                Err(ReadError::Refused(reason)) => {
-                    self.reject(&name, &reason, now)?;
-                    refused += 1;
+                Err(ReadError::Refused(reason)) if self.holds_drops() => refused.push((name, reason)),
+                Err(ReadError::Refused(reason)) => self.pass_over(&name, &reason, now)?,
+                Err(ReadError::Io(error)) if error.is_of_one_file() => {
+                    self.pass_over(&name, &error.to_string(), now)?
                 }
                 Err(ReadError::Io(error)) => return Err(error.into()),
             }
         }
-        Ok((batch, refused))
+        self.reject(&refused, now)?;
+        Ok((batch, refused.len()))
     }
 
-    fn reject(&mut self, name: &FileName, reason: &str, now: Timestamp) -> Result<(), Failure> {
+    fn reject(&mut self, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
+        if files.is_empty() {
+            return Ok(());
+        }
         let source = self.worker.source();
-        log::warn!("{}: {source}/{name} is refused: {reason}", self.worker.name());
-        match self.spool.reject(source, name, ACTION_INVALID, reason, now) {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_fatal() => Err(error.into()),
-            // A name that cannot be moved (a directory of somebody else's, say) must not hold up the others.
-            Err(error) => {
-                log::error!("{}: {error}; it stays, move it away by hand", self.worker.name());
-                self.defer(name, crate::time::after(now, limits::UNROUTABLE_PAUSE_MAX))
+        for (name, reason) in files {
+            log::warn!("{}: {source}/{name} is refused: {reason}", self.worker.name());
+        }
+        let outcomes = self.spool.reject(source, files, ACTION_INVALID, now)?;
+        for ((name, _), outcome) in files.iter().zip(outcomes) {
+            match outcome {
+                Err(error) if error.is_of_one_file() => self.pass_over(name, &error.to_string(), now)?,
+                other => other?,
             }
         }
-    }
-
-    fn defer(&mut self, name: &FileName, until: Timestamp) -> Result<(), Failure> {
-        let look = if self.worker.source() == ACTION_NEW { self.spool.look(ACTION_NEW, name)? } else { None };
-        self.deferred.insert(name.clone(), Deferred { until, look });
         Ok(())
     }
 
-    /// Hands a batch to the worker; when it refuses the whole, entry by entry, so that only the culprit is refused.
+    /// Hands a batch to the worker. When it refuses the whole, each file is read again and handed over alone, so that only
+    /// the culprit is refused.
     fn work(&mut self, batch: &[Entry], now: Timestamp) -> Result<usize, Failure> {
         match self.worker.work(&self.spool, batch, now) {
             Ok(work) => self.carry_out(batch, work, now),
             Err(Failure::Refused(reason)) if batch.len() == 1 => {
-                self.reject(&batch[0].name, &reason, now)?;
+                self.reject(&[(batch[0].name.clone(), reason)], now)?;
                 Ok(1)
             }
             Err(Failure::Refused(_)) => {
                 let mut handled = 0;
-                for entry in batch.chunks(1) {
-                    handled += self.work(entry, now)?;
+                for entry in batch {
+                    let mut name = vec![entry.name.clone()].into_iter();
+                    let (alone, refused) = self.read_batch(&mut name, now)?;
+                    handled += refused;
+                    if !alone.is_empty() {
+                        handled += self.work(&alone, now)?;
+                    }
                 }
                 Ok(handled)
             }
@@ -163,9 +186,9 @@ impl<W: StageWorker> StageDrain<W> {
             match verdict {
                 Verdict::Next { to, clear } => moves.push(Move { clear, ..Move::new(source, &entry.name, to) }),
                 Verdict::Release(id) => releases.push((id, entry)),
-                Verdict::Reject(reason) => refused.push((entry, reason)),
+                Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
                 Verdict::NotYet(until) => {
-                    self.defer(&entry.name, until)?;
+                    self.defer(&entry.name, until, now)?;
                     left += 1;
                 }
                 Verdict::Gone => left += 1,
@@ -173,9 +196,7 @@ impl<W: StageWorker> StageDrain<W> {
         }
         self.advance_commands(moves)?;
         self.release(&releases, now)?;
-        for (entry, reason) in refused {
-            self.reject(&entry.name, &reason, now)?;
-        }
+        self.reject(&refused, now)?;
         Ok(batch.len() - left)
     }
 
@@ -195,26 +216,31 @@ impl<W: StageWorker> StageDrain<W> {
         };
         let moves = releases.iter().map(step).collect::<Result<Vec<Move>, Failure>>()?;
         let placed = self.spool.advance(&moves)?;
-        let mut committed = Vec::new();
+        let (mut committed, mut refused) = (Vec::new(), Vec::new());
         for ((id, entry), placed) in releases.iter().zip(placed) {
             match placed {
                 Placed::New | Placed::Same => {
                     committed.push(*id);
                     log::info!(action:% = id; "{} is in flight", entry.name);
                 }
+                // It came there since the worker looked. What was prepared are commands of that very action: the store
+                // has them, and they go out with it.
                 Placed::Taken => {
-                    self.spool.discard_prepared(*id)?;
-                    self.reject(
-                        &entry.name,
-                        &format!("action {id} is in flight already; drop it without its id to run it anew"),
-                        now,
-                    )?;
+                    committed.push(*id);
+                    refused.push((entry.name.clone(), in_flight_already(*id)));
                 }
+                // Withdrawn in the last moment: the collector ends what the store knows of it when it runs out.
                 Placed::Gone => self.spool.discard_prepared(*id)?,
             }
         }
-        Ok(self.spool.release(&committed, COMMAND_READY)?)
+        self.spool.release(&committed, COMMAND_READY)?;
+        self.reject(&refused, now)
     }
+}
+
+/// Why an action is refused that is on its way.
+pub(super) fn in_flight_already(id: ActionId) -> String {
+    format!("action {id} is in flight already; wait until it is done, or drop it without its id to run it anew")
 }
 
 impl<W: StageWorker> Worker for StageDrain<W> {
@@ -240,15 +266,19 @@ impl<W: StageWorker> Worker for StageDrain<W> {
         }
         let mut names = names.into_iter();
         let mut handled = 0;
-        loop {
+        for _ in 0..limits::PASS_BATCHES_MAX {
             let (batch, refused) = self.read_batch(&mut names, now)?;
             handled += refused;
-            if batch.is_empty() {
+            if batch.is_empty() && refused == 0 {
                 break;
             }
-            handled += self.work(&batch, now)?;
+            if !batch.is_empty() {
+                handled += self.work(&batch, now)?;
+            }
         }
-        let again = self.deferred.values().fold(None, |again, deferred| earlier(again, deferred.until));
+        // More is there: the loop looks whether it shall stop, and comes back at once.
+        let more = (names.len() > 0).then_some(now);
+        let again = self.deferred.values().fold(more, |again, deferred| earlier(again, deferred.until));
         Ok(Pass { handled, again })
     }
 }

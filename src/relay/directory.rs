@@ -14,6 +14,7 @@ use crate::spool::files::{Commit, Dir, FileName, ReadError};
 use crate::spool::is_settling;
 use crate::spool::watch::{Waker, Watch};
 use crate::time::{self, Timestamp};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub struct DirectoryRelay {
     sender: String,
     sequence: u64,
 }
+
+/// Queues may belong to several users of one group.
+const QUEUE_MODE: u32 = 0o770;
 
 /// The name of a message file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,40 +66,89 @@ impl DirectoryRelay {
     /// Opens the directory, which must exist.
     pub fn open(path: &Path) -> Result<DirectoryRelay, RelayError> {
         let top = Dir::open(path)?;
-        let (tmp, dead) = (Arc::new(top.ensure("tmp")?), Arc::new(top.ensure("dead")?));
+        let (tmp, dead) = (Arc::new(top.ensure("tmp", QUEUE_MODE)?), Arc::new(top.ensure("dead", QUEUE_MODE)?));
         let random = getrandom::u64().map_err(|e| RelayError::Fatal(format!("no random numbers: {e}")))?;
         Ok(DirectoryRelay { top, tmp, dead, sender: format!("{random:016x}"), sequence: 0 })
     }
 
-    fn queue(&self, queue: &Queue) -> Result<Option<Dir>, RelayError> {
-        Ok(self.top.sub(queue.as_str())?)
+    /// None when there is none that could be written to: an agent that spoils its own queue harms itself only.
+    fn open_queue(&self, queue: &Queue) -> Option<Arc<Dir>> {
+        match self.top.sub(queue.as_str()) {
+            Ok(dir) => dir.map(Arc::new),
+            Err(error) => {
+                log::warn!("relay: {error}");
+                None
+            }
+        }
     }
 
     fn queue_declared(&self, queue: &Queue) -> Result<Arc<Dir>, RelayError> {
-        let missing = || RelayError::Away {
-            what: format!("open queue {queue}"),
-            cause: "it is gone; restart to have it made".into(),
-        };
-        self.queue(queue)?.map(Arc::new).ok_or_else(missing)
+        let missing = || RelayError::Away { what: format!("open queue {queue}"), cause: "it is gone".into() };
+        self.top.sub(queue.as_str())?.map(Arc::new).ok_or_else(missing)
     }
 
     fn put_aside(&self, queue: &Arc<Dir>, name: &FileName, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        Ok(queue.reject_into(&self.tmp, &self.sender, name, &self.dead, reason, now)?)
+        let files = [(name.clone(), reason.to_owned())];
+        for outcome in queue.reject_into((&self.tmp, &self.sender), &files, &self.dead, now)? {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Reads one message. None when it is no message, or not yet: trouble with one file must not hold up the others.
+    fn read_message(&self, dir: &Arc<Dir>, name: &FileName, now: Timestamp) -> Result<Option<Vec<u8>>, RelayError> {
+        if is_expired(name, now) {
+            return Self::expire(dir, name).map(|()| None);
+        }
+        match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
+            Ok(content) => {
+                // Copied here by hand, and the copy is not complete: every message is one JSON object.
+                let is_whole = content.bytes.trim_ascii_end().last() == Some(&b'}');
+                let wait = !is_whole && is_settling(content.modified, now);
+                Ok(Some(content.bytes).filter(|_| !wait))
+            }
+            Err(ReadError::Gone) => Ok(None),
+            Err(ReadError::Refused(reason)) => match self.put_aside(dir, name, &reason, now) {
+                Err(RelayError::Away { cause, .. }) => {
+                    log::warn!("relay: {cause}; {}/{name} is passed over, move it away by hand", dir.path().display());
+                    Ok(None)
+                }
+                other => other.map(|()| None),
+            },
+            Err(ReadError::Io(error)) if error.is_of_one_file() => {
+                log::warn!("relay: {error}; the file is passed over");
+                Ok(None)
+            }
+            Err(ReadError::Io(error)) => Err(error.into()),
+        }
+    }
+
+    /// Removes a file that has had its time; trouble with one file must not hold up the others.
+    fn expire(dir: &Dir, name: &FileName) -> Result<(), RelayError> {
+        match dir.remove(name) {
+            Err(error) if error.is_of_one_file() => {
+                log::warn!("relay: {error}");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 
 impl Relay for DirectoryRelay {
     fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
-        self.top.ensure(queue.as_str())?;
+        self.top.ensure(queue.as_str(), QUEUE_MODE)?;
         Ok(())
     }
 
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
         let mut commit = Commit::new(Arc::clone(&self.tmp), &self.sender);
+        let mut queues: HashMap<&Queue, Option<Arc<Dir>>> = HashMap::new();
         let mut staged = Vec::with_capacity(messages.len());
         for message in messages {
-            staged.push(match self.queue(&message.queue)? {
-                Some(dir) => Some((Arc::new(dir), commit.stage(&message.body)?)),
+            let dir = queues.entry(&message.queue).or_insert_with(|| self.open_queue(&message.queue));
+            staged.push(match dir {
+                Some(dir) => Some((Arc::clone(dir), commit.stage(&message.body)?)),
                 None => None,
             });
         }
@@ -124,25 +177,9 @@ impl Relay for DirectoryRelay {
             if deliveries.len() == max || size_bytes > limits::BATCH_SIZE_BYTES_MAX {
                 break;
             }
-            if is_expired(&name, now) {
-                dir.unlink(&name)?;
-                continue;
-            }
-            let content = match dir.read(&name, limits::RESULT_SIZE_BYTES_MAX) {
-                Ok(content) => content,
-                Err(ReadError::Gone) => continue,
-                Err(ReadError::Refused(reason)) => {
-                    self.put_aside(&dir, &name, &reason, now)?;
-                    continue;
-                }
-                Err(ReadError::Io(error)) => return Err(error.into()),
-            };
-            // Copied here by hand, and the copy is not complete: every message is one JSON object.
-            if content.bytes.trim_ascii_end().last() != Some(&b'}') && is_settling(content.modified, now) {
-                continue;
-            }
-            size_bytes += content.bytes.len() as u64;
-            deliveries.push(Delivery { body: content.bytes, tag: Tag::File(name) });
+            let Some(body) = self.read_message(&dir, &name, now)? else { continue };
+            size_bytes += body.len() as u64;
+            deliveries.push(Delivery { body, tag: Tag::File(name) });
         }
         Ok(deliveries)
     }
@@ -170,17 +207,17 @@ impl Relay for DirectoryRelay {
     }
 
     fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {
-        for queue in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
-            let Some(dir) = queue.as_str().map(|name| self.top.sub(name)).transpose()?.flatten() else { continue };
+        for name in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
+            let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { continue };
             for name in dir.list(|name| is_expired(name, now))? {
-                dir.unlink(&name)?;
+                Self::expire(&dir, &name)?;
             }
         }
         let limit = time::before(now, age);
         for dir in [&self.dead, &self.tmp] {
             for name in dir.list(|name| !name.is_hidden())? {
                 if dir.look(&name)?.is_some_and(|look| look.changed < limit) {
-                    dir.unlink(&name)?;
+                    Self::expire(dir, &name)?;
                 }
             }
         }

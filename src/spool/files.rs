@@ -1,11 +1,13 @@
 //! The system calls behind the spool: directories held open, files read without trust, and [`Commit`], which shares the
 //! syncs of many small steps.
 
+use super::Entry;
 use crate::limits;
 use crate::time::Timestamp;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -56,6 +58,13 @@ impl Error {
     /// Whether the process must end.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Error::Sync { .. } | Error::OtherFilesystem { .. })
+    }
+
+    /// Whether it is this one file's trouble (a bad sector, a lease, a right), and others may well work.
+    pub fn is_of_one_file(&self) -> bool {
+        let Error::Io { cause, .. } = self else { return false };
+        let systemic = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::DQUOT, Errno::ROFS];
+        !cause.raw_os_error().is_some_and(|code| systemic.iter().any(|errno| errno.raw_os_error() == code))
     }
 }
 
@@ -115,7 +124,7 @@ impl FileName {
     }
 
     /// A variation for the `attempt`-th try to find a free name, short enough for `.reason` to be added.
-    fn variation(&self, attempt: u32) -> FileName {
+    fn variation(&self, attempt: u64) -> FileName {
         const SUFFIX: &[u8] = b".json";
         let bytes = self.0.as_bytes();
         let stem = bytes.strip_suffix(SUFFIX).unwrap_or(bytes);
@@ -125,6 +134,15 @@ impl FileName {
         }
         name.extend_from_slice(SUFFIX);
         FileName(OsString::from_vec(name))
+    }
+
+    /// The `.reason` of a refused file, or the refused file of a `.reason`.
+    pub fn partner(&self) -> Option<FileName> {
+        const REASON: &[u8] = b".reason";
+        match self.0.as_bytes().strip_suffix(REASON) {
+            Some(file) => FileName::new(OsStr::from_bytes(file)),
+            None => Some(self.with_suffix(".reason")),
+        }
     }
 
     fn with_suffix(&self, suffix: &str) -> FileName {
@@ -217,9 +235,9 @@ impl Dir {
         Ok(stat.st_dev)
     }
 
-    /// Opens the sub-directory `name`, made when missing with the modes of this one.
-    pub fn ensure(&self, name: &str) -> Result<Dir, Error> {
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o770)) {
+    /// Opens the sub-directory `name`, made with `mode` when missing.
+    pub fn ensure(&self, name: &str, mode: u32) -> Result<Dir, Error> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(self.error("make directory", name, errno)),
         }
@@ -339,37 +357,76 @@ impl Dir {
         }
     }
 
-    /// Moves a file from here into `invalid`, made unique, with its reason beside it; see `Spool::reject`.
+    /// Takes a file or an empty directory away.
+    pub fn remove(&self, name: &FileName) -> Result<(), Error> {
+        match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(self.error("unlink", name.as_os_str(), errno)),
+        }
+        match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove directory", name.as_os_str(), errno)),
+        }
+    }
+
+    /// Moves files from here into `invalid`, made unique, each with its reason beside it, sharing the syncs; see
+    /// `Spool::reject`. Gives what became of each: one that cannot be moved does not hold up the others.
     pub fn reject_into(
         self: &Arc<Self>,
-        tmp: &Arc<Dir>,
-        owner: &str,
-        name: &FileName,
+        staging: (&Arc<Dir>, &str),
+        files: &[(FileName, String)],
         invalid: &Arc<Dir>,
-        reason: &str,
         now: Timestamp,
-    ) -> Result<(), Error> {
-        let one_line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let text = format!("{now}\n{one_line}\n");
-        let mut commit = Commit::new(Arc::clone(tmp), owner);
-        for attempt in 0.. {
-            let to = if attempt == 0 && name.as_os_str().len() < 240 { name.clone() } else { name.variation(attempt) };
-            if invalid.has(&to)? {
-                continue;
-            }
-            let staged = commit.stage(text.as_bytes())?;
-            commit.sync_files()?;
-            commit.replace(staged, invalid, &to.with_suffix(".reason"))?;
-            // The reason is on the disk before the file is: no power cut shows a refused file without it.
-            commit.sync_destinations()?;
-            match commit.rename(self, name, invalid, &to)? {
-                Placed::Taken => continue,
-                Placed::Gone => drop(invalid.unlink(&to.with_suffix(".reason"))?),
-                Placed::New | Placed::Same => {}
-            }
-            break;
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let mut commit = Commit::new(Arc::clone(staging.0), staging.1);
+        let (mut chosen, mut steps) = (HashSet::new(), Vec::with_capacity(files.len()));
+        for (name, reason) in files {
+            let one_line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let to = invalid.free_name(name, &chosen, now)?;
+            chosen.insert(to.clone());
+            steps.push((name, to, commit.stage(format!("{now}\n{one_line}\n").as_bytes())?));
         }
-        commit.finish()
+        commit.sync_files()?;
+        let mut renames = Vec::with_capacity(steps.len());
+        for (name, to, staged) in steps {
+            commit.replace(staged, invalid, &to.with_suffix(".reason"))?;
+            renames.push((name, to));
+        }
+        // The reasons are on the disk before the files are: no power cut shows a refused file without one.
+        commit.sync_destinations()?;
+        let mut outcomes = Vec::with_capacity(renames.len());
+        for (name, to) in renames {
+            let renamed = commit.rename(self, name, invalid, &to);
+            if !matches!(renamed, Ok(Placed::New | Placed::Same)) {
+                invalid.unlink(&to.with_suffix(".reason"))?;
+            }
+            outcomes.push(match renamed {
+                // Somebody took the name since it was found free; the next pass finds another.
+                Ok(Placed::Taken) => Err(invalid.error("rename to", to.as_os_str(), Errno::EXIST)),
+                Ok(Placed::New | Placed::Same | Placed::Gone) => Ok(()),
+                Err(error) => Err(error),
+            });
+        }
+        commit.finish()?;
+        Ok(outcomes)
+    }
+
+    /// The first variation of a name that nobody has here. After a few tries the time makes it unique, so that many files
+    /// of one name are not looked for one after the other.
+    fn free_name(&self, name: &FileName, chosen: &HashSet<FileName>, now: Timestamp) -> Result<FileName, Error> {
+        for attempt in 0.. {
+            let free = match attempt {
+                // `.reason` must fit behind it.
+                0 if name.as_os_str().len() < 240 => name.clone(),
+                0..=8 => name.variation(attempt),
+                _ => name.variation(now.as_microsecond().unsigned_abs().wrapping_add(attempt)),
+            };
+            if !chosen.contains(&free) && !self.has(&free)? {
+                return Ok(free);
+            }
+        }
+        Err(self.error("find a free name for", name.as_os_str(), Errno::EXIST))
     }
 }
 
@@ -404,10 +461,13 @@ const FSYNC_DIRS_MAX: usize = 8;
 
 /// Steps that share their syncs: stage files, [`Commit::sync_files`], place or rename, [`Commit::finish`].
 ///
-/// Dropping one unfinished leaves what was done unsynced: a power cut may undo the last of it, and doing it again is safe.
+/// Dropping one unfinished (an error) leaves what was done unsynced, which is safe to do again, and takes away what is
+/// still staged, so that a full disk does not get fuller with every try.
 pub struct Commit {
     tmp: Arc<Dir>,
     owner: String,
+    /// Files in `tmp` that have no other name yet.
+    staged: HashSet<FileName>,
     unsynced: Vec<(OwnedFd, PathBuf)>,
     unsynced_count: usize,
     destinations: Vec<Arc<Dir>>,
@@ -420,6 +480,7 @@ impl Commit {
         Commit {
             tmp,
             owner: owner.to_owned(),
+            staged: HashSet::new(),
             unsynced: Vec::new(),
             unsynced_count: 0,
             destinations: Vec::new(),
@@ -448,7 +509,14 @@ impl Commit {
         let name = FileName(OsString::from(format!("{}.{number}", self.owner)));
         let tmp = Arc::clone(&self.tmp);
         self.write(&tmp, &name, bytes)?;
+        self.staged.insert(name.clone());
         Ok(Staged { name })
+    }
+
+    fn discard(&mut self, staged: Staged) -> Result<(), Error> {
+        self.tmp.unlink(&staged.name)?;
+        self.staged.remove(&staged.name);
+        Ok(())
     }
 
     /// Writes a file straight into a directory that is not a stage.
@@ -477,35 +545,38 @@ impl Commit {
     /// Gives a staged file its name. Same content under that name counts as done.
     pub fn place(&mut self, staged: Staged, to: &Arc<Dir>, name: &FileName) -> Result<Placed, Error> {
         let tmp = Arc::clone(&self.tmp);
-        let placed = self.rename(&tmp, &staged.name, to, name)?;
-        if placed == Placed::Taken {
-            tmp.unlink(&staged.name)?;
+        match self.rename(&tmp, &staged.name, to, name)? {
+            Placed::Taken => {
+                self.discard(staged)?;
+                Ok(Placed::Taken)
+            }
+            // The staged file is ours alone: it is the directory that was removed.
+            Placed::Gone => Err(to.error("rename to", name.as_os_str(), Errno::NOENT)),
+            placed => {
+                self.staged.remove(&staged.name);
+                Ok(placed)
+            }
         }
-        Ok(placed)
     }
 
     /// Gives a staged file a name, over what has it now.
     pub(super) fn replace(&mut self, staged: Staged, to: &Arc<Dir>, name: &FileName) -> Result<(), Error> {
         let renamed = rustix::fs::renameat(&self.tmp, staged.name.as_os_str(), to, name.as_os_str());
         renamed.map_err(|e| to.error("rename to", name.as_os_str(), e))?;
+        self.staged.remove(&staged.name);
         self.touch(Arc::clone(to));
         Ok(())
     }
 
-    /// Exchanges a staged file with `name`, if that is still the file with `inode`, and takes the old one away.
-    pub(super) fn exchange(
-        &mut self,
-        staged: Staged,
-        to: &Arc<Dir>,
-        name: &FileName,
-        inode: u64,
-    ) -> Result<bool, Error> {
+    /// Exchanges a staged file with the one that was read, if that is still there, and takes the old one away.
+    pub(super) fn exchange(&mut self, staged: Staged, to: &Arc<Dir>, entry: &Entry) -> Result<bool, Error> {
+        let name = &entry.name;
         let exchanged =
             rustix::fs::renameat_with(&self.tmp, staged.name.as_os_str(), to, name.as_os_str(), RenameFlags::EXCHANGE);
         match exchanged {
             Ok(()) => {}
             Err(Errno::NOENT) => {
-                self.tmp.unlink(&staged.name)?;
+                self.discard(staged)?;
                 return Ok(false);
             }
             // Not every file system can exchange; then the one moment in which a drop could be replaced is accepted.
@@ -516,12 +587,13 @@ impl Commit {
             Err(errno) => return Err(to.error("exchange", name.as_os_str(), errno)),
         }
         self.touch(Arc::clone(to));
-        if self.tmp.look(&staged.name)?.is_some_and(|look| look.inode == inode) {
-            self.tmp.unlink(&staged.name)?;
+        if self.tmp.look(&staged.name)?.is_some_and(|look| entry.is(&look)) {
+            self.discard(staged)?;
             return Ok(true);
         }
         // Somebody put another file there since it was read: that one goes back, ours stays under its name.
         let tmp = Arc::clone(&self.tmp);
+        self.staged.remove(&staged.name);
         for attempt in 1.. {
             if self.rename(&tmp, &staged.name, to, &name.variation(attempt))? != Placed::Taken {
                 break;
@@ -604,6 +676,15 @@ impl Commit {
         self.sync_destinations()?;
         let sources = std::mem::take(&mut self.sources);
         self.sync_dirs(&sources)
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        for name in &self.staged {
+            // What cannot be taken away now is taken away by the next start.
+            let _ = self.tmp.unlink(name);
+        }
     }
 }
 

@@ -52,7 +52,10 @@ impl Lock {
             file.rewind()?;
             writeln!(file, "{}", std::process::id())
         };
-        write(&mut file).map_err(|e| Error::io("write", &path, e))?;
+        // It is the lock that counts. On a full disk the message of a second copy will not name us, that is all.
+        if let Err(error) = write(&mut file) {
+            log::warn!("write {}: {error}", path.display());
+        }
         Ok(Lock { _file: file })
     }
 }

@@ -34,6 +34,7 @@ CREATE TABLE actions (
     syntaxversion INTEGER NOT NULL,
     pgpsignatures TEXT NOT NULL
 ) STRICT;
+CREATE INDEX actions_status ON actions (status, expireafter);
 
 -- queueloc: an agent that restarts gets a new row, and must not get the same action a second time for it.
 CREATE TABLE commands (

@@ -38,6 +38,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn error(what: &str, cause: rusqlite::Error) -> StoreError {
     use ErrorCode::*;
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    if let rusqlite::Error::SqliteFailure(failure, _) = &cause
+        && [SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC].contains(&failure.extended_code)
+    {
+        return StoreError::Fatal(format!("{what}: {cause}; ending, because what reached the disk is not known"));
+    }
     let refused = match &cause {
         rusqlite::Error::SqliteFailure(failure, _) => !matches!(
             failure.code,
@@ -74,8 +80,13 @@ impl SqliteStore {
     /// Opens the file, made with its tables when missing and readable for nobody else.
     pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
         let what = format!("open store {}", path.display());
-        let created = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        created.map_err(|cause| StoreError::Away { what: what.clone(), cause: cause.to_string() })?;
+        // An existing database is never opened beside SQLite: closing any descriptor of a file drops the locks that this
+        // process holds on it (fcntl(2)), and another process would then take its log for abandoned and delete it.
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(cause) => return Err(StoreError::Refused(format!("{what}: {cause}"))),
+        }
         let connect = || -> rusqlite::Result<(Connection, Connection)> {
             let mut connection =
                 Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -223,6 +234,16 @@ impl Store for SqliteStore {
                 .prepare_cached("UPDATE commands SET status = 'sent' WHERE id = ?1 AND status = 'prepared'")?;
             commands.iter().try_for_each(|command| update.execute([command.command.get() as i64]).map(drop))
         })
+    }
+
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError> {
+        self.transact("restore commands", |transaction| {
+            commands.iter().try_for_each(|command| commands::restore(transaction, command, now).map(drop))
+        })
+    }
+
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError> {
+        commands::overdue(&self.connection, before, count).map_err(|e| error("look for overdue commands", e))
     }
 
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError> {

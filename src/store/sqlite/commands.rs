@@ -150,24 +150,52 @@ pub(super) fn finish(transaction: &Transaction, answer: &Command, now: Timestamp
         return Ok(Finished::Before(status));
     }
     // The store was made anew since: the file has all that it needs to know.
-    if insert_action(transaction, &answer.action, reference.action, now)?.is_err() {
+    if !restore(transaction, answer, now)? || transaction.prepare_cached(sql)?.execute(row)? != 1 {
         return Ok(Finished::Before(answer.status));
     }
-    let agent = agents::id_for_answer(transaction, &answer.agent)?;
+    Ok(Finished::Now)
+}
+
+/// Adds a command that is missing, with its action and agent, as sent. False when it cannot be: its ids are taken.
+pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timestamp) -> rusqlite::Result<bool> {
+    let reference = command.reference();
+    if find(transaction, reference)?.is_some() {
+        return Ok(true);
+    }
+    if insert_action(transaction, &command.action, reference.action, now)?.is_err() {
+        return Ok(false);
+    }
+    let agent = agents::id_for_answer(transaction, &command.agent)?;
     let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
-    let row = (
-        id,
-        action,
-        agent,
-        answer.agent.queueloc.as_str(),
-        answer.status.as_str(),
-        answer.results.get(),
-        micros(answer.start_time),
-        finish_time,
-    );
-    let inserted = transaction.prepare_cached(sql)?.execute(row)? == 1;
-    Ok(if inserted { Finished::Now } else { Finished::Before(answer.status) })
+        VALUES (?1, ?2, ?3, ?4, 'sent', '[]', ?5, ?6) ON CONFLICT DO NOTHING";
+    let ids = (reference.command.get() as i64, reference.action.get() as i64);
+    let queueloc = command.agent.queueloc.as_str();
+    let row = (ids.0, ids.1, agent, queueloc, micros(command.start_time), micros(time::never()));
+    Ok(transaction.prepare_cached(sql)?.execute(row)? == 1)
+}
+
+/// See `Store::overdue_commands`. A row that cannot be made a command of is passed over: nobody could act on it.
+pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) -> rusqlite::Result<Vec<Command>> {
+    let sql = "SELECT commands.id, commands.queueloc, commands.starttime, json_object('id', actions.id, 'name', actions.name,
+            'target', actions.target, 'description', json(description), 'threat', json(threat),
+            'operations', json(operations), 'pgpsignatures', json(pgpsignatures), 'syntaxversion', syntaxversion),
+            actions.validfrom, actions.expireafter
+        FROM actions JOIN commands ON commands.actionid = actions.id
+        WHERE actions.status = 'inflight' AND actions.expireafter < ?1 AND commands.status IN ('prepared', 'sent') LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((micros(before), count as i64))?;
+    let mut overdue = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(mut action) = Action::parse_draft(row.get_ref(3)?.as_str()?.as_bytes()) else { continue };
+        action.valid_from = from_micros(row.get(4)?);
+        action.expire_after = from_micros(row.get(5)?);
+        let agent = agents::by_queueloc(connection, row.get_ref(1)?.as_str()?)?;
+        let id = CommandId::new(row.get::<_, i64>(0)? as u64);
+        if let (Some(id), Some(agent)) = (id, agent) {
+            overdue.extend(Command::new(id, action, agent, from_micros(row.get(2)?)));
+        }
+    }
+    Ok(overdue)
 }
 
 /// Of these actions, ends those that have no command left.
