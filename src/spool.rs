@@ -40,15 +40,15 @@ pub struct Entry {
     pub name: FileName,
     /// Its content, read once.
     pub bytes: Vec<u8>,
-    /// When it was last written.
-    pub modified: Timestamp,
-    inode: u64,
+    /// What could be told of it when it was opened, with the size that was read.
+    pub look: files::Look,
 }
 
 impl Entry {
     /// Whether a look shows the very file that was read.
     fn is(&self, look: &files::Look) -> bool {
-        (look.inode, look.size_bytes, look.modified) == (self.inode, self.bytes.len() as u64, self.modified)
+        // Not the time of its last change: exchanging it was one.
+        (look.inode, look.size_bytes, look.modified) == (self.look.inode, self.look.size_bytes, self.look.modified)
     }
 }
 
@@ -106,7 +106,7 @@ impl Spool {
     /// Reads one file of a stage without following links or waiting for anybody.
     pub fn read(&self, stage: Stage, name: &FileName, size_bytes_max: u64) -> Result<Entry, ReadError> {
         let file = self.dir(stage).read(name, size_bytes_max)?;
-        Ok(Entry { stage, name: name.clone(), bytes: file.bytes, modified: file.modified, inode: file.inode })
+        Ok(Entry { stage, name: name.clone(), bytes: file.bytes, look: file.look })
     }
 
     /// Whether a stage has a file of that name.

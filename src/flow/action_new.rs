@@ -51,8 +51,8 @@ impl ActionNew {
     /// Everything that needs no effect: the action, or what becomes of its file instead.
     fn check(&mut self, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
         let action = Action::parse(&entry.bytes).map_err(|error| {
-            if error.is_incomplete() && is_settling(entry.modified, now) {
-                return Verdict::NotYet(time::after(entry.modified, limits::HALF_WRITTEN_GRACE));
+            if error.is_incomplete() && is_settling(entry.look.modified, now) {
+                return Verdict::NotYet(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE));
             }
             Verdict::Reject(error.to_string())
         })?;

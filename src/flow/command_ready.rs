@@ -30,7 +30,7 @@ impl CommandReady {
 
 /// Half of the time that the command has waited so far, within limits: kept in no memory, so a restart changes nothing.
 fn pause(entry: &Entry, now: Timestamp) -> Duration {
-    (time::until(entry.modified, now) / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX)
+    (time::until(entry.look.modified, now) / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX)
 }
 
 impl StageWorker for CommandReady {

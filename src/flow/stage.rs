@@ -94,18 +94,19 @@ impl<W: StageWorker> StageDrain<W> {
         Ok(self.holds_drops() && self.spool.look(ACTION_NEW, name)? != deferred.look)
     }
 
-    fn defer(&mut self, name: &FileName, until: Timestamp, now: Timestamp) -> Result<(), Failure> {
-        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name)? } else { None };
+    /// Leaves a file alone until its time has come, or until it looks different from what was judged.
+    fn defer(&mut self, name: &FileName, look: Option<Look>, until: Timestamp, now: Timestamp) {
         let until = until.min(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
         self.deferred.insert(name.clone(), Deferred { until, look });
-        Ok(())
     }
 
     /// Leaves a file alone that cannot be read or moved, and says so: others may well work.
     fn pass_over(&mut self, name: &FileName, reason: &str, now: Timestamp) -> Result<(), Failure> {
         let (worker, source) = (self.worker.name(), self.worker.source());
         log::error!("{worker}: {source}/{name}: {reason}; it stays, and is tried again from time to time");
-        self.defer(name, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now)
+        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name)? } else { None };
+        self.defer(name, look, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
+        Ok(())
     }
 
     /// Reads files until the batch is full. Drops that should not be read are refused right away; gives how many.
@@ -188,7 +189,7 @@ impl<W: StageWorker> StageDrain<W> {
                 Verdict::Release(id) => releases.push((id, entry)),
                 Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
                 Verdict::NotYet(until) => {
-                    self.defer(&entry.name, until, now)?;
+                    self.defer(&entry.name, Some(entry.look), until, now);
                     left += 1;
                 }
                 Verdict::Gone => left += 1,
@@ -280,5 +281,59 @@ impl<W: StageWorker> Worker for StageDrain<W> {
         let more = (names.len() > 0).then_some(now);
         let again = self.deferred.values().fold(more, |again, deferred| earlier(again, deferred.until));
         Ok(Pass { handled, again })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::stages;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// Says of every file that it is not complete yet, and completes it itself after it was read: as a writer does who
+    /// is a moment later than the worker.
+    struct LateWriter {
+        file: PathBuf,
+        seen: Vec<Vec<u8>>,
+    }
+
+    impl StageWorker for LateWriter {
+        fn name(&self) -> &'static str {
+            "late-writer"
+        }
+        fn source(&self) -> Stage {
+            ACTION_NEW
+        }
+        fn size_bytes_max(&self) -> u64 {
+            100
+        }
+        fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
+            self.seen.extend(batch.iter().map(|entry| entry.bytes.clone()));
+            if self.seen.len() == 1 {
+                std::fs::write(&self.file, "complete").unwrap();
+            }
+            let hour = time::after(now, Duration::from_secs(3600));
+            Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_completed_while_it_is_judged_is_looked_at_again() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let file = directory.path().join("action/new/a.json");
+        std::fs::write(&file, "half").unwrap();
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "late-writer").unwrap();
+        let mut drain = StageDrain::new(spool, LateWriter { file, seen: Vec::new() });
+        let now = time::now();
+        assert_eq!(drain.pass(now).unwrap().handled, 0);
+        drain.pass(now).unwrap();
+        assert_eq!(drain.worker.seen, [b"half".to_vec(), b"complete".to_vec()]);
+        // Left as it is, it waits; but never longer than the longest pause, whatever the clock does.
+        let again = drain.pass(now).unwrap().again.unwrap();
+        assert_eq!(again, time::after(now, limits::UNROUTABLE_PAUSE_MAX));
+        drain.pass(time::before(now, Duration::from_secs(86400))).unwrap();
+        assert_eq!(drain.worker.seen.len(), 3, "a clock that was set back keeps nothing waiting");
     }
 }

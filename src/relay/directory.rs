@@ -104,7 +104,7 @@ impl DirectoryRelay {
             Ok(content) => {
                 // Copied here by hand, and the copy is not complete: every message is one JSON object.
                 let is_whole = content.bytes.trim_ascii_end().last() == Some(&b'}');
-                let wait = !is_whole && is_settling(content.modified, now);
+                let wait = !is_whole && is_settling(content.look.modified, now);
                 Ok(Some(content.bytes).filter(|_| !wait))
             }
             Err(ReadError::Gone) => Ok(None),

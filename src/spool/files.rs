@@ -175,10 +175,9 @@ pub enum Placed {
 pub struct Content {
     /// All bytes.
     pub bytes: Vec<u8>,
-    /// Last write.
-    pub modified: Timestamp,
-    /// Inode number.
-    pub inode: u64,
+    /// What could be told of it when it was opened, with the size that was read: a file that grew meanwhile looks
+    /// different the next time.
+    pub look: Look,
 }
 
 /// What can be told of a file without opening it. Equal looks mean that nobody touched it.
@@ -192,6 +191,17 @@ pub struct Look {
     pub size_bytes: u64,
     /// Inode number.
     pub inode: u64,
+}
+
+impl From<&Statx> for Look {
+    fn from(stat: &Statx) -> Look {
+        Look {
+            modified: timestamp(stat.stx_mtime),
+            changed: timestamp(stat.stx_ctime),
+            size_bytes: stat.stx_size,
+            inode: stat.stx_ino,
+        }
+    }
 }
 
 /// A directory that is held open: what is done in it reaches it wherever its path leads meanwhile.
@@ -317,7 +327,8 @@ impl Dir {
         if bytes.len() as u64 > size_bytes_max {
             return Err(too_large(bytes.len() as u64));
         }
-        Ok(Content { bytes, modified: timestamp(stat.stx_mtime), inode: stat.stx_ino })
+        let look = Look { size_bytes: bytes.len() as u64, ..Look::from(&stat) };
+        Ok(Content { bytes, look })
     }
 
     fn statx(&self, name: &FileName) -> Result<Option<Statx>, Error> {
@@ -335,12 +346,7 @@ impl Dir {
 
     /// What can be told of a file without opening it.
     pub fn look(&self, name: &FileName) -> Result<Option<Look>, Error> {
-        Ok(self.statx(name)?.map(|stat| Look {
-            modified: timestamp(stat.stx_mtime),
-            changed: timestamp(stat.stx_ctime),
-            size_bytes: stat.stx_size,
-            inode: stat.stx_ino,
-        }))
+        Ok(self.statx(name)?.map(|stat| Look::from(&stat)))
     }
 
     /// When a file was last moved (a rename changes the inode's time, not the content's).
