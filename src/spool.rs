@@ -14,13 +14,20 @@
 //!
 //! The legal pictures of the directories, and what a restart does about each, are in `spool-layout/STATES.md`.
 
-pub mod files;
+pub mod commit;
+pub mod dir;
+pub mod error;
 pub mod lock;
+pub mod name;
+mod reject;
 pub mod stages;
 pub mod watch;
 
-use files::{Commit, Staged};
-pub use files::{Dir, Error, FileName, Placed, ReadError};
+pub use commit::Placed;
+use commit::{Commit, Staged};
+pub use dir::{Dir, Look};
+pub use error::{Error, ReadError};
+pub use name::FileName;
 pub use stages::Stage;
 
 use crate::id::ActionId;
@@ -41,12 +48,12 @@ pub struct Entry {
     /// Its content, read once.
     pub bytes: Vec<u8>,
     /// What could be told of it when it was opened, with the size that was read.
-    pub look: files::Look,
+    pub look: Look,
 }
 
 impl Entry {
     /// Whether a look shows the very file that was read.
-    fn is(&self, look: &files::Look) -> bool {
+    fn is(&self, look: &Look) -> bool {
         // Not the time of its last change: exchanging it was one.
         (look.inode, look.size_bytes, look.modified) == (self.look.inode, self.look.size_bytes, self.look.modified)
     }
@@ -303,7 +310,7 @@ impl Spool {
     }
 
     /// When a file was last moved or written, and its size; none when it is gone.
-    pub fn look(&self, stage: Stage, name: &FileName) -> Result<Option<files::Look>, Error> {
+    pub fn look(&self, stage: Stage, name: &FileName) -> Result<Option<Look>, Error> {
         self.dir(stage).look(name)
     }
 }

@@ -6,10 +6,9 @@
 use super::{Failure, Pass, Worker, earlier};
 use crate::id::ActionId;
 use crate::limits;
-use crate::spool::files::Look;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
 use crate::spool::watch::{Waker, Watch};
-use crate::spool::{Entry, FileName, Move, Placed, ReadError, Spool, Stage};
+use crate::spool::{Entry, FileName, Look, Move, Placed, ReadError, Spool, Stage};
 use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
 

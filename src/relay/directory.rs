@@ -10,9 +10,9 @@
 
 use super::{Delivery, Message, Queue, Relay, RelayError, Sent, Tag};
 use crate::limits;
-use crate::spool::files::{Commit, Dir, FileName, ReadError};
-use crate::spool::is_settling;
+use crate::spool::commit::Commit;
 use crate::spool::watch::{Waker, Watch};
+use crate::spool::{Dir, FileName, ReadError, is_settling};
 use crate::time::{self, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A lock per worker and spool: flock(2) on a file that holds the owner's process id. The kernel lets go of it when the
 //! process ends, however it ends; the file stays.
 
-use super::files::{Dir, Error};
+use super::{Dir, Error};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use std::fs::File;

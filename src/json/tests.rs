@@ -1,0 +1,81 @@
+use super::*;
+
+fn canon(text: &str) -> String {
+    let mut out = String::new();
+    canonical(&value(text).unwrap(), &mut out);
+    out
+}
+
+#[test]
+fn canonical_form_is_gos() {
+    for (input, expected) in [
+        (r#"{"b":1,"a":[true,null,{}],"B":""}"#, r#"{"B":"","a":[true,null,{}],"b":1}"#),
+        (
+            "[1.0, 0.5, -0.0, 1e-6, 1e-7, 1e20, 1e21, 123456789012345678, 1.5e300]",
+            "[1,0.5,-0,0.000001,1e-7,100000000000000000000,1e+21,123456789012345680,1.5e+300]",
+        ),
+        (
+            "\"<a>&\\u2028\\u2029\\b\\f\\n\\r\\t\\u0001\\\"\\\\\\u007fé\"",
+            "\"\\u003ca\\u003e\\u0026\\u2028\\u2029\\u0008\\u000c\\n\\r\\t\\u0001\\\"\\\\\u{7f}é\"",
+        ),
+        (r#"{"é":1,"z":2,"a b":3}"#, r#"{"a b":3,"z":2,"é":1}"#),
+        ("2.2250738585072011e-308", "2.225073858507201e-308"),
+    ] {
+        assert_eq!(canon(input), expected, "{input}");
+    }
+}
+
+#[test]
+fn duplicate_keys_are_refused_at_any_depth() {
+    for text in [r#"{"a":1,"a":2}"#, r#"[{"x":{"a":1,"b":2,"a":1}}]"#] {
+        assert!(value(text).unwrap_err().to_string().contains("'a' stands twice"), "{text}");
+    }
+    assert!(Fields::parse(br#"{"Name":1,"name":2}"#).is_err());
+    assert!(value(r#"{"a":1,"A":2}"#).is_ok(), "labels may differ in case only");
+}
+
+#[test]
+fn deep_nesting_is_refused_without_overflow() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(value(&deep).is_err());
+    let outer = format!("{{\"a\":{deep}}}");
+    assert!(Fields::parse(outer.as_bytes()).unwrap().value("a", usize::MAX).is_err());
+}
+
+#[test]
+fn a_cut_file_is_incomplete_and_a_wrong_one_is_not() {
+    let whole = r#"{"name": "é", "list": [1, 2, {"y": "z"}], "n": 1.5e3}"#;
+    for cut in 0..whole.len() {
+        assert_eq!(Fields::parse(&whole.as_bytes()[..cut]).err(), Some(JsonError::Incomplete), "cut at {cut}");
+    }
+    for wrong in ["{]", "[1]", "{\"a\":1}}", "hello", "{\"a\":tru}", "\"s\"", "{'a':1}", "\u{0}"] {
+        assert!(matches!(Fields::parse(wrong.as_bytes()), Err(JsonError::Syntax(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn raw_fields_are_kept_byte_for_byte() {
+    let text = br#"{"Results": [{"elements": "\u0000 \ud800"}], "x": 1}"#;
+    let fields = Fields::parse(text).unwrap();
+    assert_eq!(fields.raw("results").unwrap().get(), r#"[{"elements": "\u0000 \ud800"}]"#);
+}
+
+#[test]
+fn a_small_text_cannot_take_much_memory() {
+    let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(20_000));
+    let fields = Fields::parse(bomb.as_bytes()).unwrap();
+    assert_eq!(fields.value("a", 9_999).unwrap_err().to_string(), "field 'a': has more than 9999 parts");
+    assert!(fields.object("a").is_err());
+}
+
+#[test]
+fn errors_name_the_field() {
+    let fields = Fields::parse(br#"{"t": "yesterday", "s": 5, "n": 1.5, "o": [], "in": {"x": 1}}"#).unwrap();
+    assert!(fields.time("t").unwrap_err().to_string().starts_with("field 't': is not a time"));
+    assert!(fields.text("s", 9).unwrap_err().to_string().starts_with("field 's'"));
+    assert!(fields.integer("n").unwrap_err().to_string().contains("whole number"));
+    assert!(fields.object("o").unwrap_err().to_string().contains("not an object"));
+    assert!(fields.text_required("gone", 9).unwrap_err().to_string().contains("is missing"));
+    let inner = fields.inner("in").unwrap().unwrap();
+    assert_eq!(inner.text("x", 1).unwrap_err().inside("in").to_string(), "field 'in.x': is not a string");
+}
