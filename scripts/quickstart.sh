@@ -157,27 +157,36 @@ wait_for_agents() {
     die "the agents did not register; the logs are in $logs"
 }
 
-# count STAGE : files in it, the .reason ones left out.
+# count STAGE : sets n to the number of files in it, the .reason ones left out. No process is started for it: files
+# move in milliseconds.
 count() {
     local files=("$spool/$1"/*.json)
-    [ -e "${files[0]}" ] && printf '%s' "${#files[@]}" || printf 0
+    n=${#files[@]}
+    [ -e "${files[0]}" ] || n=0
 }
 
-# Prints the number of files per stage whenever it changes, until an action is done or refused.
+# watch_stages DONE INVALID : prints the number of files per stage whenever it changes, until action/done has more than
+# DONE files, or action/invalid more than INVALID.
 watch_stages() {
     local stages=(action/new action/inflight command/ready command/inflight command/returned command/done action/done action/invalid)
-    local before='' line stage done_before=$1 invalid_before=$2
+    local n before='' line stage done_now=0 invalid_now=0
     printf '   %-18s' "${stages[@]}"
     printf '\n'
     for _ in $(seq 3000); do
         line=''
-        for stage in "${stages[@]}"; do line+=$(printf '   %-18s' "$(count "$stage")"); done
+        for stage in "${stages[@]}"; do
+            count "$stage"
+            printf -v line '%s   %-18s' "$line" "$n"
+            case $stage in
+                action/done) done_now=$n ;;
+                action/invalid) invalid_now=$n ;;
+            esac
+        done
         if [ "$line" != "$before" ]; then
             printf '%s\n' "$line"
             before=$line
         fi
-        [ "$(count action/done)" -gt "$done_before" ] && return
-        [ "$(count action/invalid)" -gt "$invalid_before" ] && return
+        if [ "$done_now" -gt "$1" ] || [ "$invalid_now" -gt "$2" ]; then return; fi
         sleep 0.005
     done
     die "the action is not done after 15 s; look at $logs and at scripts/spool-status -s '$spool'"
@@ -196,17 +205,20 @@ show_answers() {
 }
 
 investigate() {
-    local name=quickstart-$$.json done_before invalid_before
+    local name=quickstart-$$.json n done_before invalid_before
     write_action
     say "== signing sandbox/action.json"
     "$bin/mig-action-generator" -i "$sandbox/action.json" -k "$etc/investigator.key" -expireafter 10m >"$sandbox/signed.json"
     "$bin/mig-action-verifier" -a "$sandbox/signed.json" --keyring "$etc/investigator.key.pub" | sed 's/^/   /'
-    done_before=$(count action/done)
-    invalid_before=$(count action/invalid)
+    count action/done
+    done_before=$n
+    count action/invalid
+    invalid_before=$n
     say "== dropping it: cp signed.json spool/action/new/$name; files per stage from here on:"
     cp "$sandbox/signed.json" "$spool/action/new/$name"
     watch_stages "$done_before" "$invalid_before"
-    if [ "$(count action/invalid)" -gt "$invalid_before" ]; then
+    count action/invalid
+    if [ "$n" -gt "$invalid_before" ]; then
         cat "$spool"/action/invalid/*.reason >&2
         die "the action was refused"
     fi
