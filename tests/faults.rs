@@ -2,6 +2,9 @@
 //! files (or has the call fail with each plausible error), started again, and the rest of the system is run to its end.
 //! Then every action must be complete, every command answered once, and nothing run twice.
 //!
+//! A kill leaves what the kernel holds in memory. The power cut does not: the sandbox is a file system of its own in a
+//! loop-mounted image, which is shut down without flushing its log at the moment of the kill, and mounted again.
+//!
 //! By default a sample of the points is tried, at least `SAMPLE` of each worker and kind; `MIG_FAULTS=full` tries all.
 //! Needs strace and the right to trace: skipped with a visible line without them.
 
@@ -10,12 +13,20 @@ mod common;
 use common::{Sandbox, names, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Points of each worker and kind that are tried unless all are.
 const SAMPLE: usize = 40;
 const FILES: usize = 3;
+
+/// What is done to a worker.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Kill,
+    PowerCut,
+    Error,
+}
 
 /// The system calls that touch files, and how each may fail.
 const CALLS: [(&str, &[&str]); 16] = [
@@ -53,11 +64,20 @@ struct Stage {
     sandbox: Sandbox,
     kept: PathBuf,
     worker: &'static str,
+    fault: Fault,
+}
+
+fn sh(script: &str, arguments: &[&Path]) -> bool {
+    let output = Command::new("sh").args(["-ec", script, "sh"]).args(arguments).output().unwrap();
+    if !output.status.success() {
+        eprintln!("{script}: {}", text(&output));
+    }
+    output.status.success()
 }
 
 impl Stage {
     /// Brings a system to the moment at which `worker` has something to do.
-    fn new(worker: &'static str) -> Stage {
+    fn new(worker: &'static str, fault: Fault) -> Stage {
         let sandbox = Sandbox::new();
         sandbox.register(1);
         for n in 0..FILES {
@@ -74,10 +94,46 @@ impl Stage {
         }
         let kept = sandbox.path("").with_extension("kept");
         copy(&sandbox.path(""), &kept);
-        Stage { sandbox, kept, worker }
+        Stage { sandbox, kept, worker, fault }
+    }
+
+    fn image(&self, what: &str) -> PathBuf {
+        self.kept.with_extension(what)
+    }
+
+    /// Makes the image that every power cut begins with; false where this machine cannot mount one.
+    fn make_image(&self) -> bool {
+        let image = self.image("base");
+        sh("truncate -s 48M \"$1\"; mkfs.ext4 -q -F -d \"$2\" \"$1\"", &[&image, &self.kept]) && self.mount_fresh()
+    }
+
+    fn mount_fresh(&self) -> bool {
+        self.unmount();
+        let (base, image) = (self.image("base"), self.image("image"));
+        sh(
+            "cp --sparse=always \"$1\" \"$2\"; mount -o loop \"$2\" \"$3\"; rmdir \"$3\"/lost+found",
+            &[&base, &image, &self.sandbox.path("")],
+        )
+    }
+
+    fn unmount(&self) {
+        let _ = Command::new("umount").arg(self.sandbox.path("")).output();
+    }
+
+    /// The machine is switched off and on again. 0x8004587D is EXT4_IOC_SHUTDOWN, 2 means that the log is not flushed.
+    fn cut_power(&self) {
+        let shutdown =
+            "open(my $d, '<', $ARGV[0]) or die; my $how = pack('I', 2); ioctl($d, 0x8004587D, $how) or die $!";
+        let path = self.sandbox.path("");
+        assert!(Command::new("perl").args(["-e", shutdown]).arg(&path).status().unwrap().success());
+        assert!(sh("umount \"$1\"; mount -o loop \"$2\" \"$1\"", &[&path, &self.image("image")]));
     }
 
     fn restore(&self) {
+        if self.fault == Fault::PowerCut {
+            assert!(self.mount_fresh());
+            return;
+        }
         for name in names(&self.kept) {
             let path = self.sandbox.path(&name);
             let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
@@ -183,22 +239,27 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if self.fault == Fault::PowerCut {
+            self.unmount();
+            let _ = std::fs::remove_file(self.image("base"));
+            let _ = std::fs::remove_file(self.image("image"));
+        }
         let _ = std::fs::remove_dir_all(&self.kept);
     }
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     let status = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
     assert!(status.success());
 }
 
 /// Every fault of a kind: what strace is told, one line per point.
-fn points(counts: &BTreeMap<String, usize>, errors: bool) -> Vec<String> {
+fn points(counts: &BTreeMap<String, usize>, fault: Fault) -> Vec<String> {
     let mut points = Vec::new();
     for (call, errnos) in CALLS {
         for when in 1..=counts.get(call).copied().unwrap_or(0) {
-            if errors {
+            if fault == Fault::Error {
                 points.extend(errnos.iter().map(|errno| format!("{call}:error={errno}:when={when}")));
             } else {
                 points.push(format!("{call}:signal=KILL:when={when}"));
@@ -208,12 +269,16 @@ fn points(counts: &BTreeMap<String, usize>, errors: bool) -> Vec<String> {
     points
 }
 
-fn matrix(worker: &'static str, errors: bool) {
+fn matrix(worker: &'static str, fault: Fault) {
     if !have_strace() {
         return;
     }
-    let stage = Stage::new(worker);
-    let points = points(&stage.counts(), errors);
+    let stage = Stage::new(worker, fault);
+    if fault == Fault::PowerCut && !stage.make_image() {
+        eprintln!("SKIPPED: an image cannot be mounted here; no power was cut");
+        return;
+    }
+    let points = points(&stage.counts(), fault);
     let full = std::env::var("MIG_FAULTS").is_ok_and(|value| value == "full");
     let step = if full { 1 } else { points.len().div_ceil(SAMPLE) };
     let mut found = Vec::new();
@@ -224,39 +289,45 @@ fn matrix(worker: &'static str, errors: bool) {
         let options =
             ["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={point}")].map(str::to_owned);
         let output = stage.run(&options);
+        if fault == Fault::PowerCut {
+            stage.cut_power();
+        }
         let violations = stage.violations(&output);
         if !violations.is_empty() {
             found.push(format!("{point}: {}", violations.join("; ")));
         }
     }
-    println!(
-        "{worker} {}: {} of {} points, {} violations",
-        if errors { "errors" } else { "kill" },
-        tried.len(),
-        points.len(),
-        found.len()
-    );
+    let kind = match fault {
+        Fault::Kill => "kill",
+        Fault::PowerCut => "power cut",
+        Fault::Error => "error",
+    };
+    println!("{worker}, {kind}: {} of {} points, {} violations", tried.len(), points.len(), found.len());
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
 }
 
 macro_rules! matrices {
-    ($($kill:ident $errors:ident $worker:literal),*) => {$(
+    ($($kill:ident $cut:ident $errors:ident $worker:literal),*) => {$(
         #[test]
         fn $kill() {
-            matrix($worker, false);
+            matrix($worker, Fault::Kill);
+        }
+        #[test]
+        fn $cut() {
+            matrix($worker, Fault::PowerCut);
         }
         #[test]
         fn $errors() {
-            matrix($worker, true);
+            matrix($worker, Fault::Error);
         }
     )*};
 }
 
 matrices!(
-    action_new_survives_kills action_new_survives_errors "action-new",
-    command_ready_survives_kills command_ready_survives_errors "command-ready",
-    agent_survives_kills agent_survives_errors "agent",
-    results_survives_kills results_survives_errors "results",
-    command_returned_survives_kills command_returned_survives_errors "command-returned",
-    collector_survives_kills collector_survives_errors "collector"
+    action_new_survives_kills action_new_survives_power_cuts action_new_survives_errors "action-new",
+    command_ready_survives_kills command_ready_survives_power_cuts command_ready_survives_errors "command-ready",
+    agent_survives_kills agent_survives_power_cuts agent_survives_errors "agent",
+    results_survives_kills results_survives_power_cuts results_survives_errors "results",
+    command_returned_survives_kills command_returned_survives_power_cuts command_returned_survives_errors "command-returned",
+    collector_survives_kills collector_survives_power_cuts collector_survives_errors "collector"
 );
