@@ -112,7 +112,8 @@ impl Agent {
         Queue::agent(&self.queueloc)
     }
 
-    /// Reads a command of ours; one that cannot be read is put aside, where an operator can look at it.
+    /// Reads a command of ours. One that is no command is put aside, where an operator can look at it; one that cannot be
+    /// read now stays where it is.
     fn read(&self, stage: Stage, name: &FileName, now: Timestamp) -> Result<Option<Command>, Failure> {
         let reason = match self.spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => match Command::parse(&entry.bytes) {
@@ -120,8 +121,11 @@ impl Agent {
                 Err(error) => error.to_string(),
             },
             Err(ReadError::Gone) => return Ok(None),
-            Err(ReadError::Refused(reason)) => reason,
-            Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(ReadError::Io(error)) if !error.is_of_one_file() => return Err(error.into()),
+            Err(error) => {
+                log::error!("{stage}/{name}: {error}; it stays, and is tried again");
+                return Ok(None);
+            }
         };
         log::error!("{stage}/{name} is put aside: {reason}");
         for outcome in self.spool.reject(stage, &[(name.clone(), reason)], AGENT_INVALID, now)? {

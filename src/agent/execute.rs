@@ -9,7 +9,7 @@ use crate::time::{self, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -161,7 +161,7 @@ fn write_some<'a>(stdin: &mut Option<ChildStdin>, input: &'a [u8]) -> &'a [u8] {
     let Some(pipe) = stdin else { return input };
     let rest = match pipe.write(input) {
         Ok(written) => &input[written..],
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => input,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => input,
         Err(_) => &[],
     };
     if rest.is_empty() {
@@ -172,7 +172,12 @@ fn write_some<'a>(stdin: &mut Option<ChildStdin>, input: &'a [u8]) -> &'a [u8] {
 
 fn read_some(stdout: &mut ChildStdout, output: &mut Vec<u8>, output_max: usize) -> Result<usize, TalkError> {
     let mut buffer = [0; 64 << 10];
-    let read = stdout.read(&mut buffer).map_err(TalkError::Io)?;
+    let read = loop {
+        match stdout.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => break other.map_err(TalkError::Io)?,
+        }
+    };
     output.extend_from_slice(&buffer[..read]);
     if output.len() > output_max { Err(TalkError::TooMuch) } else { Ok(read) }
 }

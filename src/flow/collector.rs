@@ -53,7 +53,9 @@ impl Collector {
             Ok(entry) => Action::parse(&entry.bytes).ok(),
             Err(ReadError::Io(error)) => return Err(error.into()),
             // A command that was replayed after its action was done.
-            Err(ReadError::Gone | ReadError::Refused(_)) => self.command(stage, name)?.map(|command| command.action),
+            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {
+                self.command(stage, name)?.map(|command| command.action)
+            }
         };
         let deadline = action.map(|action| time::after(action.expire_after, limits::EXPIRY_GRACE));
         self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
@@ -63,7 +65,7 @@ impl Collector {
     fn command(&self, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
         match self.spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => Ok(Command::parse(&entry.bytes).ok()),
-            Err(ReadError::Gone | ReadError::Refused(_)) => Ok(None),
+            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
             Err(ReadError::Io(error)) if error.is_of_one_file() => {
                 log::warn!("collector: {error}");
                 Ok(None)

@@ -46,7 +46,7 @@ pub(super) fn final_texts(
                 Err(error) => error.to_string(),
             },
             Err(ReadError::Gone) => continue,
-            Err(ReadError::Refused(reason)) => reason,
+            Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => reason,
             Err(ReadError::Io(error)) if error.is_of_one_file() => error.to_string(),
             Err(ReadError::Io(error)) => return Err(error.into()),
         };
@@ -77,7 +77,7 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
             }
             match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
                 Ok(entry) => commands.extend(Command::parse(&entry.bytes)),
-                Err(ReadError::Gone | ReadError::Refused(_)) => {}
+                Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
                 Err(ReadError::Io(error)) => return Err(error.into()),
             }
         }

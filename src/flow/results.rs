@@ -72,7 +72,7 @@ fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure>
     for stage in [COMMAND_READY, COMMAND_INFLIGHT] {
         match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
-            Err(ReadError::Gone | ReadError::Refused(_)) => {}
+            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
         }
     }

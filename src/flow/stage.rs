@@ -122,8 +122,10 @@ impl<W: StageWorker> StageDrain<W> {
                     batch.push(entry);
                 }
                 Err(ReadError::Gone) => {}
-                Err(ReadError::Refused(reason)) if self.holds_drops() => refused.push((name, reason)),
-                Err(ReadError::Refused(reason)) => self.pass_over(&name, &reason, now)?,
+                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) if self.holds_drops() => {
+                    refused.push((name, reason))
+                }
+                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => self.pass_over(&name, &reason, now)?,
                 Err(ReadError::Io(error)) if error.is_of_one_file() => {
                     self.pass_over(&name, &error.to_string(), now)?
                 }

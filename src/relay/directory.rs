@@ -115,6 +115,10 @@ impl DirectoryRelay {
                 }
                 other => other.map(|()| None),
             },
+            Err(ReadError::Denied(reason)) => {
+                log::warn!("relay: {}/{name} {reason}; it is passed over", dir.path().display());
+                Ok(None)
+            }
             Err(ReadError::Io(error)) if error.is_of_one_file() => {
                 log::warn!("relay: {error}; the file is passed over");
                 Ok(None)

@@ -282,7 +282,7 @@ fn same_content(from: &Dir, name: &FileName, to: &Dir, to_name: &FileName) -> Re
     let content = |dir: &Dir, name: &FileName| match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
         Ok(content) => Ok(Some(content.bytes)),
         Err(ReadError::Io(error)) => Err(error),
-        Err(ReadError::Gone | ReadError::Refused(_)) => Ok(None),
+        Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
     };
     Ok(match (content(from, name)?, content(to, to_name)?) {
         (Some(one), Some(other)) => one == other,

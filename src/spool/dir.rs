@@ -146,7 +146,7 @@ impl Dir {
                 let text = format!(
                     "cannot be read by the scheduler (user id {uid}); make it readable, for example with chmod g+r"
                 );
-                return Err(ReadError::Refused(text));
+                return Err(ReadError::Denied(text));
             }
             Err(errno) => return Err(self.error("open", name.as_os_str(), errno).into()),
         };

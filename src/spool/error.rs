@@ -63,7 +63,10 @@ pub enum ReadError {
     /// It is not there any more.
     #[error("is gone")]
     Gone,
-    /// It is nothing that should be read: a link, a pipe, too large, not permitted. The text is for its owner.
+    /// We have no right to read it. The text is for its owner.
+    #[error("{0}")]
+    Denied(String),
+    /// It is nothing that should be read: a link, a pipe, too large. The text is for its owner.
     #[error("{0}")]
     Refused(String),
     /// Reading failed.
