@@ -36,6 +36,7 @@ pub mod stage;
 #[cfg(feature = "server")]
 pub mod whitelist;
 
+use crate::error::{ExitClass, ProgramError};
 use crate::relay::RelayError;
 use crate::spool;
 use crate::spool::watch::{Waker, Watch};
@@ -79,6 +80,16 @@ impl From<crate::store::StoreError> for Failure {
             StoreError::Fatal(text) => Failure::Fatal(text),
             StoreError::Refused(text) => Failure::Refused(text),
         }
+    }
+}
+
+impl From<Failure> for ProgramError {
+    fn from(failure: Failure) -> Self {
+        let class = match failure {
+            Failure::Away(_) | Failure::Refused(_) => ExitClass::TemporaryFailure,
+            Failure::Fatal(_) => ExitClass::Io,
+        };
+        ProgramError::new(class, failure)
     }
 }
 

@@ -98,7 +98,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     }
     let (_locks, mut workers): (Vec<Lock>, Vec<Box<dyn Worker>>) = workers.into_iter().unzip();
     if options.once {
-        return run::once(&mut workers).map_err(program_error);
+        return run::once(&mut workers).map_err(ProgramError::from);
     }
     run_threads(workers, &config)
 }
@@ -112,14 +112,6 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
         })
     };
     only.split(',').map(find).collect()
-}
-
-fn program_error(failure: Failure) -> ProgramError {
-    let class = match failure {
-        Failure::Away(_) | Failure::Refused(_) => ExitClass::TemporaryFailure,
-        Failure::Fatal(_) => ExitClass::Io,
-    };
-    ProgramError::new(class, failure)
 }
 
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
@@ -200,7 +192,7 @@ fn run_threads(workers: Vec<Box<dyn Worker>>, config: &SchedulerConfig) -> Resul
     log::info!("mig-scheduler ends");
     first_failure.map_or(Ok(()), |failure| {
         log::error!("{failure}");
-        Err(program_error(failure))
+        Err(failure.into())
     })
 }
 

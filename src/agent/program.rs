@@ -95,21 +95,13 @@ pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), P
     crate::logging::start(PROGRAM.name, &config.logging)?;
     let (agent, register, _lock) = build(config, trust, executor)?;
     if once {
-        return run::once(&mut [Box::new(register), Box::new(agent)]).map_err(program_error);
+        return run::once(&mut [Box::new(register), Box::new(agent)]).map_err(ProgramError::from);
     }
     if let Some(address) = config.socket {
         let started = stat_socket::start(address);
         started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
     }
     run_threads(agent, register, config.heartbeat_freq)
-}
-
-fn program_error(failure: Failure) -> ProgramError {
-    let class = match failure {
-        Failure::Away(_) | Failure::Refused(_) => ExitClass::TemporaryFailure,
-        Failure::Fatal(_) => ExitClass::Io,
-    };
-    ProgramError::new(class, failure)
 }
 
 fn config_error(key: &str, path: &Path, reason: impl std::fmt::Display) -> ProgramError {
@@ -179,6 +171,6 @@ fn run_threads(mut agent: Agent, mut register: Register, heartbeat_freq: Duratio
         .unwrap_or_else(|_| Err(Failure::Fatal("the heartbeat thread panicked; this is a bug".into())));
     outcome.and(registered).map_err(|failure| {
         log::error!("{failure}");
-        program_error(failure)
+        ProgramError::from(failure)
     })
 }

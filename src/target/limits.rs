@@ -4,7 +4,7 @@
 //! costs neither stack nor noticeable time, in the parser or in the database.
 
 /// Longest target text, bytes. The longest real one we know has 500.
-pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+pub const TEXT_BYTES_MAX: usize = crate::limits::TARGET_BYTES_MAX;
 
 /// Most lexical tokens in a target. Bounds the parser's syntax tree (a chain like `1+1+1` gets one level deeper every
 /// two tokens) before it is built, so that building, walking and freeing it fits into any thread's stack.
