@@ -148,7 +148,7 @@ write_action() {
 }
 
 wait_for_agents() {
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         "$bin/mig-scheduler" -c "$etc/mig-scheduler.cfg" --explain-target "status='online'" 2>/dev/null |
             grep -q "^$agents agents\$" && return
         sleep 0.05
@@ -172,7 +172,7 @@ watch_stages() {
     local n before='' line stage done_now=0 invalid_now=0
     printf '   %-18s' "${stages[@]}"
     printf '\n'
-    for _ in $(seq 3000); do
+    for _ in $(seq 9000); do
         line=''
         for stage in "${stages[@]}"; do
             count "$stage"
@@ -189,7 +189,7 @@ watch_stages() {
         if [ "$done_now" -gt "$1" ] || [ "$invalid_now" -gt "$2" ]; then return; fi
         sleep 0.005
     done
-    die "the action is not done after 15 s; look at $logs and at scripts/spool-status -s '$spool'"
+    die "the action is not done yet; look at $logs and at scripts/spool-status -s '$spool'"
 }
 
 show_answers() {

@@ -233,7 +233,7 @@ fn kept_answers_go_when_their_action_ran_out() {
     let action = sandbox.sign_window(
         sandbox.draft("short"),
         mig::time::before(now, LONG),
-        mig::time::after(now, Duration::from_secs(2)),
+        mig::time::after(now, Duration::from_secs(8)),
     );
     deliver(&sandbox, 1, "c.json", sandbox.draft("x"), |c| {
         let id = c["action"]["id"].clone();

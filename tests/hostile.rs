@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// An action that runs out two seconds from now.
+/// An action that runs out eight seconds from now.
 fn short(sandbox: &Sandbox, name: &str) -> Value {
     let now = time::now();
     let from = time::before(now, Duration::from_secs(60));
-    sandbox.sign_window(sandbox.draft(name), from, time::after(now, Duration::from_secs(2)))
+    sandbox.sign_window(sandbox.draft(name), from, time::after(now, Duration::from_secs(8)))
 }
 
 fn rename(sandbox: &Sandbox, from: &str, to: &str) {
