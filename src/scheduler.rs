@@ -41,7 +41,7 @@ pub const PROGRAM: Program = Program {
     rest_after: None,
 };
 
-/// The command line.
+/// What may stand on the command line:
 #[derive(Debug, Options)]
 pub struct SchedulerOptions {
     /// this text
@@ -50,7 +50,7 @@ pub struct SchedulerOptions {
     /// the version
     #[options(short = "V", long = "version")]
     version: bool,
-    /// configuration file (default /etc/mig/mig-scheduler.cfg)
+    /// configuration file
     #[options(short = "c", meta = "FILE", default = "/etc/mig/mig-scheduler.cfg", no_long)]
     config: String,
     /// run only these workers, separated by commas (default: all, a thread each)

@@ -33,7 +33,7 @@ pub const PROGRAM: Program = Program {
     rest_after: Some("-m"),
 };
 
-/// The command line.
+/// What may stand on the command line:
 #[derive(Debug, Options)]
 pub struct AgentOptions {
     /// this text
@@ -42,7 +42,7 @@ pub struct AgentOptions {
     /// the version
     #[options(short = "V", long = "version")]
     version: bool,
-    /// configuration file (default /etc/mig/mig-agent.cfg)
+    /// configuration file
     #[options(short = "c", meta = "FILE", default = "/etc/mig/mig-agent.cfg", no_long)]
     config: String,
     /// run in the foreground (it always does; a supervisor such as systemd keeps it running)

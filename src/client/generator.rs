@@ -31,7 +31,7 @@ pub const PROGRAM: Program = Program {
     rest_after: None,
 };
 
-/// The command line.
+/// What may stand on the command line:
 #[derive(Debug, Options)]
 pub struct GeneratorOptions {
     /// this text

@@ -24,7 +24,7 @@ pub const PROGRAM: Program = Program {
     rest_after: None,
 };
 
-/// The command line.
+/// What may stand on the command line:
 #[derive(Debug, Options)]
 pub struct VerifierOptions {
     /// this text
@@ -39,7 +39,7 @@ pub struct VerifierOptions {
     /// a command file
     #[options(short = "c", meta = "COMMAND", no_long)]
     command: Option<String>,
-    /// public keys that may have signed (default /etc/mig/investigators.asc)
+    /// public keys that may have signed
     #[options(no_short, meta = "FILE", default = "/etc/mig/investigators.asc")]
     keyring: String,
     /// print one JSON object
