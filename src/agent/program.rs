@@ -60,6 +60,7 @@ pub struct AgentOptions {
     /// with -m: limit address space and priority, and end with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
+    /// with -m: help, parameters as JSON, - for standard input, or the module's own options
     #[options(free)]
     words: Vec<String>,
 }
