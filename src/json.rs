@@ -80,10 +80,6 @@ impl<'a> Fields<'a> {
         self.fields.get(name).copied().filter(|raw| raw.get() != "null")
     }
 
-    fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, JsonError> {
-        value.ok_or_else(|| JsonError::field(name, "is missing"))
-    }
-
     fn parsed<T: Deserialize<'a>>(&self, name: &str, what: &str) -> Result<Option<T>, JsonError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| JsonError::field(name, format!("is not {what}")))
@@ -101,7 +97,7 @@ impl<'a> Fields<'a> {
     /// A string that must be there and not be empty.
     pub fn text_required(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
         let text = self.text(name, bytes_max)?;
-        self.required(name, Some(text).filter(|text| !text.is_empty()))
+        Some(text).filter(|text| !text.is_empty()).ok_or_else(|| JsonError::field(name, "is missing"))
     }
 
     /// A whole number.
@@ -123,12 +119,6 @@ impl<'a> Fields<'a> {
     pub fn time(&self, name: &str) -> Result<Timestamp, JsonError> {
         let Some(text) = self.parsed::<String>(name, "a string")? else { return Ok(crate::time::not_set()) };
         text.parse().map_err(|_| JsonError::field(name, "is not a time such as 2026-11-22T08:18:18Z"))
-    }
-
-    /// An RFC 3339 time that must be there.
-    pub fn time_required(&self, name: &str) -> Result<Timestamp, JsonError> {
-        let time = self.time(name)?;
-        self.required(name, Some(time).filter(|time| *time != crate::time::not_set()))
     }
 
     /// Any JSON value of at most `parts_max` parts, without duplicate keys; none when missing or null.

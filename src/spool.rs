@@ -34,7 +34,7 @@ use crate::id::ActionId;
 use crate::limits;
 use crate::time::Timestamp;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,6 @@ impl Entry {
 
 /// An open spool. Each worker opens its own.
 pub struct Spool {
-    root: PathBuf,
     stages: HashMap<Stage, Arc<Dir>>,
     tmp: Arc<Dir>,
     locks: Arc<Dir>,
@@ -84,12 +83,7 @@ impl Spool {
             }
             opened.insert(*stage, Arc::new(dir));
         }
-        Ok(Spool { root: root.to_owned(), stages: opened, tmp, locks, owner: owner.to_owned() })
-    }
-
-    /// Where the spool is.
-    pub fn root(&self) -> &Path {
-        &self.root
+        Ok(Spool { stages: opened, tmp, locks, owner: owner.to_owned() })
     }
 
     /// Takes this worker's lock, so that no second copy works on the same stage.
@@ -123,16 +117,6 @@ impl Spool {
 
     fn commit(&self) -> Commit {
         Commit::new(Arc::clone(&self.tmp), &self.owner)
-    }
-
-    /// Puts one whole file into a stage.
-    pub fn put(&self, stage: Stage, name: &FileName, bytes: &[u8]) -> Result<Placed, Error> {
-        let mut commit = self.commit();
-        let staged = commit.stage(bytes)?;
-        commit.sync_files()?;
-        let placed = commit.place(staged, self.dir(stage), name)?;
-        commit.finish()?;
-        Ok(placed)
     }
 
     /// Puts files into `stage` and then takes the copies that they replace (same name) out of `replaced`, which are

@@ -16,7 +16,6 @@ use super::stage::{StageWorker, Verdict, Work, in_flight_already};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::heartbeat::Agent;
-use crate::id::{ActionId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
@@ -95,15 +94,15 @@ impl ActionNew {
         target: &Target,
         now: Timestamp,
     ) -> Result<Vec<Agent>, Failure> {
+        if let Some(id) = action.id
+            && spool.has(ACTION_INFLIGHT, &id.into())?
+        {
+            return Err(Failure::Refused(in_flight_already(id)));
+        }
         let agents = self.store.select_agents(target, now).map_err(|error| match error {
             StoreError::Refused(reason) => Failure::Refused(format!("field 'target': {reason}")),
             away => away.into(),
         })?;
-        if let Some(id) = action.id
-            && spool.has(ACTION_INFLIGHT, &file_name(id)?)?
-        {
-            return Err(Failure::Refused(in_flight_already(id)));
-        }
         // An action that is run again for agents that came since may find none; one that never had any is a mistake.
         if agents.is_empty() && !action.id.map_or(Ok(false), |id| self.store.has_commands(id))? {
             let help = "look at it with mig-scheduler --explain-target, and at the agents that are online";
@@ -168,14 +167,9 @@ impl ActionNew {
 }
 
 fn command_file(begin: &Begin, prepared: Prepared, now: Timestamp) -> Result<(FileName, Vec<u8>), Failure> {
-    let fatal = || Failure::Fatal(format!("action {} lost its id", begin.id));
-    let name = CommandRef { action: begin.id, command: prepared.id }.file_name();
-    let command = Command::new(prepared.id, begin.action.clone(), prepared.agent, now).ok_or_else(fatal)?;
-    Ok((FileName::new(name).ok_or_else(fatal)?, command.to_json()))
-}
-
-fn file_name(id: ActionId) -> Result<FileName, Failure> {
-    FileName::new(id.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))
+    let command = Command::new(prepared.id, begin.action.clone(), prepared.agent, now);
+    let command = command.ok_or_else(|| Failure::Fatal(format!("action {} lost its id", begin.id)))?;
+    Ok((command.reference().into(), command.to_json()))
 }
 
 impl StageWorker for ActionNew {
@@ -193,7 +187,7 @@ impl StageWorker for ActionNew {
 
     fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
         for id in spool.prepared()? {
-            if spool.has(ACTION_INFLIGHT, &file_name(id)?)? {
+            if spool.has(ACTION_INFLIGHT, &id.into())? {
                 log::info!(action:% = id; "releasing the commands that were prepared before the restart");
                 spool.release(&[id], COMMAND_READY)?;
             } else {

@@ -47,8 +47,7 @@ impl Collector {
         if let Some(deadline) = self.expiry.get(&reference.action) {
             return Ok(Some(*deadline));
         }
-        let inflight =
-            FileName::new(reference.action.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+        let inflight = FileName::from(reference.action);
         let action = match self.spool.read(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2) {
             Ok(entry) => Action::parse(&entry.bytes).ok(),
             Err(ReadError::Io(error)) => return Err(error.into()),
@@ -123,8 +122,7 @@ impl Collector {
         let mut ended = Vec::new();
         let before = time::before(now, limits::EXPIRY_GRACE);
         for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
-            let name = FileName::new(command.reference().file_name());
-            let name = name.ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+            let name = FileName::from(command.reference());
             let ready_or_inflight = self.spool.has(COMMAND_READY, &name)? || self.spool.has(COMMAND_INFLIGHT, &name)?;
             if !ready_or_inflight && !self.is_answered(&name)? {
                 ended.push((name, expire(command, now)));

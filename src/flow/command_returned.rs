@@ -36,7 +36,7 @@ pub(super) fn final_texts(
 ) -> Result<Vec<(FileName, Vec<u8>)>, Failure> {
     let mut texts = Vec::with_capacity(ended.len());
     for one in ended {
-        let Some(name) = FileName::new(one.id.file_name()) else { continue };
+        let name = FileName::from(one.id);
         let reason = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
             Ok(entry) => match Action::parse(&entry.bytes) {
                 Ok(action) => {

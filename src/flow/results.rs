@@ -35,7 +35,7 @@ impl Results {
         if !answer.status.is_final() {
             return Ok(Verdict::Reject(format!("command {reference}: status '{}' is not an answer", answer.status)));
         }
-        let name = FileName::new(reference.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
+        let name = FileName::from(reference);
         match find_sent(spool, &name)? {
             Some(sent) => Ok(judge_sent(sent, answer, name, now)),
             None => self.judge_unsent(spool, answer, reference, name, now),

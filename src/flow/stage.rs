@@ -213,10 +213,10 @@ impl<W: StageWorker> StageDrain<W> {
     /// The move to action/inflight is the commit point; only then are the commands released.
     fn release(&mut self, releases: &[(ActionId, &Entry)], now: Timestamp) -> Result<(), Failure> {
         let step = |(id, entry): &(ActionId, &Entry)| {
-            let to_name = FileName::new(id.file_name()).ok_or_else(|| Failure::Fatal("an id without digits".into()))?;
-            Ok(Move { to_name, ..Move::new(entry.stage, &entry.name, ACTION_INFLIGHT) })
+            let to_name = FileName::from(*id);
+            Move { to_name, ..Move::new(entry.stage, &entry.name, ACTION_INFLIGHT) }
         };
-        let moves = releases.iter().map(step).collect::<Result<Vec<Move>, Failure>>()?;
+        let moves: Vec<Move> = releases.iter().map(step).collect();
         let placed = self.spool.advance(&moves)?;
         let (mut committed, mut refused) = (Vec::new(), Vec::new());
         for ((id, entry), placed) in releases.iter().zip(placed) {

@@ -1,6 +1,7 @@
 //! Names of files in directories.
 
 use super::error::escaped;
+use crate::id::{ActionId, CommandRef};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -65,6 +66,18 @@ impl FileName {
         let mut name = self.0.clone();
         name.push(suffix);
         FileName(name)
+    }
+}
+
+impl From<ActionId> for FileName {
+    fn from(id: ActionId) -> Self {
+        FileName(id.file_name().into())
+    }
+}
+
+impl From<CommandRef> for FileName {
+    fn from(reference: CommandRef) -> Self {
+        FileName(reference.file_name().into())
     }
 }
 

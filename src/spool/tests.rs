@@ -38,7 +38,8 @@ fn name(text: &str) -> FileName {
 #[test]
 fn a_file_appears_whole_and_nothing_is_overwritten() {
     let fixture = Fixture::new();
-    let put = |text: &str| fixture.spool.put(COMMAND_READY, &name("1-2.json"), text.as_bytes()).unwrap();
+    let put =
+        |text: &str| fixture.spool.put_replacing(COMMAND_READY, &[], &[(name("1-2.json"), text.into())]).unwrap()[0];
     assert_eq!(put("one"), Placed::New);
     assert_eq!(put("one"), Placed::Same, "there already, with the same content: done");
     assert_eq!(put("two"), Placed::Taken);
