@@ -1,6 +1,8 @@
 //! What the integration tests share: a sandbox with a spool, a relay, a store and keys, and the real programs in it.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub mod score;
+
 use mig::action::Action;
 use mig::id::CommandRef;
 use mig::signature;
