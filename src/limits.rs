@@ -74,6 +74,9 @@ pub const AGENT_MESSAGE_PERIODS: u32 = 10;
 pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
 /// Bytes that a module's process may print: the results of all operations of a command must fit RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// Longest pause between two looks at every kept file and every queue, for what is old enough to be deleted.
+pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
+
 /// Deliveries that an agent takes before it looks at what it has.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
 

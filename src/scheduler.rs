@@ -13,13 +13,12 @@ use crate::flow::queue::QueueDrain;
 use crate::flow::results::Results;
 use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
-use crate::flow::{Failure, Worker, run};
+use crate::flow::{Worker, run};
 use crate::relay::Relay;
 use crate::relay::directory::DirectoryRelay;
 use crate::reload::Reloaded;
 use crate::signature::Keyring;
 use crate::spool::lock::Lock;
-use crate::spool::watch::Stop;
 use crate::spool::{Spool, stages};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -100,7 +99,14 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     if options.once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
-    run_threads(workers, &config)
+    log::info!("mig-scheduler {} works on {}", crate::cli::VERSION, config.spool.display());
+    let workers = workers.into_iter().map(|worker| {
+        let sweep = sweep_of(worker.name(), &config);
+        (worker, sweep)
+    });
+    let outcome = run::threads(workers.collect());
+    log::info!("mig-scheduler ends");
+    outcome
 }
 
 fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
@@ -165,43 +171,6 @@ fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn 
         _ => Box::new(Periodic::new(store, config.heartbeat_freq, config.agent_timeout)),
     };
     Ok((lock, worker))
-}
-
-/// Runs each worker in a thread until a signal comes or one of them must end.
-fn run_threads(workers: Vec<Box<dyn Worker>>, config: &SchedulerConfig) -> Result<(), ProgramError> {
-    let stop = Stop::default();
-    crate::signals::stop_on_signals(&stop)
-        .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
-    log::info!("mig-scheduler {} works on {}", crate::cli::VERSION, config.spool.display());
-    let threads = workers.into_iter().map(|mut worker| {
-        let (stop, sweep) = (stop.clone(), sweep_of(worker.name(), config));
-        std::thread::spawn(move || {
-            // Whatever ends this worker ends the process: half a scheduler would only look like one.
-            let _end = EndAll(stop.clone());
-            let outcome = run::run(worker.as_mut(), sweep, &stop);
-            if let Err(Failure::Fatal(reason)) = &outcome {
-                run::end_now(reason);
-            }
-            outcome
-        })
-    });
-    let threads: Vec<_> = threads.collect();
-    let panicked = |_| Failure::Fatal("a worker panicked; this is a bug, please report the lines above".into());
-    let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
-    let first_failure = outcomes.filter_map(Result::err).next();
-    log::info!("mig-scheduler ends");
-    first_failure.map_or(Ok(()), |failure| {
-        log::error!("{failure}");
-        Err(failure.into())
-    })
-}
-
-struct EndAll(Stop);
-
-impl Drop for EndAll {
-    fn drop(&mut self) {
-        self.0.ask();
-    }
 }
 
 fn sweep_of(worker: &str, config: &SchedulerConfig) -> Duration {

@@ -23,6 +23,7 @@ use openpgp::types::SignatureType;
 use openpgp::{Cert, KeyHandle, Packet};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// How far another machine's clock may be ahead of ours before its signature is from the future.
@@ -71,10 +72,22 @@ pub struct Signer {
     pub name: String,
 }
 
+struct Known {
+    cert: Cert,
+    /// Written out when it is asked for first: armor takes as long as a signature.
+    investigator: OnceLock<Investigator>,
+}
+
+impl Known {
+    fn investigator(&self) -> &Investigator {
+        self.investigator.get_or_init(|| Investigator::from(&self.cert))
+    }
+}
+
 /// Certificates that may have signed, found by any key in them.
 #[derive(Default)]
 pub struct Keyring {
-    certs: Vec<Cert>,
+    certs: Vec<Known>,
     by_key: HashMap<String, BTreeSet<usize>>,
 }
 
@@ -102,10 +115,10 @@ impl Keyring {
     /// of them holds, whichever comes first.
     pub fn add(&mut self, cert: Cert) {
         let cert = cert.strip_secret_key_material();
-        let known = self.certs.iter().position(|known| known.fingerprint() == cert.fingerprint());
+        let known = self.certs.iter().position(|known| known.cert.fingerprint() == cert.fingerprint());
         let index = known.unwrap_or(self.certs.len());
         let cert = match known {
-            Some(index) => self.certs.remove(index).merge_public(cert).expect("the fingerprints are the same"),
+            Some(index) => self.certs.remove(index).cert.merge_public(cert).expect("the fingerprints are the same"),
             None => cert,
         };
         for key in cert.keys() {
@@ -113,17 +126,17 @@ impl Keyring {
                 self.by_key.entry(handle).or_default().insert(index);
             }
         }
-        self.certs.insert(index, cert);
+        self.certs.insert(index, Known { cert, investigator: OnceLock::new() });
     }
 
     /// Every certificate as an investigator.
-    pub fn investigators(&self) -> impl Iterator<Item = Investigator> + '_ {
-        self.certs.iter().map(Investigator::from)
+    pub fn investigators(&self) -> impl Iterator<Item = &Investigator> + '_ {
+        self.certs.iter().map(Known::investigator)
     }
 
     /// The certificate with that fingerprint, as an investigator.
-    pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<Investigator> {
-        self.certs.iter().find(|cert| Fingerprint::from(*cert) == *fingerprint).map(Investigator::from)
+    pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<&Investigator> {
+        self.certs.iter().find(|known| Fingerprint::from(&known.cert) == *fingerprint).map(Known::investigator)
     }
 
     /// Checks one stripped signature over `text`.
@@ -135,7 +148,7 @@ impl Keyring {
             issuers.iter().filter_map(|issuer| self.by_key.get(&issuer.to_hex())).flatten().copied().collect();
         let mut refused = None;
         for index in claimants {
-            match verify_by(&self.certs[index], &signature, text, now) {
+            match verify_by(&self.certs[index].cert, &signature, text, now) {
                 Ok(signer) => return Ok(signer),
                 Err(error) => refused = refused.or(Some(error)),
             }

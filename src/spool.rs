@@ -99,6 +99,12 @@ impl Spool {
         &self.stages[&stage]
     }
 
+    /// Wakes `waker` when something arrives in a stage, for as long as the result lives.
+    pub fn watch(&self, stage: Stage, waker: watch::Waker) -> Result<watch::Watch, Error> {
+        let path = self.dir(stage).path();
+        watch::Watch::new(path, waker).map_err(|e| Error::io("watch", path, std::io::Error::other(e)))
+    }
+
     /// The names in a stage, sorted: `*.json` that do not begin with a dot. Anything else there is not ours.
     pub fn list(&self, stage: Stage) -> Result<Vec<FileName>, Error> {
         self.dir(stage).list(|name| name.is_drop())
@@ -237,12 +243,9 @@ impl Spool {
         let mut commit = self.commit();
         for action in actions {
             let Some(dir) = self.tmp.sub(&prepared_name(*action))? else { continue };
-            let dir = Arc::new(dir);
             for name in dir.list(|_| true)? {
                 // A name that is taken is the same command, released before: the one that is there stays.
-                if commit.rename(&dir, &name, self.dir(stage), &name)? == Placed::Taken {
-                    commit.unlink(&dir, &name)?;
-                }
+                commit.release(&dir, &name, self.dir(stage))?;
             }
         }
         commit.finish()?;
@@ -309,8 +312,11 @@ pub struct Preparation<'a> {
 impl Preparation<'_> {
     /// Begins an action. What a run that was cut short left of it is taken away.
     pub fn begin(&mut self, action: ActionId) -> Result<(), Error> {
-        self.spool.discard_prepared(action)?;
-        let dir = Arc::new(self.spool.tmp.ensure(&prepared_name(action), 0o700)?);
+        let name = prepared_name(action);
+        while !self.spool.tmp.make_dir(&name, 0o700)? {
+            self.spool.discard_prepared(action)?;
+        }
+        let dir = Arc::new(self.spool.tmp.existing(&name)?);
         self.commit.touch(Arc::clone(&dir));
         self.dir = Some(dir);
         Ok(())
@@ -327,8 +333,7 @@ impl Preparation<'_> {
     /// Brings everything to the disk.
     pub fn finish(mut self) -> Result<(), Error> {
         self.commit.touch(Arc::clone(&self.spool.tmp));
-        self.commit.sync_files()?;
-        self.commit.finish()
+        self.commit.finish_uncounted()
     }
 }
 

@@ -1,22 +1,24 @@
 //! `mig-agent`: command line and start-up.
 
+use super::answer::Answer;
 use super::execute::Executor;
+use super::receive::Receive;
 use super::register::Register;
-use super::{Agent, Trust, identity, local, stat_socket};
+use super::run::Run;
+use super::{Trust, identity, local, stat_socket};
 use crate::acl::Acl;
 use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
 use crate::error::{ExitClass, ProgramError};
-use crate::flow::{Failure, Worker, run};
+use crate::flow::{Worker, run};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::directory::DirectoryRelay;
 use crate::reload::read_bounded;
 use crate::signature::Keyring;
-use crate::spool::watch::Stop;
+use crate::spool::lock::Lock;
 use crate::spool::{Spool, stages};
 use gumdrop::Options;
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -94,16 +96,19 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
 pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), ProgramError> {
     let trust = read_trust(config)?;
     crate::logging::start(PROGRAM.name, &config.logging)?;
-    let (agent, register, _lock) = build(config, trust, executor)?;
+    let (mut workers, _lock) = build(config, trust, executor)?;
     if once {
-        return run::once(&mut [Box::new(register), Box::new(agent)]).map_err(ProgramError::from);
+        return run::once(&mut workers).map_err(ProgramError::from);
     }
     if let Some(address) = config.socket {
         let started = stat_socket::start(address);
         started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
     }
-    run_threads(agent, register, config.heartbeat_freq)
+    run::threads(workers.into_iter().map(|worker| (worker, SWEEP)).collect())
 }
+
+/// How often a worker looks for what notifications missed.
+const SWEEP: Duration = Duration::from_secs(60);
 
 fn config_error(key: &str, path: &Path, reason: impl std::fmt::Display) -> ProgramError {
     ProgramError::new(ExitClass::Config, format!("agent.{key}: {}: {reason}", path.display()))
@@ -119,59 +124,20 @@ fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
     Ok(Trust { keyring, acl })
 }
 
-fn build(
-    config: &AgentConfig,
-    trust: Trust,
-    executor: Executor,
-) -> Result<(Agent, Register, crate::spool::lock::Lock), ProgramError> {
+fn build(config: &AgentConfig, trust: Trust, executor: Executor) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
         Ok(Box::new(DirectoryRelay::open(&config.relay).map_err(|e| config_error("relay", &config.relay, e))?))
     };
     let rundir = |e: &dyn std::fmt::Display| config_error("rundir", &config.run_directory, e);
     stages::make(&config.run_directory, &stages::AGENT).map_err(|e| rundir(&e))?;
-    let spool = Spool::open(&config.run_directory, &stages::AGENT, "agent").map_err(|e| rundir(&e))?;
-    let lock = spool.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let spool = |owner: &str| Spool::open(&config.run_directory, &stages::AGENT, owner).map_err(|e| rundir(&e));
+    let lock = spool("agent")?.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
     let queueloc = identity::queueloc(&config.run_directory).map_err(|e| rundir(&e))?;
     log::info!("mig-agent {} is {queueloc}", crate::cli::VERSION);
-    let register =
-        Register::new(relay()?, queueloc.clone(), config.heartbeat_freq, config.tags.clone(), crate::time::now());
-    let agent = Agent {
-        spool,
-        relay: relay()?,
-        queueloc,
-        trust,
-        executor,
-        answer_lifetime: config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS,
-        waiting: HashMap::new(),
-        kept: HashMap::new(),
-        unsaved: None,
-    };
-    Ok((agent, register, lock))
-}
-
-/// Heartbeats go on while a long operation runs, so they have a thread of their own.
-fn run_threads(mut agent: Agent, mut register: Register, heartbeat_freq: Duration) -> Result<(), ProgramError> {
-    let stop = Stop::default();
-    crate::signals::stop_on_signals(&stop)
-        .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
-    let registering = {
-        let stop = stop.clone();
-        std::thread::spawn(move || {
-            let outcome = run::run(&mut register, heartbeat_freq, &stop);
-            if let Err(Failure::Fatal(reason)) = &outcome {
-                run::end_now(reason);
-            }
-            stop.ask();
-            outcome
-        })
-    };
-    let outcome = run::run(&mut agent as &mut dyn Worker, Duration::from_secs(60), &stop);
-    stop.ask();
-    let registered = registering
-        .join()
-        .unwrap_or_else(|_| Err(Failure::Fatal("the heartbeat thread panicked; this is a bug".into())));
-    outcome.and(registered).map_err(|failure| {
-        log::error!("{failure}");
-        ProgramError::from(failure)
-    })
+    let (period, tags) = (config.heartbeat_freq, config.tags.clone());
+    let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
+    let receive = Receive { spool: spool("receive")?, relay: relay()?, queueloc };
+    let answer = Answer::new(spool("answer")?, relay()?, period * limits::AGENT_MESSAGE_PERIODS);
+    let run = Run::new(spool("run")?, trust, executor);
+    Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer)], lock))
 }

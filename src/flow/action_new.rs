@@ -81,6 +81,7 @@ impl ActionNew {
             let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;
             keyring
                 .investigator(&signer.fingerprint)
+                .cloned()
                 .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
         };
         action.signatures.iter().enumerate().map(verify).collect()

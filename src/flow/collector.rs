@@ -34,12 +34,14 @@ pub struct Collector {
     delete_after: Duration,
     /// When the actions in flight run out; read from their files once.
     expiry: HashMap<ActionId, Timestamp>,
+    /// When everything was cleaned last: that looks at every file, so it is not done in every sweep.
+    cleaned: Option<Timestamp>,
 }
 
 impl Collector {
     /// Collects in this spool.
     pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { spool, store, relay, delete_after, expiry: HashMap::new() }
+        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
     }
 
     /// When a command's answer is not waited for any longer.
@@ -88,6 +90,11 @@ impl Collector {
             }
             match self.deadline(stage, &name, reference)? {
                 Some(deadline) if deadline <= now => {
+                    if stage == COMMAND_INFLIGHT && self.is_answered(&name)? {
+                        self.spool.clear(&[(stage, name)])?;
+                        handled += 1;
+                        continue;
+                    }
                     let Some(command) = self.command(stage, &name)? else { continue };
                     expired.push((name, expire(command, now)));
                     handled += 1;
@@ -99,6 +106,12 @@ impl Collector {
         }
         self.put_expired(&mut expired, 1)?;
         Ok(Pass { handled, again })
+    }
+
+    /// Also when the clock was set back.
+    fn is_cleaning_due(&self, now: Timestamp) -> bool {
+        let period = self.delete_after.min(limits::CLEANING_PERIOD_MAX);
+        self.cleaned.is_none_or(|cleaned| now < cleaned || now >= time::after(cleaned, period))
     }
 
     fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
@@ -200,13 +213,20 @@ impl Worker for Collector {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let mut answered: HashSet<FileName> = self.spool.list(COMMAND_RETURNED)?.into_iter().collect();
-        answered.extend(self.spool.list(COMMAND_DONE)?);
+        let cleans = self.is_cleaning_due(now);
+        let mut answered = HashSet::new();
+        if cleans {
+            answered.extend(self.spool.list(COMMAND_RETURNED)?);
+            answered.extend(self.spool.list(COMMAND_DONE)?);
+        }
         let ready = self.sweep(COMMAND_READY, &answered, now)?;
         let inflight = self.sweep(COMMAND_INFLIGHT, &answered, now)?;
         let forgotten = self.end_forgotten(now)?;
         let ended = self.end_actions(now)?;
-        let deleted = self.delete_old(now)?;
+        let deleted = if cleans { self.delete_old(now)? } else { 0 };
+        if cleans {
+            self.cleaned = Some(now);
+        }
         let again = match (ready.again, inflight.again) {
             (Some(one), other) => earlier(other, one),
             (None, other) => other,

@@ -3,6 +3,7 @@
 //! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
 
 use super::{Failure, Worker};
+use crate::error::{ExitClass, ProgramError};
 use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::spool::watch::{Sleeper, Stop, Watch};
 use crate::time;
@@ -106,10 +107,45 @@ fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
 }
 
 /// Ends the process at once: what reached the disk is not known, so no other worker may acknowledge or move anything.
-pub fn end_now(reason: &str) -> ! {
+fn end_now(reason: &str) -> ! {
     log::error!("{reason}");
     log::logger().flush();
-    std::process::exit(crate::error::ExitClass::Io as i32)
+    std::process::exit(ExitClass::Io as i32)
+}
+
+/// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
+pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>) -> Result<(), ProgramError> {
+    let stop = Stop::default();
+    crate::signals::stop_on_signals(&stop)
+        .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
+    let threads = workers.into_iter().map(|(mut worker, sweep)| {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            // Whatever ends this worker ends the process: half a program would only look like a whole one.
+            let _end = EndAll(stop.clone());
+            let outcome = run(worker.as_mut(), sweep, &stop);
+            if let Err(Failure::Fatal(reason)) = &outcome {
+                end_now(reason);
+            }
+            outcome
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let panicked = |_| Failure::Fatal("a worker panicked; this is a bug, please report the lines above".into());
+    let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
+    let first_failure = outcomes.filter_map(Result::err).next();
+    first_failure.map_or(Ok(()), |failure| {
+        log::error!("{failure}");
+        Err(failure.into())
+    })
+}
+
+struct EndAll(Stop);
+
+impl Drop for EndAll {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
 }
 
 /// Drains the workers and returns: passes over all of them until none finds anything. The first failure ends it.

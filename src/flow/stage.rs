@@ -256,8 +256,7 @@ impl<W: StageWorker> Worker for StageDrain<W> {
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
-        let path = self.spool.dir(self.worker.source()).path();
-        Watch::new(path, waker).map(Some).map_err(|e| Failure::Away(format!("watch {}: {e}", path.display())))
+        Ok(Some(self.spool.watch(self.worker.source(), waker)?))
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {

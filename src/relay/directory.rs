@@ -14,7 +14,7 @@ use crate::spool::commit::Commit;
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{Dir, FileName, ReadError, is_settling};
 use crate::time::{self, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct DirectoryRelay {
     /// Tells this sender's messages and staged files from everybody else's.
     sender: String,
     sequence: u64,
+    /// What is left of the last look at a queue: a long queue is not listed for every batch.
+    listed: Option<(Queue, BTreeSet<FileName>)>,
 }
 
 /// Queues may belong to several users of one group.
@@ -68,7 +70,7 @@ impl DirectoryRelay {
         let top = Dir::open(path)?;
         let (tmp, dead) = (Arc::new(top.ensure("tmp", QUEUE_MODE)?), Arc::new(top.ensure("dead", QUEUE_MODE)?));
         let random = getrandom::u64().map_err(|e| RelayError::Fatal(format!("no random numbers: {e}")))?;
-        Ok(DirectoryRelay { top, tmp, dead, sender: format!("{random:016x}"), sequence: 0 })
+        Ok(DirectoryRelay { top, tmp, dead, sender: format!("{random:016x}"), sequence: 0, listed: None })
     }
 
     /// None when there is none that could be written to: an agent that spoils its own queue harms itself only.
@@ -127,6 +129,26 @@ impl DirectoryRelay {
         }
     }
 
+    /// Reads the first messages of a queue. Those that are gone by now are passed over.
+    fn read_messages(
+        &self,
+        dir: &Arc<Dir>,
+        names: &BTreeSet<FileName>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, RelayError> {
+        let (mut deliveries, mut size_bytes) = (Vec::new(), 0);
+        for name in names {
+            if deliveries.len() == max || size_bytes > limits::BATCH_SIZE_BYTES_MAX {
+                break;
+            }
+            let Some(body) = self.read_message(dir, name, now)? else { continue };
+            size_bytes += body.len() as u64;
+            deliveries.push(Delivery { body, tag: Tag::File(name.clone()) });
+        }
+        Ok(deliveries)
+    }
+
     /// Removes a file that has had its time; trouble with one file must not hold up the others.
     fn expire(dir: &Dir, name: &FileName) -> Result<(), RelayError> {
         match dir.remove(name) {
@@ -175,16 +197,16 @@ impl Relay for DirectoryRelay {
 
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
         let dir = self.queue_declared(queue)?;
-        let mut deliveries = Vec::new();
-        let mut size_bytes = 0;
-        for name in dir.list(FileName::is_drop)? {
-            if deliveries.len() == max || size_bytes > limits::BATCH_SIZE_BYTES_MAX {
-                break;
+        if let Some((_, names)) = self.listed.take().filter(|(listed, _)| listed == queue) {
+            let deliveries = self.read_messages(&dir, &names, max, now)?;
+            if !deliveries.is_empty() {
+                self.listed = Some((queue.clone(), names));
+                return Ok(deliveries);
             }
-            let Some(body) = self.read_message(&dir, &name, now)? else { continue };
-            size_bytes += body.len() as u64;
-            deliveries.push(Delivery { body, tag: Tag::File(name) });
         }
+        let names = dir.list(FileName::is_drop)?.into_iter().collect();
+        let deliveries = self.read_messages(&dir, &names, max, now)?;
+        self.listed = Some((queue.clone(), names));
         Ok(deliveries)
     }
 
@@ -194,6 +216,9 @@ impl Relay for DirectoryRelay {
             let Tag::File(name) = &delivery.tag;
             // Not synced: a message that comes back after a power cut is a message delivered twice.
             dir.unlink(name)?;
+            if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
+                names.remove(name);
+            }
         }
         Ok(())
     }

@@ -185,6 +185,15 @@ impl Commit {
         Ok(true)
     }
 
+    /// Moves a file out of a directory whose names need not be synced: one that comes back is met again.
+    pub(super) fn release(&mut self, from: &Dir, name: &FileName, to: &Arc<Dir>) -> Result<Placed, Error> {
+        let placed = self.try_rename(from, name, to, name)?;
+        if placed == Placed::Taken {
+            from.unlink(name)?;
+        }
+        Ok(placed)
+    }
+
     /// Moves a file. Same content under the new name counts as done, and the source is taken away.
     pub fn rename(
         &mut self,
@@ -193,16 +202,22 @@ impl Commit {
         to: &Arc<Dir>,
         to_name: &FileName,
     ) -> Result<Placed, Error> {
+        let placed = self.try_rename(from, name, to, to_name)?;
+        if matches!(placed, Placed::New | Placed::Same) {
+            self.touch_source(from);
+        }
+        Ok(placed)
+    }
+
+    fn try_rename(&mut self, from: &Dir, name: &FileName, to: &Arc<Dir>, to_name: &FileName) -> Result<Placed, Error> {
         match rustix::fs::renameat_with(from, name.as_os_str(), to, to_name.as_os_str(), RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.touch(Arc::clone(to));
-                self.touch_source(from);
                 Ok(Placed::New)
             }
             Err(Errno::NOENT) => Ok(Placed::Gone),
             Err(Errno::EXIST) if same_content(from, name, to, to_name)? => {
                 from.unlink(name)?;
-                self.touch_source(from);
                 Ok(Placed::Same)
             }
             Err(Errno::EXIST) => Ok(Placed::Taken),
@@ -252,6 +267,16 @@ impl Commit {
                 .map_err(|e| Error::Sync { path: dir.path().display().to_string(), cause: e.into() })?;
         }
         Ok(())
+    }
+
+    /// Brings files and names to the disk that count only after a later step, in any order: with one sync when they are
+    /// many.
+    pub(super) fn finish_uncounted(mut self) -> Result<(), Error> {
+        if self.unsynced_count > FSYNC_FILES_MAX || self.destinations.len() > FSYNC_DIRS_MAX {
+            return self.sync_all();
+        }
+        self.sync_files()?;
+        self.sync_destinations()
     }
 
     /// Brings every step to the disk: destinations first, then sources.

@@ -85,12 +85,23 @@ impl Dir {
         Ok(stat.st_dev)
     }
 
+    /// Makes the sub-directory `name`; false when it is there already.
+    pub(super) fn make_dir(&self, name: &str, mode: u32) -> Result<bool, Error> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(self.error("make directory", name, errno)),
+        }
+    }
+
     /// Opens the sub-directory `name`, made with `mode` when missing.
     pub fn ensure(&self, name: &str, mode: u32) -> Result<Dir, Error> {
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(self.error("make directory", name, errno)),
-        }
+        self.make_dir(name, mode)?;
+        self.existing(name)
+    }
+
+    /// Opens the sub-directory `name`, which must be there.
+    pub(super) fn existing(&self, name: &str) -> Result<Dir, Error> {
         self.sub(name)?.ok_or_else(|| self.error("open directory", name, Errno::NOENT))
     }
 
@@ -160,10 +171,8 @@ impl Dir {
         if stat.stx_size > size_bytes_max {
             return Err(too_large(stat.stx_size));
         }
-        let mut bytes = Vec::with_capacity(stat.stx_size as usize + 1);
-        // It may grow while it is read.
-        let read = File::from(fd).take(size_bytes_max + 1).read_to_end(&mut bytes);
-        read.map_err(|cause| Error::io("read", &self.path.join(name.as_os_str()), cause))?;
+        let read = read_whole(File::from(fd), stat.stx_size as usize, size_bytes_max);
+        let bytes = read.map_err(|cause| Error::io("read", &self.path.join(name.as_os_str()), cause))?;
         if bytes.len() as u64 > size_bytes_max {
             return Err(too_large(bytes.len() as u64));
         }
@@ -215,6 +224,29 @@ impl Dir {
             Err(errno) => Err(self.error("remove directory", name.as_os_str(), errno)),
         }
     }
+}
+
+/// Reads a file of the size that was seen, or more when it grows meanwhile. Mostly one read(2): there is room for one
+/// byte more, and it stays free.
+fn read_whole(file: File, size_seen: usize, size_bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size_seen + 1];
+    let mut filled = 0;
+    while filled <= size_seen {
+        match (&file).read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if filled == size_seen {
+            break;
+        }
+    }
+    bytes.truncate(filled);
+    if filled > size_seen {
+        file.take(size_bytes_max.saturating_sub(filled as u64) + 1).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 fn statx_fd(fd: &OwnedFd) -> rustix::io::Result<Statx> {

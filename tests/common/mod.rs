@@ -49,7 +49,7 @@ impl Sandbox {
         std::fs::write(sandbox.path("key"), &sandbox.keys.1).unwrap();
         std::fs::write(sandbox.path("key.pub"), &sandbox.keys.0).unwrap();
         let keyring = signature::Keyring::parse(sandbox.keys.0.as_bytes()).unwrap();
-        let fingerprint = keyring.investigators().next().unwrap().fingerprint;
+        let fingerprint = &keyring.investigators().next().unwrap().fingerprint;
         let investigators = json!({"Test": {"fingerprint": fingerprint, "weight": 1}});
         let acl = json!([{"default": {"minimumweight": 1, "investigators": investigators}}]);
         std::fs::write(sandbox.path("acl.json"), acl.to_string()).unwrap();

@@ -22,7 +22,7 @@ pub(super) fn selection(condition: &str) -> String {
 }
 
 pub(super) fn select(reader: &Connection, sql: &str) -> rusqlite::Result<Vec<Agent>> {
-    let mut statement = reader.prepare(sql)?;
+    let mut statement = reader.prepare_cached(sql)?;
     let agents = statement.query_map([], from_row)?;
     agents.filter_map(Result::transpose).collect()
 }
