@@ -1,0 +1,97 @@
+//! Agents that only exist for the benchmark: registered, with a queue each, answering at once and running nothing.
+
+use crate::common::{Sandbox, names};
+use mig::command::{Command, CommandStatus};
+use mig::heartbeat::{Agent, QueueLoc};
+use mig::modules::ModuleResult;
+use mig::store::Store;
+use mig::store::sqlite::SqliteStore;
+use mig::time;
+use notify::event::{EventKind, ModifyKind, RenameMode};
+use notify::{RecursiveMode, Watcher};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+
+/// Agent number `n` as it registers.
+pub fn agent(n: usize) -> Agent {
+    let now = time::now();
+    Agent {
+        id: None,
+        name: format!("sim{n}.example.net"),
+        queueloc: QueueLoc::parse(&format!("linux.sim{n}.example.net.{n}")).unwrap(),
+        mode: "daemon".into(),
+        version: "bench".into(),
+        pid: 1,
+        start_time: now,
+        destruction_time: time::not_set(),
+        heartbeat_time: now,
+        status: None,
+        environment: serde_json::json!({"os": "linux", "arch": "amd64", "ident": "Debian", "init": "systemd"})
+            .as_object()
+            .unwrap()
+            .clone(),
+        tags: serde_json::json!({"group": "bench"}).as_object().unwrap().clone(),
+    }
+}
+
+/// Registers `count` agents and makes their queues.
+pub fn register(sandbox: &Sandbox, count: usize) {
+    sandbox.once("heartbeats,results");
+    let agents: Vec<Agent> = (0..count).map(agent).collect();
+    SqliteStore::open(&sandbox.path("mig.db")).unwrap().register(&agents, time::now()).unwrap();
+    for agent in &agents {
+        std::fs::create_dir(sandbox.path("relay").join(format!("mig.agt.{}", agent.queueloc))).unwrap();
+    }
+}
+
+/// Takes the command in a message file and puts its answer into the queue of results.
+fn answer(relay: &Path, message: &Path, number: usize) {
+    let Ok(bytes) = std::fs::read(message) else { return };
+    let mut command = Command::parse(&bytes).unwrap();
+    let result = ModuleResult { foundanything: true, success: true, ..ModuleResult::default() };
+    command.finish(CommandStatus::Success, &[result], time::now());
+    let staged = relay.join("tmp").join(format!("sim.{number}"));
+    std::fs::write(&staged, command.to_json()).unwrap();
+    std::fs::rename(staged, relay.join("mig.agt.results").join(format!("sim-{number:08}.json"))).unwrap();
+    std::fs::remove_file(message).unwrap();
+}
+
+/// Answers everything that waits now.
+pub fn answer_waiting(sandbox: &Sandbox) {
+    let relay = sandbox.path("relay");
+    let mut number = 0;
+    for queue in names(&relay).iter().filter(|name| name.starts_with("mig.agt.linux")) {
+        for message in names(&relay.join(queue)) {
+            answer(&relay, &relay.join(queue).join(message), number);
+            number += 1;
+        }
+    }
+}
+
+/// Answers what comes for as long as it lives, in a thread of its own.
+pub struct Answering {
+    _watcher: notify::RecommendedWatcher,
+}
+
+impl Answering {
+    /// Begins to answer.
+    pub fn start(sandbox: &Sandbox) -> Answering {
+        let relay = sandbox.path("relay");
+        let (sender, receiver) = channel::<PathBuf>();
+        let arrived = move |event: notify::Result<notify::Event>| {
+            let event = event.unwrap();
+            assert!(!event.need_rescan(), "the simulated agents were too slow for the kernel's queue");
+            if event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::To)) {
+                event.paths.into_iter().for_each(|path| drop(sender.send(path)));
+            }
+        };
+        let mut watcher = notify::recommended_watcher(arrived).unwrap();
+        for queue in names(&relay).iter().filter(|name| name.starts_with("mig.agt.linux")) {
+            watcher.watch(&relay.join(queue), RecursiveMode::NonRecursive).unwrap();
+        }
+        std::thread::spawn(move || {
+            receiver.iter().enumerate().for_each(|(number, message)| answer(&relay, &message, number))
+        });
+        Answering { _watcher: watcher }
+    }
+}
