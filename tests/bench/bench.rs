@@ -1,13 +1,19 @@
 //! `scripts/bench.sh`: how quick MIG is on this machine, each figure beside the raw limit or rival of the same run.
 
+mod agent;
 #[path = "../common/mod.rs"]
 mod common;
+mod files;
 mod fleet;
+mod idle;
+mod journey;
 mod raw;
+mod registering;
 mod report;
+mod verifying;
 mod workers;
 
-use report::Row;
+use report::{Row, median};
 
 /// Runs of each measurement; the median counts.
 pub const RUNS: usize = 1;
@@ -16,7 +22,16 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
-    let groups: [(&str, fn() -> Vec<Row>); 1] = [("workers", workers::measure)];
+    let groups: [(&str, fn() -> Vec<Row>); 8] = [
+        ("journey", journey::one_agent),
+        ("workers", workers::measure),
+        ("fleet", journey::many_agents),
+        ("heartbeats", registering::measure),
+        ("idle", idle::measure),
+        ("agent", agent::measure),
+        ("files", files::measure),
+        ("verify", verifying::measure),
+    ];
     let mut rows = Vec::new();
     if !json {
         println!("{}", report::heading());

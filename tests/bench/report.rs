@@ -13,8 +13,6 @@ pub enum Goal {
     RatioAtLeast(f64),
     /// The value over its rival, at most.
     RatioAtMost(f64),
-    /// Told for comparison.
-    None,
 }
 
 /// One figure.
@@ -62,7 +60,6 @@ impl Row {
             Goal::AtMost(goal) => value <= goal,
             Goal::RatioAtLeast(goal) => ratio >= goal,
             Goal::RatioAtMost(goal) => ratio <= goal,
-            Goal::None => true,
         }
     }
 
@@ -72,7 +69,6 @@ impl Row {
             Goal::AtMost(goal) => format!("at most {goal} {}", self.unit),
             Goal::RatioAtLeast(goal) => format!("ratio at least {goal}"),
             Goal::RatioAtMost(goal) => format!("ratio at most {goal}"),
-            Goal::None => String::new(),
         }
     }
 

@@ -84,16 +84,6 @@ fn time(row: &mut Row, sandbox: &Sandbox, worker: &str, files: &[Vec<u8>]) {
     settle();
     row.raw.push(FILES as f64 / raw::write_and_rename(&sandbox.path("raw"), files, BATCH_ENTRIES_MAX).as_secs_f64());
     settle();
-    if let Ok(keep) = std::env::var("KEEP") {
-        Command::new("cp")
-            .arg("-a")
-            .arg(sandbox.path(""))
-            .arg(format!("{keep}/{}-{}", worker, row.raw.len()))
-            .status()
-            .unwrap();
-        std::fs::write(format!("{keep}/path"), sandbox.path("").display().to_string()).unwrap();
-        settle();
-    }
     let started = Instant::now();
     sandbox.once(worker);
     row.values.push(FILES as f64 / started.elapsed().as_secs_f64());
