@@ -69,6 +69,8 @@ pub mod json;
 pub mod limits;
 pub mod logging;
 pub mod modules;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod relay;
 pub mod reload;
 #[cfg(feature = "server")]

@@ -7,7 +7,7 @@
 mod common;
 
 use common::score::Score;
-use common::{Background, Sandbox, names, text};
+use common::{Background, Random, Sandbox, names, text};
 use mig::agent::execute::Executor;
 use mig::agent::program;
 use mig::config::agent::AgentConfig;
@@ -24,18 +24,6 @@ use std::time::Duration;
 const AGENTS: usize = 4;
 const ACTIONS: usize = 50;
 const KILLS: usize = 14;
-
-/// A small random generator: the same seed gives the same run, as far as the machine's timing allows.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// The agent of these tests: this test binary, started again for this one test.
 #[test]
@@ -86,7 +74,7 @@ fn drop_one(sandbox: &Sandbox, n: usize) {
 
 /// Runs one seed; gives how often agents were killed.
 fn run(sandbox: &Sandbox, seed: u64) -> usize {
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut scheduler = Some(sandbox.start_scheduler());
     let mut agents: Vec<Option<Background>> = (1..=AGENTS).map(|number| Some(start_agent(sandbox, number))).collect();
     let all = format!("\n{AGENTS} agents\n");
@@ -213,12 +201,10 @@ fn check_leftovers(sandbox: &Sandbox) -> Vec<String> {
 
 #[test]
 fn killed_at_random_nothing_is_lost_and_nothing_runs_twice() {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let first = number("MIG_CRASH_SEED", u64::from(std::process::id()) * 1_000_003);
+    let first = common::seed("MIG_CRASH_SEED");
     let mut score = Score::begin("kill -9 at random moments").with_seed(first);
     let mut found = Vec::new();
-    for seed in first..first + number("MIG_CRASH_SEEDS", 4) {
+    for seed in first..first + common::number("MIG_CRASH_SEEDS").unwrap_or(4) {
         println!("MIG_CRASH_SEED={seed}");
         let sandbox = Sandbox::new();
         let agent_kills = run(&sandbox, seed);

@@ -6,7 +6,7 @@
 
 use super::execute::Executor;
 use super::{Refusal, Trust, read_command};
-use crate::command::CommandStatus;
+use crate::command::{Command, CommandStatus};
 use crate::flow::{Failure, Pass, Worker};
 use crate::id::CommandRef;
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_RECEIVED, AGENT_RUNNING};
@@ -52,14 +52,19 @@ impl Run {
                     self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RECEIVED], &[(name, command.to_json())])?;
                 }
                 Ok(()) => {
+                    #[cfg(feature = "mutants")]
+                    if crate::mutants::Mutant::RunBeforeClaim.is_on() {
+                        self.execute(&mut command, now);
+                        self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])?;
+                        self.unsaved = Some((name, command.to_json()));
+                        self.save()?;
+                        return Ok(1);
+                    }
                     // The claim: who does not find it where it was, or finds it claimed, does not run it.
                     if self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])? != [Placed::New] {
                         continue;
                     }
-                    log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
-                    let (status, results) = self.executor.run(&command.action, now);
-                    log::info!(action:% = action, command:% = id; "{status}");
-                    command.finish(status, &results, time::now());
+                    self.execute(&mut command, now);
                     self.unsaved = Some((name, command.to_json()));
                     self.save()?;
                 }
@@ -67,6 +72,15 @@ impl Run {
             return Ok(1);
         }
         Ok(0)
+    }
+
+    /// Runs a command's operations and puts their results into it.
+    fn execute(&self, command: &mut Command, now: Timestamp) {
+        let CommandRef { action, command: id } = command.reference();
+        log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
+        let (status, results) = self.executor.run(&command.action, now);
+        log::info!(action:% = action, command:% = id; "{status}");
+        command.finish(status, &results, time::now());
     }
 
     /// Brings the answer of the command that ran to the disk.

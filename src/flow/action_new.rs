@@ -131,6 +131,14 @@ impl ActionNew {
             one.action.finish_time = time::not_set();
             one.action.counters.clear();
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::StoreBeforeAdoption.is_on() {
+            for one in accepted.iter() {
+                let Some(id) = one.action.id else { continue };
+                let begin = Begin { action: &one.action, id, signers: &one.signers, agents: &one.agents };
+                self.store.begin_actions(&[begin], now)?;
+            }
+        }
         let files: Vec<(&Entry, Vec<u8>)> =
             accepted.iter().map(|one| (&batch[one.index], one.action.to_json())).collect();
         let mut still_there = spool.rewrite(&files)?.into_iter();

@@ -64,6 +64,11 @@ impl StageWorker for CommandReady {
                 }
             });
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::NoWaitForConfirm.is_on() {
+            let step = |entry: &Entry| crate::spool::Move::new(COMMAND_READY, &entry.name, COMMAND_INFLIGHT);
+            _spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
+        }
         let mut sent = Vec::with_capacity(commands.len());
         for ((index, command), outcome) in commands.iter().zip(self.relay.send(&messages, now)?) {
             match outcome {

@@ -120,6 +120,11 @@ impl StageWorker for CommandReturned {
                 self.store.restore_commands(&commands_in_spool(spool, action)?, now)?;
             }
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::MoveBeforeEffect.is_on() {
+            let step = |entry: &Entry| crate::spool::Move::new(COMMAND_RETURNED, &entry.name, COMMAND_DONE);
+            spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
+        }
         let stored = self.store.finish_commands(&answers, now)?;
         for (answer, finished) in answers.iter().zip(&stored.finished) {
             if let Finished::Before(status) = finished

@@ -70,6 +70,10 @@ impl<W: QueueWorker> QueueDrain<W> {
                 }
             }
         }
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::AckBeforeWrite.is_on() {
+            self.relay.done(&queue, &done)?;
+        }
         // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
         self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
         Ok(self.relay.done(&queue, &done)?)

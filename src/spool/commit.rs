@@ -111,6 +111,10 @@ impl Commit {
     pub fn sync_files(&mut self) -> Result<(), Error> {
         let count = std::mem::take(&mut self.unsynced_count);
         let files = std::mem::take(&mut self.unsynced);
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::NoFileSync.is_on() {
+            return Ok(());
+        }
         if count > FSYNC_FILES_MAX {
             return self.sync_all();
         }
@@ -259,6 +263,10 @@ impl Commit {
     }
 
     fn sync_dirs(&self, dirs: &[Arc<Dir>]) -> Result<(), Error> {
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::NoDirectorySync.is_on() {
+            return Ok(());
+        }
         if dirs.len() > FSYNC_DIRS_MAX {
             return self.sync_all();
         }

@@ -227,6 +227,34 @@ impl Sandbox {
     }
 }
 
+/// A number in the environment.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The seed in the environment, or one that was not tried before.
+pub fn seed(name: &str) -> u64 {
+    number(name).unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003)
+}
+
+/// A small random generator: the same seed gives the same run, as far as the machine's timing allows.
+pub struct Random(u64);
+
+impl Random {
+    /// Begins with a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
 /// The names in a directory, sorted; lossy where they are not UTF-8.
 pub fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };

@@ -1,0 +1,56 @@
+//! Planted bugs: each must be caught by at least one matrix. One that catches none proves nothing.
+//!
+//! The bug is chosen by the environment of a process, so each one is looked for by this test binary, started again.
+
+use super::common::score::Score;
+use super::common::text;
+use super::matrix::{Fault, Matrix, is_full};
+use super::subject::ALL;
+use super::{FILES, SAMPLE};
+use mig::mutants::Mutant;
+use std::process::Command;
+
+const FAULTS: [Fault; 4] = [Fault::Kill, Fault::PowerCut, Fault::Error, Fault::Pause];
+
+/// Looks for the bug that this process has. Prints a line for every kind of fault that shows it; unless everything is
+/// asked for, the first is enough.
+#[test]
+fn mutant_process() {
+    if std::env::var("MIG_MUTANT").is_err() {
+        return;
+    }
+    for fault in FAULTS {
+        for subject in ALL {
+            let matrix = Matrix::new(subject, fault, FILES).unwrap();
+            let points = matrix.points();
+            let step = points.len().div_ceil(SAMPLE * 3);
+            let mut sample = points.iter().step_by(step);
+            if let Some(point) = sample.find(|point| !matrix.try_point(point).is_empty()) {
+                println!("CAUGHT by {} of {} at {point}", fault.name(), subject.name());
+                if !is_full() {
+                    return;
+                }
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    for (name, _) in Mutant::ALL {
+        let mut score = Score::begin(format!("mutant: {name}"));
+        if let Some(why) = super::matrix::missing() {
+            return score.skip(why);
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "mutants::mutant_process", "--nocapture"]).env("MIG_MUTANT", name);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let caught: Vec<&str> = stdout.lines().filter_map(|line| line.strip_prefix("CAUGHT by ")).collect();
+        score.add_runs(1);
+        let missed = if caught.is_empty() { vec![format!("{name} is not caught by any matrix")] } else { Vec::new() };
+        score.end(&missed, &format!("caught by {}", caught.join("; ")));
+    }
+}

@@ -1,0 +1,188 @@
+//! What faults are put into: a worker, all of them, the agent, or one end of the directory relay; and what must be true
+//! afterwards.
+
+use super::common::{self, Sandbox, names, text};
+use super::matrix::Fault;
+use super::relay_end;
+use mig::store::Store;
+use mig::store::sqlite::SqliteStore;
+use serde_json::{Value, json};
+use std::process::{Command, Output};
+
+/// Who is hit.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Subject {
+    /// One of the scheduler's workers, or several, as `--only` takes them.
+    Worker(&'static str),
+    /// All of the scheduler's workers in one process.
+    Scheduler,
+    /// The agent.
+    Agent,
+    /// The sending end of the directory relay.
+    RelaySend,
+    /// The receiving end.
+    RelayReceive,
+}
+
+use Subject::{Agent, RelayReceive, RelaySend, Scheduler, Worker};
+
+/// Everybody, each alone.
+pub const ALL: [Subject; 8] = [
+    Worker("action-new"),
+    Worker("command-ready"),
+    Agent,
+    Worker("results"),
+    Worker("command-returned"),
+    Worker("collector"),
+    RelaySend,
+    RelayReceive,
+];
+
+impl Subject {
+    /// For the scoreboard.
+    pub fn name(self) -> &'static str {
+        match self {
+            Worker(name) => name,
+            Scheduler => "scheduler",
+            Agent => "agent",
+            RelaySend => "relay, sending",
+            RelayReceive => "relay, receiving",
+        }
+    }
+
+    /// Brings a system with so many actions to the moment at which the subject has something to do.
+    pub fn prepare(self, files: usize) -> Sandbox {
+        let sandbox = Sandbox::new();
+        match self {
+            RelaySend | RelayReceive => relay_end::prepare(&sandbox, self == RelayReceive, files),
+            Scheduler => {
+                // A third each: answered, sent, dropped.
+                sandbox.register(1);
+                for (part, before) in [("a", 4), ("b", 2), ("c", 0)] {
+                    let count = if part == "c" { files - 2 * (files / 3) } else { files / 3 };
+                    (0..count).for_each(|n| sandbox.drop_action(&format!("{part}{n}.json")));
+                    ["action-new", "command-ready", "agent", ""]
+                        .iter()
+                        .take(before)
+                        .for_each(|step| advance(&sandbox, step));
+                }
+            }
+            _ => {
+                sandbox.register(1);
+                (0..files).for_each(|n| sandbox.drop_action(&format!("{n}.json")));
+                for step in ["action-new", "command-ready", "agent", "results", "command-returned"] {
+                    if step == self.name() {
+                        break;
+                    }
+                    advance(&sandbox, step);
+                }
+            }
+        }
+        sandbox
+    }
+
+    /// The program, without faults.
+    pub fn command(self, sandbox: &Sandbox) -> Command {
+        let (program, cfg) = match self {
+            RelaySend | RelayReceive => return relay_end::command(sandbox, self == RelayReceive),
+            Agent => (env!("CARGO_BIN_EXE_mig-agent"), sandbox.agent_cfg(1)),
+            Worker(_) | Scheduler => (env!("CARGO_BIN_EXE_mig-scheduler"), sandbox.scheduler_cfg()),
+        };
+        let mut command = Command::new(program);
+        command.arg("-c").arg(cfg).arg("--once");
+        if let Worker(name) = self {
+            command.args(["--only", name]);
+        }
+        command
+    }
+
+    /// Runs everything to its end without faults, and tells what is wrong after what the faulty runs printed.
+    pub fn violations(self, sandbox: &Sandbox, files: usize, faulty: &[Output], fault: Fault) -> Vec<String> {
+        let log: String = faulty.iter().map(text).collect();
+        let mut violations = Vec::new();
+        if faulty.iter().any(|output| output.status.code() == Some(101)) || log.contains("panicked") {
+            violations.push(format!("panic: {log}"));
+        }
+        if matches!(self, RelaySend | RelayReceive) {
+            violations.extend(relay_end::violations(sandbox, self == RelayReceive, files, faulty));
+            return violations;
+        }
+        let outcome = self.command(sandbox).output().unwrap();
+        if !outcome.status.success() {
+            violations.push(format!("does not recover: {}", text(&outcome)));
+        }
+        let mut began = began(&(log + &text(&outcome) + &finish(sandbox)));
+        began.sort();
+        if began.windows(2).any(|pair| pair[0] == pair[1]) {
+            violations.push(format!("ran twice: {began:?}"));
+        }
+        let interruptions = if self == Agent { fault.interruptions(faulty.len()) } else { 0 };
+        violations.extend(check(sandbox, files, self == Agent && fault == Fault::Error, interruptions));
+        violations
+    }
+}
+
+fn advance(sandbox: &Sandbox, step: &str) {
+    match step {
+        "" => {}
+        "agent" => drop(sandbox.agent_once(1)),
+        worker => sandbox.once(worker),
+    }
+}
+
+/// Runs everything to its end; gives what the agent printed.
+fn finish(sandbox: &Sandbox) -> String {
+    let mut log = String::new();
+    for _ in 0..2 {
+        sandbox.once("action-new,command-ready");
+        log += &text(&sandbox.agent_once(1));
+        sandbox.once("results,command-returned,collector");
+    }
+    log
+}
+
+/// The commands that agents began to run, as their logs tell.
+fn began(log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains("[info] running '"));
+    lines.map(|line| line.split(" - ").nth(1).unwrap_or(line).to_owned()).collect()
+}
+
+/// What is wrong in a system that has come to its end.
+fn check(sandbox: &Sandbox, files: usize, may_fail_to_talk: bool, interruptions: usize) -> Vec<String> {
+    let mut violations = Vec::new();
+    let expected = [("action/done".to_owned(), files), ("command/done".to_owned(), files)];
+    if sandbox.picture() != expected {
+        violations.push(format!("picture {:?}", sandbox.picture()));
+        return violations;
+    }
+    let mut interrupted = 0;
+    for (reference, command) in sandbox.commands("command/done") {
+        match (command["status"].as_str(), &command["results"][0]["errors"]) {
+            (Some("success"), Value::Null) => {}
+            (Some("failed"), errors) if *errors == json!(["interrupted"]) => interrupted += 1,
+            // One fault in the agent may keep it from talking to its module.
+            (Some("failed"), _) if may_fail_to_talk => interrupted += 1,
+            other => violations.push(format!("{reference}: {other:?}")),
+        }
+    }
+    if interrupted > interruptions {
+        violations.push(format!("{interrupted} interrupted, with {interruptions} faults in the agent"));
+    }
+    let mut store = SqliteStore::open(&sandbox.path("mig.db")).unwrap();
+    let waited_for = store.overdue_commands(mig::time::never(), 10).unwrap();
+    violations.extend(waited_for.iter().map(|command| format!("the store waits for {}", command.reference())));
+    for name in sandbox.names("action/done") {
+        let action = common::json_file(&sandbox.spool().join("action/done").join(&name));
+        if action["counters"]["sent"] != 1 || action["counters"]["done"] != 1 {
+            violations.push(format!("{name}: counters {}", action["counters"]));
+        }
+    }
+    let agent = ["tmp", "running", "received", "answered"].map(|stage| format!("agent-1/{stage}"));
+    for directory in agent.iter().map(String::as_str).chain(["spool/tmp", "relay/dead"]) {
+        let left = names(&sandbox.path(directory));
+        if !left.is_empty() {
+            violations.push(format!("{directory}: {left:?}"));
+        }
+    }
+    violations
+}
