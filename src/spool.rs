@@ -5,7 +5,7 @@
 //! - **A file appears whole.** It is written in `tmp/`, synced, renamed into its stage, and the directory is synced. A
 //!   crash at any point leaves either nothing or the whole file in the stage; what is left in `tmp/` is removed by the
 //!   worker that wrote it when it starts again ([`Spool::clean`]).
-//! - **A move is one rename.** Afterwards the destination directory is synced, then the source; a power cut may show the
+//! - **A move is one rename.** Afterwards the destination directory is synced; a power cut may show the
 //!   file in both or in one, never in none.
 //! - **Nothing is overwritten.** A name that is taken by the same content counts as done; by other content it is
 //!   [`Placed::Taken`], and the caller decides.
@@ -142,13 +142,12 @@ impl Spool {
         for (staged, (name, _)) in staged.into_iter().zip(files) {
             placed.push(commit.place(staged, self.dir(stage), name)?);
         }
-        commit.sync_destinations()?;
+        commit.finish()?;
         for (name, _) in files {
             for older in replaced {
-                commit.unlink(self.dir(*older), name)?;
+                self.dir(*older).unlink(name)?;
             }
         }
-        commit.finish()?;
         Ok(placed)
     }
 
@@ -174,7 +173,7 @@ impl Spool {
         for step in moves {
             placed.push(commit.rename(self.dir(step.from), &step.name, self.dir(step.to), &step.to_name)?);
             for stage in step.clear {
-                commit.unlink(self.dir(*stage), &step.to_name)?;
+                self.dir(*stage).unlink(&step.to_name)?;
             }
         }
         commit.finish()?;
@@ -197,11 +196,11 @@ impl Spool {
             commit.replace(file, self.dir(to), name)?;
             names.push(name);
         }
-        commit.sync_destinations()?;
+        commit.finish()?;
         for name in names {
-            commit.unlink(self.dir(from), name)?;
+            self.dir(from).unlink(name)?;
         }
-        commit.finish()
+        Ok(())
     }
 
     /// Deletes a file for good, or an empty directory that somebody dropped.
@@ -211,11 +210,10 @@ impl Spool {
 
     /// Takes files out of stages; one that is gone counts as done.
     pub fn clear(&self, files: &[(Stage, FileName)]) -> Result<(), Error> {
-        let mut commit = self.commit();
         for (stage, name) in files {
-            commit.unlink(self.dir(*stage), name)?;
+            self.dir(*stage).unlink(name)?;
         }
-        commit.finish()
+        Ok(())
     }
 
     /// Moves files into `invalid` under their own names (made unique), each with a `.reason` file that says when and why.
@@ -245,7 +243,9 @@ impl Spool {
             let Some(dir) = self.tmp.sub(&prepared_name(*action))? else { continue };
             for name in dir.list(|_| true)? {
                 // A name that is taken is the same command, released before: the one that is there stays.
-                commit.release(&dir, &name, self.dir(stage))?;
+                if commit.rename(&dir, &name, self.dir(stage), &name)? == Placed::Taken {
+                    dir.unlink(&name)?;
+                }
             }
         }
         commit.finish()?;

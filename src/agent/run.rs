@@ -83,6 +83,10 @@ impl Run {
         command.finish(status, &results, time::now());
     }
 
+    fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
+        Ok(self.spool.has(AGENT_ANSWERED, name)? || self.spool.has(AGENT_DONE, name)?)
+    }
+
     /// Brings the answer of the command that ran to the disk.
     fn save(&mut self) -> Result<(), Failure> {
         if let Some(answer) = &self.unsaved {
@@ -101,19 +105,21 @@ impl Worker for Run {
     fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.spool.clean()?;
         self.save()?;
-        for stage in [AGENT_RECEIVED, AGENT_RUNNING] {
-            for name in self.spool.list(stage)? {
-                // Cut short between writing the answer and taking the command away.
-                if self.spool.has(AGENT_ANSWERED, &name)? || self.spool.has(AGENT_DONE, &name)? {
-                    self.spool.clear(&[(stage, name)])?;
-                }
-            }
-        }
         for name in self.spool.list(AGENT_RUNNING)? {
+            // Cut short between writing the answer and taking the command away.
+            if self.is_answered(&name)? {
+                self.spool.clear(&[(AGENT_RUNNING, name)])?;
+                continue;
+            }
             let Some(mut command) = read_command(&self.spool, AGENT_RUNNING, &name, now)? else { continue };
             log::warn!("command {} was interrupted, it does not run again by itself", command.reference());
             command.finish_unrun(CommandStatus::Failed, "interrupted", now);
             self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RUNNING], &[(name, command.to_json())])?;
+        }
+        for name in self.spool.list(AGENT_RECEIVED)? {
+            if self.is_answered(&name)? {
+                self.spool.clear(&[(AGENT_RECEIVED, name)])?;
+            }
         }
         Ok(())
     }

@@ -44,6 +44,9 @@ const FSYNC_DIRS_MAX: usize = 8;
 
 /// Steps that share their syncs: stage files, [`Commit::sync_files`], place or rename, [`Commit::finish`].
 ///
+/// Only directories that gain a name are synced. Where a name was taken away nothing needs to be: a rename is in the
+/// file system's log once, and a file that is there again after a power cut is a picture that every stage knows.
+///
 /// Dropping one unfinished (an error) leaves what was done unsynced, which is safe to do again, and takes away what is
 /// still staged, so that a full disk does not get fuller with every try.
 pub struct Commit {
@@ -54,7 +57,6 @@ pub struct Commit {
     unsynced: Vec<(OwnedFd, PathBuf)>,
     unsynced_count: usize,
     destinations: Vec<Arc<Dir>>,
-    sources: Vec<Arc<Dir>>,
 }
 
 impl Commit {
@@ -67,7 +69,6 @@ impl Commit {
             unsynced: Vec::new(),
             unsynced_count: 0,
             destinations: Vec::new(),
-            sources: Vec::new(),
         }
     }
 
@@ -189,31 +190,8 @@ impl Commit {
         Ok(true)
     }
 
-    /// Moves a file out of a directory whose names need not be synced: one that comes back is met again.
-    pub(super) fn release(&mut self, from: &Dir, name: &FileName, to: &Arc<Dir>) -> Result<Placed, Error> {
-        let placed = self.try_rename(from, name, to, name)?;
-        if placed == Placed::Taken {
-            from.unlink(name)?;
-        }
-        Ok(placed)
-    }
-
     /// Moves a file. Same content under the new name counts as done, and the source is taken away.
-    pub fn rename(
-        &mut self,
-        from: &Arc<Dir>,
-        name: &FileName,
-        to: &Arc<Dir>,
-        to_name: &FileName,
-    ) -> Result<Placed, Error> {
-        let placed = self.try_rename(from, name, to, to_name)?;
-        if matches!(placed, Placed::New | Placed::Same) {
-            self.touch_source(from);
-        }
-        Ok(placed)
-    }
-
-    fn try_rename(&mut self, from: &Dir, name: &FileName, to: &Arc<Dir>, to_name: &FileName) -> Result<Placed, Error> {
+    pub fn rename(&mut self, from: &Dir, name: &FileName, to: &Arc<Dir>, to_name: &FileName) -> Result<Placed, Error> {
         match rustix::fs::renameat_with(from, name.as_os_str(), to, to_name.as_os_str(), RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.touch(Arc::clone(to));
@@ -236,24 +214,9 @@ impl Commit {
         }
     }
 
-    /// Takes a file away, once the destinations of this commit are synced.
-    pub fn unlink(&mut self, dir: &Arc<Dir>, name: &FileName) -> Result<(), Error> {
-        if dir.unlink(name)? {
-            self.touch_source(dir);
-        }
-        Ok(())
-    }
-
     /// Has a directory synced with the destinations.
     pub(super) fn touch(&mut self, dir: Arc<Dir>) {
         remember(&mut self.destinations, dir);
-    }
-
-    fn touch_source(&mut self, dir: &Arc<Dir>) {
-        // What leaves the staging directory need not be on the disk: a leftover is removed at the next start.
-        if !Arc::ptr_eq(dir, &self.tmp) {
-            remember(&mut self.sources, Arc::clone(dir));
-        }
     }
 
     /// Brings the names given so far to the disk, before what they replace is taken away.
@@ -287,11 +250,9 @@ impl Commit {
         self.sync_destinations()
     }
 
-    /// Brings every step to the disk: destinations first, then sources.
+    /// Brings every step to the disk.
     pub fn finish(mut self) -> Result<(), Error> {
-        self.sync_destinations()?;
-        let sources = std::mem::take(&mut self.sources);
-        self.sync_dirs(&sources)
+        self.sync_destinations()
     }
 }
 
