@@ -284,6 +284,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_escaped_is_read_again_when_it_is_written_plain() {
+        let commas = SAMPLE.replace("\"T\"", &format!("\"{}\"", "\\u002c".repeat(limits::JSON_OBJECT_PARTS_MAX)));
+        assert_ne!(commas, SAMPLE);
+        let action = Action::parse(commas.as_bytes()).unwrap();
+        assert_eq!(Action::parse(&action.to_json()), Ok(action));
+    }
+
+    #[test]
     fn field_names_are_read_in_any_case() {
         let upper = SAMPLE.replace("\"name\":", "\"Name\":").replace("\"operations\":", "\"OPERATIONS\":");
         assert_eq!(Action::parse(upper.as_bytes()).unwrap(), Action::parse(SAMPLE.as_bytes()).unwrap());

@@ -155,9 +155,20 @@ impl<'a> Fields<'a> {
 }
 
 /// How many values a text may hold at most. A value takes up to a hundred times the room of its text, so this is looked
-/// at before any is made. Brackets and commas inside strings count too: the limits leave room for them.
+/// at before any is made. What stands in strings does not count: it may be escaped, and is then written plain, so that
+/// what was accepted once would be refused when it is read again.
 fn parts(text: &str) -> usize {
-    text.bytes().filter(|byte| matches!(byte, b'{' | b'[' | b',')).count()
+    let (mut parts, mut in_string) = (0, false);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            b'{' | b'[' | b',' if !in_string => parts += 1,
+            _ => {}
+        }
+    }
+    parts
 }
 
 struct RawFields<'a>(BTreeMap<String, &'a RawValue>);
