@@ -135,7 +135,7 @@ impl Command {
         // Its elements are looked at by whoever needs them; here it must only be an array of as many.
         let results = fields.array("results", limits::ACTION_OPERATIONS_MAX)?;
         let results = match fields.raw("results") {
-            Some(raw) if !results.is_empty() => raw.to_owned(),
+            Some(raw) if !results.is_empty() => on_one_line(raw),
             _ => raw_results(&[]),
         };
         Ok(Command {
@@ -173,6 +173,15 @@ impl Command {
     pub fn to_json(&self) -> Vec<u8> {
         crate::action::to_line(self)
     }
+}
+
+/// Commands are written as one line. Line ends cannot stand inside strings of JSON, so they are white space.
+fn on_one_line(raw: &RawValue) -> Box<RawValue> {
+    if !raw.get().contains(['\n', '\r']) {
+        return raw.to_owned();
+    }
+    let line = raw.get().replace(['\n', '\r'], " ");
+    RawValue::from_string(line).expect("white space for white space leaves JSON what it is")
 }
 
 fn raw_results(results: &[ModuleResult]) -> Box<RawValue> {
@@ -215,6 +224,17 @@ mod tests {
         let command = Command::parse(body.as_bytes()).unwrap();
         assert!(command.results.get().contains("\\u0000\\ud800"));
         assert!(String::from_utf8(command.to_json()).unwrap().contains("\\u0000\\ud800"));
+    }
+
+    #[test]
+    fn what_is_written_is_one_line_however_the_results_came() {
+        let body = bodies("mig.agt.results").remove(0);
+        let folded = body.replace("\"results\":[{", "\"results\":[\n\t{\r\n");
+        assert_ne!(folded, body);
+        let written = Command::parse(folded.as_bytes()).unwrap().to_json();
+        assert_eq!(String::from_utf8(written.clone()).unwrap().lines().count(), 1);
+        let results = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["results"].clone();
+        assert_eq!(results(&written), results(body.as_bytes()));
     }
 
     #[test]
