@@ -44,7 +44,12 @@ pub const ID_ACCEPTED_MAX: u64 = i64::MAX as u64;
 pub const CONFIGURATION_SIZE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a keyring file.
 pub const KEYRING_SIZE_BYTES_MAX: u64 = 64 << 20;
-/// Bytes a whitelist's regular expressions may take once compiled.
+/// Bytes one regular expression of a whitelist may take once compiled: `\w{60}` fits, and so does a list of thousands of
+/// host names; `(.{1000}){1000}` does not, because a few such lines would hold up heartbeats for a second.
+pub fn whitelist_expression_size_bytes_max(expression: &str) -> usize {
+    (64 << 10) + 256 * expression.len()
+}
+/// Bytes all regular expressions of a whitelist may take together once compiled.
 pub const WHITELIST_REGEX_SIZE_BYTES_MAX: usize = 64 << 20;
 
 /// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.

@@ -1,11 +1,11 @@
 //! The whitelist: which agents may register.
 //!
 //! One queueloc per line; a line that begins with `re:` is a regular expression that must match somewhere in the
-//! queueloc. Empty lines and lines that begin with `#` are passed over. A bad expression is logged with its line number,
-//! and the rest stays in force.
+//! queueloc. Queuelocs are ASCII, and so are the classes of expressions: `\w` is `[0-9A-Za-z_]`. Empty lines and lines that
+//! begin with `#` are passed over. A bad expression is logged with its line number, and the rest stays in force.
 
 use crate::limits;
-use regex::{Regex, RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -26,28 +26,32 @@ impl Whitelist {
             match line.strip_prefix("re:") {
                 _ if line.is_empty() || line.starts_with('#') => {}
                 None => drop(plain.insert(line.to_owned())),
-                Some(expression) => match Regex::new(expression) {
-                    Ok(_) => expressions.push(expression),
-                    Err(error) => {
-                        let error = error.to_string();
-                        let reason = error.lines().last().unwrap_or_default();
-                        log::error!(
-                            "{}:{number}: '{expression}' is no regular expression ({reason}); the other lines are in force",
-                            path.display()
-                        );
-                    }
+                Some(expression) => match check(expression) {
+                    Ok(()) => expressions.push(expression),
+                    Err(reason) => log::error!(
+                        "{}:{number}: '{expression}' is no regular expression ({reason}); the other lines are in force",
+                        path.display()
+                    ),
                 },
             }
         }
-        let expressions = RegexSetBuilder::new(expressions).size_limit(limits::WHITELIST_REGEX_SIZE_BYTES_MAX).build();
+        let mut set = RegexSetBuilder::new(expressions);
+        let expressions = set.unicode(false).size_limit(limits::WHITELIST_REGEX_SIZE_BYTES_MAX).build();
         let expressions = expressions.map_err(|e| format!("its regular expressions are too large together: {e}"))?;
         Ok(Whitelist { plain, expressions })
     }
 
     /// Whether an agent with this queueloc may register.
     pub fn allows(&self, queueloc: &str) -> bool {
-        self.plain.contains(queueloc) || self.expressions.is_match(queueloc)
+        self.plain.contains(queueloc) || self.expressions.is_match(queueloc.as_bytes())
     }
+}
+
+/// The last line of regex's message says what is wrong; those before it draw the expression.
+fn check(expression: &str) -> Result<(), String> {
+    let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
+    let compiled = RegexBuilder::new(expression).unicode(false).size_limit(size_bytes_max).build();
+    compiled.map(drop).map_err(|error| error.to_string().lines().last().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -56,7 +60,8 @@ mod tests {
 
     #[test]
     fn plain_lines_match_whole_and_a_bad_expression_leaves_the_rest_in_force() {
-        let text = "linux.agent123.example.net.58b3mndjmbb00\n\n# comment\nre:linux.server[0-9]{1,4}.example.net.[a-z0-9]{13}\nre:([\nre:^windows\\.db\n";
+        let text = "linux.agent123.example.net.58b3mndjmbb00\n\n# comment\nre:linux.server[0-9]{1,4}.example.net.[a-z0-9]{13}\nre:([\nre:(.{1000}){1000}\nre:\\pL\nre:^darwin\\.\\w{60}\\.\nre:^windows\\.db\n";
+        let long = format!("darwin.{}.1", "x".repeat(60));
         let list = Whitelist::parse(text.as_bytes(), Path::new("w")).unwrap();
         for (queueloc, allowed) in [
             ("linux.agent123.example.net.58b3mndjmbb00", true),
@@ -65,6 +70,8 @@ mod tests {
             ("linux.server12345.example.net.abcdefghijklm", false),
             ("windows.db4.x.1", true),
             ("linux.windows.db.1", false),
+            (&long, true),
+            ("darwin.x.1", false),
             ("# comment", false),
         ] {
             assert_eq!(list.allows(queueloc), allowed, "{queueloc}");
