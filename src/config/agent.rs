@@ -36,6 +36,11 @@ impl AgentConfig {
         AgentConfig::from_ini(Ini::read(path)?)
     }
 
+    /// Checks the text of `file`.
+    pub fn parse(text: &str, file: &str) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::from_ini(Ini::parse(text, file)?)
+    }
+
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
         const SECTION: &str = "agent";
         // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
@@ -91,7 +96,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
-        AgentConfig::from_ini(Ini::parse(text, "a.cfg").unwrap())
+        AgentConfig::parse(text, "a.cfg")
     }
 
     const LEAST: &str = "[agent]\nrelay=\"dir:///r\"\nkeyring=/k\nacl=/a\n";

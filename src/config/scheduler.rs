@@ -40,6 +40,11 @@ impl SchedulerConfig {
         SchedulerConfig::from_ini(Ini::read(path)?)
     }
 
+    /// Checks the text of `file`.
+    pub fn parse(text: &str, file: &str) -> Result<SchedulerConfig, ConfigError> {
+        SchedulerConfig::from_ini(Ini::parse(text, file)?)
+    }
+
     fn from_ini(mut ini: Ini) -> Result<SchedulerConfig, ConfigError> {
         for (section, instead) in [("mq", "[relay] directory = …"), ("postgres", "[sqlite] file = …")] {
             if ini.has_section(section) {
@@ -83,7 +88,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<SchedulerConfig, ConfigError> {
-        SchedulerConfig::from_ini(Ini::parse(text, "s.cfg").unwrap())
+        SchedulerConfig::parse(text, "s.cfg")
     }
 
     const LEAST: &str =

@@ -34,21 +34,24 @@ pub struct DirectoryRelay {
 /// Queues may belong to several users of one group.
 const QUEUE_MODE: u32 = 0o770;
 
-/// The name of a message file.
+/// What the name of a message file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct MessageName {
-    sent: Timestamp,
-    expires: Timestamp,
+pub struct MessageName {
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// When it is of no use any more.
+    pub expires: Timestamp,
 }
 
 impl MessageName {
-    fn format(self, sender: &str, sequence: u64) -> String {
+    /// The file's name; `sender` and `sequence` make it unique.
+    pub fn format(self, sender: &str, sequence: u64) -> String {
         let micros = |time: Timestamp| time.as_microsecond().max(0);
         format!("{:016}.{:016}.{sender}-{sequence:012}.json", micros(self.sent), micros(self.expires))
     }
 
     /// Reads the times back; none when the name is not one of ours.
-    fn parse(name: &str) -> Option<MessageName> {
+    pub fn parse(name: &str) -> Option<MessageName> {
         let mut parts = name.strip_suffix(".json")?.splitn(3, '.');
         let mut micros = || {
             let digits = parts.next()?;
