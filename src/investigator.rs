@@ -54,13 +54,19 @@ pub struct Investigator {
 
 impl From<&Cert> for Investigator {
     fn from(cert: &Cert) -> Self {
-        let armored = cert.armored().to_vec().unwrap_or_default();
+        let armored = cert.armored().to_vec().or_else(|_| without_unwritable(cert)?.armored().to_vec());
         Investigator {
             name: name_of(cert),
             fingerprint: cert.into(),
-            public_key: String::from_utf8_lossy(&armored).into_owned(),
+            public_key: String::from_utf8_lossy(&armored.unwrap_or_default()).into_owned(),
         }
     }
+}
+
+/// The certificate without the signatures that cannot be written: sequoia reads those whose issuer is a key of a version
+/// that it does not know, such as LibrePGP's 5, and refuses to write them. None of them counts.
+fn without_unwritable(cert: &Cert) -> sequoia_openpgp::Result<Cert> {
+    Cert::from_packets(cert.clone().into_packets().filter(|packet| packet.to_vec().is_ok()))
 }
 
 /// The name in a certificate's first user id; its fingerprint when it has none.
