@@ -51,6 +51,11 @@ pub fn whitelist_expression_size_bytes_max(expression: &str) -> usize {
 }
 /// Bytes all regular expressions of a whitelist may take together once compiled.
 pub const WHITELIST_REGEX_SIZE_BYTES_MAX: usize = 64 << 20;
+/// Regular expressions that are matched together: the time to prepare them grows with the square of their number, and
+/// 2,000 that ignore case took more than a second.
+pub const REGEX_SET_EXPRESSIONS_MAX: usize = 100;
+/// Bytes of the cache with which one set of a whitelist's regular expressions is matched.
+pub const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
 /// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.
 pub const BATCH_ENTRIES_MAX: usize = 256;

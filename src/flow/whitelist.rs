@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Default)]
 pub struct Whitelist {
     plain: HashSet<String>,
-    expressions: RegexSet,
+    expressions: Vec<RegexSet>,
 }
 
 impl Whitelist {
@@ -35,16 +35,30 @@ impl Whitelist {
                 },
             }
         }
-        let mut set = RegexSetBuilder::new(expressions);
-        let expressions = set.unicode(false).size_limit(limits::WHITELIST_REGEX_SIZE_BYTES_MAX).build();
-        let expressions = expressions.map_err(|e| format!("its regular expressions are too large together: {e}"))?;
+        let expressions =
+            sets(&expressions).map_err(|e| format!("its regular expressions are too large together: {e}"))?;
         Ok(Whitelist { plain, expressions })
     }
 
     /// Whether an agent with this queueloc may register.
     pub fn allows(&self, queueloc: &str) -> bool {
-        self.plain.contains(queueloc) || self.expressions.is_match(queueloc.as_bytes())
+        self.plain.contains(queueloc) || self.expressions.iter().any(|set| set.is_match(queueloc.as_bytes()))
     }
+}
+
+/// Expressions that are matched together. A set takes time to build that grows with the square of its size.
+fn sets(expressions: &[&str]) -> Result<Vec<RegexSet>, regex::Error> {
+    let sets = expressions.chunks(limits::REGEX_SET_EXPRESSIONS_MAX);
+    let share_bytes = limits::WHITELIST_REGEX_SIZE_BYTES_MAX / sets.len().max(1);
+    let build = |set: &[&str]| {
+        let mut builder = RegexSetBuilder::new(set);
+        builder
+            .unicode(false)
+            .size_limit(share_bytes)
+            .dfa_size_limit(share_bytes.min(limits::REGEX_CACHE_BYTES_MAX))
+            .build()
+    };
+    sets.map(build).collect()
 }
 
 /// The last line of regex's message says what is wrong; those before it draw the expression.
@@ -77,5 +91,18 @@ mod tests {
             assert_eq!(list.allows(queueloc), allowed, "{queueloc}");
         }
         assert!(!Whitelist::default().allows("linux.a.b"));
+    }
+
+    #[test]
+    fn thousands_of_expressions_are_prepared_before_heartbeats_are_missed() {
+        const COUNT: usize = 10_000;
+        let text: String = (0..COUNT).map(|number| format!("re:(?i)windows\\.x{number}\\.\n")).collect();
+        let started = std::time::Instant::now();
+        let list = Whitelist::parse(text.as_bytes(), Path::new("w")).unwrap();
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+        for number in [0, 99, 100, COUNT - 1] {
+            assert!(list.allows(&format!("windows.X{number}.a")));
+        }
+        assert!(!list.allows(&format!("windows.x{COUNT}.a")));
     }
 }
