@@ -6,6 +6,7 @@
 //! the latter. All programs are limited in size, and matching takes time linear in the text.
 
 use super::limits;
+use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
 use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 
 /// What the `.` of a pattern stands for.
@@ -72,7 +73,7 @@ fn reason(message: &str) -> String {
 /// All name patterns of all searches, matched together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
-    /// Per alphabet: the set, and for each of its patterns the number in the order of [`NamesBuilder::add`].
+    /// Sets of one alphabet, and for each of its patterns the number in the order of [`NamesBuilder::add`].
     groups: Vec<(RegexSet, Vec<usize>)>,
     count: usize,
 }
@@ -119,20 +120,46 @@ impl NamesBuilder {
 
     /// Puts the patterns together.
     pub(super) fn build(self) -> Result<Names, String> {
+        let count = self.patterns.len();
+        let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / count.div_ceil(REGEX_SET_EXPRESSIONS_MAX).max(1);
         let mut groups = Vec::new();
         for alphabet in [Alphabet::Bytes, Alphabet::Unicode] {
-            let numbered = || self.patterns.iter().enumerate().filter(|(_, (_, of))| *of == alphabet);
-            let numbers: Vec<usize> = numbered().map(|(number, _)| number).collect();
-            if !numbers.is_empty() {
-                let set = RegexSetBuilder::new(numbered().map(|(_, (pattern, _))| pattern))
+            let patterns = self.patterns.iter().enumerate().filter(|(_, (_, of))| *of == alphabet);
+            let numbers: Vec<usize> = patterns.map(|(number, _)| number).collect();
+            for numbers in numbers.chunks(REGEX_SET_EXPRESSIONS_MAX) {
+                let set = RegexSetBuilder::new(numbers.iter().map(|number| &self.patterns[*number].0))
                     .unicode(alphabet.is_unicode())
-                    .size_limit(limits::PATTERNS_COMPILED_BYTES_MAX)
+                    .size_limit(share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX))
                     .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
                     .build()
                     .map_err(|error| reason(&error.to_string()))?;
-                groups.push((set, numbers));
+                groups.push((set, numbers.to_vec()));
             }
         }
-        Ok(Names { groups, count: self.patterns.len() })
+        Ok(Names { groups, count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_keep_their_numbers_however_many_there_are() {
+        let count = 2 * REGEX_SET_EXPRESSIONS_MAX + 50;
+        let mut builder = NamesBuilder::default();
+        for number in 0..count {
+            // Every seventh works on characters and is put into another set.
+            let class = if number % 7 == 0 { "\\p{Nd}" } else { "[0-9]" };
+            assert_eq!(builder.add(&format!("^x{number}_{class}$")), Ok(number));
+        }
+        let names = builder.build().unwrap();
+        let mut hits = vec![true; count];
+        assert!(!names.mark(b"y", &mut hits));
+        for number in 0..count {
+            assert!(names.mark(format!("x{number}_5").as_bytes(), &mut hits), "{number}");
+            let hit: Vec<usize> = (0..count).filter(|index| hits[*index]).collect();
+            assert_eq!(hit, [number]);
+        }
     }
 }
