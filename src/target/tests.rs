@@ -4,6 +4,7 @@ use super::{Dialect, Target, TargetError};
 
 mod accepted;
 mod database;
+mod plain;
 mod properties;
 mod refused;
 
