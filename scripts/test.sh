@@ -39,6 +39,7 @@ main() {
     install jq gnupg shellcheck sqlite3 strace
     step "format"
     cargo fmt --check
+    cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "tests"
     if [ "$1" = quick ]; then
         run_tests -E 'not (binary(crash) or binary(quickstart))'

@@ -1,0 +1,1 @@
+AGENTS.Name = 'O''Brien'

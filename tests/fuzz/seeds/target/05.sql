@@ -1,0 +1,1 @@
+name LIKE 'a\_b' OR name NOT ILIKE '%x'

@@ -1,0 +1,1 @@
+heartbeattime > NOW() - INTERVAL '5 minutes'

@@ -1,0 +1,1 @@
+starttime >= '2015-03-01' AND starttime::date = '2015-03-01'::date

@@ -1,0 +1,1 @@
+environment->>'os' = 'linux' AND environment->'addresses'->>0 ~* '^192\.'

@@ -1,0 +1,1 @@
+environment #>> '{a, 0}' = 'x' OR tags #> '{a}' IS NULL

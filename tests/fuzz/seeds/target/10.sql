@@ -1,0 +1,1 @@
+pid = '7' AND NOT (pid = -7)

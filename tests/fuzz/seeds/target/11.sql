@@ -1,0 +1,1 @@
+pid IN (1,2,3) AND pid NOT BETWEEN 4 AND 5

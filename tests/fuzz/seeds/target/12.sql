@@ -1,0 +1,1 @@
+id IN (SELECT c.agentid FROM commands c WHERE c.status = 'success')

@@ -1,0 +1,1 @@
+id IN (SELECT agentid FROM commands, json_array_elements(commands.results) AS r WHERE r->>'foundanything'='true')

@@ -1,0 +1,1 @@
+EXISTS (SELECT * FROM agents b, json_array_elements(b.tags) e WHERE e->>0 = b.name)

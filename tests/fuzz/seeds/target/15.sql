@@ -1,0 +1,1 @@
+id IN (SELECT agentid FROM commands GROUP BY agentid HAVING COUNT(*) > 3 ORDER BY agentid DESC LIMIT 5)

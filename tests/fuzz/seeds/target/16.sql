@@ -1,0 +1,1 @@
+(SELECT MAX(heartbeattime) FROM agents a JOIN commands c ON c.agentid = a.id LEFT JOIN actions x ON x.id = c.actionid) > NOW()

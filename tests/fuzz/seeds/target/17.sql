@@ -1,0 +1,1 @@
+tags->>'floor' IN (SELECT json_array_elements(environment)->>'x' FROM agents)

@@ -1,0 +1,1 @@
+(tags->>'floor')::int > 2 AND (tags->>'a')::boolean IS NOT TRUE

@@ -1,0 +1,1 @@
+CAST(pid AS numeric) / 2 * 3 - 1.5e3 < - 4

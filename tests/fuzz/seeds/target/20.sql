@@ -1,0 +1,1 @@
+starttime - INTERVAL '1 day 02:00' * 2 < NOW()

@@ -1,0 +1,1 @@
+heartbeattime - starttime > INTERVAL '5' MINUTE

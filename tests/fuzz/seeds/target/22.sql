@@ -1,0 +1,1 @@
+"name" <> 'x' AND agents."status" != 'idle'

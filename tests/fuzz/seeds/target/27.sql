@@ -1,0 +1,1 @@
+name = '''; DROP TABLE agents; --'

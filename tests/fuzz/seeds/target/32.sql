@@ -1,0 +1,1 @@
+pg_sleep(10) IS NULL

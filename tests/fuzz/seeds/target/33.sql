@@ -1,0 +1,1 @@
+1=1 UNION SELECT 1

@@ -1,0 +1,1 @@
+name = 'é😀' OR name ILIKE 'É%'

@@ -1,0 +1,1 @@
+id = ANY(SELECT 1)

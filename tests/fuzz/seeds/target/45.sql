@@ -1,0 +1,1 @@
+pid = 1 OR pid = 2 AND NOT pid = 3 OR pid IS NOT NULL

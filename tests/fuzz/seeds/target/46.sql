@@ -1,0 +1,1 @@
+INTERVAL '1 year 2 mons -3 days 04:05:06.7 ago' IS NULL

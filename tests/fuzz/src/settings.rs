@@ -1,0 +1,112 @@
+//! What operators write: access lists, whitelists, configurations.
+
+use super::keys::KNOWN;
+use mig::acl::Acl;
+use mig::action::Action;
+use mig::config::agent::AgentConfig;
+use mig::config::scheduler::SchedulerConfig;
+use mig::config::{ConfigError, LoggingConfig, LoggingMode};
+use mig::flow::whitelist::Whitelist;
+use mig::investigator::Fingerprint;
+use mig::limits;
+use regex::bytes::RegexBuilder;
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+static ACTION: LazyLock<Action> = LazyLock::new(|| {
+    Action::parse(include_bytes!("../../samples/action-signed-by-one.json")).expect("the sample is good")
+});
+
+/// An access list: nobody and a stranger may nothing, and who signs along takes no permission away.
+pub fn acl(data: &[u8]) {
+    let Ok(acl) = Acl::parse(data) else { return };
+    let allows = |signers: &[&Fingerprint]| {
+        let signers: BTreeSet<Fingerprint> = signers.iter().copied().cloned().collect();
+        acl.check(&ACTION, &signers).is_ok()
+    };
+    let stranger = Fingerprint::parse(&"5EED".repeat(10)).expect("a fingerprint");
+    assert!(!allows(&[]), "nobody signed");
+    assert!(!allows(&[&stranger]), "a stranger signed");
+    for known in &KNOWN.fingerprints {
+        assert!(!allows(&[known]) || allows(&[known, &stranger]), "a stranger signed along");
+    }
+}
+
+/// Agents of the usual kinds, and some that are written to be let in by mistake.
+const QUEUELOCS: [&str; 8] = [
+    "linux.agent123.example.net.58b3mndjmbb00",
+    "linux.server12.example.net.abcdefghijklm",
+    "windows.db4.sub.example.com.56b2andxmyb00",
+    "darwin.a_b-c.1",
+    "linux.a.b",
+    "# comment",
+    "re:^linux",
+    "",
+];
+
+/// A whitelist: it lets in exactly those whom one of its lines names.
+pub fn whitelist(data: &[u8]) {
+    let Ok(whitelist) = Whitelist::parse(data, Path::new("whitelist")) else { return };
+    let text = std::str::from_utf8(data).expect("what is not UTF-8 is refused");
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let plain: HashSet<&str> = lines().filter(|line| !line.starts_with("re:")).collect();
+    let queuelocs: HashSet<&str> = QUEUELOCS.into_iter().chain(plain.iter().copied()).collect();
+    let mut named = plain;
+    let compile = |line: &str| {
+        let expression = line.strip_prefix("re:")?;
+        let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
+        RegexBuilder::new(expression).unicode(false).size_limit(size_bytes_max).build().ok()
+    };
+    for expression in lines().filter_map(compile) {
+        named.extend(queuelocs.iter().filter(|queueloc| expression.is_match(queueloc.as_bytes())));
+    }
+    for queueloc in queuelocs {
+        assert_eq!(whitelist.allows(queueloc), named.contains(queueloc), "{queueloc}");
+    }
+}
+
+/// Configurations of both programs: what is accepted can be worked with, and an error names a line that there is.
+pub fn configuration(data: &[u8]) {
+    const FILE: &str = "some.cfg";
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match SchedulerConfig::parse(text, FILE) {
+        Ok(config) => {
+            for path in [&config.spool, &config.whitelist, &config.keyring, &config.relay, &config.sqlite] {
+                assert!(path.is_absolute(), "{}", path.display());
+            }
+            for duration in [config.heartbeat_freq, config.collector_freq, config.delete_after, config.periodic_freq] {
+                assert_ne!(duration, Duration::ZERO);
+            }
+            assert!(config.agent_timeout >= config.heartbeat_freq);
+            logging(&config.logging);
+        }
+        Err(error) => assert_names_a_line(&error, text),
+    }
+    match AgentConfig::parse(text, FILE) {
+        Ok(config) => {
+            for path in [&config.relay, &config.keyring, &config.acl, &config.run_directory] {
+                assert!(path.is_absolute(), "{}", path.display());
+            }
+            for duration in [config.heartbeat_freq, config.module_timeout] {
+                assert_ne!(duration, Duration::ZERO);
+            }
+            assert!(config.socket.is_none_or(|socket| socket.ip().is_loopback()));
+            assert!(config.tags.iter().all(|(key, _)| !key.is_empty()));
+            logging(&config.logging);
+        }
+        Err(error) => assert_names_a_line(&error, text),
+    }
+}
+
+fn logging(logging: &LoggingConfig) {
+    if let LoggingMode::File(path) = &logging.mode {
+        assert!(path.is_absolute(), "{}", path.display());
+    }
+}
+
+fn assert_names_a_line(error: &ConfigError, text: &str) {
+    assert!(error.to_string().starts_with("some.cfg:"), "{error}");
+    assert!(error.line.is_none_or(|line| (1..=text.lines().count()).contains(&line)), "{error}");
+}
