@@ -107,6 +107,7 @@ pub fn heartbeat(data: &[u8]) {
     let Ok(agent) = Agent::parse_heartbeat(data, now, TIMEOUT) else { return };
     assert!((time::before(now, TIMEOUT)..=time::after(now, TIMEOUT)).contains(&agent.heartbeat_time));
     assert_eq!(QueueLoc::parse(agent.queueloc.as_str()).as_ref(), Ok(&agent.queueloc));
+    assert!(agent.queueloc.as_str().split('.').all(|part| !part.is_empty()), "{} climbs", agent.queueloc);
     let queue = Queue::agent(&agent.queueloc);
     let name = FileName::new(queue.as_str()).expect("a queue is a directory");
     assert!(!name.is_hidden() && queue.as_str().len() <= 255, "{queue}");
