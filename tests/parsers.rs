@@ -145,20 +145,14 @@ fn run(parser: &'static str, cases: Vec<Case>) -> Outcome {
     outcome
 }
 
-fn seed() -> u64 {
-    let given = std::env::var("MIG_PARSERS_SEED").ok().map(|seed| seed.parse().unwrap());
-    // Odd, so not zero, and small enough for every reader of JSON.
-    given.unwrap_or_else(|| getrandom::u64().unwrap() >> 11 | 1)
-}
-
 fn parser(name: &'static str) {
-    let seed = seed();
+    let seed = common::seed("MIG_PARSERS_SEED");
     let mut score = Score::begin(format!("parser: {name}")).with_seed(seed);
     let mut cases = files(&directory("seeds", name));
     assert!(!cases.is_empty(), "{name} has seeds");
     cases.extend(files(&directory("regressions", name)));
     let committed = cases.len();
-    let variations = variations(&cases, &mut Random(seed));
+    let variations = variations(&cases, &mut Random::new(seed));
     cases.extend(variations);
     let outcome = run(name, cases);
     score.add_runs(outcome.runs);

@@ -34,7 +34,7 @@ pub static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let actions = SIGNED.map(|sample| Action::parse(sample.as_bytes()).expect("the samples are good"));
     assert_eq!(actions[0].signed_text(), actions[1].signed_text());
     Known {
-        fingerprints: keyring.investigators().map(|known| known.fingerprint).collect(),
+        fingerprints: keyring.investigators().map(|known| known.fingerprint.clone()).collect(),
         keyring,
         text: actions[0].signed_text(),
         signatures: actions.into_iter().flat_map(|action| action.signatures).collect(),
@@ -62,8 +62,8 @@ pub fn keyring(data: &[u8]) {
         assert!(!investigator.name.is_empty());
         assert!(!investigator.public_key.contains("PRIVATE KEY"), "a secret in {}", investigator.public_key);
         let again = Keyring::parse(investigator.public_key.as_bytes()).expect("what was read is read again");
-        let fingerprints: Vec<_> = again.investigators().map(|one| one.fingerprint).collect();
-        assert_eq!(fingerprints, [investigator.fingerprint]);
+        let fingerprints: Vec<_> = again.investigators().map(|one| one.fingerprint.clone()).collect();
+        assert_eq!(fingerprints, [investigator.fingerprint.clone()]);
     }
     for signature in &KNOWN.signatures {
         if let Ok(signer) = keyring.verify(&KNOWN.text, signature, now()) {
