@@ -132,7 +132,8 @@ impl Action {
             .into());
         }
         if action.signatures.is_empty() {
-            return Err(JsonError::field("pgpsignatures", "is missing: the action is not signed").into());
+            let reason = "is missing: the action is not signed; sign it with mig-action-generator";
+            return Err(JsonError::field("pgpsignatures", reason).into());
         }
         Ok(action)
     }
@@ -152,13 +153,11 @@ impl Action {
                 return Err(JsonError::field(field, reason).into());
             }
         }
-        let syntax_version = fields.integer("syntaxversion")?.unwrap_or_default();
-        if syntax_version != SYNTAX_VERSION {
-            return Err(JsonError::field(
-                "syntaxversion",
-                format!("is {syntax_version}, this program reads {SYNTAX_VERSION}"),
-            )
-            .into());
+        let syntax_version = fields.integer("syntaxversion")?;
+        if syntax_version != Some(SYNTAX_VERSION) {
+            let found = syntax_version.map_or("is missing".to_owned(), |other| format!("is {other}"));
+            let reason = format!("{found}; this program reads {SYNTAX_VERSION}");
+            return Err(JsonError::field("syntaxversion", reason).into());
         }
         Ok(Action {
             id,
@@ -175,7 +174,7 @@ impl Action {
             finish_time: fields.time("finishtime")?,
             last_update_time: fields.time("lastupdatetime")?,
             counters: parse_counters(fields)?,
-            syntax_version,
+            syntax_version: SYNTAX_VERSION,
         })
     }
 
@@ -236,7 +235,7 @@ fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
     let raw = fields.array("pgpsignatures", limits::ACTION_SIGNATURES_MAX)?;
     let parse = |(index, raw): (usize, &&serde_json::value::RawValue)| {
         let field = || format!("pgpsignatures[{index}]");
-        let text: String = serde_json::from_str(raw.get()).map_err(|_| JsonError::field(field(), "is not a string"))?;
+        let text: String = serde_json::from_str(raw.get()).map_err(|e| json::not_a(&field(), "a string", &e))?;
         if text.is_empty() || text.len() > limits::SIGNATURE_BYTES_MAX {
             let reason = format!("has {} bytes, expected 1 to {}", text.len(), limits::SIGNATURE_BYTES_MAX);
             return Err(JsonError::field(field(), reason));
@@ -303,7 +302,7 @@ mod tests {
             ("name", Value::Null, "field 'name': is missing"),
             ("name", "a;target=b".into(), "field 'name': contains ';target='"),
             ("target", "1=1;operations=".into(), "field 'target': contains ';operations='"),
-            ("target", "".into(), "field 'target': is missing"),
+            ("target", "".into(), "field 'target': is empty"),
             ("operations", serde_json::json!([]), "field 'operations': is missing or empty"),
             ("operations", serde_json::json!([{"module": "a b"}]), "field 'operations[0].module': may hold"),
             ("operations", serde_json::json!([{"module": "file"}, 3]), "field 'operations[1]': "),

@@ -163,7 +163,7 @@ mod tests {
     fn heartbeats_out_of_bounds_are_refused_by_field() {
         for (field, value, reason) in [
             ("name", json!("x".repeat(1025)), "field 'name': has 1025 bytes"),
-            ("name", json!(""), "field 'name': is missing"),
+            ("name", json!(""), "field 'name': is empty"),
             ("version", json!("x".repeat(129)), "field 'version': has 129 bytes"),
             ("mode", json!("lazy"), "field 'mode'"),
             ("heartbeatts", json!("2026-11-22T07:18:19Z"), "older than the agent timeout"),

@@ -12,6 +12,9 @@ use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Characters of a key that an error message repeats.
+const KEY_SHOWN_CHARACTERS_MAX: usize = 40;
+
 /// Why JSON text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -44,10 +47,18 @@ impl JsonError {
             lines.clone().count() == error.line() && lines.next_back().is_some_and(|line| line.len() <= error.column());
         let cut = text.last().is_some_and(|byte| b".eE+-".contains(byte) || !byte.is_ascii());
         if error.is_eof() || (at_end && cut) {
-            JsonError::Incomplete
-        } else {
-            JsonError::Syntax(format!("not acceptable JSON: {error}"))
+            return JsonError::Incomplete;
         }
+        match std::str::from_utf8(text) {
+            Ok(_) => JsonError::not_acceptable(error),
+            Err(broken) => {
+                JsonError::not_acceptable(format!("byte {} is no UTF-8; save it as UTF-8", broken.valid_up_to() + 1))
+            }
+        }
+    }
+
+    fn not_acceptable(reason: impl fmt::Display) -> Self {
+        JsonError::Syntax(format!("not acceptable JSON: {reason}"))
     }
 
     /// The same error, seen from the object around it.
@@ -67,7 +78,11 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Splits the object in `text`. The same name twice, in any case, is refused.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
-        let fields: RawFields<'a> = serde_json::from_slice(text).map_err(|e| JsonError::from_serde(&e, text))?;
+        let explain = |e: serde_json::Error| match no_object(&e, text) {
+            Some(reason) => JsonError::not_acceptable(reason),
+            None => JsonError::from_serde(&e, text),
+        };
+        let fields: RawFields<'a> = serde_json::from_slice(text).map_err(explain)?;
         Ok(Fields { fields: fields.0 })
     }
 
@@ -82,7 +97,7 @@ impl<'a> Fields<'a> {
 
     fn parsed<T: Deserialize<'a>>(&self, name: &str, what: &str) -> Result<Option<T>, JsonError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| JsonError::field(name, format!("is not {what}")))
+        serde_json::from_str(raw.get()).map(Some).map_err(|e| not_a(name, what, &e))
     }
 
     /// A string of at most `bytes_max` bytes; empty when missing.
@@ -96,8 +111,11 @@ impl<'a> Fields<'a> {
 
     /// A string that must be there and not be empty.
     pub fn text_required(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
+        if self.raw(name).is_none() {
+            return Err(JsonError::field(name, "is missing"));
+        }
         let text = self.text(name, bytes_max)?;
-        Some(text).filter(|text| !text.is_empty()).ok_or_else(|| JsonError::field(name, "is missing"))
+        if text.is_empty() { Err(JsonError::field(name, "is empty")) } else { Ok(text) }
     }
 
     /// A whole number.
@@ -117,15 +135,17 @@ impl<'a> Fields<'a> {
 
     /// An RFC 3339 time; [`crate::time::not_set`] when missing.
     pub fn time(&self, name: &str) -> Result<Timestamp, JsonError> {
-        let Some(text) = self.parsed::<String>(name, "a string")? else { return Ok(crate::time::not_set()) };
-        text.parse().map_err(|_| JsonError::field(name, "is not a time such as 2026-11-22T08:18:18Z"))
+        const WHAT: &str = "a time such as 2026-11-22T08:18:18Z";
+        let Some(text) = self.parsed::<String>(name, WHAT)? else { return Ok(crate::time::not_set()) };
+        text.parse().map_err(|_| JsonError::field(name, format!("is not {WHAT}")))
     }
 
     /// Any JSON value of at most `parts_max` parts, without duplicate keys; none when missing or null.
     pub fn value(&self, name: &str, parts_max: usize) -> Result<Option<Value>, JsonError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         if parts(raw.get()) > parts_max {
-            return Err(JsonError::field(name, format!("has more than {parts_max} parts")));
+            let reason = format!("has more than {parts_max} parts (objects, arrays and what stands in them)");
+            return Err(JsonError::field(name, reason));
         }
         value(raw.get()).map(Some).map_err(|e| JsonError::field(name, e.to_string()))
     }
@@ -171,6 +191,40 @@ fn parts(text: &str) -> usize {
     parts
 }
 
+/// What a text is that is no object in JSON: said in the words of whoever made it in another program.
+fn no_object(error: &serde_json::Error, text: &[u8]) -> Option<String> {
+    if text.starts_with("\u{feff}".as_bytes()) {
+        return Some("it begins with a byte order mark; save it as UTF-8 without one".into());
+    }
+    if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
+        return Some("it is UTF-16; save it as UTF-8".into());
+    }
+    let kind = match text.trim_ascii_start().first().filter(|_| error.is_data())? {
+        b'[' => "an array",
+        b'"' => "a string",
+        b'n' => "null",
+        b't' | b'f' => "true or false",
+        b'0'..=b'9' | b'-' => "a number",
+        _ => return None,
+    };
+    Some(format!("it is {kind}, not an object"))
+}
+
+/// A field that is another kind of value, or whose text cannot be read as any.
+pub(crate) fn not_a(field: &str, what: &str, error: &serde_json::Error) -> JsonError {
+    let reason = if error.is_data() { format!("is not {what}") } else { format!("not acceptable JSON: {error}") };
+    JsonError::field(field, reason)
+}
+
+/// The error of a key that stands in one object twice; a key is as long as whoever wrote it wants.
+fn twice<E: de::Error>(key: &str) -> E {
+    let mut shown: String = key.chars().take(KEY_SHOWN_CHARACTERS_MAX).collect();
+    if shown.len() < key.len() {
+        shown.push('…');
+    }
+    E::custom(format_args!("the key '{}' stands twice in one object", shown.escape_debug()))
+}
+
 struct RawFields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'de> Deserialize<'de> for RawFields<'de> {
@@ -186,7 +240,7 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
                 while let Some((name, raw)) = access.next_entry::<String, &RawValue>()? {
                     let name = name.to_lowercase();
                     if fields.contains_key(&name) {
-                        return Err(de::Error::custom(format_args!("the key '{name}' stands twice in one object")));
+                        return Err(twice(&name));
                     }
                     fields.insert(name, raw);
                 }
@@ -246,7 +300,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
             if object.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("the key '{key}' stands twice in one object")));
+                return Err(twice(&key));
             }
             object.insert(key, value);
         }

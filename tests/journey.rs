@@ -110,7 +110,7 @@ fn what_is_refused_lies_in_invalid_with_a_reason() {
             "field 'target': it selects no agent; look at it with mig-scheduler --explain-target",
         ),
         ("bad-target.json", sandbox.sign(bad_target).to_string(), "field 'target': "),
-        ("large.json", " ".repeat(2 << 20), "has 2097152 bytes or more, the limit is 1048576"),
+        ("large.json", " ".repeat(2 << 20), "has 2097152 bytes, the limit is 1048576"),
     ];
     for (name, content, _) in &cases {
         sandbox.drop_bytes(name, content.as_bytes());

@@ -19,7 +19,7 @@ use crate::heartbeat::Agent;
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
-use crate::signature::Keyring;
+use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
 use crate::spool::{Entry, FileName, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
@@ -50,13 +50,18 @@ impl ActionNew {
     /// Everything that needs no effect: the action, or what becomes of its file instead.
     fn check(&mut self, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
         let action = Action::parse(&entry.bytes).map_err(|error| {
-            if error.is_incomplete() && is_settling(entry.look.modified, now) {
+            if !error.is_incomplete() {
+                return Verdict::Reject(error.to_string());
+            }
+            if is_settling(entry.look.modified, now) {
                 return Verdict::NotYet(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE));
             }
-            Verdict::Reject(error.to_string())
+            Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
         })?;
         if action.expire_after <= now {
-            return Err(Verdict::Reject(format!("field 'expireafter': the action ran out at {}", action.expire_after)));
+            let help = "give it a later end, and sign it again";
+            let reason = format!("field 'expireafter': the action ran out at {}; {help}", action.expire_after);
+            return Err(Verdict::Reject(reason));
         }
         // What is written of it later must be readable again: numbers may take more room than they did.
         let size_bytes = action.to_json().len() as u64;
@@ -78,7 +83,8 @@ impl ActionNew {
         let text = action.signed_text();
         let keyring = self.keyring.get();
         let verify = |(index, signature): (usize, &String)| {
-            let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;
+            let refused = |error: SignatureError| format!("pgpsignatures[{index}] {error}; {}", advice(&error));
+            let signer = keyring.verify(&text, signature, now).map_err(refused)?;
             keyring
                 .investigator(&signer.fingerprint)
                 .cloned()
@@ -172,6 +178,15 @@ impl ActionNew {
         }
         preparation.finish()?;
         Ok(verdicts)
+    }
+}
+
+/// What the dropper can do about a signature that does not count.
+fn advice(error: &SignatureError) -> &'static str {
+    match error {
+        SignatureError::UnknownKey(_) => "add the key to the scheduler's keyring, or take the signature out",
+        SignatureError::Key { .. } => "have it signed with a key that counts",
+        _ => "sign the action again",
     }
 }
 

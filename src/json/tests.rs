@@ -54,6 +54,26 @@ fn a_cut_file_is_incomplete_and_a_wrong_one_is_not() {
 }
 
 #[test]
+fn what_is_no_object_is_called_by_its_name() {
+    let said = |text: &[u8]| Fields::parse(text).err().unwrap().to_string();
+    for (text, reason) in [
+        (&b" [1]"[..], "it is an array, not an object"),
+        (b"\"x\"", "it is a string, not an object"),
+        (b"-1", "it is a number, not an object"),
+        (b"true", "it is true or false, not an object"),
+        (b"null", "it is null, not an object"),
+        (b"\xef\xbb\xbf{}", "it begins with a byte order mark; save it as UTF-8 without one"),
+        (b"\xff\xfe{\0}\0", "it is UTF-16; save it as UTF-8"),
+        (b"{\"a\": \"\xe9\"}", "byte 8 is no UTF-8; save it as UTF-8"),
+    ] {
+        assert_eq!(said(text), format!("not acceptable JSON: {reason}"));
+    }
+    let long = "k".repeat(1000);
+    let twice = said(format!("{{\"{long}\":1,\"{long}\":2}}").as_bytes());
+    assert!(twice.contains("the key 'kkk") && twice.len() < 200, "a key is told in part: {twice}");
+}
+
+#[test]
 fn raw_fields_are_kept_byte_for_byte() {
     let text = br#"{"Results": [{"elements": "\u0000 \ud800"}], "x": 1}"#;
     let fields = Fields::parse(text).unwrap();
@@ -64,7 +84,10 @@ fn raw_fields_are_kept_byte_for_byte() {
 fn a_small_text_cannot_take_much_memory() {
     let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(20_000));
     let fields = Fields::parse(bomb.as_bytes()).unwrap();
-    assert_eq!(fields.value("a", 9_999).unwrap_err().to_string(), "field 'a': has more than 9999 parts");
+    assert_eq!(
+        fields.value("a", 9_999).unwrap_err().to_string(),
+        "field 'a': has more than 9999 parts (objects, arrays and what stands in them)"
+    );
     assert!(fields.object("a").is_err());
 }
 

@@ -151,7 +151,10 @@ impl Dir {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Err(ReadError::Gone),
             Err(Errno::LOOP) => return Err(ReadError::Refused("is a symbolic link; drop the file itself".into())),
-            Err(Errno::NXIO) => return Err(ReadError::Refused("is a socket or pipe; drop a regular file".into())),
+            Err(Errno::NXIO) => {
+                let text = "is a socket, or a device that is not there; drop a regular file";
+                return Err(ReadError::Refused(text.into()));
+            }
             Err(Errno::ACCESS | Errno::PERM) => {
                 let uid = rustix::process::geteuid().as_raw();
                 let text = format!(
@@ -166,15 +169,13 @@ impl Dir {
         if kind != FileType::RegularFile {
             return Err(ReadError::Refused(format!("is a {}; drop a regular file", kind_name(kind))));
         }
-        let too_large =
-            |size: u64| ReadError::Refused(format!("has {size} bytes or more, the limit is {size_bytes_max}"));
         if stat.stx_size > size_bytes_max {
-            return Err(too_large(stat.stx_size));
+            return Err(ReadError::Refused(format!("has {} bytes, the limit is {size_bytes_max}", stat.stx_size)));
         }
         let read = read_whole(File::from(fd), stat.stx_size as usize, size_bytes_max);
         let bytes = read.map_err(|cause| Error::io("read", &self.path.join(name.as_os_str()), cause))?;
         if bytes.len() as u64 > size_bytes_max {
-            return Err(too_large(bytes.len() as u64));
+            return Err(ReadError::Refused(format!("grew while it was read, the limit is {size_bytes_max} bytes")));
         }
         let look = Look { size_bytes: bytes.len() as u64, ..Look::from(&stat) };
         Ok(Content { bytes, look })

@@ -145,10 +145,10 @@ fn reading_meets_no_link_no_pipe_nothing_large_and_nothing_outside() {
     let socket =
         std::os::unix::net::UnixListener::bind(fixture.directory.path().join("action/new/socket.json")).unwrap();
     for (file, reason) in [
-        ("large.json", "has 5 bytes or more, the limit is 4"),
+        ("large.json", "has 5 bytes, the limit is 4"),
         ("link.json", "is a symbolic link; drop the file itself"),
         ("directory.json", "is a directory; drop a regular file"),
-        ("socket.json", "is a socket or pipe; drop a regular file"),
+        ("socket.json", "is a socket, or a device that is not there; drop a regular file"),
     ] {
         let error = fixture.spool.read(ACTION_NEW, &name(file), 4).unwrap_err();
         assert_eq!(error.to_string(), reason, "{file}");

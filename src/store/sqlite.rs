@@ -207,10 +207,10 @@ impl Store for SqliteStore {
         set(None);
         selected.map_err(|cause| match cause.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => StoreError::Refused(format!(
-                "the target takes longer than {} s to evaluate",
+                "the target takes longer than {} s to evaluate; make it simpler, with fewer tables and subqueries",
                 limits::TARGET_TIME_LIMIT.as_secs()
             )),
-            _ => error("evaluate the target", cause),
+            _ => error("it cannot be evaluated on every agent", cause),
         })
     }
 

@@ -128,6 +128,8 @@ pub(super) fn excerpt(piece: &dyn Display) -> String {
     if write!(short, "{piece}").is_err() {
         short.text.push('…');
     }
+    // A comment ends with its line.
+    short.text.truncate(short.text.trim_end().len());
     short.text.push('`');
     short.text
 }

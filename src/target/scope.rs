@@ -3,6 +3,7 @@
 use super::error::{TargetError, excerpt};
 use super::expression::{ColumnReference, SourceName, Type};
 use super::names::{AGENTS, Table};
+use std::collections::HashSet;
 
 /// The FROM items visible at some place, outermost query first.
 pub(super) struct Scopes {
@@ -108,7 +109,10 @@ impl Scopes {
     }
 
     fn describe(&self) -> String {
-        let sources: Vec<String> = self.levels.iter().rev().flatten().map(NamedSource::describe).collect();
+        let mut sources: Vec<String> = self.levels.iter().rev().flatten().map(NamedSource::describe).collect();
+        // The same table inside and outside of a subquery is told once.
+        let mut told = HashSet::new();
+        sources.retain(|source| told.insert(source.clone()));
         sources.join("; ")
     }
 }
