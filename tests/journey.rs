@@ -272,48 +272,6 @@ fn an_action_waits_for_its_window() {
 }
 
 #[test]
-fn an_answer_for_somebody_elses_command_is_put_aside() {
-    let sandbox = Sandbox::new();
-    sandbox.register(2);
-    sandbox.drop_action("a.json");
-    sandbox.once("action-new,command-ready");
-    let commands = sandbox.commands("command/inflight");
-    let mut foreign = commands[0].1.clone();
-    foreign["status"] = "success".into();
-    foreign["agent"] = commands[1].1["agent"].clone();
-    let mut unknown = commands[0].1.clone();
-    unknown["status"] = "success".into();
-    unknown["id"] = 5.into();
-    let mut other_action = commands[0].1.clone();
-    other_action["status"] = "success".into();
-    other_action["action"]["name"] = "something else".into();
-    let mut not_final = commands[0].1.clone();
-    not_final["status"] = "sent".into();
-    let forged = [
-        foreign.to_string(),
-        unknown.to_string(),
-        other_action.to_string(),
-        not_final.to_string(),
-        "{}".into(),
-        "}".into(),
-    ];
-    for (index, body) in forged.iter().enumerate() {
-        std::fs::write(sandbox.path("relay/mig.agt.results").join(format!("{index}.json")), body).unwrap();
-    }
-    sandbox.once("results,command-returned");
-    assert_eq!(sandbox.names("command/inflight").len(), 2, "both are still waited for");
-    let dead = names(&sandbox.path("relay/dead"));
-    assert_eq!(dead.len(), forged.len() * 2, "each with its reason: {dead:?}");
-    let reason = |index: usize| {
-        std::fs::read_to_string(sandbox.path("relay/dead").join(format!("{index}.json.reason"))).unwrap()
-    };
-    assert!(reason(0).contains("was not sent to linux."), "{}", reason(0));
-    assert!(reason(1).contains("is not known"), "{}", reason(1));
-    assert!(reason(2).contains("its action is not the one that was sent"), "{}", reason(2));
-    assert!(reason(3).contains("status 'sent' is not an answer"), "{}", reason(3));
-}
-
-#[test]
 fn agents_that_the_whitelist_does_not_name_are_not_registered() {
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "linux.other.host.1\nre:(\n").unwrap();

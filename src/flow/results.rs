@@ -1,16 +1,19 @@
 //! results: takes agents' answers from the relay and puts them on our disk, in command/returned.
 //!
-//! An answer counts when it belongs to a command of ours and to that command's agent. What is kept is the command as it
-//! was sent, with the agent's status and results: nothing else of the message is believed. The file is synced before the
-//! message is let go of, so a crash brings the message again, and the same content counts as done.
+//! An answer counts when it belongs to a command of ours, to that command's agent and to the action that was sent. What is
+//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. The
+//! file is synced before the message is let go of, so a crash brings the message again, and the same content counts as done.
 
 use super::Failure;
 use super::queue::{QueueWorker, Verdict};
+use crate::action::Action;
 use crate::command::{Command, CommandStatus};
-use crate::id::CommandRef;
+use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::relay::{Delivery, Queue};
-use crate::spool::stages::{COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
+use crate::spool::stages::{
+    ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
+};
 use crate::spool::{FileName, ReadError, Spool};
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -62,7 +65,10 @@ impl Results {
                 log::info!(action:% = reference.action, command:% = reference.command; "has ended as {status} before, a late answer is dropped");
                 Ok(Verdict::Done)
             }
-            Some(_) => Ok(keep(name, answer, now)),
+            Some(_) => match known_action(spool, reference.action)? {
+                Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
+                _ => Ok(keep(name, answer, now)),
+            },
         }
     }
 }
@@ -79,6 +85,23 @@ fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure>
     Ok(None)
 }
 
+/// The action of a command whose own file is lost. One that another scheduler sent is not known here, and what the agent
+/// tells of it is believed.
+fn known_action(spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
+    for stage in [ACTION_INFLIGHT, ACTION_DONE] {
+        match spool.read(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX) {
+            Ok(entry) => return Ok(Action::parse(&entry.bytes).ok()),
+            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
+            Err(ReadError::Io(error)) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn other_action(reference: CommandRef) -> Verdict {
+    Verdict::Reject(format!("command {reference}: its action is not the one that was sent"))
+}
+
 fn foreign(reference: CommandRef, answer: &Command) -> Verdict {
     Verdict::Reject(format!("command {reference} was not sent to {}", answer.agent.queueloc))
 }
@@ -89,7 +112,7 @@ fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp
         return foreign(reference, &answer);
     }
     if sent.action.signed_text() != answer.action.signed_text() {
-        return Verdict::Reject(format!("command {reference}: its action is not the one that was sent"));
+        return other_action(reference);
     }
     sent.status = answer.status;
     sent.results = answer.results;
