@@ -5,7 +5,7 @@
 //! does not exist stays, and is tried again with a growing pause until the collector expires it.
 
 use super::Failure;
-use super::stage::{StageWorker, Verdict, Work};
+use super::stage::{StageWorker, Verdict, Work, misnamed};
 use crate::command::Command;
 use crate::limits;
 use crate::relay::{Message, Queue, Relay, Sent};
@@ -52,6 +52,9 @@ impl StageWorker for CommandReady {
         for (index, entry) in batch.iter().enumerate() {
             verdicts.push(match Command::parse(&entry.bytes) {
                 Err(error) => Verdict::Reject(error.to_string()),
+                Ok(command) if entry.name != command.reference().into() => {
+                    Verdict::Reject(misnamed(command.reference(), "sent"))
+                }
                 // The collector ends it as expired.
                 Ok(command) if command.action.expire_after <= now => {
                     Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX))

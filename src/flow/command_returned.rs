@@ -5,7 +5,7 @@
 //! which actions have ended.
 
 use super::Failure;
-use super::stage::{StageWorker, Verdict, Work};
+use super::stage::{StageWorker, Verdict, Work, misnamed};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::id::{ActionId, CommandRef};
@@ -104,6 +104,9 @@ impl StageWorker for CommandReturned {
         for entry in batch {
             verdicts.push(match Command::parse(&entry.bytes) {
                 Err(error) => Verdict::Reject(error.to_string()),
+                Ok(answer) if entry.name != answer.reference().into() => {
+                    Verdict::Reject(misnamed(answer.reference(), "stored"))
+                }
                 Ok(answer) if !answer.status.is_final() => {
                     Verdict::Reject(format!("field 'status': '{}' is not an answer", answer.status))
                 }

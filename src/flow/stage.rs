@@ -4,7 +4,7 @@
 //! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again.
 
 use super::{Failure, Pass, Worker, earlier};
-use crate::id::ActionId;
+use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
 use crate::spool::watch::{Waker, Watch};
@@ -243,6 +243,11 @@ impl<W: StageWorker> StageDrain<W> {
 /// Why an action is refused that is on its way.
 pub(super) fn in_flight_already(id: ActionId) -> String {
     format!("action {id} is in flight already; wait until it is done, or drop it without its id to run it anew")
+}
+
+/// Why a command is refused whose file has another name than its ids make: nobody would find it again.
+pub(super) fn misnamed(command: CommandRef, done: &str) -> String {
+    format!("is command {command}; give it that name, {command}.json, to have it {done}")
 }
 
 impl<W: StageWorker> Worker for StageDrain<W> {
