@@ -2,8 +2,8 @@
 
 use crate::action::{Action, ActionError};
 use crate::heartbeat::Agent;
-use crate::id::{ActionId, CommandId, CommandRef, IdError};
-use crate::json::{Fields, JsonError};
+use crate::id::{ActionId, CommandId, CommandRef};
+use crate::json::{self, Fields, JsonError};
 use crate::limits;
 use crate::modules::ModuleResult;
 use crate::time::Timestamp;
@@ -96,6 +96,9 @@ pub struct Command {
     action_id: ActionId,
 }
 
+/// Bytes of the action within a command: an agent may write its numbers at greater length than we do.
+const ACTION_WITHIN_BYTES_MAX: usize = 2 * limits::ACTION_SIZE_BYTES_MAX as usize;
+
 impl Command {
     /// A new command; none when the action has no id.
     pub fn new(id: CommandId, action: Action, agent: Agent, now: Timestamp) -> Option<Command> {
@@ -115,14 +118,12 @@ impl Command {
     /// Parses a command: sent, or with an agent's answer. Signatures are not verified here.
     pub fn parse(bytes: &[u8]) -> Result<Command, ActionError> {
         let fields = Fields::parse(bytes)?;
-        let id = match fields.raw("id") {
-            Some(raw) => CommandId::from_json_number(raw.get())?,
-            None => None,
-        };
-        let id = id.ok_or_else(|| IdError::NotAnId("0".into()))?;
-        if let Some(raw) = fields.raw("action").filter(|raw| raw.get().len() as u64 > 2 * limits::ACTION_SIZE_BYTES_MAX)
-        {
-            return Err(JsonError::field("action", format!("has {} bytes", raw.get().len())).into());
+        let id = fields.raw("id").map(|raw| CommandId::from_json_number(raw.get())).transpose()?.flatten();
+        let id = id.ok_or_else(|| JsonError::field("id", "is missing"))?;
+        let size_bytes = fields.raw("action").map_or(0, |raw| raw.get().len());
+        if size_bytes > ACTION_WITHIN_BYTES_MAX {
+            let reason = format!("has {size_bytes} bytes, the limit is {ACTION_WITHIN_BYTES_MAX}");
+            return Err(JsonError::field("action", reason).into());
         }
         let action = fields.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
         let action = Action::from_fields(&action).map_err(|e| match e {
@@ -132,8 +133,13 @@ impl Command {
         let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
         let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
         let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
-        // Its elements are looked at by whoever needs them; here it must only be an array of as many.
+        // Its elements are looked at by whoever needs them; here it must only be an array that every store can read.
         let results = fields.array("results", limits::ACTION_OPERATIONS_MAX)?;
+        let levels = fields.raw("results").map_or(0, |raw| json::depth(raw.get()));
+        if levels > limits::RESULTS_LEVELS_MAX {
+            let reason = format!("is nested more than {} levels deep", limits::RESULTS_LEVELS_MAX);
+            return Err(JsonError::field("results", reason).into());
+        }
         let results = match fields.raw("results") {
             Some(raw) if !results.is_empty() => on_one_line(raw),
             _ => raw_results(&[]),
@@ -244,7 +250,7 @@ mod tests {
             ("\"status\":\"success\"", "\"status\":\"great\"", "field 'status': is not a command's status"),
             ("\"queueloc\":\"linux.vm", "\"queueloc\":\"../vm", "field 'agent.queueloc'"),
             ("\"syntaxversion\":2", "\"syntaxversion\":3", "field 'action.syntaxversion'"),
-            ("{\"id\":1795335525519004700,", "{\"id\":0,", "'0' is not an id"),
+            ("{\"id\":1795335525519004700,", "{\"id\":0,", "field 'id': is missing"),
             ("\"action\":{\"id\":1795335524723826200", "\"action\":{\"id\":-1", "field 'action.id'"),
         ] {
             let broken = body.replace(from, to);

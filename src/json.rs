@@ -225,6 +225,25 @@ fn twice<E: de::Error>(key: &str) -> E {
     E::custom(format_args!("the key '{}' stands twice in one object", shown.escape_debug()))
 }
 
+/// How deep objects and arrays nest in a JSON text.
+pub fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 struct RawFields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'de> Deserialize<'de> for RawFields<'de> {

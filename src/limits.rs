@@ -33,6 +33,9 @@ pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
 pub const JSON_OBJECT_PARTS_MAX: usize = 2_000;
 /// Parts of one operation's parameters: lists of some ten thousand hashes are real.
 pub const JSON_PARAMETERS_PARTS_MAX: usize = 100_000;
+/// Levels of objects and arrays in an agent's results: SQLite reads a thousand, and an error in one agent's results would be
+/// one for every target that looks at results. What our JSON parser reads goes as deep.
+pub const RESULTS_LEVELS_MAX: usize = 127;
 /// Bytes of a module's name.
 pub const MODULE_NAME_BYTES_MAX: usize = 64;
 /// Largest id that we give out: ids travel as 64-bit floats in the original.

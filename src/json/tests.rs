@@ -74,6 +74,19 @@ fn what_is_no_object_is_called_by_its_name() {
 }
 
 #[test]
+fn levels_are_counted_outside_of_strings() {
+    for (text, levels) in [
+        ("1", 0),
+        ("[]", 1),
+        (r#"{"a": [1, {"b": []}], "c": {}}"#, 4),
+        (r#"["[[[", "\"[[", "\\", [1]]"#, 2),
+        (r#"[[1], [2], {"}": "]"}]"#, 2),
+    ] {
+        assert_eq!(depth(text), levels, "{text}");
+    }
+}
+
+#[test]
 fn raw_fields_are_kept_byte_for_byte() {
     let text = br#"{"Results": [{"elements": "\u0000 \ud800"}], "x": 1}"#;
     let fields = Fields::parse(text).unwrap();

@@ -156,9 +156,9 @@ fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
             for index in 0..context.len() {
                 match context.get_raw(index) {
                     ValueRef::Null => return Ok(Value::Null),
-                    ValueRef::Text(text) => texts.push(
-                        std::str::from_utf8(text).map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?.to_owned(),
-                    ),
+                    // An agent may have sent half a surrogate, which SQLite makes into no UTF-8; that is no reason to
+                    // refuse every target that looks at results.
+                    ValueRef::Text(text) => texts.push(String::from_utf8_lossy(text).into_owned()),
                     other => {
                         return Err(rusqlite::Error::UserFunctionError(
                             format!("{}: not text but {}", function.name, other.data_type()).into(),
