@@ -1,6 +1,7 @@
 //! A system with two agents, each of which owes the answer to one command, and runs of one worker over one message.
 
-use crate::common::{Background, Sandbox, json_file, names, text};
+use crate::common::{Background, Sandbox, names, text};
+use mig::command;
 use mig::id::CommandRef;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -114,10 +115,10 @@ impl Bench {
         if status.success() && !log.contains("panicked") { Ok(log) } else { Err(format!("{status}: {log}")) }
     }
 
-    /// The JSON of a file in a stage of commands, if it is there.
-    pub fn command(&self, stage: &str, reference: CommandRef) -> Option<Value> {
+    /// A command in a stage, if it is there. Results may be JSON that no other parser here can read.
+    pub fn command(&self, stage: &str, reference: CommandRef) -> Option<command::Command> {
         let path = self.path("spool/command").join(stage).join(reference.file_name());
-        path.exists().then(|| json_file(&path))
+        std::fs::read(path).ok().map(|bytes| command::Command::parse(&bytes).unwrap())
     }
 
     /// The cause in a `.reason` file; what is there instead when it is missing.

@@ -128,7 +128,7 @@ fn texts() -> Vec<Row> {
         raw(
             "a field twice",
             "{\"name\": 1, \"name\": 2}",
-            "not acceptable JSON: the key 'name' stands twice in one object at line 1 column 23",
+            "not acceptable JSON: the key 'name' stands twice in one object at line 1 column 22",
         ),
         raw("too large", large, &size),
         raw(

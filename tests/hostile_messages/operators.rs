@@ -53,7 +53,12 @@ fn in_ready(bench: &Bench) -> Vec<Row> {
         ready("nothing", &own, bytes(""), refused("the JSON text ends in the middle (empty or half-written)")),
         ready("an action", "5-5.json", bytes(action), refused("field 'id': is missing")),
         ready("no agent", &own, sent(|c| c["agent"] = Value::Null), refused("field 'agent': is missing")),
-        ready("no agent's name", &own, sent(|c| c["agent"]["name"] = "".into()), refused("field 'agent.name': is empty")),
+        ready(
+            "no agent's name",
+            &own,
+            sent(|c| c["agent"]["name"] = "".into()),
+            refused("field 'agent.name': is empty"),
+        ),
         ready(
             "a queue that is a path",
             &own,
@@ -66,7 +71,12 @@ fn in_ready(bench: &Bench) -> Vec<Row> {
         ready("no status", &own, sent(|c| c["status"] = Value::Null), refused("field 'status': is missing")),
         ready("no id", &own, sent(|c| c["id"] = 0.into()), refused("field 'id': is missing")),
         ready("a copy under a name of its own", "backup.json", sent(|_| {}), misnamed()),
-        ready("a command under another's name", &format!("{}-{other_id}.json", reference.action), sent(|_| {}), misnamed()),
+        ready(
+            "a command under another's name",
+            &format!("{}-{other_id}.json", reference.action),
+            sent(|_| {}),
+            misnamed(),
+        ),
         ready("a copy that is no .json", "backup", sent(|_| {}), PassedOver),
         ready("a hidden copy", ".backup.json", sent(|_| {}), PassedOver),
         ready("a link", &own, Box::new(link), Left("is a symbolic link; drop the file itself; it stays")),

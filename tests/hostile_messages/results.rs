@@ -2,6 +2,7 @@
 
 use crate::bench::{Bench, Make, answer, bytes, old};
 use crate::common::names;
+use mig::command::Command;
 use mig::id::CommandRef;
 use rustix::fs::{CWD, Mode};
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ pub fn attempt(bench: &Bench, row: &Row) -> Vec<String> {
     let queue = bench.path("relay/mig.agt.results");
     let file = queue.join(std::ffi::OsStr::from_bytes(&row.name));
     (row.make)(bench, &file);
-    let before = bench.command("inflight", bench.ours.0);
+    let before = bench.command("inflight", bench.ours.0).map(|command| command.to_json());
     std::fs::write(queue.join("good.json"), answer(&bench.other, |_| {}).to_string()).unwrap();
     let log = match bench.run("results") {
         Ok(log) => log,
@@ -57,7 +58,8 @@ pub fn attempt(bench: &Bench, row: &Row) -> Vec<String> {
         }
     };
     expect("the good answer is not kept".into(), bench.command("returned", bench.other.0).is_some());
-    let (returned, in_flight) = (bench.command("returned", bench.ours.0), bench.command("inflight", bench.ours.0));
+    let returned = bench.command("returned", bench.ours.0);
+    let in_flight = bench.command("inflight", bench.ours.0).map(|command| command.to_json());
     let name = String::from_utf8_lossy(&row.name);
     let left = names(&queue);
     expect(format!("the queue holds {left:?}"), left.is_empty() != matches!(row.outcome, Left));
@@ -68,7 +70,7 @@ pub fn attempt(bench: &Bench, row: &Row) -> Vec<String> {
     match &row.outcome {
         Kept => {
             expect("it is still waited for".into(), in_flight.is_none());
-            expect(format!("kept is {returned:?}"), returned.is_some_and(|kept| is_ours(bench, kept)));
+            expect("what is kept is not ours".into(), returned.is_some_and(|kept| is_ours(bench, kept)));
         }
         other => {
             expect("it was kept".into(), returned.is_none());
@@ -87,12 +89,11 @@ pub fn attempt(bench: &Bench, row: &Row) -> Vec<String> {
 }
 
 /// Whether a kept answer is our command in everything but status, results and the time of its end.
-fn is_ours(bench: &Bench, mut kept: Value) -> bool {
-    let is_final = kept["status"] != "sent";
-    for field in ["status", "results", "finishtime"] {
-        kept[field] = bench.ours.1[field].clone();
-    }
-    is_final && kept == bench.ours.1
+fn is_ours(bench: &Bench, mut kept: Command) -> bool {
+    let is_final = kept.status.is_final();
+    let sent = Command::parse(bench.ours.1.to_string().as_bytes()).unwrap();
+    (kept.status, kept.results, kept.finish_time) = (sent.status, sent.results.clone(), sent.finish_time);
+    is_final && kept.to_json() == sent.to_json()
 }
 
 fn forged(bench: &Bench) -> Vec<Row> {
@@ -136,13 +137,21 @@ fn forged(bench: &Bench) -> Vec<Row> {
             |a| a["action"]["expireafter"] = "2099-01-01T00:00:00Z".into(),
             dead(format!("command {ours}: {OTHER_ACTION}")),
         ),
-        forged("no answer", |a| a["status"] = "sent".into(), dead(format!("command {ours}: status 'sent' is not an answer"))),
+        forged(
+            "no answer",
+            |a| a["status"] = "sent".into(),
+            dead(format!("command {ours}: status 'sent' is not an answer")),
+        ),
         forged(
             "not even sent",
             |a| a["status"] = "prepared".into(),
             dead(format!("command {ours}: status 'prepared' is not an answer")),
         ),
-        forged("an unknown status", |a| a["status"] = "great".into(), dead("field 'status': is not a command's status")),
+        forged(
+            "an unknown status",
+            |a| a["status"] = "great".into(),
+            dead("field 'status': is not a command's status"),
+        ),
         forged("other signatures", |a| a["action"]["pgpsignatures"] = json!(["x"]), Kept),
         forged("another description", |a| a["action"]["description"] = json!({"author": "me"}), Kept),
         forged("another agent name", |a| a["agent"]["name"] = "boss".into(), Kept),
@@ -153,7 +162,8 @@ fn forged(bench: &Bench) -> Vec<Row> {
 }
 
 fn malformed(bench: &Bench) -> Vec<Row> {
-    let change = |what, change: fn(&mut Value), reason: &str| row(what, bytes(bench.answer(change).to_string()), dead(reason));
+    let change =
+        |what, change: fn(&mut Value), reason: &str| row(what, bytes(bench.answer(change).to_string()), dead(reason));
     let half = &bench.answer(|_| {}).to_string()[..300];
     let twice = bench.answer(|_| {}).to_string().replacen("{", "{\"status\":\"failed\",", 1);
     let column = twice.len();
@@ -168,9 +178,16 @@ fn malformed(bench: &Bench) -> Vec<Row> {
         row(
             "a field twice",
             bytes(twice),
-            dead(format!("not acceptable JSON: the key 'status' stands twice in one object at line 1 column {}", column - 2)),
+            dead(format!(
+                "not acceptable JSON: the key 'status' stands twice in one object at line 1 column {}",
+                column
+            )),
         ),
-        row("an action of three megabytes", bytes(large), dead(format!("field 'action': has {size} bytes, the limit is 2097152"))),
+        row(
+            "an action of three megabytes",
+            bytes(large),
+            dead(format!("field 'action': has {size} bytes, the limit is 2097152")),
+        ),
         change(
             "a negative id",
             |a| a["id"] = (-1).into(),
@@ -188,7 +205,11 @@ fn malformed(bench: &Bench) -> Vec<Row> {
             |a| a["action"]["id"] = "/etc".into(),
             "field 'action.id': '\"/etc\"' is not an id: a positive whole number up to 9223372036854775807",
         ),
-        change("no operations", |a| a["action"]["operations"] = json!([]), "field 'action.operations': is missing or empty"),
+        change(
+            "no operations",
+            |a| a["action"]["operations"] = json!([]),
+            "field 'action.operations': is missing or empty",
+        ),
         change("no agent", |a| a["agent"] = Value::Null, "field 'agent': is missing"),
         change(
             "a path for a queueloc",
