@@ -151,18 +151,22 @@ impl Spool {
         Ok(placed)
     }
 
-    /// Replaces files by newer content under the same name, atomically, and gives back those that were still the file
-    /// that was read. One that somebody exchanged meanwhile is put back under a name of its own and left alone.
-    pub fn rewrite(&self, entries: &[(&Entry, Vec<u8>)]) -> Result<Vec<bool>, Error> {
+    /// Replaces files by newer content under the same name, atomically. Gives for each whether it is there: one that is
+    /// gone is not, and one that cannot be replaced does not hold up the others. A file that somebody put there since it
+    /// was read is put back under a name of its own and left alone.
+    pub fn rewrite(&self, entries: &[(&Entry, Vec<u8>)]) -> Result<Vec<Result<bool, Error>>, Error> {
         let mut commit = self.commit();
         let staged = entries.iter().map(|(_, bytes)| commit.stage(bytes)).collect::<Result<Vec<Staged>, Error>>()?;
         commit.sync_files()?;
-        let mut same = Vec::with_capacity(entries.len());
+        let mut outcomes = Vec::with_capacity(entries.len());
         for (staged, (entry, _)) in staged.into_iter().zip(entries) {
-            same.push(commit.exchange(staged, self.dir(entry.stage), entry)?);
+            outcomes.push(match commit.exchange(staged, self.dir(entry.stage), entry) {
+                Err(error) if error.is_of_one_file() => Err(error),
+                exchanged => Ok(exchanged?),
+            });
         }
         commit.finish()?;
-        Ok(same)
+        Ok(outcomes)
     }
 
     /// Moves files to other stages, sharing the syncs. A source that is gone was moved by somebody else: nothing to do.
@@ -272,10 +276,14 @@ impl Spool {
     }
 
     /// Removes what this worker left in `tmp/` when it was cut down. Needs its lock: only then is nobody writing there.
+    /// Somebody's directory that was exchanged for a drop stays when there is something in it.
     pub fn clean(&self) -> Result<(), Error> {
         let mine = format!("{}.", self.owner);
         for name in self.tmp.list(|name| name.as_str().is_some_and(|name| name.starts_with(&mine)))? {
-            self.tmp.unlink(&name)?;
+            match self.tmp.remove(&name) {
+                Err(error) if error.is_of_one_file() => log::error!("{}: {error}; move it away by hand", self.owner),
+                removed => removed?,
+            }
         }
         Ok(())
     }

@@ -119,14 +119,14 @@ impl ActionNew {
     }
 
     /// Gives ids to the actions that have none, and replaces the drops by files of ours. Those that were taken away
-    /// meanwhile are dropped from the list.
+    /// meanwhile are dropped from the list; so are those that cannot be replaced, whose places in the batch are given.
     fn adopt(
         &mut self,
         spool: &Spool,
         batch: &[Entry],
         accepted: &mut Vec<Accepted>,
         now: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<usize>, Failure> {
         let missing = accepted.iter().filter(|one| one.action.id.is_none()).count();
         let mut ids = if missing > 0 { self.store.reserve_action_ids(missing)? } else { Vec::new() }.into_iter();
         for one in accepted.iter_mut() {
@@ -147,9 +147,18 @@ impl ActionNew {
         }
         let files: Vec<(&Entry, Vec<u8>)> =
             accepted.iter().map(|one| (&batch[one.index], one.action.to_json())).collect();
-        let mut still_there = spool.rewrite(&files)?.into_iter();
-        accepted.retain(|_| still_there.next().unwrap_or(false));
-        Ok(())
+        let mut replaced = spool.rewrite(&files)?.into_iter();
+        let mut stuck = Vec::new();
+        accepted.retain(|one| match replaced.next() {
+            Some(Ok(is_there)) => is_there,
+            Some(Err(error)) => {
+                log::error!("action-new: {error}; it stays, and is tried again from time to time");
+                stuck.push(one.index);
+                false
+            }
+            None => false,
+        });
+        Ok(stuck)
     }
 
     /// Stores the actions and writes their commands. Gives the verdict of each.
@@ -252,7 +261,9 @@ impl StageWorker for ActionNew {
             }
         }
         if !accepted.is_empty() {
-            self.adopt(spool, batch, &mut accepted, now)?;
+            for index in self.adopt(spool, batch, &mut accepted, now)? {
+                verdicts[index] = Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
+            }
             for (one, verdict) in accepted.iter().zip(self.begin(spool, &accepted, now)?) {
                 verdicts[one.index] = verdict;
             }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,12 +89,20 @@ impl Commit {
 
     /// Writes a file into the staging directory.
     pub fn stage(&mut self, bytes: &[u8]) -> Result<Staged, Error> {
-        let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let name = FileName(OsString::from(format!("{}.{number}", self.owner)));
         let tmp = Arc::clone(&self.tmp);
-        self.write(&tmp, &name, bytes)?;
-        self.staged.insert(name.clone());
-        Ok(Staged { name })
+        loop {
+            let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+            let name = FileName(OsString::from(format!("{}.{number}", self.owner)));
+            match self.write(&tmp, &name, bytes) {
+                // It could not be cleaned away at the start, and keeps its name.
+                Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::AlreadyExists => {}
+                written => {
+                    written?;
+                    self.staged.insert(name.clone());
+                    return Ok(Staged { name });
+                }
+            }
+        }
     }
 
     fn discard(&mut self, staged: Staged) -> Result<(), Error> {
@@ -183,8 +191,17 @@ impl Commit {
         let tmp = Arc::clone(&self.tmp);
         self.staged.remove(&staged.name);
         for attempt in 1.. {
-            if self.rename(&tmp, &staged.name, to, &name.variation(attempt))? != Placed::Taken {
-                break;
+            match self.rename(&tmp, &staged.name, to, &name.variation(attempt)) {
+                Ok(Placed::Taken) => {}
+                // A directory whose owner has closed it meanwhile cannot be moved any more, by anybody else.
+                Err(error) if error.is_of_one_file() => {
+                    log::error!("{}: {error}; move it away by hand", self.owner);
+                    break;
+                }
+                other => {
+                    other?;
+                    break;
+                }
             }
         }
         Ok(true)

@@ -23,6 +23,10 @@ impl Fixture {
         std::fs::read_to_string(self.directory.path().join(path)).unwrap_or_else(|e| format!("{e}"))
     }
 
+    fn rewrite(&self, entry: &Entry) -> bool {
+        self.spool.rewrite(&[(entry, b"adopted".to_vec())]).unwrap().remove(0).unwrap()
+    }
+
     fn names(&self, path: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path().join(path)).unwrap();
         let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -86,12 +90,12 @@ fn a_drop_that_was_exchanged_since_it_was_read_is_kept() {
     fixture.write("action/new/.b", "newer");
     std::fs::rename(fixture.directory.path().join("action/new/.b"), fixture.directory.path().join("action/new/a.json"))
         .unwrap();
-    assert_eq!(fixture.spool.rewrite(&[(&entry, b"adopted".to_vec())]).unwrap(), [true]);
+    assert_eq!(fixture.rewrite(&entry), true);
     assert_eq!(fixture.text("action/new/a.json"), "adopted");
     assert_eq!(fixture.text("action/new/a~1.json"), "newer");
     // One that was taken away was withdrawn.
     std::fs::remove_file(fixture.directory.path().join("action/new/a.json")).unwrap();
-    assert_eq!(fixture.spool.rewrite(&[(&entry, b"adopted".to_vec())]).unwrap(), [false]);
+    assert_eq!(fixture.rewrite(&entry), false);
     assert_eq!(fixture.names("action/new"), ["a~1.json"]);
     assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }

@@ -16,6 +16,8 @@ mod texts;
 
 use bench::{Bench, Row};
 use common::score::Score;
+use common::{Sandbox, names, text};
+use std::process::{Command, Output};
 
 /// Tries rows, and tells of those that this machine cannot make.
 fn try_all(score: Score, bench: &Bench, rows: Vec<Row>) {
@@ -56,6 +58,61 @@ fn what_another_user_drops_has_its_outcome_too() {
     let bench = Bench::with_users();
     let rows = strangers::rows(&bench);
     try_all(score, &bench, rows);
+}
+
+/// Runs action-new once under strace, which makes a system call fail.
+fn with_fault(sandbox: &Sandbox, fault: &str) -> Output {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={fault}")]);
+    command.arg(env!("CARGO_BIN_EXE_mig-scheduler")).arg("-c").arg(sandbox.scheduler_cfg());
+    command.args(["--only", "action-new", "--once"]).output().unwrap()
+}
+
+fn can_trace() -> bool {
+    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
+    works.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_drop_that_cannot_be_replaced_holds_up_nobody() {
+    let mut score = Score::begin("hostile drops: one that cannot be replaced");
+    if !can_trace() {
+        return score.skip("no strace here, or no right to trace");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    ["a.json", "b.json", "c.json"].iter().for_each(|file| sandbox.drop_action(file));
+    // As when its owner has put a directory in its place, which nobody else may move.
+    let output = with_fault(&sandbox, "renameat2:error=EACCES:when=1");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(
+        sandbox.picture(),
+        [("action/new".into(), 1), ("action/inflight".into(), 2), ("command/ready".into(), 2)]
+    );
+    assert!(text(&output).contains("a.json: Permission denied (os error 13); it stays, and is tried again"));
+    sandbox.once("action-new");
+    assert_eq!(sandbox.names("action/inflight").len(), 3);
+    assert!(names(&sandbox.path("spool/tmp")).is_empty());
+    score.add_runs(1);
+    score.end(&[], "");
+}
+
+/// A crash in the middle of an exchange with somebody's directory leaves that in tmp; its content may be nobody else's to
+/// delete.
+#[test]
+fn a_directory_that_was_caught_in_an_exchange_stops_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    for number in 0..3 {
+        std::fs::create_dir_all(sandbox.path(&format!("spool/tmp/action-new.{number}/theirs"))).unwrap();
+    }
+    std::fs::create_dir(sandbox.path("spool/tmp/action-new.3")).unwrap();
+    sandbox.drop_action("good.json");
+    let output = sandbox.scheduler(&["--only", "action-new", "--once"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("Directory not empty (os error 39); move it away by hand"), "{}", text(&output));
+    assert_eq!(sandbox.names("action/inflight").len(), 1);
+    assert_eq!(names(&sandbox.path("spool/tmp")), ["action-new.0", "action-new.1", "action-new.2"]);
 }
 
 #[test]
