@@ -90,12 +90,12 @@ fn a_drop_that_was_exchanged_since_it_was_read_is_kept() {
     fixture.write("action/new/.b", "newer");
     std::fs::rename(fixture.directory.path().join("action/new/.b"), fixture.directory.path().join("action/new/a.json"))
         .unwrap();
-    assert_eq!(fixture.rewrite(&entry), true);
+    assert!(fixture.rewrite(&entry));
     assert_eq!(fixture.text("action/new/a.json"), "adopted");
     assert_eq!(fixture.text("action/new/a~1.json"), "newer");
     // One that was taken away was withdrawn.
     std::fs::remove_file(fixture.directory.path().join("action/new/a.json")).unwrap();
-    assert_eq!(fixture.rewrite(&entry), false);
+    assert!(!fixture.rewrite(&entry));
     assert_eq!(fixture.names("action/new"), ["a~1.json"]);
     assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }

@@ -138,7 +138,7 @@ fn special_files() -> Vec<Row> {
             "directory that is closed",
             |_, path| {
                 in_words(std::fs::create_dir(path))?;
-                in_words(std::fs::set_permissions(path, Permissions::from_mode(0)))
+                in_words(std::fs::set_permissions(path, Permissions::from_mode(0o000)))
             },
             refused(DIRECTORY),
         ),
