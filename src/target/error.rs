@@ -129,7 +129,7 @@ pub(super) fn excerpt(piece: &dyn Display) -> String {
         short.text.push('…');
     }
     // A comment ends with its line.
-    short.text.truncate(short.text.trim_end().len());
+    short.text.truncate(short.text.trim_end_matches('\n').len());
     short.text.push('`');
     short.text
 }

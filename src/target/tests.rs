@@ -6,7 +6,6 @@ mod accepted;
 mod database;
 mod plain;
 mod properties;
-mod refused;
 
 /// 2026-11-22T12:00:00Z, the tests' now.
 const NOW_US: i64 = 1_795_348_800_000_000;
