@@ -25,31 +25,34 @@ fn keys_of_every_kind_count() {
     let notation = |critical| {
         move |b: SignatureBuilder| b.set_notation("x@example.net", "y", NotationDataFlags::empty(), critical)
     };
-    assert_all(&[
-        row("Ed25519 primary key", &[&alice], &sign(&alice, 0), Counts("alice"), Agrees),
-        row("Ed25519 subkey", &[&alice], &sign(&alice, 1), Counts("alice"), Agrees),
-        row("second subkey", &[&alice], &sign(&alice, 2), Counts("alice"), Agrees),
-        row("RSA-2048", &[&alice, &bob], &sign(&bob, 0), Counts("bob"), Agrees),
-        row("RSA-4096", &[&carol], &sign(&carol, 0), Counts("carol"), Agrees),
-        row("version 6", &[&dora], &sign(&dora, 0), Counts("dora"), NotAsked),
-        row("text signature", &[&bob], &sign_with(&bob, 0, text), Counts("bob"), Agrees),
-        row("notation", &[&alice], &sign_with(&alice, 0, notation(false)), Counts("alice"), Agrees),
-        row("critical notation", &[&alice], &sign_with(&alice, 0, notation(true)), Refused("notation"), Agrees),
-        row(
-            "unknown subpacket",
-            &[&alice],
-            &sign_with(&alice, 0, |b| unknown_subpacket(b, false)),
-            Counts("alice"),
-            Agrees,
-        ),
-        row(
-            "unknown critical subpacket",
-            &[&alice],
-            &sign_with(&alice, 0, |b| unknown_subpacket(b, true)),
-            Refused("critical"),
-            Agrees,
-        ),
-    ]);
+    assert_all(
+        "kinds of keys",
+        &[
+            row("Ed25519 primary key", &[&alice], &sign(&alice, 0), Counts("alice"), Agrees),
+            row("Ed25519 subkey", &[&alice], &sign(&alice, 1), Counts("alice"), Agrees),
+            row("second subkey", &[&alice], &sign(&alice, 2), Counts("alice"), Agrees),
+            row("RSA-2048", &[&alice, &bob], &sign(&bob, 0), Counts("bob"), Agrees),
+            row("RSA-4096", &[&carol], &sign(&carol, 0), Counts("carol"), Agrees),
+            row("version 6", &[&dora], &sign(&dora, 0), Counts("dora"), NotAsked),
+            row("text signature", &[&bob], &sign_with(&bob, 0, text), Counts("bob"), Agrees),
+            row("notation", &[&alice], &sign_with(&alice, 0, notation(false)), Counts("alice"), Agrees),
+            row("critical notation", &[&alice], &sign_with(&alice, 0, notation(true)), Refused("notation"), Agrees),
+            row(
+                "unknown subpacket",
+                &[&alice],
+                &sign_with(&alice, 0, |b| unknown_subpacket(b, false)),
+                Counts("alice"),
+                Agrees,
+            ),
+            row(
+                "unknown critical subpacket",
+                &[&alice],
+                &sign_with(&alice, 0, |b| unknown_subpacket(b, true)),
+                Refused("critical"),
+                Agrees,
+            ),
+        ],
+    );
 }
 
 #[test]
@@ -74,25 +77,40 @@ fn weak_and_misused_keys_do_not_count() {
         strip(&[signature.into()])
     };
     let impostor = sign_with(&bob, 0, |b| b.set_issuer_fingerprint(alice.fingerprint()));
-    assert_all(&[
-        row("SHA-1", &[&alice], &sign_with(&alice, 0, hash(HashAlgorithm::SHA1)), Refused("SHA1"), Laxer("GOODSIG")),
-        row("MD5", &[&bob], &sign_with(&bob, 0, hash(HashAlgorithm::MD5)), Refused("MD5"), Agrees),
-        row("RSA-1024", &[&short], &sign(&short, 0), Refused("RSA1024"), Laxer("GOODSIG")),
-        row("certification-only key", &[&certifier], &sign(&certifier, 0), Refused("not for signing"), Agrees),
-        row("encryption-only subkey", &[&uses], &sign(&uses, 1), Refused("not for signing"), Agrees),
-        row("authentication-only subkey", &[&uses], &sign(&uses, 2), Refused("not for signing"), Agrees),
-        row("subkey that did not agree", &[&unwilling], &sign(&unwilling, 1), Refused("not validly bound"), Agrees),
-        // Its date is from a time when SHA-1 was good enough; anybody can write that date today.
-        row("SHA-1, of 2011", &[&ancient], &ancient_sha1, Refused("SHA1"), Laxer("GOODSIG")),
-        row("bob claims alice's primary key", &[&alice, &claims_primary], &sign(&alice, 0), Counts("alice"), NotAsked),
-        row("the same, bob first", &[&claims_primary, &alice], &sign(&alice, 0), Counts("alice"), NotAsked),
-        row("bob claims alice's subkey", &[&alice, &claims_subkey], &sign(&alice, 1), Counts("alice"), NotAsked),
-        row("the same, bob before alice", &[&claims_subkey, &alice], &sign(&alice, 1), Counts("alice"), NotAsked),
-        row("only bob, who claims it", &[&claims_subkey], &sign(&alice, 1), Refused("not for signing"), NotAsked),
-        row("no key named", &[&alice], &nobodys, Refused("made by key nobody"), Agrees),
-        row("unknown key", &[&alice], &sign(&bob, 0), Refused("which is not in the keyring"), Agrees),
-        row("another's key under alice's name", &[&alice, &bob], &impostor, Refused("alice"), Agrees),
-    ]);
+    assert_all(
+        "weak and misused keys",
+        &[
+            row(
+                "SHA-1",
+                &[&alice],
+                &sign_with(&alice, 0, hash(HashAlgorithm::SHA1)),
+                Refused("SHA1"),
+                Laxer("GOODSIG"),
+            ),
+            row("MD5", &[&bob], &sign_with(&bob, 0, hash(HashAlgorithm::MD5)), Refused("MD5"), Agrees),
+            row("RSA-1024", &[&short], &sign(&short, 0), Refused("RSA1024"), Laxer("GOODSIG")),
+            row("certification-only key", &[&certifier], &sign(&certifier, 0), Refused("not for signing"), Agrees),
+            row("encryption-only subkey", &[&uses], &sign(&uses, 1), Refused("not for signing"), Agrees),
+            row("authentication-only subkey", &[&uses], &sign(&uses, 2), Refused("not for signing"), Agrees),
+            row("subkey that did not agree", &[&unwilling], &sign(&unwilling, 1), Refused("not validly bound"), Agrees),
+            // Its date is from a time when SHA-1 was good enough; anybody can write that date today.
+            row("SHA-1, of 2011", &[&ancient], &ancient_sha1, Refused("SHA1"), Laxer("GOODSIG")),
+            row(
+                "bob claims alice's primary key",
+                &[&alice, &claims_primary],
+                &sign(&alice, 0),
+                Counts("alice"),
+                NotAsked,
+            ),
+            row("the same, bob first", &[&claims_primary, &alice], &sign(&alice, 0), Counts("alice"), NotAsked),
+            row("bob claims alice's subkey", &[&alice, &claims_subkey], &sign(&alice, 1), Counts("alice"), NotAsked),
+            row("the same, bob before alice", &[&claims_subkey, &alice], &sign(&alice, 1), Counts("alice"), NotAsked),
+            row("only bob, who claims it", &[&claims_subkey], &sign(&alice, 1), Refused("not for signing"), NotAsked),
+            row("no key named", &[&alice], &nobodys, Refused("made by key nobody"), Agrees),
+            row("unknown key", &[&alice], &sign(&bob, 0), Refused("which is not in the keyring"), Agrees),
+            row("another's key under alice's name", &[&alice, &bob], &impostor, Refused("alice"), Agrees),
+        ],
+    );
 }
 
 #[test]
@@ -110,55 +128,64 @@ fn the_key_must_be_good_now_and_when_it_signed() {
     let [subkey_stolen, subkey_retired] = [KeyCompromised, KeyRetired].map(|why| subkey_revoked(&alice, why));
     let before = sign_at(&alice, 0, -60 * DAY);
     let subkey_before = sign_at(&alice, 1, -60 * DAY);
-    assert_all(&[
-        row("expired since", &[&old], &sign_at(&old, 0, -60 * DAY), Refused("xpired"), Laxer("EXPKEYSIG")),
-        row("expired before", &[&old], &sign(&old, 0), Refused("xpired"), Laxer("EXPKEYSIG")),
-        row("subkey expired since", &[&rent], &sign_at(&rent, 1, -60 * DAY), Refused("xpired"), Laxer("EXPKEYSIG")),
-        row("subkey expired before", &[&rent], &sign(&rent, 1), Refused("xpired"), Laxer("EXPKEYSIG")),
-        row("primary alive, subkey expired", &[&rent], &sign(&rent, 0), Counts("rent"), Agrees),
-        row("expired, then prolonged", &[&prolonged], &sign(&prolonged, 0), Counts("old"), Agrees),
-        row("stolen, signed before", &[&stolen], &before, Refused("is revoked"), Laxer("REVKEYSIG")),
-        row("stolen, signed after", &[&stolen], &sign(&alice, 0), Refused("is revoked"), Laxer("REVKEYSIG")),
-        row("retired, signed before", &[&retired], &before, Refused("is revoked"), Laxer("REVKEYSIG")),
-        row("retired, subkey signed before", &[&retired], &subkey_before, Refused("is revoked"), Laxer("REVKEYSIG")),
-        row("superseded from tomorrow on", &[&soon], &before, Counts("alice"), Agrees),
-        row("subkey stolen", &[&subkey_stolen], &subkey_before, Refused("key is revoked"), Laxer("REVKEYSIG")),
-        row("subkey retired", &[&subkey_retired], &subkey_before, Refused("key is revoked"), Laxer("REVKEYSIG")),
-        row("other subkey stolen", &[&subkey_stolen], &sign(&alice, 2), Counts("alice"), Agrees),
-        row(
-            "stolen, and an older copy behind it",
-            &[&stolen, &alice],
-            &before,
-            Refused("is revoked"),
-            Laxer("REVKEYSIG"),
-        ),
-        row(
-            "stolen, and an older copy before it",
-            &[&alice, &stolen],
-            &before,
-            Refused("is revoked"),
-            Laxer("REVKEYSIG"),
-        ),
-        row("key from the future", &[&unborn], &sign_at(&unborn, 0, HOUR), Refused("No binding signature"), Agrees),
-        row(
-            "signature from the future",
-            &[&alice],
-            &sign_at(&alice, 0, HOUR),
-            Refused("Not live until"),
-            Laxer("GOODSIG"),
-        ),
-        row("clock four minutes ahead", &[&alice], &sign_at(&alice, 0, 4 * MINUTE), Counts("alice"), Agrees),
-        row("dated before its key", &[&alice], &sign_at(&alice, 0, BORN - DAY), Refused("predates"), Agrees),
-        row("dated before its subkey", &[&young], &sign_at(&young, newest, -2 * DAY), Refused("predates"), Agrees),
-        row("by a subkey of yesterday", &[&young], &sign(&young, newest), Counts("alice"), Agrees),
-        row(
-            "signature expired",
-            &[&alice],
-            &sign_with(&alice, 0, |b| b.set_signature_validity_period(Duration::from_secs(60))),
-            Refused("xpired"),
-            Agrees,
-        ),
-    ]);
+    assert_all(
+        "lives of keys",
+        &[
+            row("expired since", &[&old], &sign_at(&old, 0, -60 * DAY), Refused("xpired"), Laxer("EXPKEYSIG")),
+            row("expired before", &[&old], &sign(&old, 0), Refused("xpired"), Laxer("EXPKEYSIG")),
+            row("subkey expired since", &[&rent], &sign_at(&rent, 1, -60 * DAY), Refused("xpired"), Laxer("EXPKEYSIG")),
+            row("subkey expired before", &[&rent], &sign(&rent, 1), Refused("xpired"), Laxer("EXPKEYSIG")),
+            row("primary alive, subkey expired", &[&rent], &sign(&rent, 0), Counts("rent"), Agrees),
+            row("expired, then prolonged", &[&prolonged], &sign(&prolonged, 0), Counts("old"), Agrees),
+            row("stolen, signed before", &[&stolen], &before, Refused("is revoked"), Laxer("REVKEYSIG")),
+            row("stolen, signed after", &[&stolen], &sign(&alice, 0), Refused("is revoked"), Laxer("REVKEYSIG")),
+            row("retired, signed before", &[&retired], &before, Refused("is revoked"), Laxer("REVKEYSIG")),
+            row(
+                "retired, subkey signed before",
+                &[&retired],
+                &subkey_before,
+                Refused("is revoked"),
+                Laxer("REVKEYSIG"),
+            ),
+            row("superseded from tomorrow on", &[&soon], &before, Counts("alice"), Agrees),
+            row("subkey stolen", &[&subkey_stolen], &subkey_before, Refused("key is revoked"), Laxer("REVKEYSIG")),
+            row("subkey retired", &[&subkey_retired], &subkey_before, Refused("key is revoked"), Laxer("REVKEYSIG")),
+            row("other subkey stolen", &[&subkey_stolen], &sign(&alice, 2), Counts("alice"), Agrees),
+            row(
+                "stolen, and an older copy behind it",
+                &[&stolen, &alice],
+                &before,
+                Refused("is revoked"),
+                Laxer("REVKEYSIG"),
+            ),
+            row(
+                "stolen, and an older copy before it",
+                &[&alice, &stolen],
+                &before,
+                Refused("is revoked"),
+                Laxer("REVKEYSIG"),
+            ),
+            row("key from the future", &[&unborn], &sign_at(&unborn, 0, HOUR), Refused("No binding signature"), Agrees),
+            row(
+                "signature from the future",
+                &[&alice],
+                &sign_at(&alice, 0, HOUR),
+                Refused("Not live until"),
+                Laxer("GOODSIG"),
+            ),
+            row("clock four minutes ahead", &[&alice], &sign_at(&alice, 0, 4 * MINUTE), Counts("alice"), Agrees),
+            row("dated before its key", &[&alice], &sign_at(&alice, 0, BORN - DAY), Refused("predates"), Agrees),
+            row("dated before its subkey", &[&young], &sign_at(&young, newest, -2 * DAY), Refused("predates"), Agrees),
+            row("by a subkey of yesterday", &[&young], &sign(&young, newest), Counts("alice"), Agrees),
+            row(
+                "signature expired",
+                &[&alice],
+                &sign_with(&alice, 0, |b| b.set_signature_validity_period(Duration::from_secs(60))),
+                Refused("xpired"),
+                Agrees,
+            ),
+        ],
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::certificates::*;
 use crate::gnupg::signed_text;
+use crate::tell;
 use mig::agent::{Refusal, Trust};
 use mig::command::CommandStatus;
 use serde_json::{Value, json};
@@ -98,7 +99,7 @@ fn every_signer_counts_once_and_every_operation_is_weighed() {
         ("a module called default", "stranger", for_stranger, "default", Runs),
         ("weights do not overflow", "a0 b", huge, "file", Runs),
     ];
-    let mut faults = Vec::new();
+    let (mut faults, count) = (Vec::new(), rows.len());
     for (name, who, permissions, modules, expected) in rows {
         let mut action = signed_for(modules);
         action["pgpsignatures"] = signatures(&action, who);
@@ -108,7 +109,7 @@ fn every_signer_counts_once_and_every_operation_is_weighed() {
             faults.push(format!("{name}: {found:?}"));
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    tell("weights", count, &faults);
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn an_agent_runs_an_action_inside_its_window_only() {
         ),
         ("has no end", "2026-11-22T08:00:00Z", "0001-01-01T00:00:00Z", Expired),
     ];
-    let mut faults = Vec::new();
+    let (mut faults, count) = (Vec::new(), rows.len());
     for (name, from, until, expected) in rows {
         let mut action = action_with(&[]);
         (action["validfrom"], action["expireafter"]) = (from.into(), until.into());
@@ -141,7 +142,7 @@ fn an_agent_runs_an_action_inside_its_window_only() {
             faults.push(format!("{name}: {found:?}"));
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    tell("windows", count, &faults);
     let mut unsigned = action_with(&[]);
     unsigned["pgpsignatures"] = json!([]);
     assert!(Cancelled("weigh 0").is(&judged_by_all(&[&alice], &unsigned)));

@@ -4,7 +4,7 @@ use crate::Expect::{Counts, Refused};
 use crate::Gpg::{Agrees, NotAsked};
 use crate::certificates::*;
 use crate::gnupg::{SIGNED_BY_TWO, signed_text};
-use crate::{Expect, Row, assert_all, row};
+use crate::{Expect, Row, assert_all, row, tell};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mig::action::Action;
@@ -30,27 +30,30 @@ fn only_one_whole_signature_over_a_document_is_read() {
     *broken.last_mut().unwrap() ^= 1;
     let malformed = |name, stripped: &str, reason| row(name, &[&alice], stripped, Refused(reason), NotAsked);
     let counts = |name, stripped: &str| row(name, &[&alice], stripped, Counts("alice"), Agrees);
-    assert_all(&[
-        counts("without checksum", &plain),
-        // RFC 9580, 6.1: an implementation must not refuse it for its checksum.
-        counts("with a wrong checksum", &format!("{plain}=AAAA")),
-        counts("with the right checksum", &strip_armor(&restore_armor(&plain).unwrap()).unwrap()),
-        row("one bit changed", &[&alice], &STANDARD.encode(&broken), Refused("does not verify"), Agrees),
-        malformed("cut base64", &data[..data.len() - 5], "is malformed"),
-        malformed("cut packet", &cut, "is malformed"),
-        malformed("two padding characters more", &format!("{plain}=="), "it is not base64"),
-        malformed("not base64", "!!!!", "it is not base64"),
-        malformed("only a checksum", "=AAAA", "is malformed"),
-        malformed("a newline inside", &with_newline, "it is not base64"),
-        malformed("a space inside", &with_space, "it is not base64"),
-        malformed("a newline at the end", &format!("{plain}\n"), "it is not base64"),
-        malformed("armored", &restore_armor(&plain).unwrap(), "it is not base64"),
-        malformed("the same signature twice", &strip(&[good.clone().into(), good.clone().into()]), "more than one"),
-        malformed("a signature and a user id", &strip(&[good.into(), user.clone()]), "something else"),
-        malformed("a user id", &strip(&[user]), "something else"),
-        malformed("a certification", &strip(&[certification.into()]), "not a signature over a document"),
-        malformed("random bytes", &STANDARD.encode([0u8; 64]), "is malformed"),
-    ]);
+    assert_all(
+        "forms",
+        &[
+            counts("without checksum", &plain),
+            // RFC 9580, 6.1: an implementation must not refuse it for its checksum.
+            counts("with a wrong checksum", &format!("{plain}=AAAA")),
+            counts("with the right checksum", &strip_armor(&restore_armor(&plain).unwrap()).unwrap()),
+            row("one bit changed", &[&alice], &STANDARD.encode(&broken), Refused("does not verify"), Agrees),
+            malformed("cut base64", &data[..data.len() - 5], "is malformed"),
+            malformed("cut packet", &cut, "is malformed"),
+            malformed("two padding characters more", &format!("{plain}=="), "it is not base64"),
+            malformed("not base64", "!!!!", "it is not base64"),
+            malformed("only a checksum", "=AAAA", "is malformed"),
+            malformed("a newline inside", &with_newline, "it is not base64"),
+            malformed("a space inside", &with_space, "it is not base64"),
+            malformed("a newline at the end", &format!("{plain}\n"), "it is not base64"),
+            malformed("armored", &restore_armor(&plain).unwrap(), "it is not base64"),
+            malformed("the same signature twice", &strip(&[good.clone().into(), good.clone().into()]), "more than one"),
+            malformed("a signature and a user id", &strip(&[good.into(), user.clone()]), "something else"),
+            malformed("a user id", &strip(&[user]), "something else"),
+            malformed("a certification", &strip(&[certification.into()]), "not a signature over a document"),
+            malformed("random bytes", &STANDARD.encode([0u8; 64]), "is malformed"),
+        ],
+    );
 }
 
 #[test]
@@ -64,14 +67,15 @@ fn padding_may_not_be_left_out() {
     });
     let padded = padded.filter(|stripped| stripped.ends_with('=')).collect::<Vec<_>>();
     assert!(!padded.is_empty());
-    for stripped in padded {
-        let row = |name, stripped: &str, expect| row(name, &[&alice], stripped, expect, NotAsked);
-        assert_all(&[
-            row("padded", &stripped, Counts("alice")),
+    let row = |name, stripped: &str, expect| row(name, &[&alice], stripped, expect, NotAsked);
+    let rows = padded.iter().flat_map(|stripped| {
+        [
+            row("padded", stripped, Counts("alice")),
             row("padded, with checksum", &format!("{stripped}=AAAA"), Counts("alice")),
             row("not padded", stripped.trim_end_matches('='), Refused("it is not base64")),
-        ]);
-    }
+        ]
+    });
+    assert_all("padding", &rows.collect::<Vec<_>>());
 }
 
 #[test]
@@ -96,33 +100,36 @@ fn what_is_signed_cannot_be_altered_and_the_rest_can() {
     let same = |name, at, to| altered(name, at, to, Counts("alice"));
     let operation = |index: usize| signed()["operations"][index].clone();
     const MAXDEPTH: &str = "/operations/0/parameters/searches/s/options/maxdepth";
-    assert_all(&[
-        same("nothing", "/syntaxversion", 2.into()),
-        bad("name", "/name", "find <root> & c0".into()),
-        bad("name in another case", "/name", "Find <root> & co".into()),
-        bad("space after the name", "/name", "find <root> & co ".into()),
-        bad("target", "/target", "1=1".into()),
-        bad("validfrom", "/validfrom", "2026-11-22T07:59:59Z".into()),
-        bad("expireafter", "/expireafter", "2036-11-19T08:00:01Z".into()),
-        bad("module", "/operations/1/module", "agentdestroy".into()),
-        bad("module in another case", "/operations/0/module", "File".into()),
-        bad("a value", "/operations/1/parameters/localip/0", "10.0.0.2".into()),
-        bad("a value's type", "/operations/1/parameters/localip", "10.0.0.1".into()),
-        bad("a number", MAXDEPTH, 2.into()),
-        bad("a number for a text", MAXDEPTH, "1".into()),
-        bad("a parameter more", "/operations/1/parameters", json!({"localip": ["10.0.0.1"], "x": null})),
-        bad("a parameter less", "/operations/1/parameters", json!({})),
-        bad("an operation less", "/operations", json!([operation(0)])),
-        bad("an operation more", "/operations", json!([operation(0), operation(1), operation(1)])),
-        bad("the order", "/operations", json!([operation(1), operation(0)])),
-        same("the same number, written otherwise", MAXDEPTH, 1.0.into()),
-        same("the same time, elsewhere on earth", "/validfrom", "2026-11-22T09:00:00+01:00".into()),
-        same("a fraction of a second", "/validfrom", "2026-11-22T08:00:00.75Z".into()),
-        same("the description", "/description", json!({"author": "somebody else"})),
-        same("the threat", "/threat", json!({})),
-        same("counters", "/counters", json!({"sent": 3})),
-        same("the start time", "/starttime", "2026-11-22T08:30:00Z".into()),
-    ]);
+    assert_all(
+        "altered actions",
+        &[
+            same("nothing", "/syntaxversion", 2.into()),
+            bad("name", "/name", "find <root> & c0".into()),
+            bad("name in another case", "/name", "Find <root> & co".into()),
+            bad("space after the name", "/name", "find <root> & co ".into()),
+            bad("target", "/target", "1=1".into()),
+            bad("validfrom", "/validfrom", "2026-11-22T07:59:59Z".into()),
+            bad("expireafter", "/expireafter", "2036-11-19T08:00:01Z".into()),
+            bad("module", "/operations/1/module", "agentdestroy".into()),
+            bad("module in another case", "/operations/0/module", "File".into()),
+            bad("a value", "/operations/1/parameters/localip/0", "10.0.0.2".into()),
+            bad("a value's type", "/operations/1/parameters/localip", "10.0.0.1".into()),
+            bad("a number", MAXDEPTH, 2.into()),
+            bad("a number for a text", MAXDEPTH, "1".into()),
+            bad("a parameter more", "/operations/1/parameters", json!({"localip": ["10.0.0.1"], "x": null})),
+            bad("a parameter less", "/operations/1/parameters", json!({})),
+            bad("an operation less", "/operations", json!([operation(0)])),
+            bad("an operation more", "/operations", json!([operation(0), operation(1), operation(1)])),
+            bad("the order", "/operations", json!([operation(1), operation(0)])),
+            same("the same number, written otherwise", MAXDEPTH, 1.0.into()),
+            same("the same time, elsewhere on earth", "/validfrom", "2026-11-22T09:00:00+01:00".into()),
+            same("a fraction of a second", "/validfrom", "2026-11-22T08:00:00.75Z".into()),
+            same("the description", "/description", json!({"author": "somebody else"})),
+            same("the threat", "/threat", json!({})),
+            same("counters", "/counters", json!({"sent": 3})),
+            same("the start time", "/starttime", "2026-11-22T08:30:00Z".into()),
+        ],
+    );
 }
 
 #[test]
@@ -167,7 +174,7 @@ fn what_would_be_ambiguous_is_refused_by_field() {
         ("a huge signature", signatures(&["A".repeat(16385)]), "field 'pgpsignatures[0]': has 16385 bytes"),
         ("no signature", signatures(&[]), "field 'pgpsignatures': is missing: the action is not signed"),
     ];
-    let mut faults = Vec::new();
+    let (mut faults, count) = (Vec::new(), rows.len());
     for (row, altered, reason) in rows {
         assert_ne!(altered, text, "{row} changes nothing");
         let found = Action::parse(altered.as_bytes()).map(|action| action.signed_text()).map_err(|e| e.to_string());
@@ -175,7 +182,7 @@ fn what_would_be_ambiguous_is_refused_by_field() {
             faults.push(format!("{row}: {found:?}"));
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    tell("ambiguous texts", count, &faults);
     let parameters_differ_in_case = add("\"maxdepth\":", "\"MaxDepth\":9,");
     assert!(Action::parse(parameters_differ_in_case.as_bytes()).is_ok(), "labels may differ in case only");
     assert!(Action::parse(signatures(&vec!["AAAA".into(); 32]).as_bytes()).is_ok());
