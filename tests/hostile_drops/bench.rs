@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{Metadata, OpenOptions};
+use std::fs::{Metadata, OpenOptions, Permissions};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -177,9 +177,8 @@ impl Bench {
         std::fs::create_dir_all(outside.join("directory/inner")).unwrap();
         std::fs::write(outside.join("directory/inner/file"), "nobody's business\n").unwrap();
         std::fs::write(outside.join("shadow"), "root:$6$salt$hash:19000:0:99999:7:::\n").unwrap();
-        let mode = |name: &str, mode| {
-            std::fs::set_permissions(outside.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
-        };
+        let mode =
+            |name: &str, mode| std::fs::set_permissions(outside.join(name), Permissions::from_mode(mode)).unwrap();
         mode("shadow", 0o640);
         rustix::fs::mkfifoat(rustix::fs::CWD, outside.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
         let signed = |name: &str| sandbox.sign(sandbox.draft(name)).to_string();
@@ -353,7 +352,12 @@ impl Bench {
         for stage in ["action/new", "action/inflight", "action/invalid", "command/ready"] {
             for entry in std::fs::read_dir(self.stage(stage)).unwrap() {
                 let (path, is_dir) = entry.map(|e| (e.path(), e.file_type().unwrap().is_dir())).unwrap();
-                if is_dir { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+                if is_dir {
+                    std::fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+                    std::fs::remove_dir_all(path).unwrap();
+                } else {
+                    std::fs::remove_file(path).unwrap();
+                }
             }
         }
     }
