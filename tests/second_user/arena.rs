@@ -192,22 +192,25 @@ impl Arena {
 
     /// What holds whatever the attacker may do.
     pub fn check(&self, violations: &mut Vec<String>) {
-        for (who, times) in self.executed() {
-            let is_good = who == "last" || who.strip_prefix("good-").is_some_and(|n| n.parse::<usize>().is_ok());
-            if !(who == "copied" || is_good && times == 1) {
-                violations.push(format!("executed {times} times: {who}"));
-            }
-        }
         let keyring = Keyring::parse(self.sandbox.keys.0.as_bytes()).unwrap();
         let is_signed = |action: &Action| {
             action.signatures.first().is_some_and(|s| keyring.verify(&action.signed_text(), s, time::now()).is_ok())
         };
+        let mut commands: BTreeMap<String, usize> = BTreeMap::new();
         for stage in COMMAND_STAGES {
             for name in self.sandbox.names(stage) {
                 let bytes = std::fs::read(self.sandbox.spool().join(stage).join(&name)).unwrap();
-                if !command::Command::parse(&bytes).is_ok_and(|command| is_signed(&command.action)) {
-                    violations.push(format!("{stage}/{name} is not what was signed"));
+                match command::Command::parse(&bytes) {
+                    Ok(command) if is_signed(&command.action) => *commands.entry(command.action.name).or_default() += 1,
+                    _ => violations.push(format!("{stage}/{name} is not what was signed")),
                 }
+            }
+        }
+        // Whoever can get hold of a signed action may drop it again as a new one; each command is run once at most.
+        for (who, times) in self.executed() {
+            let ordered = commands.get(&who).copied().unwrap_or(0);
+            if times > ordered {
+                violations.push(format!("executed {times} times, ordered {ordered} times: {who}"));
             }
         }
         for log in ["scheduler.log", "agent-1.log"] {
@@ -239,8 +242,9 @@ impl Arena {
                 usize::from(action["counters"]["success"] == 1);
         }
         for who in (0..self.dropped()).map(|n| format!("good-{n}")).chain(["last".into()]) {
-            if executed.get(&who) != Some(&1) || ended.get(&who) != Some(&1) {
-                violations.push(format!("{who}: executed {:?} times, done {:?}", executed.get(&who), ended.get(&who)));
+            let count = |of: &BTreeMap<String, usize>| of.get(&who).copied().unwrap_or(0);
+            if count(&executed) == 0 || count(&ended) == 0 {
+                violations.push(format!("{who}: executed {} times, done {}", count(&executed), count(&ended)));
             }
         }
     }
