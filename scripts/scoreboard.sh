@@ -18,10 +18,11 @@ TEXT
 }
 
 # The tests that report to the scoreboard, as cargo's options.
-tests=(--test faults --test crash --test hostile_drops --test watch_and_time --test target_table --test signature_table --test parsers)
+tests=()
+for name in "${scoreboard_tests[@]}"; do tests+=(--test "$name"); done
 
-# Tests that use the whole machine by themselves are run one after the other.
-run_tests() {
+# run COMMAND... : quietly; what failed is printed.
+run() {
     local log
     log=$(mktemp)
     if ! "$@" >"$log" 2>&1; then
@@ -54,9 +55,9 @@ main() {
     cargo test --release --locked --quiet --no-run "${tests[@]}"
     cargo test --profile mutants --features mutants --locked --quiet --no-run --test faults
     say "testing"
-    run_tests cargo test --release --locked --no-fail-fast "${tests[@]}" -- --test-threads=2
-    run_tests cargo test --profile mutants --features mutants --locked --test faults -- planted_bugs_are_caught
-    [ "$1" = full ] && run_tests scripts/fuzz.sh 60
+    run cargo test --release --locked --no-fail-fast "${tests[@]}" -- --test-threads=2
+    run cargo test --profile mutants --features mutants --locked --test faults -- planted_bugs_are_caught
+    [ "$1" = full ] && run scripts/fuzz.sh 60
     print_scores
     [ -z "$wanted" ] || cat "$scores" >>"$wanted"
     jq -se 'length > 0 and all(.violations == 0)' "$scores" >/dev/null || failed=1

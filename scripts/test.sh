@@ -6,8 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'EOF'
-Usage: scripts/test.sh            every check and test
-       scripts/test.sh --quick    without the slow ones (crashes at random, quickstart)
+Usage: scripts/test.sh            every check and test, and the samples of scripts/scoreboard.sh
+       scripts/test.sh --quick    without the slow ones (scoreboard, quickstart)
 
 Exit codes: 0 all passed; 64 command line; anything else: the check named last failed.
 EOF
@@ -24,12 +24,18 @@ check_features() {
     done
 }
 
+# run_tests NAME... : all but these test programs.
 run_tests() {
-    local filter=("$@")
+    local name filter=()
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --release --locked --no-fail-fast --status-level slow --final-status-level fail "${filter[@]}"
+        filter=("not ($(printf 'binary(%s) or ' "$@")none())")
+        cargo nextest run --release --locked --no-fail-fast --status-level slow --final-status-level fail -E "${filter[@]}"
     else
-        cargo test --release --locked --no-fail-fast
+        for name in tests/*.rs tests/*/main.rs; do
+            name=${name#tests/} name=${name%/main.rs} name=${name%.rs}
+            [[ " $* " == *" $name "* ]] || filter+=(--test "$name")
+        done
+        cargo test --release --locked --no-fail-fast --lib --bins "${filter[@]}"
     fi
 }
 
@@ -42,9 +48,9 @@ main() {
     cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "tests"
     if [ "$1" = quick ]; then
-        run_tests -E 'not (binary(crash) or binary(quickstart))'
+        run_tests "${scoreboard_tests[@]}" quickstart
     else
-        run_tests
+        run_tests "${scoreboard_tests[@]}"
         cargo test --release --locked --quiet --doc
     fi
     step "clippy"
@@ -52,6 +58,10 @@ main() {
     check_features
     step "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
+    if [ "$1" = full ]; then
+        step "scoreboard"
+        scripts/scoreboard.sh --quick
+    fi
     step "everything passed"
 }
 

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Measures how quick MIG is on this machine, each figure beside the raw limit or rival of the same run.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/bench.sh [--json] [GROUP...]
+
+Groups: journey workers fleet heartbeats idle agent files verify (default: all; idle alone takes five minutes, all some
+fifteen). Prints one line per figure: median and spread of five runs, the raw limit or rival measured in the same runs, their
+ratio, and whether the goal is reached. --json prints a list of {id, value, unit, min, max, runs, raw, raw_is, ratio, goal, ok}.
+
+Quote ratios: absolute figures say as much of the machine as of MIG. Nothing else should run meanwhile. Spools are made
+below MIG_BENCH_DIR (default target/bench); a batch is synced with one syncfs, which takes the neighbours along, so a file
+system of its own gives the truest figures.
+
+Exit codes: 0 every goal is reached; 1 not; 64 command line.
+TEXT
+}
+
+groups=()
+options=()
+for word in "$@"; do
+    case "$word" in
+        --json) options+=("$word") ;;
+        -h | --help)
+            usage
+            exit
+            ;;
+        journey | workers | fleet | heartbeats | idle | agent | files | verify) groups+=("$word") ;;
+        *)
+            usage >&2
+            exit 64
+            ;;
+    esac
+done
+
+cd "$root"
+{
+    install_build_tools
+    install ripgrep openssl
+    cargo bench --locked --quiet --bench bench --no-run
+} >&2
+directory=${MIG_BENCH_DIR:-$root/target/bench}
+mkdir -p "$directory"
+TMPDIR=$directory exec cargo bench --locked --quiet --bench bench -- "${options[@]}" "${groups[@]}"
