@@ -16,7 +16,7 @@ mod workers;
 use report::{Row, median};
 
 /// Runs of each measurement; the median counts.
-pub const RUNS: usize = 1;
+pub const RUNS: usize = 5;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
