@@ -137,8 +137,8 @@ fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> 
     Ok(Box::new(relay.map_err(|e| ProgramError::new(ExitClass::Config, format!("relay.directory: {e}")))?))
 }
 
-/// Opens what a worker needs, and takes its lock.
-fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
+/// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
+pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
     let spool = Spool::open(&config.spool, &stages::SCHEDULER, name);
     let help = "; scripts/install-spool.sh makes a spool";
     let spool = spool.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;

@@ -114,7 +114,8 @@ fn config_error(key: &str, path: &Path, reason: impl std::fmt::Display) -> Progr
     ProgramError::new(ExitClass::Config, format!("agent.{key}: {}: {reason}", path.display()))
 }
 
-fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
+/// The keys and the access list that the configuration names.
+pub fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
     let read = |key: &str, path: &Path| {
         read_bounded(path, limits::KEYRING_SIZE_BYTES_MAX).map_err(|e| config_error(key, path, e))
     };
@@ -124,7 +125,13 @@ fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
     Ok(Trust { keyring, acl })
 }
 
-fn build(config: &AgentConfig, trust: Trust, executor: Executor) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
+/// An agent's workers, in the order register, receive, run, answer, and their lock. Tests run the passes themselves, at
+/// times of their own.
+pub fn build(
+    config: &AgentConfig,
+    trust: Trust,
+    executor: Executor,
+) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
         Ok(Box::new(DirectoryRelay::open(&config.relay).map_err(|e| config_error("relay", &config.relay, e))?))
     };

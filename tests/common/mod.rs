@@ -36,7 +36,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// Makes one; nothing runs yet.
     pub fn new() -> Sandbox {
-        let directory = tempfile::Builder::new().prefix("mig test ").tempdir().unwrap();
+        Sandbox::new_in(&std::env::temp_dir())
+    }
+
+    /// Makes one below a directory.
+    pub fn new_in(parent: &Path) -> Sandbox {
+        let directory = tempfile::Builder::new().prefix("mig test ").tempdir_in(parent).unwrap();
         let keys = signature::generate_key("Test Investigator <test@example.net>").unwrap();
         let sandbox = Sandbox { directory, keys };
         for stage in STAGES {
