@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Answer {
     spool: Spool,
     relay: Box<dyn Relay>,
-    /// How long an answer may wait on the relay.
+    /// How long an answer may wait on the relay, also when its action has run out.
     lifetime: Duration,
     /// When kept answers may be deleted; a hint only.
     kept: HashMap<FileName, Timestamp>,
@@ -33,7 +33,9 @@ impl Answer {
         let (mut messages, mut moves) = (Vec::new(), Vec::new());
         for name in names {
             let Some(command) = read_command(&self.spool, AGENT_ANSWERED, name, now)? else { continue };
-            let expires = time::after(now, self.lifetime);
+            // At least as long as the scheduler waits for it: this machine's clock may be behind.
+            let awaited = time::after(command.action.expire_after, limits::EXPIRY_GRACE);
+            let expires = time::after(now, self.lifetime).max(awaited);
             messages.push(Message { queue: Queue::results(), body: command.to_json(), expires });
             moves.push(Move::new(AGENT_ANSWERED, name, AGENT_DONE));
         }
