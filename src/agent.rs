@@ -24,6 +24,7 @@
 pub mod answer;
 pub mod environment;
 pub mod execute;
+pub mod forgotten;
 pub mod identity;
 pub mod local;
 pub mod program;

@@ -61,6 +61,7 @@ impl Entry {
 
 /// An open spool. Each worker opens its own.
 pub struct Spool {
+    root: Arc<Dir>,
     stages: HashMap<Stage, Arc<Dir>>,
     tmp: Arc<Dir>,
     locks: Arc<Dir>,
@@ -72,18 +73,18 @@ impl Spool {
     /// Opens the stages below `root`. They must exist; `tmp` and `lock` are made when missing. `owner` names the worker:
     /// what it leaves in `tmp/` is told apart by it.
     pub fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Spool, Error> {
-        let top = Dir::open(root)?;
-        let tmp = Arc::new(top.ensure("tmp", 0o700)?);
-        let locks = Arc::new(top.ensure("lock", 0o750)?);
+        let root = Arc::new(Dir::open(root)?);
+        let tmp = Arc::new(root.ensure("tmp", 0o700)?);
+        let locks = Arc::new(root.ensure("lock", 0o750)?);
         let mut opened = HashMap::new();
         for stage in stages {
-            let dir = Dir::open(&root.join(stage.path()))?;
+            let dir = Dir::open(&root.path().join(stage.path()))?;
             if dir.device()? != tmp.device()? {
                 return Err(Error::OtherFilesystem { stage: dir.path().to_owned(), tmp: tmp.path().to_owned() });
             }
             opened.insert(*stage, Arc::new(dir));
         }
-        Ok(Spool { stages: opened, tmp, locks, owner: owner.to_owned() })
+        Ok(Spool { root, stages: opened, tmp, locks, owner: owner.to_owned() })
     }
 
     /// Takes this worker's lock, so that no second copy works on the same stage.
@@ -273,6 +274,20 @@ impl Spool {
             dir.unlink(&name)?;
         }
         self.tmp.remove_dir(&prepared_name(action))
+    }
+
+    /// Reads a file that lies beside the stages.
+    pub fn read_note(&self, name: &FileName, size_bytes_max: u64) -> Result<Vec<u8>, ReadError> {
+        Ok(self.root.read(name, size_bytes_max)?.bytes)
+    }
+
+    /// Writes a file that lies beside the stages, over the one that is there; it is on the disk when this returns.
+    pub fn write_note(&self, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
+        let mut commit = self.commit();
+        let staged = commit.stage(bytes)?;
+        commit.sync_files()?;
+        commit.replace(staged, &self.root, name)?;
+        commit.finish()
     }
 
     /// Removes what this worker left in `tmp/` when it was cut down. Needs its lock: only then is nobody writing there.

@@ -2,6 +2,7 @@
 //!
 //! A crash between the relay's promise and the move sends an answer twice; the scheduler meets it by its ids.
 
+use super::forgotten::Forgotten;
 use super::read_command;
 use crate::flow::{Failure, Pass, Worker};
 use crate::limits;
@@ -21,12 +22,14 @@ pub struct Answer {
     lifetime: Duration,
     /// When kept answers may be deleted; a hint only.
     kept: HashMap<FileName, Timestamp>,
+    /// Which commands are not known any more.
+    forgotten: Forgotten,
 }
 
 impl Answer {
     /// Sends what is in the agent's spool; an answer may wait on the relay for `lifetime`.
-    pub fn new(spool: Spool, relay: Box<dyn Relay>, lifetime: Duration) -> Answer {
-        Answer { spool, relay, lifetime, kept: HashMap::new() }
+    pub fn new(spool: Spool, relay: Box<dyn Relay>, lifetime: Duration, forgotten: Forgotten) -> Answer {
+        Answer { spool, relay, lifetime, kept: HashMap::new(), forgotten }
     }
 
     fn send(&mut self, names: &[FileName], now: Timestamp) -> Result<usize, Failure> {
@@ -58,7 +61,7 @@ impl Answer {
     /// Deletes kept answers whose action ran out: a command that comes again would be refused as expired.
     fn tidy(&mut self, now: Timestamp) -> Result<(), Failure> {
         let names = self.spool.list(AGENT_DONE)?;
-        let mut old = Vec::new();
+        let (mut old, mut latest) = (Vec::new(), Timestamp::MIN);
         for name in &names {
             let expires = match self.kept.get(name) {
                 Some(expires) => *expires,
@@ -69,10 +72,12 @@ impl Answer {
             };
             if expires <= now {
                 old.push((AGENT_DONE, name.clone()));
+                latest = latest.max(expires);
             } else {
                 self.kept.insert(name.clone(), expires);
             }
         }
+        self.forgotten.extend(&self.spool, latest)?;
         self.spool.clear(&old)?;
         self.kept.retain(|_, expires| *expires > now);
         Ok(())

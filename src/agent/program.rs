@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::execute::Executor;
+use super::forgotten::Forgotten;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
@@ -144,7 +145,9 @@ pub fn build(
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
     let receive = Receive { spool: spool("receive")?, relay: relay()?, queueloc };
-    let answer = Answer::new(spool("answer")?, relay()?, period * limits::AGENT_MESSAGE_PERIODS);
+    let answering = spool("answer")?;
+    let forgotten = Forgotten::read(&answering).map_err(|e| rundir(&e))?;
+    let answer = Answer::new(answering, relay()?, period * limits::AGENT_MESSAGE_PERIODS, forgotten);
     let run = Run::new(spool("run")?, trust, executor);
     Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer)], lock))
 }

@@ -5,6 +5,7 @@
 //! go of the command.
 
 use super::execute::Executor;
+use super::forgotten::Forgotten;
 use super::{Refusal, Trust, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::flow::{Failure, Pass, Worker};
@@ -40,7 +41,7 @@ impl Run {
             }
             let Some(mut command) = read_command(&self.spool, AGENT_RECEIVED, &name, now)? else { continue };
             let CommandRef { action, command: id } = command.reference();
-            match self.trust.judge(&command, now) {
+            match self.judge(&command, now)? {
                 Err(Refusal::NotBefore(time)) => {
                     log::info!(action:% = action, command:% = id; "waits until {time}");
                     self.waiting.insert(name, time);
@@ -72,6 +73,13 @@ impl Run {
             return Ok(1);
         }
         Ok(0)
+    }
+
+    /// Whether a command may run now, and is new for certain.
+    fn judge(&self, command: &Command, now: Timestamp) -> Result<Result<(), Refusal>, Failure> {
+        let trusted = self.trust.judge(command, now);
+        let forgotten = Forgotten::read(&self.spool).map_err(Failure::Away)?;
+        Ok(trusted.and_then(|()| forgotten.judge(&command.action)))
     }
 
     /// Runs a command's operations and puts their results into it.

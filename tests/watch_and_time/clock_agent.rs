@@ -33,3 +33,33 @@ fn an_answer_that_took_longer_than_a_heartbeats_lifetime_counts() {
     system.pass("command-returned", later);
     assert_eq!(system.sandbox.only("command/done")["status"], "success");
 }
+
+#[test]
+fn what_was_forgotten_by_a_clock_that_was_ahead_does_not_run_again() {
+    let parameters = json!({"n": 2});
+    let (mut system, message, bytes) = delivered(&parameters);
+    let now = system.started;
+    system.pass_agents(now);
+    system.pass("results", now);
+    let kept = system.sandbox.path("agent-1/done");
+    assert_eq!(names(&kept).len(), 1);
+    system.pass_agents(time::after(now, Duration::from_secs(86_400)));
+    assert_eq!(names(&kept).len(), 0, "by that clock the action has run out");
+    for restart in [false, true] {
+        if restart {
+            system.start_agents();
+        }
+        std::fs::write(&message, &bytes).unwrap();
+        system.pass_agents(now);
+        assert_eq!(system.runs(1, &parameters), 1);
+        let answer = json_file(&kept.join(&names(&kept)[0]));
+        let error = answer["results"][0]["errors"][0].as_str().unwrap();
+        assert!(answer["status"] == "expired" && error.starts_with("it may have run before"), "{answer}");
+        std::fs::remove_file(kept.join(&names(&kept)[0])).unwrap();
+    }
+    // The scheduler has the first answer.
+    for worker in ["results", "command-returned", "results", "command-returned"] {
+        system.pass(worker, now);
+    }
+    assert_eq!(system.sandbox.only("command/done")["status"], "success");
+}

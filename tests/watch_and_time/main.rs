@@ -3,6 +3,7 @@
 //!
 //! By default a sample of the cases is tried; `MIG_FAULTS=full` tries all.
 
+mod clock;
 mod clock_agent;
 #[path = "../common/mod.rs"]
 mod common;
