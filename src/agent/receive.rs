@@ -74,6 +74,7 @@ impl Worker for Receive {
         let queue = self.queue();
         let deliveries = self.relay.receive(&queue, limits::AGENT_DELIVERIES_MAX, now)?;
         let (mut taken, mut done): (Vec<(FileName, Vec<u8>)>, Vec<Delivery>) = (Vec::new(), Vec::new());
+        let mut refused = Vec::new();
         for delivery in &deliveries {
             match self.accept(&delivery.body) {
                 Ok(name) => {
@@ -82,14 +83,16 @@ impl Worker for Receive {
                     }
                     done.push(delivery.clone());
                 }
-                Err(reason) => {
-                    log::warn!("a message is refused: {reason}");
-                    self.relay.reject(&queue, delivery, &reason, now)?;
-                }
+                Err(reason) => refused.push((delivery, reason)),
             }
         }
         self.spool.put_replacing(AGENT_RECEIVED, &[], &taken)?;
         self.relay.done(&queue, &done)?;
+        // Last, because its reason takes room: on a full relay it is the others that make some.
+        for (delivery, reason) in refused {
+            log::warn!("a message is refused: {reason}");
+            self.relay.reject(&queue, delivery, &reason, now)?;
+        }
         // More may be waiting on the relay: the loop looks whether it shall stop, and comes back at once.
         Ok(Pass { handled: deliveries.len(), again: (!deliveries.is_empty()).then_some(now) })
     }

@@ -56,7 +56,7 @@ impl<W: QueueWorker> QueueDrain<W> {
 
     fn carry_out(&mut self, batch: &[Delivery], verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), Failure> {
         let queue = self.worker.source();
-        let (mut kept, mut done) = (Vec::new(), Vec::with_capacity(batch.len()));
+        let (mut kept, mut done, mut refused) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
         for (delivery, verdict) in batch.iter().zip(verdicts) {
             match verdict {
                 Verdict::Keep(name, bytes) => {
@@ -64,10 +64,7 @@ impl<W: QueueWorker> QueueDrain<W> {
                     done.push(delivery.clone());
                 }
                 Verdict::Done => done.push(delivery.clone()),
-                Verdict::Reject(reason) => {
-                    log::warn!("{}: a message is refused: {reason}", self.worker.name());
-                    self.relay.reject(&queue, delivery, &reason, now)?;
-                }
+                Verdict::Reject(reason) => refused.push((delivery, reason)),
             }
         }
         #[cfg(feature = "mutants")]
@@ -76,7 +73,13 @@ impl<W: QueueWorker> QueueDrain<W> {
         }
         // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
         self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
-        Ok(self.relay.done(&queue, &done)?)
+        self.relay.done(&queue, &done)?;
+        // Last, because its reason takes room: on a full relay it is the others that make some.
+        for (delivery, reason) in refused {
+            log::warn!("{}: a message is refused: {reason}", self.worker.name());
+            self.relay.reject(&queue, delivery, &reason, now)?;
+        }
+        Ok(())
     }
 }
 

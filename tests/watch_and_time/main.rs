@@ -7,7 +7,9 @@ mod clock;
 mod clock_agent;
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod expiry;
+mod full_disk_points;
 mod overflow;
 mod system;
 mod vanishing;
