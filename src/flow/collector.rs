@@ -205,6 +205,8 @@ impl Worker for Collector {
     }
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        // After a failure too: what is deleted now may be the room that was missing.
+        self.cleaned = None;
         Ok(self.spool.clean()?)
     }
 
@@ -214,6 +216,8 @@ impl Worker for Collector {
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
         let cleans = self.is_cleaning_due(now);
+        // First, and whatever became of it the rest is done too: on a full disk this makes the room that the rest needs.
+        let deleted = if cleans { self.delete_old(now) } else { Ok(0) };
         let mut answered = HashSet::new();
         if cleans {
             answered.extend(self.spool.list(COMMAND_RETURNED)?);
@@ -223,7 +227,7 @@ impl Worker for Collector {
         let inflight = self.sweep(COMMAND_INFLIGHT, &answered, now)?;
         let forgotten = self.end_forgotten(now)?;
         let ended = self.end_actions(now)?;
-        let deleted = if cleans { self.delete_old(now)? } else { 0 };
+        let deleted = deleted?;
         if cleans {
             self.cleaned = Some(now);
         }

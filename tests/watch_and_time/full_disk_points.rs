@@ -208,3 +208,29 @@ fn a_command_that_cannot_be_put_aside_holds_up_no_other() {
     score.add_runs(1);
     score.end(&found, "");
 }
+
+#[test]
+fn the_collector_makes_room_also_when_there_is_none() {
+    let mut score = Score::begin("full spool with old files");
+    let sandbox = Arc::new(sandbox_in(&memory()));
+    let Some(disk) = SmallDisk::mount(&sandbox.spool(), Scarce::Space) else {
+        return score.skip("nothing can be mounted here");
+    };
+    let mut system = answered(&sandbox);
+    let now = system.started;
+    system.pass("results", now);
+    system.pass("command-returned", now);
+    // One that nobody answers: when it has run out the collector has to write it anew.
+    sandbox.drop_action("b.json");
+    system.pass("action-new", now);
+    disk.fill(0);
+    // By then everything that is done is old enough to be deleted.
+    let later = time::after(now, Duration::from_secs(100 * 3600));
+    let outcomes: Vec<_> = (0..3).map(|_| system.try_pass("collector", later)).collect();
+    let mut found = Vec::new();
+    if sandbox.names("command/returned").len() != AGENTS {
+        found.push(format!("{:?} after {outcomes:?}", sandbox.picture()));
+    }
+    score.add_runs(1);
+    score.end(&found, "");
+}
