@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -84,7 +85,10 @@ impl SqliteStore {
         // process holds on it (fcntl(2)), and another process would then take its log for abandoned and delete it.
         match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
-            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
+            Err(cause) if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                return Err(StoreError::Away { what, cause: cause.to_string() });
+            }
             Err(cause) => return Err(StoreError::Refused(format!("{what}: {cause}"))),
         }
         let connect = || -> rusqlite::Result<(Connection, Connection)> {
