@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed.
-    #[error("{what} {path}: {cause}")]
+    #[error("{what} {path}: {cause}{}", hint(cause))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -37,6 +37,11 @@ pub enum Error {
         /// The staging directory.
         tmp: PathBuf,
     },
+}
+
+/// What an operator may not think of: the disk may have room, and no inode left.
+fn hint(cause: &io::Error) -> &'static str {
+    if cause.kind() == io::ErrorKind::StorageFull { ", see df and df -i" } else { "" }
 }
 
 impl Error {

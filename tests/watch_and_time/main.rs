@@ -9,6 +9,7 @@ mod clock_agent;
 mod common;
 mod disk;
 mod expiry;
+mod full_disk;
 mod full_disk_points;
 mod overflow;
 mod submissions;

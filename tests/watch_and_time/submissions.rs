@@ -40,7 +40,7 @@ fn a_copy_that_found_no_room_is_left_alone_and_then_refused() {
     let refusing = sandbox.scheduler(&["--only", "action-new", "--once"]);
     assert_eq!(refusing.status.code(), Some(75), "{}", text(&refusing));
     assert!(text(&refusing).contains("spool/tmp/action-new."), "{}", text(&refusing));
-    assert!(text(&refusing).contains("No space left on device (os error 28)"), "{}", text(&refusing));
+    assert!(text(&refusing).contains("No space left on device (os error 28), see df and df -i"), "{}", text(&refusing));
     assert_eq!(std::fs::read(&drop).unwrap(), half);
     assert_eq!(names(&sandbox.path("spool/action/invalid")), Vec::<String>::new());
     disk.empty();
