@@ -60,8 +60,9 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), 
             }
             Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
             Err(Failure::Away(reason) | Failure::Refused(reason)) => {
-                // Whatever the failure cut short is repaired as after a restart.
+                // Whatever the failure cut short is repaired as after a restart. What was watched may have been made anew.
                 recovered = false;
+                watching.again();
                 pause(&sleeper, outage.failed(name, &reason), stop);
             }
         }
@@ -79,12 +80,21 @@ struct Watching {
 }
 
 impl Watching {
+    fn again(&mut self) {
+        (self.watch, self.settled) = (None, false);
+    }
+
     fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper, sweep: Duration) {
         if self.settled {
             return;
         }
         match worker.watch(sleeper.waker()) {
-            Ok(watch) => (self.watch, self.settled) = (watch, true),
+            Ok(watch) => {
+                (self.watch, self.settled) = (watch, true);
+                if self.complained {
+                    log::info!("{}: notifications work now", worker.name());
+                }
+            }
             Err(error) if !self.complained => {
                 self.complained = true;
                 log::warn!("{}: no notifications ({error}); looking every {sweep:?} until they work", worker.name());

@@ -11,7 +11,7 @@
 use super::{Delivery, Message, Queue, Relay, RelayError, Sent, Tag};
 use crate::limits;
 use crate::spool::commit::Commit;
-use crate::spool::watch::{Waker, Watch};
+use crate::spool::watch::{Waker, Watch, WatchError};
 use crate::spool::{Dir, FileName, ReadError, is_settling};
 use crate::time::{self, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -233,8 +233,7 @@ impl Relay for DirectoryRelay {
 
     fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError> {
         let path = self.top.path().join(queue.as_str());
-        let away =
-            |e: notify::Error| RelayError::Away { what: format!("watch {}", path.display()), cause: e.to_string() };
+        let away = |e: WatchError| RelayError::Away { what: format!("watch {}", path.display()), cause: e.to_string() };
         Watch::new(&path, waker).map_err(away)
     }
 

@@ -5,6 +5,7 @@
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,9 +91,37 @@ pub struct Watch {
     _watcher: RecommendedWatcher,
 }
 
+/// Why a directory cannot be watched, and what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// inotify_init(2): EMFILE.
+    #[error(
+        "too many inotify instances or open files; raise fs.inotify.max_user_instances, or the limit of open files"
+    )]
+    Instances,
+    /// inotify_add_watch(2): ENOSPC.
+    #[error("too many inotify watches; raise fs.inotify.max_user_watches")]
+    Watches,
+    /// Anything else.
+    #[error("{0}")]
+    Other(notify::Error),
+}
+
+impl From<notify::Error> for WatchError {
+    fn from(error: notify::Error) -> Self {
+        match &error.kind {
+            notify::ErrorKind::MaxFilesWatch => WatchError::Watches,
+            notify::ErrorKind::Io(cause) if cause.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+                WatchError::Instances
+            }
+            _ => WatchError::Other(error),
+        }
+    }
+}
+
 impl Watch {
     /// Wakes `waker` when a file in `directory` was closed after writing or moved there, or when events were lost.
-    pub fn new(directory: &Path, waker: Waker) -> notify::Result<Watch> {
+    pub fn new(directory: &Path, waker: Waker) -> Result<Watch, WatchError> {
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error is a hint as well: something was missed.
             if event.map_or(true, |event| event.need_rescan() || is_arrival(&event.kind)) {

@@ -11,6 +11,7 @@ mod disk;
 mod expiry;
 mod full_disk;
 mod full_disk_points;
+mod no_notifications;
 mod overflow;
 mod submissions;
 mod system;

@@ -1,0 +1,203 @@
+//! Without notifications (the limits of inotify are used up by others) the sweeps find everything; one line per worker says
+//! so, and which limit it is. When there is room again, notifications are used.
+
+use crate::common::score::Score;
+use crate::common::{Background, Sandbox, names};
+use crate::system::System;
+use crate::{inotify_watches, spool_check};
+use mig::agent::Agent;
+use mig::agent::program;
+use mig::config::agent::AgentConfig;
+use mig::flow::{Failure, run};
+use mig::relay::{Delivery, Message, Queue, Relay, RelayError, Sent};
+use mig::spool::lock::Lock;
+use mig::spool::watch::{Stop, Waker, Watch};
+use mig::time::Timestamp;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Workers of the scheduler that watch something.
+const WATCHING: usize = 5;
+
+/// A scheduler in a user namespace of its own, where one limit of inotify is nought.
+fn start_without(sandbox: &Sandbox, limit: &str) -> Option<Background> {
+    let script = format!("echo 0 >/proc/sys/user/{limit} || exit; exec \"$@\"");
+    let enter = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", &script, "sh", program]);
+        command
+    };
+    if !enter("true").output().is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let mut command = enter(env!("CARGO_BIN_EXE_mig-scheduler"));
+    command.arg("-c").arg(sandbox.scheduler_cfg());
+    Some(Background::start(command, sandbox.path("scheduler.log")))
+}
+
+fn raise(process: &Background, limit: &str) {
+    let script = format!("echo 1000 >/proc/sys/user/{limit}");
+    let target = process.0.id().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &target, "--user", "--preserve-credentials", "sh", "-c", &script]);
+    assert!(command.status().unwrap().success());
+}
+
+/// Brings one action to its end.
+fn one_action(sandbox: &Sandbox, name: &str, done: usize) {
+    sandbox.drop_action(name);
+    sandbox.wait("sent", |s| s.names("command/inflight").len() == 1);
+    sandbox.agent_once(1);
+    sandbox.wait("done", |s| s.names("action/done").len() == done && s.names("command/done").len() == done);
+}
+
+fn scheduler_without(limit: &str) {
+    let mut score = Score::begin(format!("scheduler without inotify: {limit}"));
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let Some(scheduler) = start_without(&sandbox, limit) else {
+        return score.skip("no user namespace can be made here");
+    };
+    one_action(&sandbox, "a.json", 1);
+    one_action(&sandbox, "b.json", 2);
+    let mut found = Vec::new();
+    if inotify_watches(scheduler.0.id()) != 0 {
+        found.push("it watches something all the same".into());
+    }
+    raise(&scheduler, limit);
+    sandbox.wait("watching", |_| inotify_watches(scheduler.0.id()) == WATCHING);
+    one_action(&sandbox, "c.json", 3);
+    assert_eq!(scheduler.terminate(), Some(0));
+    let log = std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap();
+    let complaint = format!("raise fs.inotify.{}", limit.replace("inotify", "user"));
+    for (text, also) in
+        [("no notifications", "until they work"), ("no notifications", &complaint[..]), ("notifications work now", "")]
+    {
+        let lines = log.lines().filter(|line| line.contains(text) && line.contains(also)).count();
+        if lines != WATCHING {
+            found.push(format!("{lines} lines say '{text} {also}', not {WATCHING}:\n{log}"));
+        }
+    }
+    found.extend(spool_check(&sandbox));
+    score.add_runs(3);
+    score.end(&found, "");
+}
+
+#[test]
+fn the_scheduler_works_when_there_are_no_inotify_instances() {
+    scheduler_without("max_inotify_instances");
+}
+
+#[test]
+fn the_scheduler_works_when_there_are_no_inotify_watches() {
+    scheduler_without("max_inotify_watches");
+}
+
+/// A relay that cannot be watched until it is told otherwise.
+struct Deaf {
+    relay: Box<dyn Relay>,
+    hears: Arc<AtomicBool>,
+    watched: Arc<AtomicUsize>,
+}
+
+impl Relay for Deaf {
+    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
+        self.relay.declare(queue)
+    }
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
+        self.relay.send(messages, now)
+    }
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
+        self.relay.receive(queue, max, now)
+    }
+    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
+        self.relay.done(queue, deliveries)
+    }
+    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
+        self.relay.reject(queue, delivery, reason, now)
+    }
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError> {
+        if !self.hears.load(Ordering::SeqCst) {
+            return Err(RelayError::Away { what: format!("watch {queue}"), cause: "too many instances".into() });
+        }
+        self.watched.fetch_add(1, Ordering::SeqCst);
+        self.relay.watch(queue, waker)
+    }
+    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {
+        self.relay.tidy(age, now)
+    }
+}
+
+/// The worker of an agent that is registered.
+fn agent(sandbox: &Sandbox) -> (Agent, Lock) {
+    let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
+    let trust = program::read_trust(&config).unwrap();
+    let (agent, _, lock) = program::build(&config, trust, System::executor(sandbox, 1)).unwrap();
+    (agent, lock)
+}
+
+/// Runs it as its program does, with sweeps that are quicker.
+fn run_in_thread(mut agent: Agent) -> (JoinHandle<Result<(), Failure>>, Stop) {
+    let stop = Stop::default();
+    let stopping = stop.clone();
+    (std::thread::spawn(move || run::run(&mut agent, Duration::from_millis(50), &stopping)), stop)
+}
+
+#[test]
+fn an_agent_works_without_notifications() {
+    let mut score = Score::begin("agent without inotify");
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let (mut agent, _lock) = agent(&sandbox);
+    let (hears, watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let relay = agent.relay;
+    agent.relay = Box::new(Deaf { relay, hears: Arc::clone(&hears), watched: Arc::clone(&watched) });
+    let (running, stop) = run_in_thread(agent);
+    let answers = |sandbox: &Sandbox| names(&sandbox.path("relay/mig.agt.results")).len();
+    for n in 1..=3 {
+        hears.store(n == 3, Ordering::SeqCst);
+        sandbox.wait("watching", |_| watched.load(Ordering::SeqCst) == usize::from(n == 3));
+        sandbox.drop_action("a.json");
+        sandbox.once("action-new,command-ready");
+        sandbox.wait("answered", |s| answers(s) == n);
+    }
+    stop.ask();
+    running.join().unwrap().unwrap();
+    score.add_runs(3);
+    let watched = watched.load(Ordering::SeqCst);
+    let found = (watched != 1).then(|| format!("it began to watch {watched} times"));
+    score.end(&Vec::from_iter(found), "");
+}
+
+#[test]
+fn queues_that_are_removed_are_made_again_and_watched() {
+    let mut score = Score::begin("removed queues");
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let (mut agent, _lock) = agent(&sandbox);
+    let (hears, watched) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let relay = agent.relay;
+    agent.relay = Box::new(Deaf { relay, hears, watched: Arc::clone(&watched) });
+    let scheduler = sandbox.start_scheduler();
+    let (running, stop) = run_in_thread(agent);
+    sandbox.wait("watching", |_| inotify_watches(scheduler.0.id()) == WATCHING && watched.load(Ordering::SeqCst) == 1);
+    let relay = sandbox.path("relay");
+    let queues: Vec<String> = names(&relay).into_iter().filter(|name| name.starts_with("mig.agt.")).collect();
+    assert_eq!(queues.len(), 3);
+    queues.iter().for_each(|queue| std::fs::remove_dir_all(relay.join(queue)).unwrap());
+    sandbox.wait("there again", |_| queues.iter().all(|queue| relay.join(queue).is_dir()));
+    sandbox.wait("watching again", |_| {
+        inotify_watches(scheduler.0.id()) == WATCHING && watched.load(Ordering::SeqCst) > 1
+    });
+    sandbox.drop_action("a.json");
+    sandbox.wait("done", |s| s.names("action/done").len() == 1);
+    assert_eq!(scheduler.terminate(), Some(0));
+    stop.ask();
+    running.join().unwrap().unwrap();
+    score.add_runs(queues.len());
+    score.end(&[], "");
+}
