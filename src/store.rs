@@ -150,7 +150,7 @@ pub trait Store: Send {
     /// Whether the store has commands of this action.
     fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError>;
 
-    /// Takes heartbeats in; the newest wins.
+    /// Takes heartbeats in; the newest wins. One that was taken in by a clock that was ahead, later than `now`, does not.
     fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError>;
 
     /// Marks agents idle that were not heard of since `idle_before`, and offline since `offline_before`.

@@ -75,6 +75,16 @@ fn the_newest_heartbeat_wins(store: &mut dyn Store) {
     assert_eq!((found.len(), found[0].pid), (1, 2), "of two registrations of a queueloc the newest counts");
 }
 
+fn a_clock_that_was_ahead_makes_no_heartbeat_the_newest(store: &mut dyn Store) {
+    let ahead = time::after(now(), Duration::from_secs(10 * 365 * 86400));
+    store.register(&[agent("ahead", 1, ahead)], ahead).unwrap();
+    store.register(&[agent("ahead", 2, ahead)], ahead).unwrap();
+    let right = Agent { version: "2".into(), ..agent("ahead", 1, ago(5)) };
+    assert_eq!(store.register(&[right], now()).unwrap(), [Registration::Known]);
+    let found = select(store, "name = 'ahead'");
+    assert_eq!((found.len(), found[0].version.as_str(), found[0].heartbeat_time), (1, "2", ago(5)));
+}
+
 fn only_present_agents_are_targets(store: &mut dyn Store) {
     store
         .register(&[agent("online", 1, ago(10)), agent("idle", 1, ago(1000)), agent("offline", 1, ago(5000))], now())
@@ -174,6 +184,7 @@ fn what_the_store_lost_comes_back_from_answers(store: &mut dyn Store) {
 fn contract(open: Open) {
     let mut store = open();
     the_newest_heartbeat_wins(store.as_mut());
+    a_clock_that_was_ahead_makes_no_heartbeat_the_newest(store.as_mut());
     only_present_agents_are_targets(store.as_mut());
     targets_see_json_and_times(store.as_mut());
     ids_are_new_sorted_and_small(open);

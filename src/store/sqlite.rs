@@ -277,9 +277,9 @@ impl Store for SqliteStore {
         found.map_err(|e| error(&format!("look up action {action}"), e))
     }
 
-    fn register(&mut self, heartbeats: &[Agent], _now: Timestamp) -> Result<Vec<Registration>, StoreError> {
+    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError> {
         self.transact("register agents", |transaction| {
-            heartbeats.iter().map(|agent| agents::register(transaction, agent)).collect()
+            heartbeats.iter().map(|agent| agents::register(transaction, agent, now)).collect()
         })
     }
 

@@ -62,7 +62,11 @@ fn json(object: &Map<String, Value>) -> String {
 }
 
 /// Takes a heartbeat in; the newest of a process wins.
-pub(super) fn register(transaction: &Transaction, agent: &Agent) -> rusqlite::Result<Registration> {
+pub(super) fn register(transaction: &Transaction, agent: &Agent, now: Timestamp) -> rusqlite::Result<Registration> {
+    // What was heard in the future was heard by a clock that was ahead. It would stay the newest for as long as that.
+    let ahead = "UPDATE agents SET heartbeattime = ?2 WHERE queueloc = ?1 AND heartbeattime > ?3";
+    let before = micros(agent.heartbeat_time) - 1;
+    transaction.prepare_cached(ahead)?.execute((agent.queueloc.as_str(), before, micros(now)))?;
     let known = "SELECT heartbeattime FROM agents WHERE queueloc = ?1 AND pid = ?2";
     let key = (agent.queueloc.as_str(), agent.pid);
     let heard: Option<i64> = transaction.prepare_cached(known)?.query_row(key, |row| row.get(0)).optional()?;
