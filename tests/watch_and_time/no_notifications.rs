@@ -5,13 +5,15 @@ use crate::common::score::Score;
 use crate::common::{Background, Sandbox, names};
 use crate::system::System;
 use crate::{inotify_watches, spool_check};
-use mig::agent::Agent;
-use mig::agent::program;
+use mig::agent::receive::Receive;
+use mig::agent::{identity, program};
 use mig::config::agent::AgentConfig;
-use mig::flow::{Failure, run};
+use mig::flow::{Failure, Worker, run};
+use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Delivery, Message, Queue, Relay, RelayError, Sent};
 use mig::spool::lock::Lock;
 use mig::spool::watch::{Stop, Waker, Watch};
+use mig::spool::{Spool, stages};
 use mig::time::Timestamp;
 use std::path::Path;
 use std::process::Command;
@@ -132,19 +134,39 @@ impl Relay for Deaf {
     }
 }
 
-/// The worker of an agent that is registered.
-fn agent(sandbox: &Sandbox) -> (Agent, Lock) {
-    let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
-    let trust = program::read_trust(&config).unwrap();
-    let (agent, _, lock) = program::build(&config, trust, System::executor(sandbox, 1)).unwrap();
-    (agent, lock)
+/// An agent that is registered, whose queue is watched by way of a [`Deaf`] relay.
+struct Agent {
+    running: Vec<JoinHandle<Result<(), Failure>>>,
+    stop: Stop,
+    _lock: Lock,
 }
 
-/// Runs it as its program does, with sweeps that are quicker.
-fn run_in_thread(mut agent: Agent) -> (JoinHandle<Result<(), Failure>>, Stop) {
-    let stop = Stop::default();
-    let stopping = stop.clone();
-    (std::thread::spawn(move || run::run(&mut agent, Duration::from_millis(50), &stopping)), stop)
+impl Agent {
+    /// Runs its workers as its program does, with sweeps that are quicker.
+    fn start(sandbox: &Sandbox, hears: &Arc<AtomicBool>, watched: &Arc<AtomicUsize>) -> Agent {
+        let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
+        let trust = program::read_trust(&config).unwrap();
+        let (mut workers, lock) = program::build(&config, trust, System::executor(sandbox, 1)).unwrap();
+        let (hears, watched) = (Arc::clone(hears), Arc::clone(watched));
+        let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
+        let relay = Box::new(Deaf { relay, hears, watched });
+        let spool = Spool::open(&config.run_directory, &stages::AGENT, "receive").unwrap();
+        let queueloc = identity::queueloc(&config.run_directory).unwrap();
+        let handling = workers.split_off(2);
+        let deaf: Box<dyn Worker> = Box::new(Receive { spool, relay, queueloc });
+        let stop = Stop::default();
+        let start = |mut worker: Box<dyn Worker>| {
+            let stop = stop.clone();
+            std::thread::spawn(move || run::run(worker.as_mut(), Duration::from_millis(50), &stop))
+        };
+        let running = [deaf].into_iter().chain(handling).map(start).collect();
+        Agent { running, stop, _lock: lock }
+    }
+
+    fn end(self) {
+        self.stop.ask();
+        self.running.into_iter().for_each(|running| running.join().unwrap().unwrap());
+    }
 }
 
 #[test]
@@ -152,11 +174,8 @@ fn an_agent_works_without_notifications() {
     let mut score = Score::begin("agent without inotify");
     let sandbox = Sandbox::new();
     sandbox.register(1);
-    let (mut agent, _lock) = agent(&sandbox);
     let (hears, watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let relay = agent.relay;
-    agent.relay = Box::new(Deaf { relay, hears: Arc::clone(&hears), watched: Arc::clone(&watched) });
-    let (running, stop) = run_in_thread(agent);
+    let agent = Agent::start(&sandbox, &hears, &watched);
     let answers = |sandbox: &Sandbox| names(&sandbox.path("relay/mig.agt.results")).len();
     for n in 1..=3 {
         hears.store(n == 3, Ordering::SeqCst);
@@ -165,8 +184,7 @@ fn an_agent_works_without_notifications() {
         sandbox.once("action-new,command-ready");
         sandbox.wait("answered", |s| answers(s) == n);
     }
-    stop.ask();
-    running.join().unwrap().unwrap();
+    agent.end();
     score.add_runs(3);
     let watched = watched.load(Ordering::SeqCst);
     let found = (watched != 1).then(|| format!("it began to watch {watched} times"));
@@ -178,12 +196,9 @@ fn queues_that_are_removed_are_made_again_and_watched() {
     let mut score = Score::begin("removed queues");
     let sandbox = Sandbox::new();
     sandbox.register(1);
-    let (mut agent, _lock) = agent(&sandbox);
     let (hears, watched) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-    let relay = agent.relay;
-    agent.relay = Box::new(Deaf { relay, hears, watched: Arc::clone(&watched) });
     let scheduler = sandbox.start_scheduler();
-    let (running, stop) = run_in_thread(agent);
+    let agent = Agent::start(&sandbox, &hears, &watched);
     sandbox.wait("watching", |_| inotify_watches(scheduler.0.id()) == WATCHING && watched.load(Ordering::SeqCst) == 1);
     let relay = sandbox.path("relay");
     let queues: Vec<String> = names(&relay).into_iter().filter(|name| name.starts_with("mig.agt.")).collect();
@@ -196,8 +211,7 @@ fn queues_that_are_removed_are_made_again_and_watched() {
     sandbox.drop_action("a.json");
     sandbox.wait("done", |s| s.names("action/done").len() == 1);
     assert_eq!(scheduler.terminate(), Some(0));
-    stop.ask();
-    running.join().unwrap().unwrap();
+    agent.end();
     score.add_runs(queues.len());
     score.end(&[], "");
 }
