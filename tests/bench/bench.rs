@@ -18,11 +18,14 @@ use report::{Row, median};
 /// Runs of each measurement; the median counts.
 pub const RUNS: usize = 5;
 
+/// What the command line calls some figures, and how they are measured.
+type Group = (&'static str, fn() -> Vec<Row>);
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
-    let groups: [(&str, fn() -> Vec<Row>); 8] = [
+    let groups: [Group; 8] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("fleet", journey::many_agents),

@@ -63,7 +63,7 @@ pub fn keyring(data: &[u8]) {
         assert!(!investigator.public_key.contains("PRIVATE KEY"), "a secret in {}", investigator.public_key);
         let again = Keyring::parse(investigator.public_key.as_bytes()).expect("what was read is read again");
         let fingerprints: Vec<_> = again.investigators().map(|one| one.fingerprint.clone()).collect();
-        assert_eq!(fingerprints, [investigator.fingerprint.clone()]);
+        assert_eq!(fingerprints, std::slice::from_ref(&investigator.fingerprint));
     }
     for signature in &KNOWN.signatures {
         if let Ok(signer) = keyring.verify(&KNOWN.text, signature, now()) {
