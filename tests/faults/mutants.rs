@@ -15,7 +15,8 @@ const FAULTS: [Fault; 4] = [Fault::Kill, Fault::PowerCut, Fault::Error, Fault::P
 /// Where a bug is looked for first: a guess that only saves time.
 fn guess(mutant: Mutant) -> (Fault, Subject) {
     match mutant {
-        Mutant::NoFileSync | Mutant::NoDirectorySync => (Fault::PowerCut, Subject::Worker("action-new")),
+        Mutant::NoFileSync => (Fault::PowerCut, Subject::Worker("action-new")),
+        Mutant::NoDirectorySync => (Fault::PowerCut, Subject::Agent),
         Mutant::MoveBeforeEffect => (Fault::Kill, Subject::Worker("command-returned")),
         Mutant::AckBeforeWrite => (Fault::Kill, Subject::Worker("results")),
         Mutant::RunBeforeClaim => (Fault::Kill, Subject::Agent),
