@@ -4,7 +4,7 @@
 //! what a crash leaves there may have begun, so it ends as "interrupted". The answer is on the disk before `running` lets
 //! go of the command.
 
-use super::execute::Executor;
+use super::execute::{Executor, Spare};
 use super::forgotten::Forgotten;
 use super::{Refusal, Trust, read_command};
 use crate::command::{Command, CommandStatus};
@@ -21,6 +21,8 @@ pub struct Run {
     spool: Spool,
     trust: Trust,
     executor: Executor,
+    /// For the next command, while there is one.
+    spare: Spare,
     /// Commands of actions that are not valid yet; a hint only.
     waiting: HashMap<FileName, Timestamp>,
     /// An answer that could not be written to the disk yet; without it the command would end as interrupted.
@@ -30,12 +32,14 @@ pub struct Run {
 impl Run {
     /// Runs, on the agent's spool, what `trust` allows.
     pub fn new(spool: Spool, trust: Trust, executor: Executor) -> Run {
-        Run { spool, trust, executor, waiting: HashMap::new(), unsaved: None }
+        Run { spool, trust, executor, spare: Spare::default(), waiting: HashMap::new(), unsaved: None }
     }
 
     /// Runs the oldest command that may run. Gives how many left `received`.
     fn run_one(&mut self, now: Timestamp) -> Result<usize, Failure> {
-        for name in self.spool.list(AGENT_RECEIVED)? {
+        let names = self.spool.list(AGENT_RECEIVED)?;
+        let more = names.len() > 1;
+        for name in names {
             if self.waiting.get(&name).is_some_and(|until| *until > now) {
                 continue;
             }
@@ -66,6 +70,9 @@ impl Run {
                         continue;
                     }
                     self.execute(&mut command, now);
+                    if more {
+                        self.executor.start_ahead(&command.action, &mut self.spare);
+                    }
                     self.unsaved = Some((name, command.to_json()));
                     self.save()?;
                 }
@@ -83,10 +90,10 @@ impl Run {
     }
 
     /// Runs a command's operations and puts their results into it.
-    fn execute(&self, command: &mut Command, now: Timestamp) {
+    fn execute(&mut self, command: &mut Command, now: Timestamp) {
         let CommandRef { action, command: id } = command.reference();
         log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
-        let (status, results) = self.executor.run(&command.action, now);
+        let (status, results) = self.executor.run(&command.action, &mut self.spare, now);
         log::info!(action:% = action, command:% = id; "{status}");
         command.finish(status, &results, time::now());
     }
@@ -138,6 +145,9 @@ impl Worker for Run {
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
         let handled = self.run_one(now)?;
+        if handled == 0 {
+            self.spare = Spare::default();
+        }
         self.waiting.retain(|_, until| *until > now);
         let again = if handled > 0 { Some(now) } else { self.waiting.values().min().copied() };
         Ok(Pass { handled, again })
