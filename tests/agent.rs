@@ -59,7 +59,7 @@ fn each_operation_gives_one_result_in_order() {
 #[test]
 fn a_process_that_was_started_ahead_runs_the_next_operation_or_none() {
     let directory = tempfile::tempdir().unwrap();
-    // The process's arguments are the journal of those that were given parameters.
+    // Those that were given parameters note it.
     let journal = directory.path().join("journal");
     let script = format!("read -r x || [ -n \"$x\" ] || exit 1; echo \"$$\" >>'{}'; {GOOD}", journal.display());
     let executor = executor(directory.path(), &script, LONG);
