@@ -8,9 +8,6 @@ mod common;
 
 use common::score::Score;
 use common::{Background, Random, Sandbox, names, text};
-use mig::agent::execute::Executor;
-use mig::agent::program;
-use mig::config::agent::AgentConfig;
 use mig::id::CommandRef;
 use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
@@ -28,11 +25,7 @@ const KILLS: usize = 14;
 /// The agent of these tests: this test binary, started again for this one test.
 #[test]
 fn agent_process() {
-    let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
-    let config = AgentConfig::read(Path::new(&cfg)).unwrap();
-    let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let outcome = program::run(&config, executor, false);
-    std::process::exit(outcome.map_or_else(|error| error.class as i32, |()| 0));
+    common::agent_process();
 }
 
 fn start_agent(sandbox: &Sandbox, number: usize) -> Background {

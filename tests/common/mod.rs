@@ -4,6 +4,9 @@
 pub mod score;
 
 use mig::action::Action;
+use mig::agent::execute::Executor;
+use mig::agent::program;
+use mig::config::agent::AgentConfig;
 use mig::id::CommandRef;
 use mig::signature;
 use serde_json::{Value, json};
@@ -235,6 +238,37 @@ impl Sandbox {
 /// A number in the environment.
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Whether everything is to be tried, however long it takes.
+pub fn is_full() -> bool {
+    std::env::var("MIG_FAULTS").is_ok_and(|value| value == "full")
+}
+
+/// The agent whose configuration `MIG_TEST_AGENT` names, to its end; nothing without one. Its modules' process is the
+/// script beside the configuration. Called by a test that a test binary starts itself again for.
+pub fn agent_process() {
+    let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
+    let config = AgentConfig::read(Path::new(&cfg)).unwrap();
+    let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
+    let outcome = program::run(&config, executor, false);
+    std::process::exit(outcome.map_or_else(|error| error.class as i32, |()| 0));
+}
+
+/// Waits until a program that was started with its output in `log` has ended; gives the log when it ended well.
+pub fn ended_within(mut process: Background, log: &Path, limit: Duration) -> Result<String, String> {
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > limit {
+            return Err(format!("still runs after {limit:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let log = std::fs::read_to_string(log).unwrap();
+    if status.success() && !log.contains("panicked") { Ok(log) } else { Err(format!("{status}: {log}")) }
 }
 
 /// The seed in the environment, or one that was not tried before.

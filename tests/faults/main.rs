@@ -22,7 +22,8 @@ mod place;
 mod relay_end;
 mod subject;
 
-use matrix::{Fault, is_full};
+use common::is_full;
+use matrix::Fault;
 use subject::Subject;
 
 /// Files that a subject has to handle when it is alone.

@@ -68,11 +68,6 @@ pub fn missing() -> Option<&'static str> {
     (!works).then_some("no strace here, or no right to trace")
 }
 
-/// Whether all points are asked for.
-pub fn is_full() -> bool {
-    std::env::var("MIG_FAULTS").is_ok_and(|value| value == "full")
-}
-
 /// A subject, its place, and a fault that is put into it at one point after the other.
 pub struct Matrix {
     /// Who is hit.

@@ -2,9 +2,10 @@
 //!
 //! The bug is chosen by the environment of a process, so each one is looked for by this test binary, started again.
 
+use super::common::is_full;
 use super::common::score::Score;
 use super::common::text;
-use super::matrix::{Fault, Matrix, is_full};
+use super::matrix::{Fault, Matrix};
 use super::subject::{ALL, Subject};
 use super::{FILES, SAMPLE};
 use mig::mutants::Mutant;

@@ -1,7 +1,8 @@
 //! A kill, and another one while that is recovered from.
 
+use super::common::is_full;
 use super::common::score::Score;
-use super::matrix::{Fault, Matrix, is_full};
+use super::matrix::{Fault, Matrix};
 use super::subject::ALL;
 use super::{FILES, common};
 

@@ -1,6 +1,6 @@
 //! One drop beside a good action: what is run, and what must be so afterwards.
 
-use crate::common::{Background, Sandbox, names};
+use crate::common::{Background, Sandbox, ended_within, names};
 use mig::action::Action;
 use mig::heartbeat::Agent;
 use mig::signature::Keyring;
@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A run over two files takes milliseconds. One that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -232,18 +232,7 @@ impl Bench {
         if self.has_users {
             command.uid(SCHEDULER).gid(GROUP);
         }
-        let (mut process, started) = (Background::start(command, log.clone()), Instant::now());
-        let status = loop {
-            if let Some(status) = process.0.try_wait().unwrap() {
-                break status;
-            }
-            if started.elapsed() > LIMIT {
-                return Err(format!("still runs after {LIMIT:?}"));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        let log = std::fs::read_to_string(log).unwrap();
-        if status.success() && !log.contains("panicked") { Ok(log) } else { Err(format!("{status}: {log}")) }
+        ended_within(Background::start(command, log.clone()), &log, LIMIT)
     }
 
     /// Everything in the sandbox that is not the scheduler's to write.

@@ -1,12 +1,12 @@
 //! A system with two agents, each of which owes the answer to one command, and runs of one worker over one message.
 
-use crate::common::{Background, Sandbox, names, text};
+use crate::common::{Background, Sandbox, ended_within, names, text};
 use mig::command;
 use mig::id::CommandRef;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A run over two messages takes milliseconds. One that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -98,21 +98,11 @@ impl Bench {
         let _ = std::fs::remove_file(&log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
         command.arg("-c").arg(self.sandbox.scheduler_cfg()).args(["--only", worker, "--once"]);
-        let (mut process, started) = (Background::start(command, log.clone()), Instant::now());
-        let status = loop {
-            if let Some(status) = process.0.try_wait().unwrap() {
-                break status;
-            }
-            if started.elapsed() > LIMIT {
-                return Err(format!("still runs after {LIMIT:?}"));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        let log = std::fs::read_to_string(log).unwrap();
+        let log = ended_within(Background::start(command, log.clone()), &log, LIMIT)?;
         if log.chars().any(|c| c.is_control() && c != '\n') {
             return Err(format!("control characters in the log: {log:?}"));
         }
-        if status.success() && !log.contains("panicked") { Ok(log) } else { Err(format!("{status}: {log}")) }
+        Ok(log)
     }
 
     /// A command in a stage, if it is there. Results may be JSON that no other parser here can read.

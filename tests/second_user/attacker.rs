@@ -1,5 +1,6 @@
 //! The attacker: a user in the drop group who does to the files in action/new whatever the system lets that user do.
 
+use crate::common::Random;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -14,18 +15,6 @@ const NAMES: u64 = 24;
 const IDS: u64 = 300;
 /// Directories in action/invalid and in the way cost a page each: so many are enough.
 const SPECIAL_FILES_MAX: usize = 2_000;
-
-/// A small random generator: the same seed gives the same blows, as far as the machine's timing allows.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 struct Attacker {
     random: Random,
@@ -58,7 +47,7 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
 /// Strikes until it is killed, and tells how often it has.
 pub fn attack(root: &Path, seed: u64) {
     let mut attacker = Attacker {
-        random: Random(seed | 1),
+        random: Random::new(seed),
         new: root.join("spool/action/new"),
         outside: root.join("outside"),
         captured: std::fs::read_to_string(root.join("attacker/copied.json")).unwrap(),

@@ -12,20 +12,13 @@ mod common;
 
 use arena::Arena;
 use common::score::Score;
-use mig::agent::execute::Executor;
-use mig::agent::program;
-use mig::config::agent::AgentConfig;
 use std::path::Path;
 use std::time::Duration;
 
 /// The agent of these tests: this test binary, started again for this one test.
 #[test]
 fn agent_process() {
-    let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
-    let config = AgentConfig::read(Path::new(&cfg)).unwrap();
-    let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let outcome = program::run(&config, executor, false);
-    std::process::exit(outcome.map_or_else(|error| error.class as i32, |()| 0));
+    common::agent_process();
 }
 
 /// Their attacker, in the same way.
@@ -36,16 +29,14 @@ fn attacker_process() {
 }
 
 fn attack(name: &str, mode: u32, check: impl Fn(&Arena, &mut Vec<String>)) {
-    let seed = std::env::var("MIG_SECOND_USER_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or(u64::from(std::process::id()) * 1_000_003);
+    let seed = common::seed("MIG_SECOND_USER_SEED");
     let mut score = Score::begin(name).with_seed(seed);
     if !rustix::process::geteuid().is_root() {
         return score.skip("only root can start programs as other users");
     }
-    let is_full = std::env::var("MIG_FAULTS").is_ok_and(|value| value == "full");
     let arena = Arena::new(mode);
     let mut violations = Vec::new();
-    let blows = arena.fight(Duration::from_secs(if is_full { 60 } else { 10 }), seed, &mut violations);
+    let blows = arena.fight(Duration::from_secs(if common::is_full() { 60 } else { 10 }), seed, &mut violations);
     arena.check(&mut violations);
     check(&arena, &mut violations);
     score.add_runs(blows);

@@ -17,15 +17,10 @@ mod submissions;
 mod system;
 mod vanishing;
 
-use common::{Background, Sandbox, text};
+use common::{Background, Sandbox, is_full, text};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
-
-/// Whether every case shall be tried.
-fn is_full() -> bool {
-    std::env::var("MIG_FAULTS").is_ok_and(|value| value == "full")
-}
 
 /// What `scripts/spool-check` finds in a spool that has settled, compared with its store; empty when it is clean.
 fn spool_check(sandbox: &Sandbox) -> Vec<String> {
