@@ -6,6 +6,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::time::{Duration, Instant};
+
+/// How long a lock that is held is tried again.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,15 @@ impl Lock {
         if crate::mutants::Mutant::NoLock.is_on() {
             return Ok(Lock { _file: file });
         }
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let started = Instant::now();
+        let locked = loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // An owner that was killed while it started a process leaves a copy of the descriptor there for a moment.
+                Err(Errno::WOULDBLOCK) if started.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 20),
+                outcome => break outcome,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let mut pid = String::new();

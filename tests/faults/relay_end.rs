@@ -23,13 +23,15 @@ fn send(relay: &Path, files: usize) {
     let expires = time::after(time::now(), Duration::from_secs(3600));
     let message = |n| Message { queue: queue(), body: body(n).into_bytes(), expires };
     let messages: Vec<Message> = (0..files).map(message).collect();
-    let sent = DirectoryRelay::open(relay).unwrap().send(&messages, time::now());
-    assert!(sent.is_ok_and(|sent| sent.iter().all(|one| *one == Sent::Kept)));
+    let sent = DirectoryRelay::open(relay).and_then(|mut relay| relay.send(&messages, time::now()));
+    if !sent.is_ok_and(|sent| sent.iter().all(|one| *one == Sent::Kept)) {
+        std::process::exit(75);
+    }
 }
 
 /// What was received is written to a journal, and synced, before it is let go.
 fn receive(relay: &Path, journal: &Path) {
-    let mut relay = DirectoryRelay::open(relay).unwrap();
+    let Ok(mut relay) = DirectoryRelay::open(relay) else { std::process::exit(75) };
     loop {
         let Ok(deliveries) = relay.receive(&queue(), 2, time::now()) else { std::process::exit(75) };
         if deliveries.is_empty() {
