@@ -34,7 +34,7 @@ const GOOD: &str =
 
 fn run(script: &str, timeout: Duration) -> (CommandStatus, Vec<mig::modules::ModuleResult>) {
     let directory = tempfile::tempdir().unwrap();
-    executor(directory.path(), script, timeout).run(&action(&["file"]), &mut Spare::default(), mig::time::now())
+    executor(directory.path(), script, timeout).run(&action(&["file"]), false, &mut Spare::default(), mig::time::now())
 }
 
 fn only_error(script: &str, timeout: Duration) -> (CommandStatus, String) {
@@ -48,7 +48,8 @@ const LONG: Duration = Duration::from_secs(60);
 fn each_operation_gives_one_result_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let executor = executor(directory.path(), GOOD, LONG);
-    let (status, results) = executor.run(&action(&["file", "nosuch", "file"]), &mut Spare::default(), mig::time::now());
+    let (status, results) =
+        executor.run(&action(&["file", "nosuch", "file"]), false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     let success: Vec<bool> = results.iter().map(|result| result.success).collect();
     assert_eq!(success, [true, false, true]);
@@ -65,12 +66,10 @@ fn a_process_that_was_started_ahead_runs_the_next_operation_or_none() {
     let executor = executor(directory.path(), &script, LONG);
     let mut spare = Spare::default();
     let action = action(&["file", "file"]);
-    for _ in 0..2 {
-        executor.start_ahead(&action, &mut spare);
-        let (status, results) = executor.run(&action, &mut spare, mig::time::now());
+    for more in [true, true] {
+        let (status, results) = executor.run(&action, more, &mut spare, mig::time::now());
         assert_eq!((status, results.len()), (CommandStatus::Success, 2));
     }
-    executor.start_ahead(&action, &mut spare);
     drop(spare);
     assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 4, "one that is not needed does nothing");
 }
@@ -94,7 +93,7 @@ fn the_end_of_the_validity_ends_an_operation_too() {
     let executor = executor(directory.path(), "exec sleep 1000", LONG);
     let mut action = action(&["file"]);
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_millis(400));
-    let (status, _) = executor.run(&action, &mut Spare::default(), mig::time::now());
+    let (status, _) = executor.run(&action, false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Timeout);
 }
 

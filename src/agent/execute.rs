@@ -22,12 +22,18 @@ pub struct Executor {
     pub module_timeout: Duration,
 }
 
-/// A module's process that was started ahead of the operation that probably comes next: it waits for its parameters, and
-/// does nothing without them. While many commands wait, starting is half of what each of them takes.
+/// A module's process that is started ahead of the operation that probably comes next, while the one before it runs: it
+/// waits for its parameters, and does nothing without them. Starting is half of what a small operation takes.
 #[derive(Default)]
 pub struct Spare(Option<(String, Child)>);
 
 impl Spare {
+    /// Starts a process of this module, if it is one.
+    fn start(&mut self, executor: &Executor, module: &str) {
+        // One that cannot be started now is started when its turn comes, and the error is told then.
+        self.0 = modules::by_name(module).and_then(|_| Some((module.to_owned(), executor.spawn(module).ok()?)));
+    }
+
     fn take(&mut self, module: &str) -> Option<Child> {
         let (of, child) = self.0.take()?;
         if of == module {
@@ -64,16 +70,23 @@ impl Executor {
     }
 
     /// Runs every operation of an action, in order. The time limit of each is the module timeout or what is left of the
-    /// action's validity, whichever is less.
-    pub fn run(&self, action: &Action, spare: &mut Spare, now: Timestamp) -> (CommandStatus, Vec<ModuleResult>) {
+    /// action's validity, whichever is less. When `more` actions wait, the next one is taken to begin like this one.
+    pub fn run(
+        &self,
+        action: &Action,
+        more: bool,
+        spare: &mut Spare,
+        now: Timestamp,
+    ) -> (CommandStatus, Vec<ModuleResult>) {
         let started = Instant::now();
         let validity = time::until(now, action.expire_after);
         let mut status = CommandStatus::Success;
         let mut output_bytes_left = limits::RESULTS_OUTPUT_BYTES_MAX;
         let mut results = Vec::with_capacity(action.operations.len());
-        for operation in &action.operations {
+        for (index, operation) in action.operations.iter().enumerate() {
             let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed()));
-            let result = match self.operation(operation, timeout, spare, &mut output_bytes_left) {
+            let next = action.operations.get(index + 1).or(action.operations.first().filter(|_| more));
+            let result = match self.operation(operation, timeout, (spare, next), &mut output_bytes_left) {
                 Outcome::Finished(result) => {
                     if !result.success && status == CommandStatus::Success {
                         status = CommandStatus::Failed;
@@ -90,19 +103,11 @@ impl Executor {
         (status, results)
     }
 
-    /// Starts what the next action begins with, if it is one like this.
-    pub fn start_ahead(&self, action: &Action, spare: &mut Spare) {
-        let module = action.operations.first().map(|operation| &operation.module);
-        let known = module.filter(|module| modules::by_name(module).is_some());
-        // One that cannot be started now is started when its turn comes, and the error is told then.
-        spare.0 = known.and_then(|module| Some((module.clone(), self.spawn(module).ok()?)));
-    }
-
     fn operation(
         &self,
         operation: &Operation,
         timeout: Duration,
-        spare: &mut Spare,
+        (spare, next): (&mut Spare, Option<&Operation>),
         output_bytes_left: &mut usize,
     ) -> Outcome {
         let failed = |reason: String| {
@@ -116,8 +121,9 @@ impl Executor {
             Err(error) => return failed(format!("start its process: {error}")),
         };
         let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(*output_bytes_left);
-        let talked =
-            talk(&mut child, operation.parameters.to_string().as_bytes(), output_max, Instant::now() + timeout);
+        let deadline = Instant::now() + timeout;
+        let meanwhile = || next.into_iter().for_each(|next| spare.start(self, &next.module));
+        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), meanwhile, output_max, deadline);
         if talked.is_err() {
             let _ = child.kill();
         }
@@ -161,14 +167,22 @@ impl From<Errno> for TalkError {
     }
 }
 
-/// Gives the child its input and takes its output, never waiting past `deadline` for either.
-fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -> Result<Vec<u8>, TalkError> {
+/// Gives the child its input and takes its output, never waiting past `deadline` for either. Does something else between
+/// the two.
+fn talk(
+    child: &mut Child,
+    input: &[u8],
+    meanwhile: impl FnOnce(),
+    output_max: usize,
+    deadline: Instant,
+) -> Result<Vec<u8>, TalkError> {
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TalkError::Io(std::io::Error::other("its pipes are gone")));
     };
     rustix::fs::fcntl_setfl(&stdin, OFlags::NONBLOCK)?;
     let mut stdin = Some(stdin);
     let mut input = input;
+    let mut meanwhile = Some(meanwhile);
     let mut output = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -178,6 +192,11 @@ fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -
         let (readable, writable) = wait(&stdout, stdin.as_ref(), left)?;
         if writable {
             input = write_some(&mut stdin, input);
+        }
+        if stdin.is_none()
+            && let Some(meanwhile) = meanwhile.take()
+        {
+            meanwhile();
         }
         if readable && read_some(&mut stdout, &mut output, output_max)? == 0 {
             return Ok(output);

@@ -59,7 +59,7 @@ impl Run {
                 Ok(()) => {
                     #[cfg(feature = "mutants")]
                     if crate::mutants::Mutant::RunBeforeClaim.is_on() {
-                        self.execute(&mut command, now);
+                        self.execute(&mut command, more, now);
                         self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])?;
                         self.unsaved = Some((name, command.to_json()));
                         self.save()?;
@@ -69,10 +69,7 @@ impl Run {
                     if self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])? != [Placed::New] {
                         continue;
                     }
-                    self.execute(&mut command, now);
-                    if more {
-                        self.executor.start_ahead(&command.action, &mut self.spare);
-                    }
+                    self.execute(&mut command, more, now);
                     self.unsaved = Some((name, command.to_json()));
                     self.save()?;
                 }
@@ -90,10 +87,10 @@ impl Run {
     }
 
     /// Runs a command's operations and puts their results into it.
-    fn execute(&mut self, command: &mut Command, now: Timestamp) {
+    fn execute(&mut self, command: &mut Command, more: bool, now: Timestamp) {
         let CommandRef { action, command: id } = command.reference();
         log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
-        let (status, results) = self.executor.run(&command.action, &mut self.spare, now);
+        let (status, results) = self.executor.run(&command.action, more, &mut self.spare, now);
         log::info!(action:% = action, command:% = id; "{status}");
         command.finish(status, &results, time::now());
     }

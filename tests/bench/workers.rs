@@ -22,7 +22,9 @@ pub fn measure() -> Vec<Row> {
         let sandbox = Sandbox::new();
         fleet::register(&sandbox, 1);
         (0..FILES).for_each(|n| sandbox.drop_action(&format!("{n:05}.json")));
-        let files = contents(&sandbox.spool().join("action/new"));
+        // Of each it writes two files: the action with its id, and the command.
+        let actions = contents(&sandbox.spool().join("action/new"));
+        let files: Vec<_> = actions.iter().flat_map(|action| [action.clone(), command_like(action)]).collect();
         time(&mut many, &sandbox, "action-new", &files);
         assert_eq!(sandbox.names("command/ready").len(), FILES);
     }
@@ -47,9 +49,8 @@ fn run(rows: &mut [Row]) {
         }
         let files = match *worker {
             "action-new" => {
-                // What it writes is known afterwards; a command is its action with the agent and some fields.
                 let action = std::fs::read(sandbox.spool().join("action/new/all.json")).unwrap();
-                vec![[action.as_slice(), &[b' '; 600]].concat(); FILES]
+                vec![command_like(&action); FILES]
             }
             "command-ready" => contents(&sandbox.spool().join("command/ready")),
             "results" => contents(&sandbox.path("relay/mig.agt.results")),
@@ -59,6 +60,11 @@ fn run(rows: &mut [Row]) {
         time(row, &sandbox, worker, &files);
     }
     assert_eq!(sandbox.names("command/returned").len(), FILES);
+}
+
+/// As long as a command, which is its action with the agent and some fields: what is written is known only afterwards.
+fn command_like(action: &[u8]) -> Vec<u8> {
+    [action, &[b' '; 600]].concat()
 }
 
 fn contents(directory: &Path) -> Vec<Vec<u8>> {
