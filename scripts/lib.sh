@@ -29,8 +29,8 @@ install() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# What cargo needs to build everything: a C compiler, nettle, and libclang for its bindings.
+# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and OpenSSL.
 install_build_tools() {
-    install build-essential pkg-config nettle-dev clang libclang-dev
+    install build-essential pkg-config nettle-dev clang libclang-dev libssl-dev
     command -v cargo >/dev/null || die "Rust 1.95 or newer is missing; install it with rustup (https://rustup.rs), then run this again"
 }

@@ -4,11 +4,14 @@
 //! mistake is not a silent default.
 
 pub mod agent;
+pub mod broker;
+pub mod database;
 pub mod scheduler;
 
 use crate::limits;
 use crate::time::parse_duration;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,11 +27,35 @@ pub struct ConfigError {
     pub text: String,
 }
 
+/// A password: it shows in no log and in no debug text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text.
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    /// The text, to be given to whom it is for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
 /// A parsed file whose keys are taken out one by one; what is left at the end is unknown.
 pub struct Ini {
     file: String,
     values: BTreeMap<(String, String), (usize, String)>,
     sections: BTreeMap<String, usize>,
+    /// Whether everybody on this machine can read the file.
+    is_public: bool,
 }
 
 impl Ini {
@@ -39,12 +66,14 @@ impl Ini {
         let bytes = crate::reload::read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX)
             .map_err(|e| error(format!("cannot be read: {e}")))?;
         let text = String::from_utf8(bytes).map_err(|_| error("is not UTF-8".into()))?;
-        Ini::parse(&text, &file)
+        let mode = std::fs::metadata(path).map_or(0, |look| look.permissions().mode());
+        Ok(Ini { is_public: mode & 0o004 != 0, ..Ini::parse(&text, &file)? })
     }
 
     /// Parses the text of `file`.
     pub fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
-        let mut ini = Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new() };
+        let mut ini =
+            Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new(), is_public: false };
         let mut section: Option<String> = None;
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             let error = |text: String| ConfigError { file: file.to_owned(), line: Some(number), text };
@@ -102,6 +131,34 @@ impl Ini {
     /// Takes text.
     pub fn text(&mut self, section: &str, key: &str, default: &str) -> Result<String, ConfigError> {
         self.take(section, key, default.to_owned(), |value| Ok(value.to_owned()))
+    }
+
+    /// Takes text that must be there and not empty.
+    pub fn text_required(&mut self, section: &str, key: &str) -> Result<String, ConfigError> {
+        let value = self.text(section, key, "")?;
+        if value.is_empty() { Err(self.error(None, section, key, "is missing")) } else { Ok(value) }
+    }
+
+    /// Takes a password that must be there, from a file that not everybody can read.
+    pub fn secret(&mut self, section: &str, key: &str) -> Result<Secret, ConfigError> {
+        self.check_private(section, key)?;
+        Ok(Secret::new(self.text_required(section, key)?))
+    }
+
+    /// Refuses a secret in a file that everybody can read.
+    pub fn check_private(&self, section: &str, key: &str) -> Result<(), ConfigError> {
+        if !self.is_public {
+            return Ok(());
+        }
+        Err(self.error(None, section, key, "is a secret in a file that everybody can read; use chmod o-r on it"))
+    }
+
+    /// Takes the number of a port.
+    pub fn port(&mut self, section: &str, key: &str, default: u16) -> Result<u16, ConfigError> {
+        self.take(section, key, default, |value| match value.parse() {
+            Ok(port @ 1..) => Ok(port),
+            _ => Err(format!("'{value}' is not a port from 1 to 65535")),
+        })
     }
 
     /// Takes a path that may be missing; empty is missing. It must be absolute, because a service has no current directory.

@@ -1,7 +1,8 @@
 //! The scheduler: the workers of [`crate::flow`] around one spool, store and relay.
 
 use crate::cli::{Common, Program, print};
-use crate::config::scheduler::SchedulerConfig;
+use crate::config::broker::RelayConfig;
+use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
 use crate::flow::action_new::ActionNew;
 use crate::flow::collector::Collector;
@@ -121,20 +122,28 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
 }
 
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
-    let store = SqliteStore::open(&config.sqlite).map_err(|error| {
+    let (section, opened) = match &config.store {
+        StoreConfig::Sqlite(file) => ("sqlite.file", SqliteStore::open(file).map(|store| Box::new(store) as _)),
+        StoreConfig::Postgres(_) => ("postgres", Err(StoreError::Refused("not in this version yet".into()))),
+    };
+    opened.map_err(|error| {
         let class = match error {
             StoreError::Away { .. } => ExitClass::TemporaryFailure,
             StoreError::Fatal(_) => ExitClass::Io,
             StoreError::Refused(_) => ExitClass::Config,
         };
-        ProgramError::new(class, format!("sqlite.file: {error}"))
-    });
-    Ok(Box::new(store?))
+        ProgramError::new(class, format!("{section}: {error}"))
+    })
 }
 
 fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
-    let relay = DirectoryRelay::open(&config.relay);
-    Ok(Box::new(relay.map_err(|e| ProgramError::new(ExitClass::Config, format!("relay.directory: {e}")))?))
+    match &config.relay {
+        RelayConfig::Directory(path) => match DirectoryRelay::open(path) {
+            Ok(relay) => Ok(Box::new(relay)),
+            Err(error) => Err(ProgramError::new(ExitClass::Config, format!("relay.directory: {error}"))),
+        },
+        RelayConfig::Broker(_) => Err(ProgramError::new(ExitClass::Config, "mq: not in this version yet")),
+    }
 }
 
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.

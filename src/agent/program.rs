@@ -10,6 +10,7 @@ use super::{Trust, identity, local, stat_socket};
 use crate::acl::Acl;
 use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
+use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
 use crate::flow::{Worker, run};
 use crate::limits;
@@ -134,7 +135,12 @@ pub fn build(
     executor: Executor,
 ) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
-        Ok(Box::new(DirectoryRelay::open(&config.relay).map_err(|e| config_error("relay", &config.relay, e))?))
+        match &config.relay {
+            RelayConfig::Directory(path) => {
+                Ok(Box::new(DirectoryRelay::open(path).map_err(|e| config_error("relay", path, e))?))
+            }
+            RelayConfig::Broker(_) => Err(ProgramError::new(ExitClass::Config, "agent.relay: not in this version yet")),
+        }
     };
     let rundir = |e: &dyn std::fmt::Display| config_error("rundir", &config.run_directory, e);
     stages::make(&config.run_directory, &stages::AGENT).map_err(|e| rundir(&e))?;

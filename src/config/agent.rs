@@ -1,5 +1,6 @@
 //! The agent's configuration: `/etc/mig/mig-agent.cfg`. `conf/mig-agent.cfg.inc` shows every key.
 
+use super::broker::{self, BrokerConfig, QueueType, RelayConfig};
 use super::{ConfigError, Ini, LoggingConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use std::time::Duration;
 /// Everything that the agent is told.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    /// `agent.relay`: `dir:///path`.
-    pub relay: PathBuf,
+    /// `agent.relay`: `dir:///path`, or `amqps://user:password@host:port/vhost` with `[certs]`.
+    pub relay: RelayConfig,
     /// `agent.keyring`: public keys of investigators.
     pub keyring: PathBuf,
     /// `agent.acl`: who may have what run.
@@ -46,14 +47,24 @@ impl AgentConfig {
         // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
         ini.boolean(SECTION, "isimmortal", true)?;
         ini.boolean(SECTION, "installservice", false)?;
-        for key in ["ca", "cert", "key"] {
-            ini.path("certs", key)?;
-        }
+        let tls = broker::take_tls(&mut ini, "certs", ["ca", "cert", "key"])?;
+        let queue_type = ini.take(SECTION, "queuetype", QueueType::Classic, broker::parse_queue_type)?;
         let relay = ini.take(SECTION, "relay", None, |value| match value.strip_prefix("dir://") {
-            Some(path) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
-            _ if value.starts_with("amqp") => Err("amqp is not in this version yet; use dir:///path".into()),
-            _ => Err(format!("'{value}' is not a relay such as dir:///var/lib/mig/relay")),
+            Some(path) if path.starts_with('/') => Ok(Some(RelayConfig::Directory(PathBuf::from(path)))),
+            _ if value.starts_with("amqp") => {
+                let broker = BrokerConfig::parse_url(value, tls.clone(), queue_type);
+                let refused =
+                    |e| format!("is not a broker such as amqps://agent:password@relay.example.net:5671/mig: {e}");
+                broker.map(|broker| Some(RelayConfig::Broker(broker))).map_err(refused)
+            }
+            _ => Err(
+                "is not a relay such as dir:///var/lib/mig/relay or amqps://agent:password@relay.example.net:5671/mig"
+                    .into(),
+            ),
         })?;
+        if matches!(relay, Some(RelayConfig::Broker(_))) {
+            ini.check_private(SECTION, "relay")?;
+        }
         let config = AgentConfig {
             relay: relay.ok_or_else(|| ini.error(None, SECTION, "relay", "is missing"))?,
             keyring: ini.path_required(SECTION, "keyring")?,
@@ -105,7 +116,7 @@ mod tests {
     fn the_sample_file_and_the_least_file_are_valid() {
         parse(include_str!("../../conf/mig-agent.cfg.inc")).unwrap();
         let config = parse(LEAST).unwrap();
-        assert_eq!((config.relay.as_path(), config.socket), (Path::new("/r"), None));
+        assert_eq!((config.relay, config.socket), (RelayConfig::Directory("/r".into()), None));
         assert_eq!(config.module_timeout, Duration::from_secs(300));
     }
 
@@ -121,8 +132,7 @@ mod tests {
             let found = parse(&format!("{LEAST}{add}\n")).unwrap_err().to_string();
             assert!(found.starts_with(error), "{found}");
         }
-        assert!(
-            parse("[agent]\nrelay = amqp://x\n").unwrap_err().to_string().contains("amqp is not in this version yet")
-        );
+        let broker = parse("[agent]\nrelay = amqp://x\n").unwrap_err().to_string();
+        assert!(broker.ends_with("relay.example.net:5671/mig: it has no user:password@"), "{broker}");
     }
 }

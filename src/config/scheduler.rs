@@ -1,5 +1,7 @@
 //! The scheduler's configuration: `/etc/mig/mig-scheduler.cfg`. `conf/mig-scheduler.cfg.inc` shows every key.
 
+use super::broker::{BrokerConfig, RelayConfig};
+use super::database::PostgresConfig;
 use super::{ConfigError, Ini, LoggingConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,18 +23,46 @@ pub struct SchedulerConfig {
     pub delete_after: Duration,
     /// `periodic.freq`
     pub periodic_freq: Duration,
+    /// `periodic.queuescleanupfreq`: how often queues of agents that are gone are removed.
+    pub queues_cleanup_freq: Duration,
+    /// `agent.detectmultiagents`: whether several agents on one endpoint are looked for.
+    pub detect_multi_agents: bool,
+    /// `agent.killdupagents`: whether all but the newest of them are ended by an action of the scheduler's own.
+    pub kill_dup_agents: bool,
     /// `investigators.keyring`: public keys of those whose actions are taken.
     pub keyring: PathBuf,
-    /// `relay.directory`
-    pub relay: PathBuf,
-    /// `sqlite.file`
-    pub sqlite: PathBuf,
+    /// `[mq]` or `[relay]`
+    pub relay: RelayConfig,
+    /// `[postgres]` or `[sqlite]`
+    pub store: StoreConfig,
     /// `[logging]`
     pub logging: LoggingConfig,
 }
 
-const SECTIONS: [&str; 8] =
-    ["agent", "collector", "periodic", "directories", "investigators", "relay", "sqlite", "logging"];
+/// Which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// `sqlite.file`
+    Sqlite(PathBuf),
+    /// `[postgres]`
+    Postgres(PostgresConfig),
+}
+
+const SECTIONS: [&str; 10] =
+    ["agent", "collector", "periodic", "directories", "investigators", "relay", "mq", "sqlite", "postgres", "logging"];
+
+/// Which of two sections that exclude each other is there; one of them must be.
+fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
+    match (ini.has_section(first), ini.has_section(other)) {
+        (true, false) => Ok(true),
+        (false, true) => Ok(false),
+        (both, _) => {
+            let line = ini.sections.get(other).copied().filter(|_| both);
+            let text = if both { "are both there; keep one" } else { "are both missing; one of them is needed" };
+            Err(ConfigError { file: ini.file.clone(), line, text: format!("[{first}] and [{other}] {text}") })
+        }
+    }
+}
 
 impl SchedulerConfig {
     /// Reads and checks the file. Nothing is touched.
@@ -46,12 +76,6 @@ impl SchedulerConfig {
     }
 
     fn from_ini(mut ini: Ini) -> Result<SchedulerConfig, ConfigError> {
-        for (section, instead) in [("mq", "[relay] directory = …"), ("postgres", "[sqlite] file = …")] {
-            if ini.has_section(section) {
-                let text = format!("[{section}] is not in this version yet; use {instead}");
-                return Err(ConfigError { file: ini.file, line: ini.sections.get(section).copied(), text });
-            }
-        }
         let spool = ini.path_required("directories", "spool")?;
         if ini.path("directories", "tmp")?.is_some() {
             log::warn!("directories.tmp is not used: files are staged in tmp below the spool, on its file system");
@@ -65,9 +89,20 @@ impl SchedulerConfig {
             collector_freq: ini.duration("collector", "freq", seconds(60))?,
             delete_after: ini.duration("collector", "deleteafter", seconds(72 * 3600))?,
             periodic_freq: ini.duration("periodic", "freq", seconds(60))?,
+            queues_cleanup_freq: ini.duration("periodic", "queuescleanupfreq", seconds(24 * 3600))?,
+            detect_multi_agents: ini.boolean("agent", "detectmultiagents", true)?,
+            kill_dup_agents: ini.boolean("agent", "killdupagents", false)?,
             keyring: ini.path_required("investigators", "keyring")?,
-            relay: ini.path_required("relay", "directory")?,
-            sqlite: ini.path_required("sqlite", "file")?,
+            relay: if is_first(&ini, "mq", "relay")? {
+                RelayConfig::Broker(BrokerConfig::take(&mut ini)?)
+            } else {
+                RelayConfig::Directory(ini.path_required("relay", "directory")?)
+            },
+            store: if is_first(&ini, "postgres", "sqlite")? {
+                StoreConfig::Postgres(PostgresConfig::take(&mut ini)?)
+            } else {
+                StoreConfig::Sqlite(ini.path_required("sqlite", "file")?)
+            },
             logging: LoggingConfig::take(&mut ini)?,
         };
         if config.agent_timeout < config.heartbeat_freq {
@@ -108,13 +143,40 @@ mod tests {
     }
 
     #[test]
+    fn the_sections_of_the_seed_work_as_shown() {
+        let text = "[directories]\nspool=/s\n[investigators]\nkeyring=/k\n[mq]\nhost = \"relay1.mig.example.net\"\n\
+            port = 5671\nuser = \"scheduler\"\npass = \"secretrabbitmqpassword\"\nvhost = \"mig\"\n; TLS options\n\
+            usetls = true\ncacert = \"/c\"\ntlscert = \"/t\"\ntlskey = \"/y\"\n[postgres]\nhost = \"192.168.0.1\"\n\
+            port = 5432\ndbname = \"mig\"\nuser = \"migscheduler\"\npassword = \"4NvQ\"\nsslmode = \"verify-full\"\nmaxconn = 10\n";
+        let config = parse(text).unwrap();
+        assert!(!format!("{config:?}").contains("secretrabbit") && !format!("{config:?}").contains("4NvQ"));
+        let RelayConfig::Broker(broker) = config.relay else { panic!() };
+        assert_eq!((broker.vhost.as_str(), broker.tls.unwrap().ca.as_deref()), ("mig", Some(Path::new("/c"))));
+        let StoreConfig::Postgres(postgres) = config.store else { panic!() };
+        assert_eq!((postgres.connections_max, postgres.port), (10, 5432));
+        for (from, to, error) in [
+            ("usetls = true", "usetls = false", "mq.usetls: is off, but there are certificates"),
+            ("tlskey = \"/y\"", "", "mq.tlskey: is missing, but there is a tlscert"),
+            ("sslmode = \"verify-full\"", "sslmode = prefer", "postgres.sslmode: 'prefer' is none of"),
+            ("maxconn = 10", "maxconn = 0", "postgres.maxconn: '0' is not a number from"),
+            ("user = \"scheduler\"", "", "mq.user: is missing"),
+        ] {
+            let found = parse(&text.replace(from, to)).unwrap_err().to_string();
+            assert!(found.contains(error), "{found}");
+        }
+        let neither = parse(&text.replace("[mq]", "[logging]")).unwrap_err().to_string();
+        assert_eq!(neither, "s.cfg: [mq] and [relay] are both missing; one of them is needed");
+    }
+
+    #[test]
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("[agent]\ntimeout = 10s\n", "s.cfg: agent.timeout: is shorter"),
             ("[collector]\nfreq = 0s\n", "s.cfg:10: collector.freq: must be longer than zero"),
             ("[collector]\nfrequency = 1s\n", "s.cfg:10: collector.frequency: unknown key"),
             ("[collecter]\n", "s.cfg:9: unknown section [collecter]"),
-            ("[mq]\nhost = x\n", "s.cfg:9: [mq] is not in this version yet"),
+            ("[mq]\nhost = x\n", "s.cfg:7: [mq] and [relay] are both there"),
+            ("[postgres]\nhost = x\n", "s.cfg:7: [postgres] and [sqlite] are both there"),
         ] {
             let found = parse(&format!("{LEAST}{add}")).unwrap_err().to_string();
             assert!(found.starts_with(error), "{found}");

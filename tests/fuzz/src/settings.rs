@@ -4,14 +4,15 @@ use super::keys::KNOWN;
 use mig::acl::Acl;
 use mig::action::Action;
 use mig::config::agent::AgentConfig;
-use mig::config::scheduler::SchedulerConfig;
+use mig::config::broker::RelayConfig;
+use mig::config::scheduler::{SchedulerConfig, StoreConfig};
 use mig::config::{ConfigError, LoggingConfig, LoggingMode};
 use mig::flow::whitelist::Whitelist;
 use mig::investigator::Fingerprint;
 use mig::limits;
 use regex::bytes::RegexBuilder;
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -73,9 +74,13 @@ pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match SchedulerConfig::parse(text, FILE) {
         Ok(config) => {
-            for path in [&config.spool, &config.whitelist, &config.keyring, &config.relay, &config.sqlite] {
-                assert!(path.is_absolute(), "{}", path.display());
+            let mut paths = vec![&config.spool, &config.whitelist, &config.keyring];
+            paths.extend(relay_paths(&config.relay));
+            match &config.store {
+                StoreConfig::Sqlite(file) => paths.push(file),
+                StoreConfig::Postgres(postgres) => paths.extend(&postgres.ca),
             }
+            assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
             for duration in [config.heartbeat_freq, config.collector_freq, config.delete_after, config.periodic_freq] {
                 assert_ne!(duration, Duration::ZERO);
             }
@@ -86,9 +91,9 @@ pub fn configuration(data: &[u8]) {
     }
     match AgentConfig::parse(text, FILE) {
         Ok(config) => {
-            for path in [&config.relay, &config.keyring, &config.acl, &config.run_directory] {
-                assert!(path.is_absolute(), "{}", path.display());
-            }
+            let mut paths = vec![&config.keyring, &config.acl, &config.run_directory];
+            paths.extend(relay_paths(&config.relay));
+            assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
             for duration in [config.heartbeat_freq, config.module_timeout] {
                 assert_ne!(duration, Duration::ZERO);
             }
@@ -97,6 +102,17 @@ pub fn configuration(data: &[u8]) {
             logging(&config.logging);
         }
         Err(error) => assert_names_a_line(&error, text),
+    }
+}
+
+fn relay_paths(relay: &RelayConfig) -> Vec<&PathBuf> {
+    match relay {
+        RelayConfig::Directory(path) => vec![path],
+        RelayConfig::Broker(broker) => {
+            assert!(!broker.host.is_empty() && broker.port > 0 && broker.timeout > Duration::ZERO);
+            let tls = broker.tls.iter();
+            tls.flat_map(|tls| tls.ca.iter().chain(tls.identity.iter().flat_map(|(cert, key)| [cert, key]))).collect()
+        }
     }
 }
 

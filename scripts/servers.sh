@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Private PostgreSQL and RabbitMQ servers for trying things out and for the tests: on this machine only, on free ports, with
+# data of their own.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/servers.sh run COMMAND...             start both in a new directory, run COMMAND, stop and remove them
+       scripts/servers.sh postgres|rabbitmq start DIR   start one in DIR, made when missing, on the ports it had before
+       scripts/servers.sh postgres|rabbitmq stop DIR    stop it; its data stay
+       scripts/servers.sh postgres|rabbitmq kill DIR    kill -9 it; its data stay
+       scripts/servers.sh rabbitmq ctl DIR ARGUMENT...  rabbitmqctl for that one
+
+COMMAND finds the servers by MIG_TEST_SERVERS, the directory with postgres/ and rabbitmq/. In each, `port` holds the port;
+rabbitmq/tls-port that of AMQPS when there is rabbitmq/extra.conf with ssl_options. PostgreSQL takes the superuser `postgres`
+without a password; RabbitMQ the user guest, password guest.
+
+Exit codes: 0 done; 1 something failed, the text says what; 64 command line; run: those of COMMAND.
+TEXT
+}
+
+# free_port : one that nobody listens on now.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 40000))
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
+    done
+}
+
+# port_of FILE : the port kept in it, or a free one from now on.
+port_of() {
+    [ -s "$1" ] || free_port >"$1"
+    cat "$1"
+}
+
+# wait_for SECONDS COMMAND... : until it succeeds.
+wait_for() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || return 1
+        sleep 0.1
+    done
+}
+
+# exec_as_postgres COMMAND... : PostgreSQL does not run as root.
+exec_as_postgres() {
+    if [ "$(id -u)" -eq 0 ]; then exec setpriv --reuid postgres --regid postgres --clear-groups "$@"; else exec "$@"; fi
+}
+
+postgres_start() {
+    local dir=$1 bin port
+    bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
+    mkdir -p "$dir"
+    port=$(port_of "$dir/port")
+    if [ ! -d "$dir/data" ]; then
+        mkdir -p "$dir/data"
+        [ "$(id -u)" -ne 0 ] || chown postgres "$dir/data"
+        (cd / && exec_as_postgres "$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync -E UTF8 --locale C.UTF-8) >"$dir/initdb.log" 2>&1 || die "initdb: $(tail -n 3 "$dir/initdb.log")"
+        printf 'host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n' >"$dir/data/pg_hba.conf"
+        cat >>"$dir/data/postgresql.conf" <<CONF
+listen_addresses = '127.0.0.1'
+port = $port
+unix_socket_directories = ''
+max_connections = 200
+logging_collector = off
+include_if_exists = '$dir/extra.conf'
+CONF
+    fi
+    rm -f "$dir/data/postmaster.pid"
+    (cd / && exec_as_postgres "$bin/postgres" -D "$dir/data") >>"$dir/log" 2>&1 </dev/null &
+    printf '%s\n' "$!" >"$dir/pid"
+    wait_for 30 psql -h 127.0.0.1 -p "$port" -U postgres -c 'SELECT 1' || die "PostgreSQL did not start: $(tail -n 3 "$dir/log")"
+}
+
+# rabbitmq_run DIR PROGRAM ARGUMENT... : one of RabbitMQ's programs, for the node in DIR.
+rabbitmq_run() {
+    local dir=$1 program=$2 port
+    shift 2
+    port=$(cat "$dir/port")
+    env -i PATH="$PATH" HOME="$dir" LANG=C.UTF-8 LC_ALL=C.UTF-8 \
+        RABBITMQ_NODENAME="mig-$port@localhost" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$port" \
+        RABBITMQ_DIST_PORT="$(cat "$dir/dist-port")" ERL_EPMD_PORT="$(cat "$dir/epmd-port")" ERL_EPMD_ADDRESS=127.0.0.1 \
+        RABBITMQ_MNESIA_BASE="$dir/data" RABBITMQ_LOG_BASE="$dir" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
+        RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_PID_FILE="$dir/pid" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none" \
+        "/usr/lib/rabbitmq/bin/$program" "$@"
+}
+
+rabbitmq_start() {
+    local dir=$1 name
+    mkdir -p "$dir/data"
+    for name in port dist-port epmd-port tls-port; do port_of "$dir/$name" >/dev/null; done
+    printf '[].\n' >"$dir/enabled_plugins"
+    {
+        printf 'listeners.tcp.1 = 127.0.0.1:%s\nlog.console = false\nlog.file.level = warning\n' "$(cat "$dir/port")"
+        printf 'vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 50MB\nloopback_users = none\n'
+        [ ! -e "$dir/extra.conf" ] || cat "$dir/extra.conf"
+    } >"$dir/rabbitmq.conf"
+    rabbitmq_run "$dir" rabbitmq-server >>"$dir/log" 2>&1 </dev/null &
+    wait_for 90 rabbitmq_run "$dir" rabbitmqctl -q await_startup --timeout 60 || die "RabbitMQ did not start: $(tail -n 5 "$dir/log")"
+}
+
+end() { # end DIR SIGNAL : the process of DIR/pid
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) || return 0
+    if kill "-$2" "$pid" 2>/dev/null; then
+        wait_for 30 eval "! kill -0 $pid" || kill -9 "$pid" 2>/dev/null || true
+    fi
+    rm -f "$1/pid"
+}
+
+rabbitmq_stop() {
+    [ -e "$1/epmd-port" ] || return 0
+    end "$1" TERM
+    env ERL_EPMD_PORT="$(cat "$1/epmd-port")" epmd -kill >/dev/null 2>&1 || true
+}
+
+run() {
+    local dir status=0
+    install postgresql rabbitmq-server
+    dir=$(mktemp -d "${TMPDIR:-/tmp}/mig-servers.XXXXXX")
+    chmod 755 "$dir"
+    # shellcheck disable=SC2064
+    trap "end '$dir/postgres' INT; rabbitmq_stop '$dir/rabbitmq'; rm -rf '$dir'" EXIT
+    postgres_start "$dir/postgres"
+    rabbitmq_start "$dir/rabbitmq"
+    MIG_TEST_SERVERS=$dir "$@" || status=$?
+    exit "$status"
+}
+
+case "${1:-} ${2:-}" in
+    'run '?*)
+        shift
+        run "$@"
+        ;;
+    'postgres start' | 'rabbitmq start') "$1_start" "${3:?directory}" ;;
+    'postgres stop') end "${3:?directory}" INT ;;
+    'rabbitmq stop') rabbitmq_stop "${3:?directory}" ;;
+    'postgres kill' | 'rabbitmq kill') end "${3:?directory}" KILL ;;
+    'rabbitmq ctl')
+        dir=${3:?directory}
+        shift 3
+        rabbitmq_run "$dir" rabbitmqctl "$@"
+        ;;
+    '-h ' | '--help ') usage ;;
+    *)
+        usage >&2
+        exit 64
+        ;;
+esac
