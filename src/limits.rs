@@ -103,3 +103,14 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
 /// Connections to the stat socket that wait to be answered, and how long each may take.
 pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Seconds between signs of life on a connection to the broker; one that is silent for two of them is lost.
+pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
+/// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
+pub const BROKER_DELIVERIES_MAX: i64 = 20;
+/// How long an event waits for its worker.
+pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
+/// How long a message that nobody could use is kept at the broker, for an operator to look at.
+pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+/// Characters of the reason that is kept with it.
+pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;

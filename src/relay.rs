@@ -3,6 +3,8 @@
 //! It is trusted with delivery, never with authority: what arrives is verified by whoever acts on it. Delivery is at
 //! least once; a message may come twice and in any order.
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod directory;
 
 use crate::heartbeat::QueueLoc;
@@ -41,6 +43,12 @@ impl From<crate::spool::Error> for RelayError {
 pub struct Queue(String);
 
 impl Queue {
+    /// Where the event worker of this name takes events from; letters, digits, `-` and `_` are kept of it.
+    pub fn worker(name: &str) -> Queue {
+        let kept = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
+        Queue(format!("migevent.worker.{}", name.chars().filter(kept).take(100).collect::<String>()))
+    }
+
     /// Where agents send heartbeats.
     pub fn heartbeats() -> Queue {
         Queue("mig.agt.heartbeats".into())
@@ -65,6 +73,25 @@ impl Queue {
 impl std::fmt::Display for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Something that happened, told to whoever subscribed to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// An agent registered for the first time; the heartbeat.
+    AgentNew,
+    /// An agent that the whitelist does not name sent a heartbeat; the heartbeat.
+    AgentAuthenticationFailure,
+}
+
+impl Event {
+    /// The routing key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Event::AgentNew => "agent.new",
+            Event::AgentAuthenticationFailure => "agent.authentication.failure",
+        }
     }
 }
 
@@ -103,6 +130,13 @@ pub struct Delivery {
 pub enum Tag {
     /// A file of a directory relay.
     File(FileName),
+    /// A message of a broker.
+    Amqp {
+        /// Which consumer got it: one whose connection was lost has no messages any more.
+        generation: u64,
+        /// Its number there.
+        delivery: u64,
+    },
 }
 
 /// See the module docs. One contract suite (`tests/relay_contract.rs`) runs against every implementation.
@@ -123,8 +157,19 @@ pub trait Relay: Send {
     /// Puts a message that nobody can use aside, with the reason, where an operator can look at it.
     fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError>;
 
-    /// Wakes `waker` when a message may have arrived, for as long as the watch lives.
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError>;
+    /// Removes a queue of somebody who is gone, with what is in it, and gives true; false when somebody still takes messages
+    /// from it.
+    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError>;
+
+    /// Tells of events. Whoever subscribed gets each at least once; without subscribers they are gone.
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError>;
+
+    /// Makes a queue unless it is there, and has the events of this kind put into it.
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError>;
+
+    /// Wakes `waker` when a message may have arrived, for as long as the watch lives; a relay that gives none does so for
+    /// as long as it lives itself.
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError>;
 
     /// Removes what expired, and what was put aside more than `age` ago.
     fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError>;

@@ -16,6 +16,7 @@ use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
 use crate::flow::{Worker, run};
 use crate::relay::Relay;
+use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::reload::Reloaded;
 use crate::signature::Keyring;
@@ -142,7 +143,10 @@ fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> 
             Ok(relay) => Ok(Box::new(relay)),
             Err(error) => Err(ProgramError::new(ExitClass::Config, format!("relay.directory: {error}"))),
         },
-        RelayConfig::Broker(_) => Err(ProgramError::new(ExitClass::Config, "mq: not in this version yet")),
+        RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Scheduler) {
+            Ok(relay) => Ok(Box::new(relay)),
+            Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
+        },
     }
 }
 

@@ -99,7 +99,8 @@ fn run(sandbox: &Sandbox, seed: u64) -> usize {
         s.names("action/done").len() == ACTIONS && s.names("command/done").len() == ACTIONS * AGENTS
     });
     for process in agents.into_iter().chain([scheduler]).flatten() {
-        assert_eq!(process.terminate(), Some(0));
+        // None: it was killed a moment ago, and the signal came before the new one listened to signals.
+        assert!(matches!(process.terminate(), Some(0) | None));
     }
     agent_kills
 }

@@ -1,9 +1,15 @@
 //! What every relay promises, run against each implementation.
 
+#[path = "common/servers.rs"]
+mod servers;
+
+use mig::config::Secret;
+use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::directory::DirectoryRelay;
-use mig::relay::{Message, Queue, Relay, Sent};
+use mig::relay::{Event, Message, Queue, Relay, Sent};
 use mig::spool::watch::Sleeper;
-use mig::time::{self, Timestamp};
+use mig::time;
 use std::time::{Duration, Instant};
 
 /// Opens another connection to the same relay.
@@ -35,6 +41,7 @@ fn messages_stay_until_done(open: Open) {
     let delivery = two.receive(&queue, 1, time::now()).unwrap();
     two.done(&queue, &delivery).unwrap();
     two.done(&queue, &delivery).unwrap();
+    drop(two);
     assert_eq!(bodies(open().as_mut(), &queue, 10), ["{\"n\":2}"]);
 }
 
@@ -52,17 +59,37 @@ fn expired_messages_are_not_delivered(open: Open) {
     let (mut relay, queue) = (open(), agent_queue("linux.late.1"));
     relay.declare(&queue).unwrap();
     let now = time::now();
-    let expires = |seconds| Message {
-        expires: time::after(now, Duration::from_secs(seconds)),
-        ..message(&queue, &format!("{{\"n\":{seconds}}}"))
+    let expires = |millis| Message {
+        expires: time::after(now, Duration::from_millis(millis)),
+        ..message(&queue, &format!("{{\"n\":{millis}}}"))
     };
-    relay.send(&[expires(5), expires(500)], now).unwrap();
-    let later = time::after(now, Duration::from_secs(50));
-    let found = relay.receive(&queue, 10, later).unwrap();
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].body, b"{\"n\":500}");
-    relay.tidy(Duration::from_secs(3600), time::after(now, Duration::from_secs(5000))).unwrap();
-    assert!(relay.receive(&queue, 10, Timestamp::MIN).unwrap().is_empty());
+    relay.send(&[expires(300), expires(500_000)], now).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(bodies(relay.as_mut(), &queue, 10), ["{\"n\":500000}"]);
+}
+
+fn events_reach_those_who_subscribed(open: Open) {
+    let (mut relay, new, all) = (open(), Queue::worker("new"), Queue::worker("a/ll"));
+    let event = |event, n: u32| (event, format!("{{\"n\":{n}}}").into_bytes());
+    relay.publish(&[event(Event::AgentNew, 0)], time::now()).unwrap();
+    relay.subscribe(&new, Event::AgentNew).unwrap();
+    relay.subscribe(&all, Event::AgentNew).unwrap();
+    relay.subscribe(&all, Event::AgentAuthenticationFailure).unwrap();
+    let events = [event(Event::AgentNew, 1), event(Event::AgentAuthenticationFailure, 2)];
+    relay.publish(&events, time::now()).unwrap();
+    assert_eq!(bodies(relay.as_mut(), &new, 10), ["{\"n\":1}"]);
+    assert_eq!(bodies(relay.as_mut(), &all, 10), ["{\"n\":1}", "{\"n\":2}"]);
+}
+
+fn a_removed_queue_is_gone_with_its_messages(open: Open) {
+    let (mut relay, queue) = (open(), agent_queue("linux.gone.1"));
+    assert!(relay.remove(&queue).unwrap(), "one that is not there is removed already");
+    relay.declare(&queue).unwrap();
+    relay.send(&[message(&queue, "{}")], time::now()).unwrap();
+    assert!(relay.remove(&queue).unwrap());
+    assert_eq!(relay.send(&[message(&queue, "{}")], time::now()).unwrap(), [Sent::Unroutable]);
+    relay.declare(&queue).unwrap();
+    assert!(bodies(relay.as_mut(), &queue, 10).is_empty());
 }
 
 fn rejected_messages_do_not_come_again(open: Open) {
@@ -115,6 +142,79 @@ fn contract(open: Open) {
     rejected_messages_do_not_come_again(open);
     large_and_many_messages_arrive_whole(open);
     a_watch_wakes_when_a_message_arrives(open);
+    events_reach_those_who_subscribed(open);
+    a_removed_queue_is_gone_with_its_messages(open);
+}
+
+/// A vhost of the shared broker, with the users and permissions of `scripts/setup-rabbitmq.sh`.
+fn broker(queue_type: QueueType) -> BrokerConfig {
+    let (directory, vhost) = (servers::shared("rabbitmq"), servers::unique("relay"));
+    servers::rabbitmqctl(&directory, &["add_vhost", &vhost]);
+    servers::rabbitmqctl(&directory, &["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]);
+    let url = format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", servers::port(&directory, "port"));
+    BrokerConfig::parse_url(&url, TlsConfig::default(), queue_type).unwrap()
+}
+
+fn keeps_the_contract_over_amqp(queue_type: QueueType) {
+    let config = broker(queue_type);
+    AmqpRelay::open(&config, Role::Scheduler).unwrap().declare(&Queue::results()).unwrap();
+    contract(&|| Box::new(AmqpRelay::open(&config, Role::Scheduler).unwrap()));
+}
+
+#[test]
+fn the_amqp_relay_keeps_the_contract_with_classic_queues() {
+    keeps_the_contract_over_amqp(QueueType::Classic);
+}
+
+#[test]
+fn the_amqp_relay_keeps_the_contract_with_quorum_queues() {
+    keeps_the_contract_over_amqp(QueueType::Quorum);
+}
+
+#[test]
+fn what_nobody_can_use_is_kept_at_the_broker_with_the_reason() {
+    let config = broker(QueueType::Classic);
+    let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
+    relay.declare(&Queue::results()).unwrap();
+    relay.send(&[message(&Queue::results(), "{\"bad\":1}")], time::now()).unwrap();
+    let delivery = relay.receive(&Queue::results(), 10, time::now()).unwrap().remove(0);
+    relay.reject(&Queue::results(), &delivery, "because", time::now()).unwrap();
+    let queues = servers::rabbitmqctl(
+        &servers::shared("rabbitmq"),
+        &["-q", "list_queues", "-p", &config.vhost, "name", "messages", "--no-table-headers"],
+    );
+    let mut queues: Vec<&str> = queues.lines().collect();
+    queues.sort_unstable();
+    assert_eq!(queues, ["mig.agt.results\t0", "migevent.dead\t1"]);
+}
+
+#[test]
+fn what_is_wrong_with_the_way_to_the_broker_is_named() {
+    let good = broker(QueueType::Classic);
+    let try_it = |config: &BrokerConfig| {
+        let error = AmqpRelay::open(config, Role::Scheduler).unwrap().declare(&Queue::results()).unwrap_err();
+        error.to_string()
+    };
+    for (config, expected) in [
+        (
+            BrokerConfig { password: Secret::new("wrong-one".into()), ..good.clone() },
+            "the user or the password is wrong",
+        ),
+        (BrokerConfig { vhost: "nowhere".into(), ..good.clone() }, "scripts/setup-rabbitmq.sh makes the vhost"),
+        (BrokerConfig { port: 1, ..good.clone() }, "refused"),
+        (BrokerConfig { host: "no-such-host.invalid".into(), ..good.clone() }, "find the address at the broker"),
+        (BrokerConfig { tls: Some(TlsConfig::default()), ..good.clone() }, "connect at the broker"),
+        (
+            BrokerConfig {
+                tls: Some(TlsConfig { ca: Some("/nonexistent.pem".into()), identity: None }),
+                ..good.clone()
+            },
+            "read /nonexistent.pem: No such file",
+        ),
+    ] {
+        let error = try_it(&config);
+        assert!(error.contains(expected) && !error.contains("wrong-one"), "{error}");
+    }
 }
 
 #[test]

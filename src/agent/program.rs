@@ -15,6 +15,7 @@ use crate::error::{ExitClass, ProgramError};
 use crate::flow::{Worker, run};
 use crate::limits;
 use crate::relay::Relay;
+use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::reload::read_bounded;
 use crate::signature::Keyring;
@@ -139,7 +140,10 @@ pub fn build(
             RelayConfig::Directory(path) => {
                 Ok(Box::new(DirectoryRelay::open(path).map_err(|e| config_error("relay", path, e))?))
             }
-            RelayConfig::Broker(_) => Err(ProgramError::new(ExitClass::Config, "agent.relay: not in this version yet")),
+            RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
+                Ok(relay) => Ok(Box::new(relay)),
+                Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
+            },
         }
     };
     let rundir = |e: &dyn std::fmt::Display| config_error("rundir", &config.run_directory, e);

@@ -67,7 +67,7 @@ impl Worker for Receive {
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
         self.relay.declare(&self.queue())?;
-        Ok(Some(self.relay.watch(&self.queue(), waker)?))
+        Ok(self.relay.watch(&self.queue(), waker)?)
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {

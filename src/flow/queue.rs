@@ -95,7 +95,7 @@ impl<W: QueueWorker> Worker for QueueDrain<W> {
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
         self.relay.declare(&self.worker.source())?;
-        Ok(Some(self.relay.watch(&self.worker.source(), waker)?))
+        Ok(self.relay.watch(&self.worker.source(), waker)?)
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {

@@ -1,14 +1,15 @@
 //! A relay in a directory: one sub-directory per queue, one file per message, acknowledged by unlink.
 //!
 //! Works over a local disk, NFS, or anything that copies files (rsync, a USB stick). Its files follow the spool's rules:
-//! written in `tmp/`, synced, renamed into the queue. `dead/` holds what was rejected, each with its `.reason`.
+//! written in `tmp/`, synced, renamed into the queue. `dead/` holds what was rejected, each with its `.reason`;
+//! `events/<key>/<queue>/` says which queue gets the events of that key.
 //!
 //! A message of ours is called `<sent>.<expires>.<sender>.json`, both times in microseconds since 1970, so that a listing
 //! is in order of sending and an expired message is known without opening it. A file with another name, brought by
 //! hand, never expires. After a crash a message may be there that nobody counted as sent: it is sent again, and the
 //! receiver meets it twice.
 
-use super::{Delivery, Message, Queue, Relay, RelayError, Sent, Tag};
+use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
 use crate::limits;
 use crate::spool::commit::Commit;
 use crate::spool::watch::{Waker, Watch, WatchError};
@@ -33,6 +34,9 @@ pub struct DirectoryRelay {
 
 /// Queues may belong to several users of one group.
 const QUEUE_MODE: u32 = 0o770;
+
+/// Where subscriptions are kept.
+const EVENTS: &str = "events";
 
 /// What the name of a message file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +220,7 @@ impl Relay for DirectoryRelay {
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         let dir = self.queue_declared(queue)?;
         for delivery in deliveries {
-            let Tag::File(name) = &delivery.tag;
+            let Tag::File(name) = &delivery.tag else { continue };
             // Not synced: a message that comes back after a power cut is a message delivered twice.
             dir.unlink(name)?;
             if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
@@ -227,14 +231,47 @@ impl Relay for DirectoryRelay {
     }
 
     fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        let Tag::File(name) = &delivery.tag;
+        let Tag::File(name) = &delivery.tag else { return Ok(()) };
         self.put_aside(&self.queue_declared(queue)?, name, reason, now)
     }
 
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError> {
+    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
+        let Some(dir) = self.top.sub(queue.as_str())? else { return Ok(true) };
+        for name in dir.list(|_| true)? {
+            dir.remove(&name)?;
+        }
+        let name = FileName::new(queue.as_str()).ok_or_else(|| RelayError::Fatal("a queue's name is empty".into()))?;
+        match self.top.remove(&name) {
+            // Something came meanwhile: whoever it is for may be back.
+            Err(error) if error.is_of_one_file() => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+        let mut messages = Vec::new();
+        for (event, body) in events {
+            let Some(dir) = self.top.sub(EVENTS)?.map(|dir| dir.sub(event.key())).transpose()?.flatten() else {
+                continue;
+            };
+            for name in dir.list(|name| name.as_str().is_some_and(|name| name.starts_with("migevent.")))? {
+                let queue = Queue(name.as_str().unwrap_or_default().to_owned());
+                messages.push(Message { queue, body: body.clone(), expires: time::after(now, limits::EVENT_LIFETIME) });
+            }
+        }
+        if messages.is_empty() { Ok(()) } else { self.send(&messages, now).map(drop) }
+    }
+
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+        self.declare(queue)?;
+        self.top.ensure(EVENTS, QUEUE_MODE)?.ensure(event.key(), QUEUE_MODE)?.ensure(queue.as_str(), QUEUE_MODE)?;
+        Ok(())
+    }
+
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
         let path = self.top.path().join(queue.as_str());
         let away = |e: WatchError| RelayError::Away { what: format!("watch {}", path.display()), cause: e.to_string() };
-        Watch::new(&path, waker).map_err(away)
+        Watch::new(&path, waker).map(Some).map_err(away)
     }
 
     fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {

@@ -1,5 +1,6 @@
 //! The private servers of `scripts/servers.sh`: one shared pair for most tests, servers of their own for those that end
-//! them.
+//! them. Not every test needs all of it.
+#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,4 +38,9 @@ pub fn script(name: &str, arguments: &[&str]) -> String {
 /// `scripts/servers.sh SERVER COMMAND DIRECTORY`.
 pub fn control(server: &str, command: &str, directory: &Path) {
     script("servers.sh", &[server, command, directory.to_str().unwrap()]);
+}
+
+/// `rabbitmqctl` of the broker in `directory`; gives what it printed.
+pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
+    script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
 }

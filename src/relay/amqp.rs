@@ -1,0 +1,308 @@
+//! A relay over RabbitMQ (AMQP 0-9-1), with the names, properties and permissions that the original uses.
+//!
+//! A message is kept once the broker has confirmed it; what it cannot route comes back. A message that was received stays
+//! the broker's until it is acknowledged: when the connection is lost before, it comes again. What nobody can use goes,
+//! with the reason, to the queue `migevent.dead`; an agent, who may not write there, hands it to what the broker's
+//! policies say of rejected messages.
+//!
+//! A message's time to live is the broker's work, by its own clock.
+
+mod inbox;
+mod link;
+
+use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
+use crate::config::broker::{BrokerConfig, QueueType};
+use crate::limits;
+use crate::spool::watch::{Waker, Watch};
+use crate::time::{self, Timestamp};
+use futures_util::future::try_join_all;
+use inbox::Inbox;
+use lapin::options::*;
+use lapin::protocol::AMQPSoftError;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
+use link::{Link, Purpose};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where commands, answers and heartbeats are published.
+const EXCHANGE: &str = "mig";
+/// Where events are published.
+const EVENTS: &str = "migevent";
+/// Where messages end that nobody can use.
+const DEAD: &str = "migevent.dead";
+
+/// Whose rights a relay has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Makes exchanges, may put messages aside.
+    Scheduler,
+    /// Has its own queue only.
+    Agent,
+}
+
+/// See the module docs. Nothing is connected until something is asked of it.
+pub struct AmqpRelay {
+    role: Role,
+    sender: Arc<Link>,
+    receiver: Arc<Link>,
+    sending: Option<Channel>,
+    inboxes: HashMap<Queue, Inbox>,
+    wakers: HashMap<Queue, Waker>,
+    /// Tells the deliveries of one connection from those of the next.
+    generation: u64,
+}
+
+impl AmqpRelay {
+    /// A relay at this broker.
+    pub fn open(config: &BrokerConfig, role: Role) -> Result<AmqpRelay, RelayError> {
+        let sender = Link::shared(config, Purpose::Send)?;
+        // Ten thousand agents shall not be twenty thousand connections.
+        let receiver = if role == Role::Agent { Arc::clone(&sender) } else { Link::shared(config, Purpose::Receive)? };
+        Ok(AmqpRelay {
+            role,
+            sender,
+            receiver,
+            sending: None,
+            inboxes: HashMap::new(),
+            wakers: HashMap::new(),
+            generation: 0,
+        })
+    }
+
+    /// The channel to publish on, with confirms.
+    fn sending(&mut self) -> Result<Channel, RelayError> {
+        if let Some(channel) = self.sending.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.sender.channel()?;
+        self.sender.wait("ask for confirms", channel.confirm_select(ConfirmSelectOptions::default()))?;
+        Ok(self.sending.insert(channel).clone())
+    }
+
+    /// Publishes all, then waits until the broker has confirmed all.
+    fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, RelayError> {
+        let channel = self.sending()?;
+        let what = format!("publish {} messages", messages.len());
+        let confirmed = self.sender.wait(&what, async {
+            let mut confirms = Vec::with_capacity(messages.len());
+            for message in messages {
+                let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+                let (exchange, key) = (message.exchange.into(), message.key);
+                confirms.push(channel.basic_publish(exchange, key, options, &message.body, message.properties).await?);
+            }
+            try_join_all(confirms).await
+        });
+        let confirmed = confirmed.inspect_err(|_| self.sending = None)?;
+        let sent = confirmed.into_iter().map(|confirmation| match confirmation {
+            Confirmation::Ack(None) => Ok(Sent::Kept),
+            Confirmation::Ack(Some(_)) => Ok(Sent::Unroutable),
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(self
+                .sender
+                .away(&what, "it did not take one of them; see its log, a queue may be full or its node down")),
+        });
+        sent.collect()
+    }
+
+    /// Makes what every queue of ours needs.
+    fn declare_exchanges(&self, channel: &Channel) -> Result<(), RelayError> {
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        for exchange in [EXCHANGE, EVENTS] {
+            let declared =
+                channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default());
+            self.receiver.wait(&format!("make exchange {exchange}"), declared)?;
+        }
+        self.declare_bound(channel, DEAD, EVENTS, "dead.#", FieldTable::default())
+    }
+
+    fn declare_bound(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        exchange: &str,
+        key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), RelayError> {
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.queue_declare(queue.into(), options, arguments);
+        self.receiver.wait(&format!("make queue {queue}"), declared)?;
+        let bind = QueueBindOptions::default();
+        let bound = channel.queue_bind(queue.into(), exchange.into(), key.into(), bind, FieldTable::default());
+        self.receiver.wait(&format!("bind queue {queue} to exchange {exchange}"), bound)
+    }
+
+    /// As the original declares queues, or replicated.
+    fn queue_arguments(&self, queue: &Queue) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        if self.receiver.config().queue_type == QueueType::Quorum {
+            let text = |text: &str| AMQPValue::LongString(text.into());
+            arguments.insert("x-queue-type".into(), text("quorum"));
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limits::BROKER_DELIVERIES_MAX));
+            if self.role == Role::Scheduler {
+                arguments.insert("x-dead-letter-exchange".into(), text(EVENTS));
+                arguments.insert("x-dead-letter-routing-key".into(), text(&dead_key(queue)));
+            }
+        }
+        arguments
+    }
+
+    /// The consumer of a queue. One whose connection was lost is told of once, and made anew by the next call.
+    fn inbox(&mut self, queue: &Queue) -> Result<&mut Inbox, RelayError> {
+        if let Some(reason) = self.inboxes.get(queue).and_then(Inbox::ended) {
+            self.inboxes.remove(queue);
+            return Err(self.receiver.away(&format!("receive from queue {queue}"), reason));
+        }
+        if !self.inboxes.contains_key(queue) {
+            let prefetch =
+                if self.role == Role::Agent { limits::AGENT_DELIVERIES_MAX } else { 2 * limits::BATCH_ENTRIES_MAX };
+            self.generation += 1;
+            let waker = self.wakers.get(queue).cloned();
+            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, self.generation, prefetch as u16, waker)?;
+            self.inboxes.insert(queue.clone(), inbox);
+        }
+        self.inboxes.get_mut(queue).ok_or_else(|| RelayError::Fatal("an inbox is gone".into()))
+    }
+}
+
+struct Outgoing {
+    exchange: &'static str,
+    key: ShortString,
+    mandatory: bool,
+    body: Vec<u8>,
+    properties: BasicProperties,
+}
+
+fn dead_key(queue: &Queue) -> String {
+    format!("dead.{queue}")
+}
+
+/// As the original sends messages. The broker holds times to live in 32 bits of milliseconds, a good month; a message
+/// that lives longer is given none, and its receiver looks at its time.
+fn properties(lifetime: Duration, now: Timestamp) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_content_type("text/plain".into())
+        .with_delivery_mode(2)
+        .with_timestamp(now.as_second().max(0) as u64);
+    match u32::try_from(lifetime.as_millis()) {
+        Ok(millis) => properties.with_expiration(millis.to_string().into()),
+        Err(_) => properties,
+    }
+}
+
+impl Relay for AmqpRelay {
+    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
+        let channel = self.receiver.channel()?;
+        if self.role == Role::Scheduler {
+            self.declare_exchanges(&channel)?;
+        }
+        self.declare_bound(&channel, queue.as_str(), EXCHANGE, queue.as_str(), self.queue_arguments(queue))?;
+        // A channel that failed is closed by that; this one has done its work.
+        let _ = self.receiver.wait("close a channel", channel.close(200, "done".into()));
+        Ok(())
+    }
+
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
+        let outgoing = messages.iter().map(|message| Outgoing {
+            exchange: EXCHANGE,
+            key: message.queue.as_str().into(),
+            mandatory: true,
+            body: message.body.clone(),
+            properties: properties(time::until(now, message.expires), now),
+        });
+        self.publish_all(outgoing.collect())
+    }
+
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+        let outgoing = events.iter().map(|(event, body)| Outgoing {
+            exchange: EVENTS,
+            key: event.key().into(),
+            mandatory: false,
+            body: body.clone(),
+            properties: properties(limits::EVENT_LIFETIME, now),
+        });
+        self.publish_all(outgoing.collect()).map(drop)
+    }
+
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+        let channel = self.receiver.channel()?;
+        self.declare_bound(&channel, queue.as_str(), EVENTS, event.key(), FieldTable::default())?;
+        let _ = self.receiver.wait("close a channel", channel.close(200, "done".into()));
+        Ok(())
+    }
+
+    fn receive(&mut self, queue: &Queue, max: usize, _now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
+        self.inbox(queue)?.receive(max)
+    }
+
+    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
+        // Those of a connection that was lost come again; their effect is known by then.
+        match self.inboxes.get_mut(queue) {
+            Some(inbox) => inbox.acknowledge(deliveries),
+            None => Ok(()),
+        }
+    }
+
+    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
+        if self.role == Role::Agent {
+            return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(delivery));
+        }
+        let mut headers = FieldTable::default();
+        let mut header = |name: &str, value: &str| {
+            headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
+        };
+        header("x-mig-queue", queue.as_str());
+        header("x-mig-reason", reason.chars().take(limits::DEAD_LETTER_REASON_CHARS_MAX).collect::<String>().as_str());
+        self.publish_all(vec![Outgoing {
+            exchange: EVENTS,
+            key: dead_key(queue).as_str().into(),
+            mandatory: false,
+            body: delivery.body.clone(),
+            properties: properties(limits::DEAD_LETTER_LIFETIME, now).with_headers(headers),
+        }])?;
+        self.done(queue, std::slice::from_ref(delivery))
+    }
+
+    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
+        let channel = self.receiver.channel()?;
+        let options = QueueDeleteOptions { if_unused: true, ..Default::default() };
+        let mut in_use = false;
+        let removed = self.receiver.wait(&format!("remove queue {queue}"), async {
+            match channel.queue_delete(queue.as_str().into(), options).await {
+                Err(error) if link::is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => {
+                    in_use = true;
+                    Ok(())
+                }
+                other => other.map(drop),
+            }
+        });
+        removed.map(|()| !in_use)
+    }
+
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
+        if let Some(inbox) = self.inboxes.get(queue) {
+            inbox.wake_with(waker.clone());
+        }
+        self.wakers.insert(queue.clone(), waker);
+        if let Err(error) = self.inbox(queue) {
+            // Whoever watches receives next, and meets it there.
+            log::debug!("{error}");
+        }
+        Ok(None)
+    }
+
+    fn tidy(&mut self, _age: Duration, _now: Timestamp) -> Result<(), RelayError> {
+        // Every message has its time to live.
+        Ok(())
+    }
+}
+
+impl Tag {
+    /// Which delivery of which consumer, when it came from a broker.
+    fn as_amqp(&self) -> Option<(u64, u64)> {
+        match self {
+            Tag::Amqp { generation, delivery } => Some((*generation, *delivery)),
+            _ => None,
+        }
+    }
+}

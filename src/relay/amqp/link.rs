@@ -1,0 +1,249 @@
+//! A connection to the broker behind a synchronous face.
+//!
+//! One thread runs the I/O of all connections; whoever needs something blocks on it, never longer than `mq.timeout`. The
+//! relays of a process share two links, one to send and one to receive: a broker that is short of memory stops reading
+//! from those who publish, and acknowledgements must not wait behind that. A connection that is lost is made anew by the
+//! next who asks for a channel.
+
+use crate::config::broker::{BrokerConfig, TlsConfig};
+use crate::limits;
+use crate::relay::RelayError;
+use async_rs::TokioRuntime;
+use futures_util::StreamExt;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::tcp::AsyncTcpStream;
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
+use native_tls::{Certificate, Identity, Protocol, TlsConnector, TlsConnectorBuilder};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Instant;
+use tokio::runtime::{Builder, Handle};
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Publishing.
+    Send,
+    /// Consuming.
+    Receive,
+}
+
+/// See the module docs.
+pub struct Link {
+    config: BrokerConfig,
+    purpose: Purpose,
+    io: Handle,
+    connection: Mutex<Option<Connection>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The thread that runs the I/O; the first who needs it starts it.
+fn io_thread() -> Result<Handle, RelayError> {
+    static IO: Mutex<Option<Handle>> = Mutex::new(None);
+    let mut io = locked(&IO);
+    if let Some(handle) = io.as_ref() {
+        return Ok(handle.clone());
+    }
+    let failed = |e: io::Error| RelayError::Away { what: "start the broker's thread".into(), cause: e.to_string() };
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new().name("broker".into());
+    thread.spawn(move || runtime.block_on(std::future::pending::<()>())).map_err(failed)?;
+    *io = Some(handle.clone());
+    Ok(handle)
+}
+
+impl Link {
+    /// The process's link to this broker. Nothing is connected yet.
+    pub fn shared(config: &BrokerConfig, purpose: Purpose) -> Result<Arc<Link>, RelayError> {
+        static LINKS: Mutex<Vec<Weak<Link>>> = Mutex::new(Vec::new());
+        let mut links = locked(&LINKS);
+        links.retain(|link| link.strong_count() > 0);
+        let known =
+            links.iter().filter_map(Weak::upgrade).find(|link| link.config == *config && link.purpose == purpose);
+        if let Some(link) = known {
+            return Ok(link);
+        }
+        let link = Link { config: config.clone(), purpose, io: io_thread()?, connection: Mutex::new(None) };
+        let link = Arc::new(link);
+        links.push(Arc::downgrade(&link));
+        Ok(link)
+    }
+
+    /// How the broker is configured.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// A new channel, on a new connection when there is none that works.
+    pub fn channel(&self) -> Result<Channel, RelayError> {
+        let mut connection = locked(&self.connection);
+        if !connection.as_ref().is_some_and(|connection| connection.status().connected()) {
+            *connection = None;
+            *connection = Some(self.connect()?);
+        }
+        let Some(live) = connection.as_ref() else { return Err(self.away("open a channel", "not connected")) };
+        self.wait("open a channel", live.create_channel())
+    }
+
+    /// Runs a request to its end, or to the end of the time that the broker has for it.
+    pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, RelayError> {
+        // Inside, because the timer must be made where the I/O thread is known.
+        match self.io.block_on(async { tokio::time::timeout(self.config.timeout, request).await }) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.away(what, cause(&error))),
+            Err(_) => Err(self.away(
+                what,
+                format!(
+                    "no answer within {:?}; rabbitmqctl status tells whether it has raised an alarm",
+                    self.config.timeout
+                ),
+            )),
+        }
+    }
+
+    /// An error of this broker.
+    pub fn away(&self, what: &str, cause: impl ToString) -> RelayError {
+        RelayError::Away { what: format!("{what} at the broker {}", self.place()), cause: cause.to_string() }
+    }
+
+    /// User, host, port and vhost, as an operator knows them.
+    fn place(&self) -> String {
+        let BrokerConfig { user, host, port, vhost, .. } = &self.config;
+        format!("{user}@{host}:{port} vhost '{vhost}'")
+    }
+
+    fn connect(&self) -> Result<Connection, RelayError> {
+        const WHAT: &str = "connect";
+        let config = &self.config;
+        let deadline = Instant::now() + config.timeout;
+        let addresses = (config.host.as_str(), config.port).to_socket_addrs();
+        let addresses: Vec<SocketAddr> = addresses.map_err(|e| self.away("find the address", e))?.collect();
+        if let Some(tls) = &config.tls {
+            tls_connector(tls).map_err(|e| self.away(WHAT, e))?;
+        }
+        let mut last = self.away("find the address", "it has none");
+        for address in addresses {
+            if Instant::now() > deadline {
+                break;
+            }
+            match self.wait(WHAT, self.connect_to(address)) {
+                Ok(connection) => {
+                    self.watch_alarms(&connection);
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> lapin::Result<Connection> {
+        let config = &self.config;
+        let uri = AMQPUri {
+            scheme: if config.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo { username: config.user.clone(), password: config.password.expose().into() },
+                host: config.host.clone(),
+                port: config.port,
+            },
+            vhost: config.vhost.clone(),
+            query: AMQPQueryString { heartbeat: Some(limits::BROKER_HEARTBEAT_SECONDS), ..Default::default() },
+        };
+        let program = std::env::args().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        let name = format!("{program} {} {:?}", std::process::id(), self.purpose);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let (host, tls) = (config.host.clone(), config.tls.clone());
+        let open = async move |_uri, runtime: TokioRuntime| {
+            let stream = AsyncTcpStream::connect(&runtime, address).await?;
+            Ok(match &tls {
+                Some(tls) => stream.into_native_tls(tls_connector(tls).map_err(io::Error::other)?, &host).await?,
+                None => stream,
+            })
+        };
+        Connection::connector(uri, TokioRuntime::tokio_with_handle(self.io.clone()), open, properties).await
+    }
+
+    /// Tells the operator when the broker stops taking messages, and when it goes on.
+    fn watch_alarms(&self, connection: &Connection) {
+        let mut events = connection.events_listener();
+        let place = self.place();
+        self.io.spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::ConnectionBlocked(reason) => {
+                        log::warn!(
+                            "the broker {place} takes no messages: {reason}; see the alarms of rabbitmqctl status"
+                        )
+                    }
+                    Event::ConnectionUnblocked => log::info!("the broker {place} takes messages again"),
+                    _ => {}
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Link {
+    /// Says goodbye, so that the broker's log has no complaint and its queues have their messages back at once.
+    fn drop(&mut self) {
+        let connection = locked(&self.connection).take();
+        if let Some(connection) = connection.filter(|connection| connection.status().connected()) {
+            let _ = self.wait("disconnect", connection.close(200, "done".into()));
+        }
+    }
+}
+
+/// What is shown to and asked of the server: TLS 1.2 or newer, a certificate of a known authority for the host's name.
+fn tls_connector(tls: &TlsConfig) -> Result<TlsConnectorBuilder, String> {
+    let read = |path: &Path| std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()));
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    if let Some(path) = &tls.ca {
+        let certificates = Certificate::stack_from_pem(&read(path)?);
+        let certificates = certificates.map_err(|e| format!("{} holds no certificates: {e}", path.display()))?;
+        builder.disable_built_in_roots(true);
+        for certificate in certificates {
+            builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some((certificate, key)) = &tls.identity {
+        let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?);
+        let pair = || format!("{} and {}", certificate.display(), key.display());
+        let refused = |e| format!("{} are not a certificate and its key in PKCS #8: {e}", pair());
+        builder.identity(identity.map_err(refused)?);
+    }
+    Ok(builder)
+}
+
+/// Why a request failed, and what an operator can do about it.
+fn cause(error: &lapin::Error) -> String {
+    let ErrorKind::ProtocolError(refusal) = error.kind() else { return error.to_string() };
+    let help = match refusal.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if refusal.get_message().as_str().contains("Login") => {
+            "; the user or the password is wrong"
+        }
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+            "; scripts/setup-rabbitmq.sh sets the permissions that are needed"
+        }
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => "; scripts/setup-rabbitmq.sh makes the vhost and its users",
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+            "; the queue was declared otherwise: compare queuetype, or remove it with scripts/delete-queues.sh"
+        }
+        _ => "",
+    };
+    format!("{}{help}", refusal.get_message().as_str().trim_end_matches('.'))
+}
+
+/// Whether a request was refused because of what a queue or exchange is.
+pub fn is_soft(error: &lapin::Error, kind: &AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if *refusal.kind() == AMQPErrorKind::Soft(kind.clone()))
+}
