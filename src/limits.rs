@@ -73,8 +73,10 @@ pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
 /// First pause before something that could not be processed is tried again; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
-/// Longest pause before a worker whose store or relay is away tries again.
-pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause before a scheduler's worker whose store or relay is away tries again: answers wait for it.
+pub const SCHEDULER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(700);
+/// Longest pause before an agent whose relay is away tries again: there are thousands of them.
+pub const AGENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause before a single command without a queue is tried again.
 pub const UNROUTABLE_PAUSE_MAX: Duration = Duration::from_secs(300);
 

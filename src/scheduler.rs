@@ -15,6 +15,7 @@ use crate::flow::results::Results;
 use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
 use crate::flow::{Worker, run};
+use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
@@ -106,7 +107,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
         let sweep = sweep_of(worker.name(), &config);
         (worker, sweep)
     });
-    let outcome = run::threads(workers.collect());
+    let outcome = run::threads(workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX);
     log::info!("mig-scheduler ends");
     outcome
 }

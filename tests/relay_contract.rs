@@ -172,6 +172,22 @@ fn the_amqp_relay_keeps_the_contract_with_quorum_queues() {
 }
 
 #[test]
+fn a_queue_that_somebody_consumes_from_is_not_removed() {
+    for queue_type in [QueueType::Classic, QueueType::Quorum] {
+        let config = broker(queue_type);
+        let queue = agent_queue("linux.here.1");
+        let open = |role| AmqpRelay::open(&config, role).unwrap();
+        let (mut scheduler, mut agent) = (open(Role::Scheduler), open(Role::Agent));
+        scheduler.declare(&Queue::results()).unwrap();
+        agent.declare(&queue).unwrap();
+        assert!(agent.receive(&queue, 1, time::now()).unwrap().is_empty());
+        assert!(!scheduler.remove(&queue).unwrap());
+        drop(agent);
+        assert!(scheduler.remove(&queue).unwrap());
+    }
+}
+
+#[test]
 fn what_nobody_can_use_is_kept_at_the_broker_with_the_reason() {
     let config = broker(QueueType::Classic);
     let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();

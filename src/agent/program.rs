@@ -107,7 +107,7 @@ pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), P
         let started = stat_socket::start(address);
         started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
     }
-    run::threads(workers.into_iter().map(|worker| (worker, SWEEP)).collect())
+    run::threads(workers.into_iter().map(|worker| (worker, SWEEP)).collect(), limits::AGENT_RETRY_PAUSE_MAX)
 }
 
 /// How often a worker looks for what notifications missed.

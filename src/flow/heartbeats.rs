@@ -1,12 +1,13 @@
 //! heartbeats: registers the agents that the whitelist names.
 //!
 //! Heartbeats come again by themselves, so one that cannot be used is dropped with a log line, and a crash loses nothing.
+//! New agents, and those that the whitelist does not name, are told of as events.
 
 use super::Failure;
 use super::queue::{QueueWorker, Verdict};
 use super::whitelist::Whitelist;
 use crate::heartbeat::Agent;
-use crate::relay::{Delivery, Queue};
+use crate::relay::{Delivery, Event, Queue};
 use crate::reload::Reloaded;
 use crate::spool::Spool;
 use crate::store::{Registration, Store};
@@ -19,12 +20,13 @@ pub struct Heartbeats {
     store: Box<dyn Store>,
     whitelist: Reloaded<Whitelist>,
     agent_timeout: Duration,
+    events: Vec<(Event, Vec<u8>)>,
 }
 
 impl Heartbeats {
     /// Registers into this store those whom the whitelist names.
     pub fn new(store: Box<dyn Store>, whitelist: Reloaded<Whitelist>, agent_timeout: Duration) -> Heartbeats {
-        Heartbeats { store, whitelist, agent_timeout }
+        Heartbeats { store, whitelist, agent_timeout, events: Vec::new() }
     }
 }
 
@@ -41,7 +43,9 @@ impl QueueWorker for Heartbeats {
         let whitelist = self.whitelist.get();
         let mut verdicts = Vec::with_capacity(batch.len());
         // Of several heartbeats of one process in a batch only the newest is stored.
-        let mut newest: HashMap<(String, i64), Agent> = HashMap::with_capacity(batch.len());
+        let mut newest: HashMap<(String, i64), (Agent, &Delivery)> = HashMap::with_capacity(batch.len());
+        // What was to be told of a batch that failed is told when it comes again.
+        self.events.clear();
         for delivery in batch {
             let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
                 Ok(agent) => agent,
@@ -54,21 +58,30 @@ impl QueueWorker for Heartbeats {
             verdicts.push(Verdict::Done);
             if !whitelist.allows(agent.queueloc.as_str()) {
                 log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
+                self.events.push((Event::AgentAuthenticationFailure, delivery.body.clone()));
                 continue;
             }
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
-            let older = newest.get(&key).is_some_and(|known| known.heartbeat_time >= agent.heartbeat_time);
+            let older = newest.get(&key).is_some_and(|(known, _)| known.heartbeat_time >= agent.heartbeat_time);
             if !older {
-                newest.insert(key, agent);
+                newest.insert(key, (agent, delivery));
             }
         }
-        let agents: Vec<Agent> = newest.into_values().collect();
-        for (agent, registration) in agents.iter().zip(self.store.register(&agents, now)?) {
+        let (agents, deliveries): (Vec<Agent>, Vec<&Delivery>) = newest.into_values().unzip();
+        let registrations = self.store.register(&agents, now)?;
+        for ((agent, delivery), registration) in agents.iter().zip(deliveries).zip(registrations) {
             match registration {
-                Registration::New => log::info!("agent '{}' is new, version {}", agent.queueloc, agent.version),
+                Registration::New => {
+                    log::info!("agent '{}' is new, version {}", agent.queueloc, agent.version);
+                    self.events.push((Event::AgentNew, delivery.body.clone()));
+                }
                 Registration::Known | Registration::Stale => log::debug!("heartbeat of agent '{}'", agent.queueloc),
             }
         }
         Ok(verdicts)
+    }
+
+    fn events(&mut self) -> Vec<(Event, Vec<u8>)> {
+        std::mem::take(&mut self.events)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Failure, Pass, Worker};
 use crate::limits;
-use crate::relay::{Delivery, Queue, Relay};
+use crate::relay::{Delivery, Event, Queue, Relay};
 use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{FileName, Spool};
@@ -27,6 +27,10 @@ pub trait QueueWorker: Send {
     fn source(&self) -> Queue;
     /// Handles a batch: one verdict per delivery, in order.
     fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure>;
+    /// What the last batch has to tell to whoever subscribed; asked for once.
+    fn events(&mut self) -> Vec<(Event, Vec<u8>)> {
+        Vec::new()
+    }
 }
 
 /// A [`QueueWorker`] as a [`Worker`].
@@ -73,6 +77,10 @@ impl<W: QueueWorker> QueueDrain<W> {
         }
         // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
         self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
+        let events = self.worker.events();
+        if !events.is_empty() {
+            self.relay.publish(&events, now)?;
+        }
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
         for (delivery, reason) in refused {

@@ -4,15 +4,15 @@
 
 use super::{Failure, Worker};
 use crate::error::{ExitClass, ProgramError};
-use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::RETRY_PAUSE_MIN;
 use crate::spool::watch::{Sleeper, Stop, Watch};
 use crate::time;
 use std::time::{Duration, Instant};
 
 /// How the pauses of one outage grow, and what was logged of it.
-#[derive(Default)]
 struct Outage {
     pause: Option<Duration>,
+    pause_max: Duration,
 }
 
 impl Outage {
@@ -23,10 +23,12 @@ impl Outage {
                 log::error!("{worker}: {reason}; nothing is lost, trying again until it works");
                 RETRY_PAUSE_MIN
             }
-            Some(pause) => (pause * 2).min(RETRY_PAUSE_MAX),
+            Some(pause) => (pause * 2).min(self.pause_max),
         };
         self.pause = Some(pause);
-        pause
+        // Of thousands that lost the same broker, not all shall come back in the same moment.
+        let random = getrandom::u32().unwrap_or_default();
+        pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
     fn over(&mut self, worker: &str) {
@@ -36,11 +38,12 @@ impl Outage {
     }
 }
 
-/// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed.
-pub fn run(worker: &mut dyn Worker, sweep: Duration, stop: &Stop) -> Result<(), Failure> {
+/// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; while something is
+/// away, at least every `pause_max`.
+pub fn run(worker: &mut dyn Worker, sweep: Duration, pause_max: Duration, stop: &Stop) -> Result<(), Failure> {
     let sleeper = Sleeper::new();
     stop.also_wake(sleeper.waker());
-    let mut outage = Outage::default();
+    let mut outage = Outage { pause: None, pause_max };
     let mut recovered = false;
     let mut watching = Watching::default();
     while !stop.is_asked() {
@@ -124,7 +127,8 @@ fn end_now(reason: &str) -> ! {
 }
 
 /// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
-pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>) -> Result<(), ProgramError> {
+/// What is away is tried again after `pause_max` at most.
+pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -> Result<(), ProgramError> {
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
@@ -133,7 +137,7 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>) -> Result<(), ProgramE
         std::thread::spawn(move || {
             // Whatever ends this worker ends the process: half a program would only look like a whole one.
             let _end = EndAll(stop.clone());
-            let outcome = run(worker.as_mut(), sweep, &stop);
+            let outcome = run(worker.as_mut(), sweep, pause_max, &stop);
             if let Err(Failure::Fatal(reason)) = &outcome {
                 end_now(reason);
             }

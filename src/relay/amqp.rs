@@ -265,18 +265,23 @@ impl Relay for AmqpRelay {
 
     fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
         let channel = self.receiver.channel()?;
-        let options = QueueDeleteOptions { if_unused: true, ..Default::default() };
-        let mut in_use = false;
-        let removed = self.receiver.wait(&format!("remove queue {queue}"), async {
-            match channel.queue_delete(queue.as_str().into(), options).await {
-                Err(error) if link::is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => {
-                    in_use = true;
-                    Ok(())
-                }
-                other => other.map(drop),
+        let name = queue.as_str();
+        let look = QueueDeclareOptions { passive: true, ..Default::default() };
+        // Replicated queues cannot be deleted on that condition; those are looked at a moment before.
+        let if_unused = self.receiver.config().queue_type == QueueType::Classic;
+        self.receiver.wait(&format!("remove queue {name}"), async {
+            match channel.queue_declare(name.into(), look, FieldTable::default()).await {
+                Ok(found) if found.consumer_count() > 0 => return Ok(false),
+                Ok(_) => {}
+                Err(error) if link::is_soft(&error, &AMQPSoftError::NOTFOUND) => return Ok(true),
+                Err(error) => return Err(error),
             }
-        });
-        removed.map(|()| !in_use)
+            let options = QueueDeleteOptions { if_unused, ..Default::default() };
+            match channel.queue_delete(name.into(), options).await {
+                Err(error) if link::is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => Ok(false),
+                other => other.map(|_| true),
+            }
+        })
     }
 
     fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
