@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# Makes the virtual host, the users, their permissions and the policy that MIG needs on a RabbitMQ broker.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/setup-rabbitmq.sh [OPTION]...
+
+  --vhost NAME       the virtual host (default mig)
+  --passwords FILE   where the users' passwords are kept, mode 0600 (default /etc/mig/rabbitmq-passwords); a line each:
+                     user, a blank, password. What stands there is used, what is missing is made up and added.
+  --delete-guest     remove the user guest, whose password everybody knows
+  --strict           topic permissions besides: the user agent publishes heartbeats and results only, and cannot bind a
+                     queue with a wildcard. Without it they are taken away again.
+  --agent QUEUELOC   a user of its own for this agent, named like its queueloc, who can use no other agent's queue; may be
+                     given more than once. Always strict.
+  --policy POLICY    none (default); mirror: classic queues on all nodes of a cluster, for RabbitMQ before 4;
+                     quorum: what quorum queues need
+  -h, --help         this text
+
+Users: admin (administrator), scheduler, agent, api, worker. A user that exists keeps its password. Everything else is
+looked at first and changed when it differs; each change is printed. Doing it again changes nothing.
+
+It runs rabbitmqctl, as a user who may (root, rabbitmq). Another command can be named, for example that of a private
+broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR".
+
+Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
+TEXT
+}
+
+die() { printf 'setup-rabbitmq.sh: %s\n' "$*" >&2; exit 1; }
+wrong() { printf 'setup-rabbitmq.sh: %s; try --help\n' "$*" >&2; exit 64; }
+changed() { printf '%s\n' "$*"; }
+
+vhost=mig passwords=/etc/mig/rabbitmq-passwords delete_guest='' strict='' policy=none agents=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --vhost | --passwords | --agent | --policy) [ -n "${2:-}" ] || wrong "$1 needs a value" ;;
+    esac
+    case $1 in
+        --vhost) vhost=$2 && shift ;;
+        --passwords) passwords=$2 && shift ;;
+        --delete-guest) delete_guest=yes ;;
+        --strict) strict=yes ;;
+        --agent)
+            [[ $2 =~ ^(linux|windows|darwin)(\.[A-Za-z0-9_-]+)+$ ]] || wrong "--agent: '$2' is not a queueloc such as linux.host.example.net.58b3mndjmbb00"
+            agents+=("$2")
+            shift
+            ;;
+        --policy)
+            [[ $2 =~ ^(none|mirror|quorum)$ ]] || wrong "--policy: '$2' is none of none, mirror, quorum"
+            policy=$2
+            shift
+            ;;
+        -h | --help) usage && exit ;;
+        *) wrong "unexpected argument '$1'" ;;
+    esac
+    shift
+done
+
+# ctl ARGUMENT... : rabbitmqctl; what it says of its own work is shown only when it fails.
+read -r -a rabbitmqctl <<<"${RABBITMQCTL:-rabbitmqctl}"
+ctl() {
+    local output
+    output=$("${rabbitmqctl[@]}" -q "$@" 2>&1) || die "rabbitmqctl $1: $output"
+    printf '%s' "$output"
+}
+
+# table COMMAND... : the rows, columns separated by tabs.
+table() { ctl "$@" --no-table-headers; }
+
+# row TABLE FIRST : the rest of the row that begins with FIRST.
+row() { awk -F '\t' -v first="$2" '$1 == first { sub(/^[^\t]*\t?/, ""); print "=" $0 }' <<<"$1"; }
+
+# password_of USER : from the file, where it is put before the broker knows it: a run that is cut short loses none.
+password_of() {
+    local password
+    password=$(awk -v user="$1" '$1 == user { print $2; exit }' "$passwords")
+    if [ -z "$password" ]; then
+        password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+        printf '%s %s\n' "$1" "$password" >>"$passwords"
+    fi
+    printf '%s' "$password"
+}
+
+# user NAME [TAG]
+user() {
+    local row password
+    row=$(row "$users" "$1")
+    if [ -z "$row" ]; then
+        password=$(password_of "$1")
+        # On standard input: arguments are for everybody to see.
+        ctl add_user "$1" <<<"$password"
+        changed "made user $1"
+    elif ! grep -q "^$1 " "$passwords"; then
+        printf 'setup-rabbitmq.sh: user %s was there before and keeps its password, which %s does not have\n' "$1" "$passwords" >&2
+    fi
+    if [ -n "${2:-}" ] && [ "$row" != "=[$2]" ]; then
+        ctl set_user_tags "$1" "$2"
+        changed "user $1 has the tag $2"
+    fi
+}
+
+# permissions USER CONFIGURE WRITE READ
+permissions() {
+    local wanted="=$2"$'\t'"$3"$'\t'"$4"
+    [ "$(row "$permissions" "$1")" != "$wanted" ] || return 0
+    ctl set_permissions -p "$vhost" "$1" "$2" "$3" "$4"
+    changed "set the permissions of $1"
+}
+
+# topics USER WRITE READ : which keys of the exchange mig it may publish with, and which it may bind with.
+topics() {
+    local wanted="=mig"$'\t'"$2"$'\t'"$3"
+    [ "$(row "$topics" "$1")" != "$wanted" ] || return 0
+    ctl set_topic_permissions -p "$vhost" "$1" mig "$2" "$3"
+    changed "set the topic permissions of $1"
+}
+
+# queue_policy NAME PATTERN DEFINITION : for queues.
+queue_policy() {
+    local row
+    row=$(awk -F '\t' -v name="$1" '$2 == name { print "=" $3 "\t" $4 "\t" $5 }' <<<"$policies")
+    [ "$row" != "=$2"$'\t'"queues"$'\t'"$3" ] || return 0
+    ctl set_policy -p "$vhost" --apply-to queues "$1" "$2" "$3"
+    changed "set the policy $1"
+}
+
+# no_queue_policy NAME
+no_queue_policy() {
+    awk -F '\t' -v name="$1" '$2 == name { found = 1 } END { exit !found }' <<<"$policies" || return 0
+    ctl clear_policy -p "$vhost" "$1"
+    changed "took away the policy $1"
+}
+
+set_users() {
+    local name
+    users=$(table list_users)
+    user admin administrator
+    for name in scheduler agent api worker "${agents[@]}"; do user "$name"; done
+    if [ -n "$delete_guest" ] && [ -n "$(row "$users" guest)" ]; then
+        ctl delete_user guest
+        changed "deleted user guest"
+    fi
+}
+
+set_permissions() {
+    local name word
+    permissions=$(table list_permissions -p "$vhost")
+    permissions admin '.*' '.*' '.*'
+    # The expressions of the original's documentation, unchanged.
+    permissions scheduler '^mig(|(event|\.agt)(|\..*))$' '^mig(|event(|\..*)|\.(agt\.(heartbeats|results)))$' \
+        '^mig(|event(|\..*)|\.(agt\.(heartbeats|results)))$'
+    permissions agent '^mig\.agt\.(linux|windows|darwin)\..*$' '^mig(|\.agt\.(linux|windows|darwin)\..*)$' \
+        '^mig(|\.agt\.(linux|windows|darwin)\..*)$'
+    permissions worker '^migevent\..*$' '^migevent(|\..*)$' '^migevent(|\..*)$'
+    permissions api '^migevent\..*$' '^migevent(|\..*)$' '^migevent(|\..*)$'
+    for name in "${agents[@]}"; do
+        word=${name//./\\.}
+        permissions "$name" "^mig\\.agt\\.$word\$" "^mig(|\\.agt\\.$word)\$" "^mig(|\\.agt\\.$word)\$"
+    done
+}
+
+# Permissions speak of exchanges and queues, not of keys: with those above alone an agent can bind its queue to mig with the
+# key mig.agt.# and read every command, and publish to any agent's queue. Topic permissions close both without another
+# exchange, so programs stay as they are: the write expression is matched with the key of each message, the read expression
+# with the key of each binding.
+set_topic_permissions() {
+    local name
+    local write='^mig\.agt\.(heartbeats|results)$'
+    topics=$(table list_topic_permissions -p "$vhost")
+    if [ -n "$strict" ]; then
+        topics agent "$write" '^mig\.agt\.(linux|windows|darwin)\.[^#*]+$'
+    elif [ -n "$(row "$topics" agent)" ]; then
+        ctl clear_topic_permissions -p "$vhost" agent
+        changed "took away the topic permissions of agent"
+    fi
+    for name in "${agents[@]}"; do topics "$name" "$write" "^mig\\.agt\\.${name//./\\.}\$"; done
+}
+
+set_policy() {
+    local version
+    policies=$(table list_policies -p "$vhost")
+    if [ "$policy" = mirror ]; then
+        version=$(ctl version)
+        [ "${version%%.*}" -lt 4 ] || die "RabbitMQ $version has no mirrored queues: use --policy quorum, and queuetype = quorum in the configurations"
+        queue_policy mig-mirror-all '^mig\.' '{"ha-mode":"all"}'
+    else
+        no_queue_policy mig-mirror-all
+    fi
+    if [ "$policy" = quorum ]; then
+        # A message that ends its reader each time is put aside after 20 deliveries, where an operator can look at it. What is
+        # put aside is bounded: commands that ran out on their way to an agent that is gone end there too.
+        queue_policy mig-quorum '^mig\.' '{"dead-letter-exchange":"migevent","dead-letter-routing-key":"dead.mig","delivery-limit":20}'
+        queue_policy mig-dead '^migevent\.dead$' '{"max-length":10000,"message-ttl":604800000}'
+    else
+        no_queue_policy mig-quorum
+        no_queue_policy mig-dead
+    fi
+}
+
+# Passwords are nobody else's, from the first byte.
+umask 077
+[ ! -L "$passwords" ] || die "$passwords is a symbolic link"
+touch -- "$passwords" || die "cannot write $passwords: give another place with --passwords"
+chmod 600 -- "$passwords"
+
+vhosts=$(table list_vhosts)
+if [ -z "$(row "$vhosts" "$vhost")" ]; then
+    ctl add_vhost "$vhost"
+    changed "made the virtual host $vhost"
+fi
+set_users
+set_permissions
+set_topic_permissions
+set_policy
+printf 'RabbitMQ is ready for MIG: virtual host %s, passwords in %s\n' "$vhost" "$passwords"
