@@ -52,6 +52,14 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     let messages = [message(&there, "{\"n\":1}"), message(&missing, "{\"n\":2}"), message(&there, "{\"n\":3}")];
     assert_eq!(relay.send(&messages, time::now()).unwrap(), [Sent::Kept, Sent::Unroutable, Sent::Kept]);
     assert_eq!(bodies(relay.as_mut(), &there, 10), ["{\"n\":1}", "{\"n\":3}"]);
+    let deliveries = relay.receive(&there, 10, time::now()).unwrap();
+    relay.done(&there, &deliveries).unwrap();
+    // Many at once, mixed: each is told of its own.
+    let is_missing = |n: &usize| n % 7 == 3;
+    let queue = |n| if is_missing(&n) { &missing } else { &there };
+    let many: Vec<Message> = (0..500).map(|n| message(queue(n), &format!("{{\"n\":{n}}}"))).collect();
+    let expected: Vec<Sent> = (0..500).map(|n| if is_missing(&n) { Sent::Unroutable } else { Sent::Kept }).collect();
+    assert_eq!(relay.send(&many, time::now()).unwrap(), expected);
     assert!(relay.receive(&missing, 1, time::now()).is_err());
 }
 

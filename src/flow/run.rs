@@ -48,13 +48,17 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, pause_max: Duration, stop: 
     let mut watching = Watching::default();
     while !stop.is_asked() {
         let name = worker.name();
-        watching.start(worker, &sleeper, sweep);
+        let unwatched = watching.start(worker, &sleeper);
         let now = time::now();
         let outcome = if recovered { worker.pass(now) } else { worker.recover(now).and_then(|()| worker.pass(now)) };
         match outcome {
             Ok(pass) => {
                 recovered = true;
                 outage.over(name);
+                // Told only when the rest works: what is away for both is told once.
+                if let Some(error) = unwatched {
+                    watching.complain(name, &error, sweep);
+                }
                 let due = pass.again.map_or(sweep, |again| time::until(time::now(), again).min(sweep));
                 if pass.handled == 0 || !due.is_zero() {
                     // A moment at least: what is due every time and never handled must not become a busy loop.
@@ -87,22 +91,28 @@ impl Watching {
         (self.watch, self.settled) = (None, false);
     }
 
-    fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper, sweep: Duration) {
+    /// Gives why there are no notifications, if so.
+    fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper) -> Option<Failure> {
         if self.settled {
-            return;
+            return None;
         }
-        match worker.watch(sleeper.waker()) {
+        let watch = worker.watch(sleeper.waker());
+        self.settled = watch.is_ok();
+        match watch {
             Ok(watch) => {
-                (self.watch, self.settled) = (watch, true);
-                if self.complained {
+                self.watch = watch;
+                if std::mem::take(&mut self.complained) {
                     log::info!("{}: notifications work now", worker.name());
                 }
+                None
             }
-            Err(error) if !self.complained => {
-                self.complained = true;
-                log::warn!("{}: no notifications ({error}); looking every {sweep:?} until they work", worker.name());
-            }
-            Err(_) => {}
+            Err(error) => Some(error),
+        }
+    }
+
+    fn complain(&mut self, worker: &str, error: &Failure, sweep: Duration) {
+        if !std::mem::replace(&mut self.complained, true) {
+            log::warn!("{worker}: no notifications ({error}); looking every {sweep:?} until they work");
         }
     }
 }

@@ -22,7 +22,7 @@ use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
 use link::{Link, Purpose};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,7 @@ impl AmqpRelay {
 
     /// Publishes all, then waits until the broker has confirmed all.
     fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, RelayError> {
+        let keys: Vec<ShortString> = messages.iter().map(|message| message.key.clone()).collect();
         let channel = self.sending()?;
         let what = format!("publish {} messages", messages.len());
         let confirmed = self.sender.wait(&what, async {
@@ -95,14 +96,20 @@ impl AmqpRelay {
             try_join_all(confirms).await
         });
         let confirmed = confirmed.inspect_err(|_| self.sending = None)?;
-        let sent = confirmed.into_iter().map(|confirmation| match confirmation {
-            Confirmation::Ack(None) => Ok(Sent::Kept),
-            Confirmation::Ack(Some(_)) => Ok(Sent::Unroutable),
-            Confirmation::Nack(_) | Confirmation::NotRequested => Err(self
-                .sender
-                .away(&what, "it did not take one of them; see its log, a queue may be full or its node down")),
-        });
-        sent.collect()
+        // lapin hands a returned message out with the next confirm, whosever that is: only its key tells whose it was.
+        let mut returned = HashSet::new();
+        for confirmation in confirmed {
+            match confirmation {
+                Confirmation::Ack(None) => {}
+                Confirmation::Ack(Some(message)) => drop(returned.insert(message.routing_key.clone())),
+                Confirmation::Nack(_) | Confirmation::NotRequested => {
+                    let cause = "it did not take one of them; see its log, a queue may be full or its node down";
+                    return Err(self.sender.away(&what, cause));
+                }
+            }
+        }
+        let outcome = |key| if returned.contains(key) { Sent::Unroutable } else { Sent::Kept };
+        Ok(keys.iter().map(outcome).collect())
     }
 
     /// Makes what every queue of ours needs.

@@ -1,7 +1,9 @@
 //! What the integration tests share: a sandbox with a spool, a relay, a store and keys, and the real programs in it.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub mod broker_fleet;
 pub mod score;
+pub mod servers;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
@@ -29,9 +31,14 @@ pub const STAGES: [&str; 8] = [
     "command/done",
 ];
 
-/// A directory with everything that an embedded installation has. Its name has a space in it.
+/// A directory with everything that an embedded installation has. Its name has a space in it. Relay and store may be
+/// servers instead.
 pub struct Sandbox {
     directory: tempfile::TempDir,
+    /// The section of the scheduler's configuration with the relay, and `agent.relay`, when that is a broker.
+    broker: Option<(String, String)>,
+    /// The section with the store, when that is a database server.
+    database: Option<String>,
     /// The public and the secret key of the investigator.
     pub keys: (String, String),
 }
@@ -46,7 +53,7 @@ impl Sandbox {
     pub fn new_in(parent: &Path) -> Sandbox {
         let directory = tempfile::Builder::new().prefix("mig test ").tempdir_in(parent).unwrap();
         let keys = signature::generate_key("Test Investigator <test@example.net>").unwrap();
-        let sandbox = Sandbox { directory, keys };
+        let sandbox = Sandbox { directory, keys, broker: None, database: None };
         for stage in STAGES {
             std::fs::create_dir_all(sandbox.spool().join(stage)).unwrap();
         }
@@ -61,18 +68,48 @@ impl Sandbox {
         let investigators = json!({"Test": {"fingerprint": fingerprint, "weight": 1}});
         let acl = json!([{"default": {"minimumweight": 1, "investigators": investigators}}]);
         std::fs::write(sandbox.path("acl.json"), acl.to_string()).unwrap();
-        std::fs::write(sandbox.path("scheduler.cfg"), sandbox.scheduler_configuration()).unwrap();
+        sandbox.write_scheduler_cfg();
         sandbox
+    }
+
+    /// Has the relay at a broker.
+    pub fn with_broker(mut self, broker: &servers::Broker) -> Sandbox {
+        self.broker = Some((broker.scheduler_section(), broker.agent_url()));
+        self.write_scheduler_cfg();
+        self
+    }
+
+    /// Has the store in a database server; the text is the section of the scheduler's configuration.
+    pub fn with_database(mut self, section: &str) -> Sandbox {
+        self.database = Some(section.to_owned());
+        self.write_scheduler_cfg();
+        self
+    }
+
+    /// Shares another one's keys, so that one action is good for both.
+    pub fn with_keys_of(mut self, other: &Sandbox) -> Sandbox {
+        self.keys = other.keys.clone();
+        for file in ["key", "key.pub", "acl.json"] {
+            std::fs::copy(other.path(file), self.path(file)).unwrap();
+        }
+        self
+    }
+
+    fn write_scheduler_cfg(&self) {
+        write_private(&self.path("scheduler.cfg"), &self.scheduler_configuration());
     }
 
     fn scheduler_configuration(&self) -> String {
         format!(
             "[agent]\nheartbeatfreq = \"30s\"\ntimeout = \"10m\"\n[collector]\nfreq = \"1s\"\n[directories]\nspool = \"{}\"\n\
-            [investigators]\nkeyring = \"{}\"\n[relay]\ndirectory = \"{}\"\n[sqlite]\nfile = \"{}\"\n[logging]\nlevel = \"debug\"\n",
+            [investigators]\nkeyring = \"{}\"\n{}\n{}\n[logging]\nlevel = \"debug\"\n",
             self.spool().display(),
             self.path("key.pub").display(),
-            self.path("relay").display(),
-            self.path("mig.db").display()
+            self.broker.as_ref().map_or_else(
+                || format!("[relay]\ndirectory = \"{}\"", self.path("relay").display()),
+                |(section, _)| section.clone()
+            ),
+            self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display())),
         )
     }
 
@@ -95,14 +132,16 @@ impl Sandbox {
     pub fn agent_cfg(&self, number: usize) -> String {
         let path = self.path(&format!("agent-{number}.cfg"));
         let text = format!(
-            "[agent]\nrelay = \"dir://{}\"\nkeyring = \"{}\"\nacl = \"{}\"\nrundir = \"{}\"\nheartbeatfreq = \"30s\"\n\
+            "[agent]\nrelay = \"{}\"\nkeyring = \"{}\"\nacl = \"{}\"\nrundir = \"{}\"\nheartbeatfreq = \"30s\"\n\
             tags = \"number={number}\"\n[logging]\nlevel = \"debug\"\n",
-            self.path("relay").display(),
+            self.broker
+                .as_ref()
+                .map_or_else(|| format!("dir://{}", self.path("relay").display()), |(_, url)| url.clone()),
             self.path("key.pub").display(),
             self.path("acl.json").display(),
             self.path(&format!("agent-{number}")).display()
         );
-        std::fs::write(&path, text).unwrap();
+        write_private(&path, &text);
         path.display().to_string()
     }
 
@@ -344,4 +383,11 @@ impl Drop for Background {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Writes a file that may hold a password.
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

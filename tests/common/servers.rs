@@ -1,6 +1,6 @@
 //! The private servers of `scripts/servers.sh`: one shared pair for most tests, servers of their own for those that end
-//! them. Not every test needs all of it.
-#![allow(dead_code)]
+//! them.
+#![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,4 +43,73 @@ pub fn control(server: &str, command: &str, directory: &Path) {
 /// `rabbitmqctl` of the broker in `directory`; gives what it printed.
 pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
     script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
+}
+
+/// A vhost of a broker, with the users and permissions that `scripts/setup-rabbitmq.sh` makes.
+pub struct Broker {
+    /// Where the broker keeps its files.
+    pub directory: PathBuf,
+    /// The vhost's name.
+    pub vhost: String,
+    /// `classic` or `quorum`.
+    pub queue_type: &'static str,
+}
+
+impl Broker {
+    /// A new vhost of the shared broker.
+    pub fn shared(queue_type: &'static str) -> Broker {
+        Broker::at(shared("rabbitmq"), queue_type)
+    }
+
+    /// A new vhost of the broker in this directory.
+    pub fn at(directory: PathBuf, queue_type: &'static str) -> Broker {
+        let vhost = unique("mig");
+        // Users belong to the whole broker: its vhosts share their passwords, and they are made one vhost at a time.
+        let known = directory.join("passwords");
+        let users = ["admin", "scheduler", "agent", "api", "worker"];
+        let text = users.iter().fold(String::new(), |text, user| format!("{text}{user} {user}-of-the-tests\n"));
+        std::fs::write(&known, text).unwrap();
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+        let output = Command::new("flock")
+            .args([directory.join("lock"), scripts.join("setup-rabbitmq.sh")])
+            .args(["--vhost", &vhost, "--passwords", known.to_str().unwrap()])
+            .env(
+                "RABBITMQCTL",
+                format!("{} rabbitmq ctl {}", scripts.join("servers.sh").display(), directory.display()),
+            )
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Broker { directory, vhost, queue_type }
+    }
+
+    /// `[mq]` of the scheduler.
+    pub fn scheduler_section(&self) -> String {
+        format!(
+            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n",
+            port(&self.directory, "port"),
+            self.vhost,
+            self.queue_type
+        )
+    }
+
+    /// The address for a user.
+    pub fn url(&self, user: &str) -> String {
+        format!("amqp://{user}:{user}-of-the-tests@127.0.0.1:{}/{}", port(&self.directory, "port"), self.vhost)
+    }
+
+    /// `agent.relay` of an agent.
+    pub fn agent_url(&self) -> String {
+        self.url("agent")
+    }
+
+    /// Messages in each queue that has some, by name.
+    pub fn waiting(&self) -> Vec<(String, u64)> {
+        let arguments = ["-q", "list_queues", "-p", &self.vhost, "--no-table-headers", "name", "messages"];
+        let text = rabbitmqctl(&self.directory, &arguments);
+        let row = |line: &str| line.split_once('\t').map(|(name, n)| (name.to_owned(), n.trim().parse().unwrap()));
+        let mut rows: Vec<(String, u64)> = text.lines().filter_map(row).filter(|(_, n)| *n > 0).collect();
+        rows.sort();
+        rows
+    }
 }

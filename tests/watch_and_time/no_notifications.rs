@@ -157,7 +157,9 @@ impl Agent {
         let stop = Stop::default();
         let start = |mut worker: Box<dyn Worker>| {
             let stop = stop.clone();
-            std::thread::spawn(move || run::run(worker.as_mut(), Duration::from_millis(50), Duration::from_secs(1), &stop))
+            std::thread::spawn(move || {
+                run::run(worker.as_mut(), Duration::from_millis(50), Duration::from_secs(1), &stop)
+            })
         };
         let running = [deaf].into_iter().chain(handling).map(start).collect();
         Agent { running, stop, _lock: lock }

@@ -4,6 +4,7 @@
 //! and not acknowledged is looked at again.
 
 use super::link::Link;
+use crate::config::broker::QueueType;
 use crate::limits;
 use crate::relay::{Delivery, Queue, RelayError, Tag};
 use crate::spool::watch::Waker;
@@ -14,13 +15,13 @@ use lapin::{Channel, ConsumerDelegate};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// How long messages that the broker says it has may take to arrive.
 const ARRIVAL_TIME_LIMIT: Duration = Duration::from_millis(500);
-/// How often that is looked at.
-const ARRIVAL_PAUSE: Duration = Duration::from_millis(2);
+/// How long a replicated queue is given, whose count of messages is a moment late.
+const ARRIVAL_TIME_LIMIT_QUORUM: Duration = Duration::from_millis(50);
 
 /// See the module docs.
 pub(super) struct Inbox {
@@ -36,6 +37,7 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl ConsumerDelegate for Filler {
         if let Some(waker) = &state.waker {
             waker.wake();
         }
+        self.0.changed.notify_all();
         Box::pin(std::future::ready(()))
     }
 }
@@ -133,12 +136,14 @@ impl Inbox {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let look = self.channel.queue_declare(name.into(), options, FieldTable::default());
         let there = self.link.wait(&format!("look at queue {name}"), look)?.message_count();
-        let until = Instant::now() + ARRIVAL_TIME_LIMIT;
+        let limit = match self.link.config().queue_type {
+            _ if there > 0 => ARRIVAL_TIME_LIMIT,
+            QueueType::Quorum => ARRIVAL_TIME_LIMIT_QUORUM,
+            QueueType::Classic => Duration::ZERO,
+        };
+        let empty = |state: &mut State| state.arrived.is_empty() && state.ended.is_none();
+        drop(self.shared.changed.wait_timeout_while(self.shared.lock(), limit, empty));
         self.take_arrived();
-        while there > 0 && self.waiting.is_empty() && self.ended().is_none() && Instant::now() < until {
-            std::thread::sleep(ARRIVAL_PAUSE);
-            self.take_arrived();
-        }
         Ok(())
     }
 

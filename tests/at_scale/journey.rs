@@ -1,0 +1,99 @@
+//! Real programs, and many simulated agents.
+
+use crate::common::Sandbox;
+use crate::common::broker_fleet::BrokerFleet;
+use crate::common::servers::Broker;
+use crate::{register, wait};
+use mig::relay::{Event, Queue, Relay};
+
+fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
+    let broker = Broker::shared(queue_type);
+    let sandbox = Sandbox::new().with_broker(&broker);
+    let scheduler = sandbox.start_scheduler();
+    // An agent that comes before the queues are there waits for them.
+    let agent = sandbox.start_agent(1);
+    wait("registered", &sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(b"1 agents\n"));
+    for n in 0..3 {
+        sandbox.drop_action(&format!("{n}.json"));
+    }
+    wait("done", &sandbox, || sandbox.names("action/done").len() == 3 && sandbox.names("command/done").len() == 3);
+    for (_, command) in sandbox.commands("command/done") {
+        assert_eq!(command["status"], "success");
+        assert_eq!(command["results"][0]["foundanything"], true);
+    }
+    assert_eq!((scheduler.terminate(), agent.terminate()), (Some(0), Some(0)));
+    assert_eq!(broker.waiting(), [], "what was handled is acknowledged");
+}
+
+#[test]
+fn a_signed_action_is_answered_over_classic_queues() {
+    a_signed_action_is_answered_by_a_real_agent("classic");
+}
+
+#[test]
+fn a_signed_action_is_answered_over_quorum_queues() {
+    a_signed_action_is_answered_by_a_real_agent("quorum");
+}
+
+#[test]
+fn each_of_a_thousand_agents_ends_in_one_final_status() {
+    let broker = Broker::shared("classic");
+    let sandbox = Sandbox::new().with_broker(&broker);
+    let scheduler = sandbox.start_scheduler();
+    wait("ready", &sandbox, || broker_has_queues(&broker));
+    register(&sandbox, &broker, 1000);
+    // The last hundred have no queue: their commands wait for them.
+    let fleet = BrokerFleet::start(&broker.agent_url(), 900);
+    sandbox.drop_action("all.json");
+    wait("answered", &sandbox, || sandbox.names("command/done").len() == 900);
+    assert_eq!(sandbox.names("command/ready").len(), 100, "what cannot be routed stays");
+    assert_eq!(fleet.answered(), 900);
+    assert_eq!(scheduler.terminate(), Some(0));
+}
+
+#[test]
+fn new_and_unknown_agents_are_told_of() {
+    let broker = Broker::shared("classic");
+    let sandbox = Sandbox::new().with_broker(&broker);
+    std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "linux.sim0.example.net.0\n").unwrap();
+    sandbox.once("heartbeats,results");
+    let mut worker = worker_relay(&broker);
+    let (new, failed) = (Queue::worker("new"), Queue::worker("failed"));
+    worker.subscribe(&new, Event::AgentNew).unwrap();
+    worker.subscribe(&failed, Event::AgentAuthenticationFailure).unwrap();
+    let scheduler = sandbox.start_scheduler();
+    let mut agent = crate::agent_relay(&broker);
+    let now = mig::time::now();
+    let heartbeat = |n| mig::relay::Message {
+        queue: Queue::heartbeats(),
+        body: crate::common::broker_fleet::agent(n).to_json(),
+        expires: mig::time::never(),
+    };
+    agent.send(&[heartbeat(0), heartbeat(1), heartbeat(0)], now).unwrap();
+    let (mut told, mut refused) = (Vec::new(), Vec::new());
+    wait("told", &sandbox, || !broker.waiting().is_empty());
+    let started = std::time::Instant::now();
+    while (told.is_empty() || refused.is_empty()) && started.elapsed() < crate::PATIENCE {
+        told = worker.receive(&new, 10, now).unwrap();
+        refused = worker.receive(&failed, 10, now).unwrap();
+    }
+    assert_eq!((told.len(), refused.len()), (1, 1));
+    assert!(String::from_utf8_lossy(&told[0].body).contains("linux.sim0.example.net.0"));
+    assert!(String::from_utf8_lossy(&refused[0].body).contains("linux.sim1.example.net.1"));
+    assert_eq!(scheduler.terminate(), Some(0));
+    let log = std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap();
+    assert!(log.contains("[warning] getHeartbeats(): Agent 'linux.sim1.example.net.1' is not authorized"), "{log}");
+}
+
+fn worker_relay(broker: &Broker) -> mig::relay::amqp::AmqpRelay {
+    use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+    let config = BrokerConfig::parse_url(&broker.url("worker"), TlsConfig::default(), QueueType::Classic).unwrap();
+    mig::relay::amqp::AmqpRelay::open(&config, mig::relay::amqp::Role::Agent).unwrap()
+}
+
+/// Whether a scheduler has made them.
+fn broker_has_queues(broker: &Broker) -> bool {
+    let arguments = ["-q", "list_queues", "-p", &broker.vhost, "--no-table-headers", "name"];
+    let text = crate::common::servers::rabbitmqctl(&broker.directory, &arguments);
+    ["mig.agt.heartbeats", "mig.agt.results"].iter().all(|queue| text.lines().any(|line| line.trim() == *queue))
+}

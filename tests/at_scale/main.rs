@@ -1,0 +1,47 @@
+//! The whole way over a real broker, and what is left of it when the broker goes away in the middle.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod hostile;
+mod journey;
+mod outages;
+
+use common::Sandbox;
+use std::time::{Duration, Instant};
+
+/// How long something may take that includes the start of a server.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something is there.
+fn wait(what: &str, sandbox: &Sandbox, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        if started.elapsed() > PATIENCE {
+            let log = std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap_or_default();
+            let end: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!("still not {what}: {:?}\n{}", sandbox.picture(), end.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Puts heartbeats of simulated agents into the queue, and waits until they are known.
+fn register(sandbox: &Sandbox, broker: &common::servers::Broker, count: usize) {
+    use mig::relay::{Message, Queue, Relay};
+    let now = mig::time::now();
+    let expires = mig::time::after(now, Duration::from_secs(600));
+    let body = |n| common::broker_fleet::agent(n).to_json();
+    let messages: Vec<Message> =
+        (0..count).map(|n| Message { queue: Queue::heartbeats(), body: body(n), expires }).collect();
+    let mut relay = agent_relay(broker);
+    relay.send(&messages, now).unwrap();
+    let all = format!("{count} agents\n");
+    wait("registered", sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(all.as_bytes()));
+}
+
+/// A relay with the rights of an agent.
+fn agent_relay(broker: &common::servers::Broker) -> mig::relay::amqp::AmqpRelay {
+    use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+    let config = BrokerConfig::parse_url(&broker.agent_url(), TlsConfig::default(), QueueType::Classic).unwrap();
+    mig::relay::amqp::AmqpRelay::open(&config, mig::relay::amqp::Role::Agent).unwrap()
+}
