@@ -25,6 +25,8 @@ pub mod command_returned;
 #[cfg(feature = "server")]
 pub mod heartbeats;
 #[cfg(feature = "server")]
+pub mod owner;
+#[cfg(feature = "server")]
 pub mod periodic;
 #[cfg(feature = "server")]
 pub mod queue;

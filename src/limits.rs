@@ -97,6 +97,11 @@ pub const AGENT_DELIVERIES_MAX: usize = 64;
 
 /// How long the database may take to find the agents that a target selects.
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long the database may take for anything else.
+pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long after a command that ends agents the ended process is looked for: long enough for schedulers that were stopped
+/// over a weekend, short enough not to go through years of commands every minute.
+pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
 /// Commands that action-new prepares at once, beyond those of one action.
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.

@@ -14,7 +14,7 @@ use crate::flow::queue::QueueDrain;
 use crate::flow::results::Results;
 use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
-use crate::flow::{Worker, run};
+use crate::flow::{Worker, owner, run};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -23,6 +23,7 @@ use crate::reload::Reloaded;
 use crate::signature::Keyring;
 use crate::spool::lock::Lock;
 use crate::spool::{Spool, stages};
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
@@ -126,7 +127,9 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
     let (section, opened) = match &config.store {
         StoreConfig::Sqlite(file) => ("sqlite.file", SqliteStore::open(file).map(|store| Box::new(store) as _)),
-        StoreConfig::Postgres(_) => ("postgres", Err(StoreError::Refused("not in this version yet".into()))),
+        StoreConfig::Postgres(config) => {
+            ("postgres", PostgresStore::open(config).map(|store| Box::new(store) as Box<dyn Store>))
+        }
     };
     opened.map_err(|error| {
         let class = match error {
@@ -168,7 +171,9 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 );
                 return Err(ProgramError::new(ExitClass::Config, text));
             }
-            Box::new(StageDrain::new(spool, ActionNew::new(store, keyring)))
+            let owner = owner::scheduler_id(&spool)
+                .map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}")))?;
+            Box::new(StageDrain::new(spool, ActionNew::new(store, owner, keyring)))
         }
         "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
         "results" => Box::new(QueueDrain::new(spool, open_relay(config)?, Results::new(store))),

@@ -2,15 +2,18 @@
 //!
 //! The spool decides what happens next; the store remembers it. Every method of [`Store`] is idempotent and one
 //! transaction: after a crash the caller does the same again and nothing changes that had been done. No SQL outside
-//! this module's children and [`crate::target`].
+//! this module's children and [`crate::target`]. Two implementations: [`sqlite`], one file on this machine, and [`postgres`],
+//! a server that several schedulers and the API share.
 
+pub mod postgres;
 pub mod sqlite;
 
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
-use crate::heartbeat::Agent;
+use crate::config::Secret;
+use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, CommandId, CommandRef};
-use crate::investigator::Investigator;
+use crate::investigator::{Fingerprint, Investigator};
 use crate::target::Target;
 use crate::time::Timestamp;
 
@@ -43,6 +46,67 @@ pub struct Begin<'a> {
     pub signers: &'a [Investigator],
     /// Whom its target selects now.
     pub agents: &'a [Agent],
+}
+
+/// What the store knows of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCommand {
+    /// How far it is.
+    pub status: CommandStatus,
+    /// Whose it is.
+    pub queueloc: String,
+}
+
+/// The name of the investigator that the schedulers are when they sign actions of their own.
+pub const SCHEDULER_NAME: &str = "migscheduler";
+
+/// The OpenPGP key that all schedulers of one store share.
+#[derive(Debug, Clone)]
+pub struct SchedulerKey {
+    /// Of the key.
+    pub fingerprint: Fingerprint,
+    /// Its certificate, armored.
+    pub public_key: String,
+    /// The secret key, armored.
+    pub private_key: Secret,
+}
+
+impl SchedulerKey {
+    /// The key that the store has.
+    fn stored(fingerprint: &str, public_key: String, private_key: String) -> Result<SchedulerKey, StoreError> {
+        let fingerprint = Fingerprint::parse(fingerprint)
+            .map_err(|reason| StoreError::Refused(format!("investigator {SCHEDULER_NAME}: {reason}")))?;
+        Ok(SchedulerKey { fingerprint, public_key, private_key: Secret::new(private_key) })
+    }
+}
+
+/// Modules whose operations end an agent's process; see [`Store::mark_upgraded`].
+const ENDING_MODULES: [&str; 2] = ["upgrade", "agentdestroy"];
+
+/// Whether an action can end the agent that runs it, or another one beside it.
+fn ends_agents(action: &Action) -> bool {
+    action.operations.iter().any(|operation| ENDING_MODULES.contains(&operation.module.as_str()))
+}
+
+/// An action of the store: its JSON without the times, which each database keeps in its own way. None when the row cannot
+/// be one of ours.
+fn stored_action(text: &str, valid_from: Timestamp, expire_after: Timestamp) -> Option<Action> {
+    let action = Action::parse_draft(text.as_bytes()).ok()?;
+    Some(Action { valid_from, expire_after, ..action })
+}
+
+/// Why an action is not begun whose id another one has.
+fn id_taken(id: ActionId) -> StoreError {
+    StoreError::Refused(format!(
+        "the id {id} belongs to another action; drop this one without an id, and it is given one"
+    ))
+}
+
+/// Why an action is not begun that is another scheduler's.
+fn claimed(id: ActionId, owner: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "action {id} is being scheduled by another scheduler; its spool has the id {owner} in scheduler-id"
+    ))
 }
 
 /// A command that is stored and not yet sent.
@@ -120,9 +184,11 @@ pub trait Store: Send {
     fn explain_target(&self, target: &Target, now: Timestamp) -> String;
 
     /// Stores actions with one command for each agent that has none of that action yet. Gives, per action, the commands
-    /// that have not been sent; refuses an action whose id belongs to another one.
+    /// that have not been sent; refuses an action whose id belongs to another one. The action's row is `owner`'s claim
+    /// until every command has ended: while it is in flight, another scheduler's begin is refused.
     fn begin_actions(
         &mut self,
+        owner: &str,
         actions: &[Begin],
         now: Timestamp,
     ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError>;
@@ -144,8 +210,11 @@ pub trait Store: Send {
     /// Of these actions, those whose every command has ended.
     fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError>;
 
-    /// A command's status and whose it is; none when there is no such command of that action.
-    fn find_command(&mut self, command: CommandRef) -> Result<Option<(CommandStatus, String)>, StoreError>;
+    /// What is known of each command; none when there is no such command of that action.
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError>;
+
+    /// An action as it was begun.
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError>;
 
     /// Whether the store has commands of this action.
     fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError>;
@@ -158,4 +227,27 @@ pub trait Store: Send {
 
     /// Adds a row of statistics.
     fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The key of the schedulers: the one that is stored, or else `candidate`, which is stored. Of several first starts at
+    /// once all get the same.
+    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError>;
+
+    /// Online registrations, heard of since then, of a queueloc that has a newer such one: the newest is the process that
+    /// started last.
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError>;
+
+    /// Takes note of processes that commands have ended, of the last [`crate::limits::ENDED_AGENTS_PERIOD`]. Gives how many
+    /// registrations changed.
+    ///
+    /// - `destroyed`, with the command's end as the destruction time: the queueloc ran `agentdestroy` with success, for the
+    ///   pid and version of this registration.
+    /// - `upgraded`: this registration ran `upgrade` with success, and is not heard of any more: idle or offline, or there
+    ///   is a registration of the queueloc that was heard of later, started later, and has another version.
+    ///
+    /// A process that started after the command ended is another one.
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Queuelocs of which nothing was heard since then, which have no registration that is online or idle, and no command
+    /// that has not ended; at most `count`, those heard of last first.
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError>;
 }

@@ -125,7 +125,7 @@ fn check(sandbox: &Sandbox, agent_kills: usize) -> Vec<String> {
             ("failed", errors) if *errors == json!(["interrupted"]) => interrupted += 1,
             other => violations.push(format!("{reference}: {other:?}")),
         }
-        let (status, _) = store.find_command(reference).unwrap().unwrap();
+        let status = store.find_commands(&[reference]).unwrap().remove(0).unwrap().status;
         if Some(status.as_str()) != command["status"].as_str() {
             violations.push(format!("{reference}: store says {status}, spool says {}", command["status"]));
         }

@@ -1,11 +1,17 @@
-//! What every store promises, run against each implementation.
+//! What every store promises, run against each implementation. PostgreSQL's need `scripts/servers.sh run`.
 
-use mig::action::Action;
+#[path = "common/servers.rs"]
+mod servers;
+
+use mig::action::{Action, Operation};
 use mig::command::{Command, CommandStatus};
+use mig::config::Secret;
 use mig::heartbeat::{Agent, QueueLoc};
-use mig::id::ActionId;
+use mig::id::{ActionId, CommandId, CommandRef};
+use mig::investigator::{Fingerprint, Investigator};
+use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Begin, Finished, Registration, Store, StoreError};
+use mig::store::{Begin, Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
 use mig::target::Target;
 use mig::time::{self, Timestamp};
 use serde_json::json;
@@ -13,6 +19,9 @@ use std::time::Duration;
 
 /// Opens another connection to the same store.
 type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
+
+/// The scheduler that begins actions here.
+const OWNER: &str = "one";
 
 fn now() -> Timestamp {
     "2026-11-22T12:00:00.123456Z".parse().unwrap()
@@ -51,13 +60,26 @@ fn select(store: &mut dyn Store, target: &str) -> Vec<Agent> {
     store.select_agents(&Target::parse(target).unwrap(), now()).unwrap()
 }
 
+fn find(store: &mut dyn Store, command: CommandRef) -> Option<KnownCommand> {
+    store.find_commands(&[command]).unwrap().remove(0)
+}
+
 fn names(agents: &[Agent]) -> Vec<&str> {
     agents.iter().map(|agent| agent.name.as_str()).collect()
 }
 
 fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
-    let begin = Begin { action, id: action.id.unwrap(), signers: &[], agents };
-    let prepared = store.begin_actions(&[begin], now()).unwrap().remove(0)?;
+    begin_as(OWNER, store, action, agents)
+}
+
+fn begin_as(owner: &str, store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
+    let signer = Investigator {
+        name: "Bob\0 Kelso".into(),
+        fingerprint: Fingerprint::parse(&"AB".repeat(20)).unwrap(),
+        public_key: "key".into(),
+    };
+    let begin = Begin { action, id: action.id.unwrap(), signers: &[signer], agents };
+    let prepared = store.begin_actions(owner, &[begin], now()).unwrap().remove(0)?;
     Ok(prepared.into_iter().map(|one| Command::new(one.id, action.clone(), one.agent, now()).unwrap()).collect())
 }
 
@@ -93,7 +115,9 @@ fn only_present_agents_are_targets(store: &mut dyn Store) {
     assert_eq!((counts.became_idle, counts.became_offline), (1, 1));
     let again = store.mark_absent(ago(500), ago(3000)).unwrap();
     assert_eq!((again.became_idle, again.became_offline), (0, 0));
-    assert_eq!(names(&select(store, "name IN ('online', 'idle', 'offline')")), ["online", "idle"]);
+    let mut present = select(store, "name IN ('online', 'idle', 'offline')");
+    present.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(names(&present), ["idle", "online"]);
     assert_eq!(names(&select(store, "status = 'idle'")), ["idle"]);
     store.register(&[agent("offline", 1, ago(1))], now()).unwrap();
     assert_eq!(names(&select(store, "name LIKE 'off%'")), ["offline"], "who is heard of is online again");
@@ -155,8 +179,9 @@ fn the_first_final_status_stays(open: Open) {
     late.finish(CommandStatus::Success, &[], now());
     let batch = store.finish_commands(&[late], now()).unwrap();
     assert_eq!(batch.finished, [Finished::Before(CommandStatus::Expired)]);
-    let (status, queueloc) = store.find_command(commands[0].reference()).unwrap().unwrap();
-    assert_eq!((status, queueloc.as_str()), (CommandStatus::Expired, commands[0].agent.queueloc.as_str()));
+    let queueloc = commands[0].agent.queueloc.as_str().to_owned();
+    let known = KnownCommand { status: CommandStatus::Expired, queueloc };
+    assert_eq!(find(store.as_mut(), commands[0].reference()), Some(known));
     commands[1].finish(CommandStatus::Success, &[], now());
     let batch = store.finish_commands(&commands, now()).unwrap();
     assert_eq!(batch.finished, [Finished::Before(CommandStatus::Expired), Finished::Now]);
@@ -170,15 +195,242 @@ fn what_the_store_lost_comes_back_from_answers(store: &mut dyn Store) {
     let id = ActionId::new(77).unwrap();
     let text = serde_json::to_string(&action(id, "lost")).unwrap();
     let action = Action::parse(text.as_bytes()).unwrap();
-    let command_id = mig::id::CommandId::new(78).unwrap();
+    let command_id = CommandId::new(78).unwrap();
     let mut command = Command::new(command_id, action, agent("gone", 5, ago(1)), now()).unwrap();
-    assert!(store.find_command(command.reference()).unwrap().is_none());
+    assert!(find(store, command.reference()).is_none());
     command.finish(CommandStatus::Failed, &[], now());
     let batch = store.finish_commands(&[command.clone()], now()).unwrap();
     assert_eq!(batch.finished, [Finished::Now]);
     assert_eq!(batch.ended[0].id, id);
-    assert_eq!(store.find_command(command.reference()).unwrap().unwrap().0, CommandStatus::Failed);
+    assert_eq!(find(store, command.reference()).unwrap().status, CommandStatus::Failed);
     assert!(select(store, "name = 'gone'").is_empty(), "an agent known from an answer only is no target");
+}
+
+fn several_commands_are_looked_up_at_once(store: &mut dyn Store) {
+    let lost = CommandRef { action: ActionId::new(77).unwrap(), command: CommandId::new(78).unwrap() };
+    let of_another = CommandRef { action: ActionId::new(76).unwrap(), ..lost };
+    let found = store.find_commands(&[of_another, lost, lost]).unwrap();
+    assert!(found[0].is_none(), "the command is not of that action");
+    assert_eq!(found[1].as_ref().unwrap().queueloc, "linux.gone.x1");
+    assert_eq!(found[1], found[2]);
+    assert!(store.find_commands(&[]).unwrap().is_empty());
+}
+
+fn an_action_is_given_back_as_it_was_signed(store: &mut dyn Store) {
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    assert!(store.find_action(id).unwrap().is_none());
+    let mut odd = action(id, "odd <&> 'name' \u{2028} ü");
+    odd.operations[0].parameters =
+        json!({"\0": "a\0b", "large": 1e300, "small": 0.1, "odd": "a\0b", "text": "\u{fffd}\\u0000"});
+    odd.description = json!({"author": "a\0b"}).as_object().unwrap().clone();
+    let agents = select(store, "name = 'online'");
+    begin(store, &odd, &agents).unwrap();
+    begin(store, &odd, &agents).unwrap();
+    let found = store.find_action(id).unwrap().unwrap();
+    assert_eq!(found.signed_text(), odd.signed_text());
+    assert_eq!((found.id, found.signatures), (Some(id), odd.signatures));
+    for condition in
+        ["operations->0->'parameters'->>'text' LIKE '%u0000%'", "operations->0->'parameters'->>'odd' LIKE 'a%b'"]
+    {
+        let target = format!("EXISTS (SELECT id FROM actions WHERE {condition})");
+        assert!(!select(store, &target).is_empty(), "{condition}");
+    }
+}
+
+fn results_come_back_and_spoil_no_target(store: &mut dyn Store) {
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let agents = select(store, "name IN ('online', 'idle')");
+    let mut commands = begin(store, &action(id, "hostile results"), &agents).unwrap();
+    for command in &mut commands {
+        command.finish(CommandStatus::Success, &[], now());
+    }
+    let body = String::from_utf8(commands[0].to_json()).unwrap();
+    let text = r#"[{"a":"\\u0000\u0000\ud800x\ude00 \ud83d\ude00","\u0000":"nul"}]"#;
+    let hostile = body.replace("\"results\":[]", &format!("\"results\":{text}"));
+    let hostile = Command::parse(hostile.as_bytes()).unwrap();
+    assert_eq!(hostile.results.get(), text);
+    let batch = store.finish_commands(&[hostile, commands[1].clone()], now()).unwrap();
+    assert_eq!(batch.finished, [Finished::Now, Finished::Now]);
+    for condition in ["results->0->>'a' LIKE '%x%'", "results->0->>'b' = 'x' OR results->0->>'a' IS NOT NULL"] {
+        let target = format!("id IN (SELECT agentid FROM commands WHERE {condition})");
+        assert_eq!(select(store, &target).len(), 1, "{target}");
+    }
+}
+
+fn an_action_in_flight_is_its_schedulers(open: Open) {
+    let mut store = open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let claimed = action(id, "claimed");
+    let agents = select(store.as_mut(), "name IN ('online', 'idle')");
+    let mut commands = begin_as("one", store.as_mut(), &claimed, &agents[..1]).unwrap();
+    let refused = begin_as("two", open().as_mut(), &claimed, &agents).unwrap_err().to_string();
+    assert!(refused.contains(&format!("action {id} is being scheduled by another scheduler;")), "{refused}");
+    assert_eq!(begin_as("one", store.as_mut(), &claimed, &agents[..1]).unwrap().len(), 1);
+    commands[0].finish(CommandStatus::Success, &[], now());
+    assert_eq!(store.finish_commands(&commands, now()).unwrap().ended.len(), 1);
+    assert_eq!(begin_as("two", store.as_mut(), &claimed, &agents).unwrap().len(), 1, "a completed one is anybody's");
+    assert!(begin_as("one", store.as_mut(), &claimed, &agents).is_err(), "and then the other's");
+}
+
+fn of_several_schedulers_one_begins_an_action(open: Open) {
+    let id = open().reserve_action_ids(1).unwrap()[0];
+    let contested = action(id, "contested");
+    let agents = select(open().as_mut(), "name IN ('online', 'idle')");
+    let begun = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..4)
+            .map(|n| {
+                let mut store = open();
+                let (contested, agents) = (&contested, &agents);
+                scope.spawn(move || begin_as(&format!("scheduler {n}"), store.as_mut(), contested, agents).is_ok())
+            })
+            .collect();
+        tries.into_iter().map(|one| one.join().unwrap()).filter(|begun| *begun).count()
+    });
+    assert_eq!(begun, 1);
+}
+
+fn heartbeats_of_one_process_in_one_batch_count_in_order(store: &mut dyn Store) {
+    let (new, known, stale) = (Registration::New, Registration::Known, Registration::Stale);
+    let process = |pid, heard| agent("batch", pid, ago(heard));
+    let batch = [process(1, 20), process(1, 10), process(1, 15), process(2, 30)];
+    assert_eq!(store.register(&batch, now()).unwrap(), [new, known, stale, new]);
+    assert_eq!(select(store, "name = 'batch'")[0].heartbeat_time, ago(10));
+    let odd = Agent {
+        version: "v\0".into(),
+        tags: json!({"odd": "\0", "\0": 1}).as_object().unwrap().clone(),
+        ..process(1, 5)
+    };
+    assert_eq!(store.register(&[odd, process(2, 6)], now()).unwrap(), [known, known]);
+    assert!(select(store, "tags->>'odd' = 'x'").is_empty(), "a character that cannot be stored spoils nothing");
+    assert!(store.register(&[], now()).unwrap().is_empty());
+}
+
+fn new_agents_that_two_take_in_at_once_are_there_once(open: Open) {
+    let agents: Vec<Agent> = (0..200).map(|n| agent(&format!("race{n}"), 1, ago(1))).collect();
+    let reversed: Vec<Agent> = agents.iter().rev().cloned().collect();
+    let new = std::thread::scope(|scope| {
+        let both = [&agents, &reversed].map(|batch| {
+            let mut store = open();
+            scope.spawn(move || store.register(batch, now()).unwrap())
+        });
+        let counts = both.map(|one| one.join().unwrap().into_iter().filter(|one| *one == Registration::New).count());
+        counts.iter().sum::<usize>()
+    });
+    assert_eq!(new, 200, "each is new once");
+    assert_eq!(select(open().as_mut(), "name LIKE 'race%'").len(), 200);
+}
+
+fn all_schedulers_get_one_key(open: Open) {
+    let key = |n: u8| SchedulerKey {
+        fingerprint: Fingerprint::parse(&format!("{n:02}").repeat(20)).unwrap(),
+        public_key: format!("public {n}"),
+        private_key: Secret::new(format!("private {n}")),
+    };
+    let keys = std::thread::scope(|scope| {
+        let starts: Vec<_> = (1..5)
+            .map(|n| {
+                let mut store = open();
+                scope.spawn(move || store.scheduler_key(&key(n), now()).unwrap())
+            })
+            .collect();
+        starts.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    let first = &keys[0];
+    assert!(keys.iter().all(|one| one.fingerprint == first.fingerprint && one.public_key == first.public_key));
+    let again = open().scheduler_key(&key(9), now()).unwrap();
+    assert_eq!(again.fingerprint, first.fingerprint);
+    assert_eq!(again.private_key.expose(), first.private_key.expose());
+    assert_eq!(again.private_key.expose().replace("private", "public"), again.public_key);
+}
+
+fn all_but_the_newest_of_several_agents_are_duplicates(store: &mut dyn Store) {
+    let process = |host: &str, pid, started, heard| Agent { start_time: ago(started), ..agent(host, pid, ago(heard)) };
+    let batch = [
+        process("twins", 1, 900, 5),
+        process("twins", 2, 300, 20),
+        process("twins", 3, 600, 1),
+        process("single", 1, 900, 5),
+        process("restarted", 1, 900, 400),
+        process("restarted", 2, 300, 5),
+    ];
+    store.register(&batch, now()).unwrap();
+    let duplicates = store.duplicate_agents(ago(60)).unwrap();
+    let twins = duplicates.iter().filter(|agent| ["twins", "single", "restarted"].contains(&agent.name.as_str()));
+    let mut found: Vec<(&str, i64)> = twins.map(|agent| (agent.name.as_str(), agent.pid)).collect();
+    found.sort();
+    assert_eq!(found, [("twins", 1), ("twins", 3)], "the one that started last stays");
+}
+
+fn what_commands_ended_is_marked(open: Open) {
+    let mut store = open();
+    let process = |host: &str, pid, version: &str, started, heard| Agent {
+        version: version.into(),
+        start_time: ago(started),
+        ..agent(host, pid, ago(heard))
+    };
+    let batch = [
+        process("up", 1, "1", 900, 50),
+        process("kill", 1, "1", 900, 50),
+        process("kill", 2, "2", 800, 40),
+        agent("witness", 1, ago(1)),
+    ];
+    store.register(&batch, now()).unwrap();
+    // What has ended is no target itself; the condition of another agent sees it.
+    let statuses = |store: &mut dyn Store| {
+        ["upgraded", "destroyed"].map(|status| {
+            let ended = format!(
+                "SELECT a.name FROM agents a WHERE a.status = '{status}' AND a.pid = 1 AND a.name IN ('up', 'kill')"
+            );
+            select(store, &format!("name = 'witness' AND EXISTS ({ended})")).len()
+        })
+    };
+    for (name, module, parameters) in [
+        ("up", "upgrade", json!({"linux/amd64": {"to_version": "2"}})),
+        ("kill", "agentdestroy", json!({"pid": 1, "version": "1"})),
+    ] {
+        let mut ending = action(store.reserve_action_ids(1).unwrap()[0], name);
+        ending.operations = vec![Operation { module: module.into(), parameters }];
+        let agents = select(store.as_mut(), &format!("name = '{name}'"));
+        let mut commands = begin(store.as_mut(), &ending, &agents).unwrap();
+        assert_eq!(commands.len(), 1);
+        commands[0].finish(CommandStatus::Success, &[], ago(10));
+        store.finish_commands(&commands, now()).unwrap();
+    }
+    assert_eq!(statuses(store.as_mut()), [0, 0]);
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 1, "the killed one; the upgraded one is still heard of");
+    assert_eq!(statuses(store.as_mut()), [0, 1]);
+    assert_eq!(select(store.as_mut(), "name = 'kill'")[0].pid, 2, "the killer lives");
+    store.register(&[process("up", 2, "2", 8, 5)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 1);
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 0, "done once");
+    assert_eq!(statuses(store.as_mut()), [1, 1]);
+    store.register(&[process("kill", 1, "1", 900, 3)], now()).unwrap();
+    assert_eq!(statuses(store.as_mut()), [1, 1], "a late heartbeat does not bring it back");
+    store.register(&[process("kill", 1, "1", 2, 1)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 0, "a process that started after the command is another one");
+    assert_eq!(statuses(store.as_mut()), [1, 0]);
+}
+
+fn queues_of_agents_that_are_gone_are_found(store: &mut dyn Store) {
+    let old = ago(40 * 86400);
+    store.register(&[agent("left", 1, old), agent("left", 2, old), agent("owed", 1, old)], now()).unwrap();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let owed = select(store, "name = 'owed'");
+    begin(store, &action(id, "owed"), &owed).unwrap();
+    let gone = |store: &mut dyn Store| -> Vec<String> {
+        let found = store.gone_queuelocs(ago(86400), 100).unwrap();
+        found
+            .iter()
+            .map(|one| one.as_str().to_owned())
+            .filter(|one| one.contains("left") || one.contains("owed"))
+            .collect()
+    };
+    assert!(gone(store).is_empty(), "they are online still");
+    store.mark_absent(ago(500), ago(3000)).unwrap();
+    assert_eq!(gone(store), ["linux.left.x1"]);
+    assert_eq!(store.gone_queuelocs(ago(86400), 0).unwrap(), []);
+    store.register(&[agent("left", 2, ago(1))], now()).unwrap();
+    assert!(gone(store).is_empty());
 }
 
 fn contract(open: Open) {
@@ -191,6 +443,37 @@ fn contract(open: Open) {
     beginning_twice_changes_nothing(open);
     the_first_final_status_stays(open);
     what_the_store_lost_comes_back_from_answers(store.as_mut());
+    several_commands_are_looked_up_at_once(store.as_mut());
+    an_action_is_given_back_as_it_was_signed(store.as_mut());
+    results_come_back_and_spoil_no_target(store.as_mut());
+    an_action_in_flight_is_its_schedulers(open);
+    of_several_schedulers_one_begins_an_action(open);
+    heartbeats_of_one_process_in_one_batch_count_in_order(store.as_mut());
+    new_agents_that_two_take_in_at_once_are_there_once(open);
+    all_schedulers_get_one_key(open);
+    all_but_the_newest_of_several_agents_are_duplicates(store.as_mut());
+    what_commands_ended_is_marked(open);
+    queues_of_agents_that_are_gone_are_found(store.as_mut());
+}
+
+#[test]
+fn postgres_keeps_the_contract() {
+    let config = servers::database(&servers::shared("postgres"));
+    contract(&|| Box::new(PostgresStore::open(&config).unwrap()));
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(include_str!("samples/store-1.sql")).unwrap();
+    for _ in 0..2 {
+        let mut store = SqliteStore::open(&path).unwrap();
+        let found = store.find_action(ActionId::new(5).unwrap()).unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.operations[0].module.as_str()), ("kept", "upgrade"));
+        assert!(begin_as("anybody", &mut store, &found, &[]).is_ok(), "nobody's until somebody begins it");
+        assert_eq!(store.mark_upgraded(now()).unwrap(), 0);
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ use std::collections::HashSet;
 /// See the module docs.
 pub struct ActionNew {
     store: Box<dyn Store>,
+    /// Whose the actions are in the store: [`super::owner`].
+    owner: String,
     keyring: Reloaded<Keyring>,
 }
 
@@ -42,9 +44,9 @@ struct Accepted {
 }
 
 impl ActionNew {
-    /// Works with this store and these keys.
-    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>) -> ActionNew {
-        ActionNew { store, keyring }
+    /// Works with this store and these keys; `owner` is the id of the scheduler whose spool it drains.
+    pub fn new(store: Box<dyn Store>, owner: String, keyring: Reloaded<Keyring>) -> ActionNew {
+        ActionNew { store, owner, keyring }
     }
 
     /// Everything that needs no effect: the action, or what becomes of its file instead.
@@ -142,7 +144,7 @@ impl ActionNew {
             for one in accepted.iter() {
                 let Some(id) = one.action.id else { continue };
                 let begin = Begin { action: &one.action, id, signers: &one.signers, agents: &one.agents };
-                self.store.begin_actions(&[begin], now)?;
+                self.store.begin_actions(&self.owner, &[begin], now)?;
             }
         }
         let files: Vec<(&Entry, Vec<u8>)> =
@@ -167,7 +169,7 @@ impl ActionNew {
             Some(Begin { action: &one.action, id: one.action.id?, signers: &one.signers, agents: &one.agents })
         });
         let begins: Vec<Begin> = begins.collect();
-        let begun = self.store.begin_actions(&begins, now)?;
+        let begun = self.store.begin_actions(&self.owner, &begins, now)?;
         let mut preparation = spool.preparation();
         let mut verdicts = Vec::with_capacity(accepted.len());
         for (begin, begun) in begins.iter().zip(begun) {

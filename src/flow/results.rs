@@ -15,7 +15,7 @@ use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
 use crate::spool::{FileName, ReadError, Spool};
-use crate::store::Store;
+use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
 
 /// See the module docs.
@@ -29,47 +29,66 @@ impl Results {
         Results { store }
     }
 
-    fn judge(&mut self, spool: &Spool, delivery: &Delivery, now: Timestamp) -> Result<Verdict, Failure> {
+    /// What can be told of an answer without the store; otherwise the answer, to ask about it.
+    fn judge_here(spool: &Spool, delivery: &Delivery, now: Timestamp) -> Result<Result<Verdict, Command>, Failure> {
         let answer = match Command::parse(&delivery.body) {
             Ok(answer) => answer,
-            Err(error) => return Ok(Verdict::Reject(error.to_string())),
+            Err(error) => return Ok(Ok(Verdict::Reject(error.to_string()))),
         };
         let reference = answer.reference();
         if !answer.status.is_final() {
-            return Ok(Verdict::Reject(format!("command {reference}: status '{}' is not an answer", answer.status)));
+            let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
+            return Ok(Ok(Verdict::Reject(reason)));
         }
         let name = FileName::from(reference);
-        match find_sent(spool, &name)? {
-            Some(sent) => Ok(judge_sent(sent, answer, name, now)),
-            None => self.judge_unsent(spool, answer, reference, name, now),
+        if let Some(sent) = find_sent(spool, &name)? {
+            return Ok(Ok(judge_sent(sent, answer, name, now)));
         }
+        if spool.has(COMMAND_RETURNED, &name)? || spool.has(COMMAND_DONE, &name)? {
+            log::info!(action:% = reference.action, command:% = reference.command; "answered before, the first answer stays");
+            return Ok(Ok(Verdict::Done));
+        }
+        Ok(Err(answer))
     }
 
     /// A command that is not waiting here: answered before, or sent by another scheduler.
-    fn judge_unsent(
+    fn judge_known(
         &mut self,
         spool: &Spool,
         answer: Command,
-        reference: CommandRef,
-        name: FileName,
+        known: Option<KnownCommand>,
         now: Timestamp,
     ) -> Result<Verdict, Failure> {
-        if spool.has(COMMAND_RETURNED, &name)? || spool.has(COMMAND_DONE, &name)? {
-            log::info!(action:% = reference.action, command:% = reference.command; "answered before, the first answer stays");
-            return Ok(Verdict::Done);
-        }
-        match self.store.find_command(reference)? {
+        let reference = answer.reference();
+        match known {
             None => Ok(Verdict::Reject(format!("command {reference} is not known"))),
-            Some((_, queueloc)) if queueloc != answer.agent.queueloc.as_str() => Ok(foreign(reference, &answer)),
-            Some((status, _)) if status.is_final() => {
+            Some(known) if known.queueloc != answer.agent.queueloc.as_str() => Ok(foreign(reference, &answer)),
+            Some(KnownCommand { status, .. }) if status.is_final() => {
                 log::info!(action:% = reference.action, command:% = reference.command; "has ended as {status} before, a late answer is dropped");
                 Ok(Verdict::Done)
             }
-            Some(_) => match known_action(spool, reference.action)? {
+            Some(_) => match self.known_action(spool, reference.action)? {
                 Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
-                _ => Ok(keep(name, answer, now)),
+                _ => Ok(keep(FileName::from(reference), answer, now)),
             },
         }
+    }
+
+    /// The action of a command whose own file is not here: lost, or in the spool of another scheduler, which began it in
+    /// the store.
+    fn known_action(&mut self, spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
+        for stage in [ACTION_INFLIGHT, ACTION_DONE] {
+            match spool.read(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX) {
+                Ok(entry) => {
+                    if let Ok(action) = Action::parse(&entry.bytes) {
+                        return Ok(Some(action));
+                    }
+                }
+                Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
+                Err(ReadError::Io(error)) => return Err(error.into()),
+            }
+        }
+        Ok(self.store.find_action(id)?)
     }
 }
 
@@ -78,19 +97,6 @@ fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure>
     for stage in [COMMAND_READY, COMMAND_INFLIGHT] {
         match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
-            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
-            Err(ReadError::Io(error)) => return Err(error.into()),
-        }
-    }
-    Ok(None)
-}
-
-/// The action of a command whose own file is lost. One that another scheduler sent is not known here, and what the agent
-/// tells of it is believed.
-fn known_action(spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
-    for stage in [ACTION_INFLIGHT, ACTION_DONE] {
-        match spool.read(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX) {
-            Ok(entry) => return Ok(Action::parse(&entry.bytes).ok()),
             Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
         }
@@ -136,6 +142,18 @@ impl QueueWorker for Results {
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        batch.iter().map(|delivery| self.judge(spool, delivery, now)).collect()
+        let judge = |delivery: &Delivery| Results::judge_here(spool, delivery, now);
+        let judged = batch.iter().map(judge).collect::<Result<Vec<Result<Verdict, Command>>, Failure>>()?;
+        let asked: Vec<CommandRef> = judged.iter().filter_map(|one| Some(one.as_ref().err()?.reference())).collect();
+        let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
+        let mut found = found.into_iter();
+        let mut verdicts = Vec::with_capacity(judged.len());
+        for one in judged {
+            verdicts.push(match one {
+                Ok(verdict) => verdict,
+                Err(answer) => self.judge_known(spool, answer, found.next().flatten(), now)?,
+            });
+        }
+        Ok(verdicts)
     }
 }

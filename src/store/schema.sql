@@ -32,9 +32,14 @@ CREATE TABLE actions (
     lastupdatetime INTEGER NOT NULL,
     status TEXT NOT NULL,
     syntaxversion INTEGER NOT NULL,
-    pgpsignatures TEXT NOT NULL
+    pgpsignatures TEXT NOT NULL,
+    -- The scheduler that began it; empty when it came back from an answer.
+    owner TEXT NOT NULL DEFAULT '',
+    -- Whether it has an operation that ends agents.
+    endsagents INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX actions_status ON actions (status, expireafter);
+CREATE INDEX actions_ending ON actions (finishtime) WHERE endsagents = 1;
 
 -- queueloc: an agent that restarts gets a new row, and must not get the same action a second time for it.
 CREATE TABLE commands (
@@ -50,6 +55,7 @@ CREATE TABLE commands (
     UNIQUE (actionid, queueloc)
 ) STRICT;
 CREATE INDEX commands_status ON commands (actionid, status);
+CREATE INDEX commands_queueloc ON commands (queueloc);
 
 CREATE TABLE investigators (
     id INTEGER PRIMARY KEY,
@@ -61,6 +67,8 @@ CREATE TABLE investigators (
     createdat INTEGER NOT NULL,
     lastmodified INTEGER NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX investigators_scheduler ON investigators (name) WHERE privatekey IS NOT NULL;
 
 CREATE TABLE signatures (
     actionid INTEGER NOT NULL,

@@ -3,12 +3,17 @@
 //! Each worker opens a store of its own; SQLite lets one write at a time and the others wait. A crash in the middle of a
 //! transaction leaves nothing of it.
 
+mod actions;
 mod agents;
 mod commands;
+mod ending;
 
-use super::{AgentCounts, Begin, Ended, FinishedBatch, Prepared, Registration, Store, StoreError};
-use crate::command::{Command, CommandStatus};
-use crate::heartbeat::Agent;
+use super::{
+    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store, StoreError,
+};
+use crate::action::Action;
+use crate::command::Command;
+use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::target::{Dialect, Target, sqlite_functions};
@@ -32,8 +37,8 @@ pub struct SqliteStore {
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Version of `schema.sql`, kept in the file as `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// Version of `schema.sql`, kept in the file as `user_version`. `schema-N.sql` makes version N out of the one before.
+const SCHEMA_VERSION: i64 = 2;
 /// How long a transaction waits for another worker's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -144,6 +149,10 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.execute("INSERT INTO sequences (name, last) VALUES ('ids', ?1)", [first])?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
+        1 => {
+            transaction.execute_batch(include_str!("schema-2.sql"))?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
         other => {
             let text = format!("it has version {other}, this program knows {SCHEMA_VERSION}");
             return Err(rusqlite::Error::InvalidParameterName(text));
@@ -224,11 +233,12 @@ impl Store for SqliteStore {
 
     fn begin_actions(
         &mut self,
+        owner: &str,
         actions: &[Begin],
         now: Timestamp,
     ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
         self.transact("begin actions", |transaction| {
-            actions.iter().map(|begin| commands::begin(transaction, begin, now)).collect()
+            actions.iter().map(|begin| actions::begin(transaction, owner, begin, now)).collect()
         })
     }
 
@@ -258,17 +268,22 @@ impl Store for SqliteStore {
                 .collect::<rusqlite::Result<_>>()?;
             let actions: std::collections::BTreeSet<ActionId> =
                 answers.iter().map(|answer| answer.reference().action).collect();
-            let ended = commands::ended(transaction, actions, now)?;
+            let ended = actions::ended(transaction, actions, now)?;
             Ok(FinishedBatch { finished, ended })
         })
     }
 
     fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError> {
-        self.transact("end actions", |transaction| commands::ended(transaction, actions.iter().copied(), now))
+        self.transact("end actions", |transaction| actions::ended(transaction, actions.iter().copied(), now))
     }
 
-    fn find_command(&mut self, command: CommandRef) -> Result<Option<(CommandStatus, String)>, StoreError> {
-        commands::find(&self.connection, command).map_err(|e| error(&format!("look up command {command}"), e))
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError> {
+        let find = |command: &CommandRef| commands::find(&self.connection, *command);
+        commands.iter().map(find).collect::<rusqlite::Result<_>>().map_err(|e| error("look up commands", e))
+    }
+
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError> {
+        actions::find(&self.connection, action).map_err(|e| error(&format!("look up action {action}"), e))
     }
 
     fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
@@ -289,5 +304,21 @@ impl Store for SqliteStore {
 
     fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.transact("record statistics", |transaction| agents::record_statistics(transaction, now))
+    }
+
+    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError> {
+        self.transact("look up the schedulers' key", |transaction| ending::scheduler_key(transaction, candidate, now))?
+    }
+
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError> {
+        agents::duplicates(&self.connection, heard_since).map_err(|e| error("look for duplicate agents", e))
+    }
+
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.transact("mark ended agents", |transaction| ending::mark(transaction, now))
+    }
+
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError> {
+        ending::gone(&self.connection, heard_before, count).map_err(|e| error("look for agents that are gone", e))
     }
 }

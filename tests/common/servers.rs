@@ -2,9 +2,12 @@
 //! them.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+use mig::config::Secret;
+use mig::config::database::{PostgresConfig, SslMode};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Where `scripts/servers.sh run` keeps the shared pair.
 pub fn shared(server: &str) -> PathBuf {
@@ -112,4 +115,51 @@ impl Broker {
         rows.sort();
         rows
     }
+}
+
+/// A new, empty database on the PostgreSQL server in a directory, made as an operator makes one; how the scheduler reaches it.
+pub fn database(server: &Path) -> PostgresConfig {
+    let name = unique("mig");
+    create_database(server, &name);
+    let credentials = std::fs::read_to_string(server.join("credentials")).unwrap();
+    let password = credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap();
+    PostgresConfig {
+        host: "127.0.0.1".into(),
+        port: port(server, "port"),
+        database: name,
+        user: "migscheduler".into(),
+        password: Secret::new(password.into()),
+        ssl_mode: SslMode::Disable,
+        ca: None,
+        connections_max: 10,
+        timeout: Duration::from_secs(10),
+    }
+}
+
+/// Runs `scripts/createlocaldb.sh`; gives what it printed.
+pub fn create_database(server: &Path, name: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/createlocaldb.sh");
+    let output = Command::new(script)
+        .arg("--credentials")
+        .arg(server.join("credentials"))
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", port(server, "port").to_string())
+        .env("PGDATABASE", name)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "createlocaldb.sh: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs SQL as the superuser of the server; gives the bare values.
+pub fn psql(server: &Path, database: &str, sql: &str) -> String {
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"])
+        .args(["-p", &port(server, "port").to_string(), "-d", database, "-c", sql])
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{sql}: {}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
 }

@@ -99,7 +99,7 @@ impl Expiring {
             return vec![format!("picture {:?}", sandbox.picture())];
         }
         let (reference, command) = sandbox.commands("command/done").remove(0);
-        let stored = self.store.find_command(reference).unwrap().unwrap().0.as_str();
+        let stored = self.store.find_commands(&[reference]).unwrap().remove(0).unwrap().status.as_str();
         let counters = &sandbox.only("action/done")["counters"];
         if command["status"] != stored || *counters != json!({"sent": 1, "done": 1, stored: 1}) {
             return vec![format!("{} in the spool, {stored} in the store, counters {counters}", command["status"])];

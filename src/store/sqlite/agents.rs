@@ -34,6 +34,21 @@ pub(super) fn by_queueloc(connection: &Connection, queueloc: &str) -> rusqlite::
     Ok(connection.prepare_cached(&sql)?.query_row([queueloc], from_row).optional()?.flatten())
 }
 
+/// See `Store::duplicate_agents`.
+pub(super) fn duplicates(connection: &Connection, heard_since: Timestamp) -> rusqlite::Result<Vec<Agent>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM agents WHERE status = 'online' AND heartbeattime >= ?1 AND id IN (
+            SELECT id FROM (SELECT id, row_number() OVER (
+                PARTITION BY queueloc ORDER BY starttime DESC, heartbeattime DESC, id DESC) AS place
+                FROM agents WHERE status = 'online' AND heartbeattime >= ?1)
+            WHERE place > 1)
+        ORDER BY id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let agents = statement.query_map([micros(heard_since)], from_row)?;
+    agents.filter_map(Result::transpose).collect()
+}
+
 fn object(text: &str) -> Map<String, Value> {
     serde_json::from_str(text).unwrap_or_default()
 }

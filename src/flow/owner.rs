@@ -1,0 +1,52 @@
+//! The scheduler's id: what tells it apart from other schedulers of the same store. An action that it has begun is its
+//! own there ([`crate::store::Store::begin_actions`]), and it is the spool that the action's files are in, so the id is
+//! kept in the spool: in the note `scheduler-id`.
+//!
+//! It is made once, by whoever holds action-new's lock, and synced before it is used: a crash leaves no note, and then
+//! nothing was begun, or a whole one. A spool that is copied must not take the note along.
+
+use crate::spool::{FileName, ReadError, Spool};
+
+const FILE: &str = "scheduler-id";
+/// Hex digits of an id.
+const DIGITS: usize = 16;
+
+/// Reads the id, or makes one.
+pub fn scheduler_id(spool: &Spool) -> Result<String, String> {
+    let name = FileName::new(FILE).ok_or("an empty name")?;
+    match spool.read_note(&name, 2 * DIGITS as u64) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+            let is_id = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let help = "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
+            if is_id { Ok(text) } else { Err(format!("{FILE}: '{}' is not an id; {help}", text.escape_default())) }
+        }
+        Err(ReadError::Gone) => {
+            let random = getrandom::u64().map_err(|e| format!("no random numbers: {e}"))?;
+            let id = format!("{random:0DIGITS$x}");
+            spool.write_note(&name, format!("{id}\n").as_bytes()).map_err(|e| format!("{FILE}: {e}"))?;
+            Ok(id)
+        }
+        Err(error) => Err(format!("{FILE}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_made_once_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Spool::open(directory.path(), &[], "action-new").unwrap();
+        let first = scheduler_id(&open()).unwrap();
+        assert_eq!(scheduler_id(&open()).unwrap(), first);
+        assert_eq!(first.len(), DIGITS);
+        for broken in ["", "x\n", "0123456789abcdefg\n"] {
+            std::fs::write(directory.path().join(FILE), broken).unwrap();
+            assert!(scheduler_id(&open()).unwrap_err().contains("is not an id"));
+        }
+        std::fs::write(directory.path().join(FILE), "0".repeat(100)).unwrap();
+        assert!(scheduler_id(&open()).is_err());
+    }
+}

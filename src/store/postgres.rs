@@ -1,0 +1,210 @@
+//! The store in a PostgreSQL database, which several schedulers and the API share.
+//!
+//! - Each method is one transaction on a connection of the process's pool (`postgres/pool.rs`). When it fails, nothing of
+//!   it was done, or all of it and only the word of it was lost: either way the caller does the same again.
+//! - What belongs to a batch goes in one statement, however long the batch is, and rows are locked in one order, so that
+//!   two schedulers wait for each other and do not meet in a deadlock.
+//! - Between looking and writing nothing can slip in: the tables' unique constraints decide.
+//! - Targets are evaluated in a read-only transaction with a time limit, as the role `migreadonly`, which may read what
+//!   targets may name and nothing else.
+//! - The tables (`postgres.sql`) are made and changed by the scripts, as another user: the scheduler's may not.
+
+mod actions;
+mod agents;
+mod commands;
+mod ending;
+mod error;
+mod pool;
+mod text;
+
+use super::{
+    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store, StoreError,
+};
+use crate::action::Action;
+use crate::command::Command;
+use crate::config::database::PostgresConfig;
+use crate::heartbeat::{Agent, QueueLoc};
+use crate::id::{ActionId, CommandRef};
+use crate::limits;
+use crate::target::{Dialect, Target};
+use crate::time::Timestamp;
+use pool::{Pool, Session};
+use postgres::error::SqlState;
+use std::sync::Arc;
+
+/// The last section of `postgres.sql`.
+const SCHEMA_VERSION: i32 = 1;
+
+/// The store at scale.
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+    /// `in database mig on host`, for messages.
+    place: String,
+}
+
+impl PostgresStore {
+    /// Connects, and looks whether the tables are those of this program.
+    pub fn open(config: &PostgresConfig) -> Result<PostgresStore, StoreError> {
+        let place = format!("in database {} on {}", config.database, config.host);
+        let store = PostgresStore { pool: Pool::shared(config)?, place };
+        let found = store.pool.transact(
+            "BEGIN READ ONLY",
+            |session| {
+                session
+                    .query("SELECT max(version) FROM schema_version", &[])?
+                    .first()
+                    .map(|row| row.try_get(0))
+                    .transpose()
+            },
+            |e| match e.code() {
+                Some(code) if *code == SqlState::UNDEFINED_TABLE => StoreError::Refused(String::new()),
+                _ => error::transaction(format!("look for the tables {}", store.place), e),
+            },
+        );
+        let scripts = error::SCRIPTS;
+        match found {
+            Ok(Some(Some(SCHEMA_VERSION))) => Ok(store),
+            Ok(Some(Some(newer @ SCHEMA_VERSION..))) => Err(StoreError::Refused(format!(
+                "the tables {} have version {newer}, this program knows {SCHEMA_VERSION}; install the newer program",
+                store.place
+            ))),
+            Ok(Some(Some(older))) => Err(StoreError::Refused(format!(
+                "the tables {} have version {older}, this program needs {SCHEMA_VERSION}; bring them up to date with {scripts}",
+                store.place
+            ))),
+            Ok(_) => Err(StoreError::Refused(format!("there are no tables {}; make them with {scripts}", store.place))),
+            Err(StoreError::Refused(text)) if text.is_empty() => {
+                Err(StoreError::Refused(format!("there are no tables {}; make them with {scripts}", store.place)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs `work` in one transaction.
+    fn transact<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
+    ) -> Result<T, StoreError> {
+        self.pool.transact("BEGIN", work, |e| error::transaction(format!("{what} {}", self.place), e))
+    }
+}
+
+impl Store for PostgresStore {
+    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, StoreError> {
+        self.transact("reserve action ids", |session| {
+            // An investigator may have chosen an id that the sequence comes to: it is passed over.
+            let sql = "WITH next AS MATERIALIZED (SELECT nextval('ids') AS id FROM generate_series(1, $1::bigint))
+                SELECT id FROM next WHERE NOT EXISTS (SELECT 1 FROM actions WHERE actions.id = next.id) ORDER BY id";
+            let mut ids = Vec::with_capacity(count);
+            while ids.len() < count {
+                for row in session.query(sql, &[&((count - ids.len()) as i64)])? {
+                    ids.extend(ActionId::new(row.try_get::<_, i64>(0)? as u64));
+                }
+            }
+            Ok(ids)
+        })
+    }
+
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<Agent>, StoreError> {
+        let limit = limits::TARGET_TIME_LIMIT;
+        let begin =
+            format!("BEGIN READ ONLY; SET LOCAL ROLE migreadonly; SET LOCAL statement_timeout = {}", limit.as_millis());
+        let sql = self.explain_target(target, now);
+        self.pool.transact(
+            &begin,
+            |session| agents::from_rows(&session.query_once(&sql)?),
+            |e| error::target(e, limit.as_secs()),
+        )
+    }
+
+    fn explain_target(&self, target: &Target, now: Timestamp) -> String {
+        agents::selection(&target.condition(Dialect::PostgreSql, now.as_microsecond()))
+    }
+
+    fn begin_actions(
+        &mut self,
+        owner: &str,
+        actions: &[Begin],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
+        self.transact("begin actions", |session| actions::begin_all(session, owner, actions, now))
+    }
+
+    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError> {
+        self.transact("mark commands sent", |session| commands::mark_sent(session, commands))
+    }
+
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError> {
+        self.transact("restore commands", |session| {
+            commands::restore(session, &commands.iter().collect::<Vec<_>>(), now)
+        })
+    }
+
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError> {
+        self.transact("look for overdue commands", |session| commands::overdue(session, before, count))
+    }
+
+    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError> {
+        self.transact("finish commands", |session| commands::finish_all(session, answers, now))
+    }
+
+    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+        self.transact("end actions", |session| actions::ended(session, actions, now))
+    }
+
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError> {
+        self.transact("look up commands", |session| commands::find(session, commands))
+    }
+
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError> {
+        let id = action.get() as i64;
+        self.transact(&format!("look up action {action}"), |session| Ok(actions::find(session, &[id])?.remove(&id)))
+    }
+
+    fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM commands WHERE actionid = $1 LIMIT 1";
+        self.transact(&format!("look up action {action}"), |session| {
+            Ok(!session.query(sql, &[&(action.get() as i64)])?.is_empty())
+        })
+    }
+
+    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError> {
+        self.transact("register agents", |session| agents::register(session, heartbeats, now))
+    }
+
+    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, StoreError> {
+        self.transact("mark absent agents", |session| agents::mark_absent(session, idle_before, offline_before))
+    }
+
+    fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.transact("record statistics", |session| agents::record_statistics(session, now))
+    }
+
+    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError> {
+        self.transact("look up the schedulers' key", |session| ending::scheduler_key(session, candidate, now))?
+    }
+
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError> {
+        self.transact("look for duplicate agents", |session| agents::duplicates(session, heard_since))
+    }
+
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.transact("mark ended agents", |session| ending::mark(session, now))
+    }
+
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError> {
+        self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_last_section_of_the_schema_is_the_version() {
+        let text = include_str!("postgres.sql");
+        let inserted = format!("INSERT INTO schema_version (version) VALUES ({});", super::SCHEMA_VERSION);
+        let last = text.lines().rfind(|line| line.starts_with("INSERT INTO schema_version"));
+        assert_eq!(last, Some(inserted.as_str()));
+    }
+}

@@ -1,0 +1,228 @@
+//! Actions: begun, counted, ended.
+
+use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
+use super::pool::Session;
+use super::{agents, text};
+use crate::action::{Action, Counters};
+use crate::command::CommandStatus;
+use crate::heartbeat::Agent;
+use crate::id::{ActionId, CommandId};
+use crate::time::{self, Timestamp};
+use postgres::{Error, Row};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+macro_rules! columns {
+    () => {
+        "json_build_object('id', actions.id, 'name', actions.name, 'target', actions.target,
+            'description', description, 'threat', threat, 'operations', coalesce(operationsassent::json, operations),
+            'pgpsignatures', pgpsignatures, 'syntaxversion', syntaxversion)::text, actions.validfrom, actions.expireafter"
+    };
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// See `Store::find_action`; the ids that no action has are left out.
+pub(super) fn find(session: &mut Session, ids: &[i64]) -> Result<HashMap<i64, Action>, Error> {
+    let sql = concat!("SELECT ", columns!(), ", actions.id FROM actions WHERE id = ANY($1)");
+    let mut found = HashMap::new();
+    for row in session.query(sql, &[&ids])? {
+        if let Some(action) = stored_action(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
+            found.insert(row.try_get(3)?, action);
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the action's row, as nobody's, unless it is there. Refuses one whose id belongs to an action with another signed
+/// text, or that cannot be stored.
+pub(super) fn insert(
+    session: &mut Session,
+    action: &Action,
+    id: ActionId,
+    now: Timestamp,
+) -> Result<Result<(), StoreError>, Error> {
+    if action.name.contains('\0') || action.target.contains('\0') {
+        let text = "its name or target has a character U+0000, which PostgreSQL cannot store; sign it without";
+        return Ok(Err(StoreError::Refused(text.into())));
+    }
+    let sql = "INSERT INTO actions (id, name, target, description, threat, operations, operationsassent, validfrom,
+            expireafter, starttime, finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents)
+        VALUES ($1, $2, $3, $4::text::json, $5::text::json, $6::text::json, $7, $8, $9, $10, $11, $10, 'inflight', $12,
+            $13::text::json, '', $14)
+        ON CONFLICT (id) DO NOTHING";
+    let operations = json(&action.operations);
+    let readable = text::readable(&operations);
+    let as_sent = matches!(readable, Cow::Owned(_)).then_some(operations.as_str());
+    let number = id.get() as i64;
+    let inserted = session.execute(
+        sql,
+        &[
+            &number,
+            &action.name,
+            &action.target,
+            &text::object(&action.description),
+            &text::object(&action.threat),
+            &&*readable,
+            &as_sent,
+            &action.valid_from,
+            &action.expire_after,
+            &now,
+            &time::never(),
+            &action.syntax_version,
+            &text::readable(&json(&action.signatures)).into_owned(),
+            &ends_agents(action),
+        ],
+    )?;
+    if inserted == 1 {
+        return Ok(Ok(()));
+    }
+    let stored = find(session, &[number])?.remove(&number);
+    let is_same = stored.is_some_and(|stored| stored.signed_text() == action.signed_text());
+    Ok(if is_same { Ok(()) } else { Err(id_taken(id)) })
+}
+
+/// Makes the action `owner`'s, unless it is in flight as somebody else's.
+fn claim(session: &mut Session, id: ActionId, owner: &str) -> Result<Result<(), StoreError>, Error> {
+    let number = id.get() as i64;
+    let sql = "UPDATE actions SET owner = $2 WHERE id = $1 AND (owner IN ('', $2) OR status <> 'inflight')";
+    if session.execute(sql, &[&number, &owner])? == 1 {
+        return Ok(Ok(()));
+    }
+    let rows = session.query("SELECT owner FROM actions WHERE id = $1", &[&number])?;
+    let other: &str = rows.first().map_or(Ok(""), |row| row.try_get(0))?;
+    Ok(Err(claimed(id, other)))
+}
+
+fn insert_signers(session: &mut Session, begin: &Begin, now: Timestamp) -> Result<(), Error> {
+    let signers = || begin.signers.iter();
+    let fingerprints: Vec<&str> = signers().map(|signer| signer.fingerprint.as_str()).collect();
+    let names: Vec<Cow<str>> = signers().map(|signer| text::plain(&signer.name)).collect();
+    let keys: Vec<Cow<str>> = signers().map(|signer| text::plain(&signer.public_key)).collect();
+    let sql = "INSERT INTO investigators (id, name, pgpfingerprint, publickey, status, createdat, lastmodified)
+        SELECT nextval('ids'), name, fingerprint, key, 'active', $4, $4
+        FROM unnest($1::text[], $2::text[], $3::text[]) AS signers (fingerprint, name, key)
+        WHERE NOT EXISTS (SELECT 1 FROM investigators WHERE pgpfingerprint = fingerprint)
+        ORDER BY fingerprint ON CONFLICT DO NOTHING";
+    session.execute(sql, &[&fingerprints, &names, &keys, &now])?;
+    let sql = "INSERT INTO signatures (actionid, investigatorid, pgpsignature)
+        SELECT $1, investigators.id, signature FROM unnest($2::text[], $3::text[]) AS signers (fingerprint, signature)
+            JOIN investigators ON pgpfingerprint = fingerprint
+        ORDER BY investigators.id, signature ON CONFLICT DO NOTHING";
+    let signatures: Vec<Cow<str>> =
+        signers().zip(&begin.action.signatures).map(|(_, signature)| text::plain(signature)).collect();
+    session.execute(sql, &[&(begin.id.get() as i64), &fingerprints, &signatures])?;
+    Ok(())
+}
+
+/// See `Store::begin_actions`. Rows are locked in the order of the actions' ids.
+pub(super) fn begin_all(
+    session: &mut Session,
+    owner: &str,
+    actions: &[Begin],
+    now: Timestamp,
+) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, Error> {
+    let mut order: Vec<usize> = (0..actions.len()).collect();
+    order.sort_by_key(|index| actions[*index].id);
+    let mut begun = BTreeMap::new();
+    for index in order {
+        begun.insert(index, begin(session, owner, &actions[index], now)?);
+    }
+    Ok(begun.into_values().collect())
+}
+
+fn begin(
+    session: &mut Session,
+    owner: &str,
+    begin: &Begin,
+    now: Timestamp,
+) -> Result<Result<Vec<Prepared>, StoreError>, Error> {
+    if let Err(refused) = insert(session, begin.action, begin.id, now)? {
+        return Ok(Err(refused));
+    }
+    if let Err(refused) = claim(session, begin.id, owner)? {
+        return Ok(Err(refused));
+    }
+    insert_signers(session, begin, now)?;
+    let action = begin.id.get() as i64;
+    let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
+        SELECT nextval('ids'), $1, agentid, queueloc, 'prepared', '[]', $4, $5
+        FROM unnest($2::bigint[], $3::text[]) AS selected (agentid, queueloc)
+        ORDER BY queueloc ON CONFLICT DO NOTHING";
+    let (agents, queuelocs): (Vec<Option<i64>>, Vec<&str>) =
+        begin.agents.iter().map(|agent| (agent.id.map(|id| id as i64), agent.queueloc.as_str())).unzip();
+    let added = session.execute(sql, &[&action, &agents, &queuelocs, &now, &time::never()])?;
+    if added > 0 {
+        let sql = "UPDATE actions SET status = 'inflight', finishtime = $2, lastupdatetime = $3 WHERE id = $1";
+        session.execute(sql, &[&action, &time::never(), &now])?;
+    }
+    unsent(session, action, begin.agents).map(Ok)
+}
+
+/// An action's commands that the relay does not have, with their agents: those just selected, or as the store knows them.
+fn unsent(session: &mut Session, action: i64, selected: &[Agent]) -> Result<Vec<Prepared>, Error> {
+    let selected: HashMap<&str, &Agent> = selected.iter().map(|agent| (agent.queueloc.as_str(), agent)).collect();
+    let sql = "SELECT id, queueloc FROM commands WHERE actionid = $1 AND status = 'prepared' ORDER BY id";
+    let rows = session.query(sql, &[&action])?;
+    let commands =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<Vec<(i64, &str)>, Error>>()?;
+    // One that an earlier, interrupted try selected may be offline by now; it is still owed its command.
+    let others = commands.iter().map(|(_, queueloc)| *queueloc).filter(|queueloc| !selected.contains_key(queueloc));
+    let others: Vec<String> = others.map(str::to_owned).collect();
+    let others = agents::by_queueloc(session, &others)?;
+    let prepared = commands.iter().filter_map(|(id, queueloc)| {
+        let agent = selected.get(queueloc).copied().or_else(|| others.get(*queueloc))?;
+        Some(Prepared { id: CommandId::new(*id as u64)?, agent: agent.clone() })
+    });
+    Ok(prepared.collect())
+}
+
+/// Of these actions, ends those that have no command left.
+///
+/// Their rows are locked before their commands are looked at: of two transactions that each end one of the last two
+/// commands, the second sees what the first did.
+pub(super) fn ended(session: &mut Session, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Error> {
+    let ids: Vec<i64> = actions.iter().map(|id| id.get() as i64).collect();
+    let lock = "SELECT 1 FROM actions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    session.query(lock, &[&ids])?;
+    let done = "SELECT wanted.id FROM unnest($1::bigint[]) AS wanted (id)
+        WHERE EXISTS (SELECT 1 FROM commands WHERE actionid = wanted.id)
+            AND NOT EXISTS (SELECT 1 FROM commands WHERE actionid = wanted.id AND status = 'prepared')
+            AND NOT EXISTS (SELECT 1 FROM commands WHERE actionid = wanted.id AND status = 'sent')";
+    let rows = session.query(done, &[&ids])?;
+    let done = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, Error>>()?;
+    if done.is_empty() {
+        return Ok(Vec::new());
+    }
+    let end = "UPDATE actions SET status = 'completed', lastupdatetime = $2,
+            finishtime = CASE WHEN status = 'completed' THEN finishtime ELSE $2 END
+        WHERE id = ANY($1) RETURNING id, finishtime";
+    let rows = session.query(end, &[&done, &now])?;
+    let mut finished: HashMap<i64, Timestamp> = HashMap::new();
+    for row in &rows {
+        finished.insert(row.try_get(0)?, row.try_get(1)?);
+    }
+    let sql = "SELECT actionid, status, count(*) FROM commands WHERE actionid = ANY($1) GROUP BY actionid, status";
+    let mut counters: HashMap<i64, Counters> = HashMap::new();
+    for row in session.query(sql, &[&done])? {
+        count(counters.entry(row.try_get(0)?).or_default(), &row)?;
+    }
+    let ended = actions.iter().filter_map(|id| {
+        let number = id.get() as i64;
+        Some(Ended { id: *id, counters: counters.remove(&number)?, finish_time: *finished.get(&number)? })
+    });
+    Ok(ended.collect())
+}
+
+/// `sent` is all of an action's commands, `done` those that ended, and each final status has a counter of its own.
+fn count(counters: &mut Counters, row: &Row) -> Result<(), Error> {
+    let (status, n): (String, i64) = (row.try_get(1)?, row.try_get(2)?);
+    *counters.entry("sent".into()).or_default() += n as u64;
+    if CommandStatus::parse(&status).is_some_and(CommandStatus::is_final) {
+        *counters.entry("done".into()).or_default() += n as u64;
+        counters.insert(status, n as u64);
+    }
+    Ok(())
+}

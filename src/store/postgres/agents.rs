@@ -1,0 +1,272 @@
+//! Agents: registration, presence, selection by targets, statistics.
+
+use super::super::{AgentCounts, Registration};
+use super::pool::Session;
+use super::text;
+use crate::heartbeat::{Agent, QueueLoc};
+use crate::time::{self, Timestamp};
+use postgres::{Error, Row};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+macro_rules! columns {
+    () => {
+        "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
+        agents.destructiontime, agents.heartbeattime, agents.status, agents.environment::text, agents.tags::text"
+    };
+}
+
+/// The query for the agents that `condition` selects: present ones, and of several registrations of one queueloc the
+/// newest.
+pub(super) fn selection(condition: &str) -> String {
+    let columns = columns!();
+    format!(
+        "SELECT {columns} FROM agents WHERE agents.status IN ('online', 'idle') AND NOT EXISTS (SELECT 1 \
+        FROM agents AS newer WHERE newer.queueloc = agents.queueloc \
+        AND (newer.heartbeattime, newer.id) > (agents.heartbeattime, agents.id)) AND ({condition}) ORDER BY agents.id"
+    )
+}
+
+/// Agents from rows with the columns above. One whose row holds a queueloc that could not be one is left out: nothing is
+/// ever sent there.
+pub(super) fn from_rows(rows: &[Row]) -> Result<Vec<Agent>, Error> {
+    rows.iter().filter_map(|row| from_row(row).transpose()).collect()
+}
+
+fn from_row(row: &Row) -> Result<Option<Agent>, Error> {
+    let Ok(queueloc) = QueueLoc::parse(row.try_get(2)?) else { return Ok(None) };
+    let object = |text: &str| -> Map<String, Value> { serde_json::from_str(text).unwrap_or_default() };
+    Ok(Some(Agent {
+        id: Some(row.try_get::<_, i64>(0)? as u64),
+        name: row.try_get(1)?,
+        queueloc,
+        mode: row.try_get(3)?,
+        version: row.try_get(4)?,
+        pid: row.try_get(5)?,
+        start_time: row.try_get(6)?,
+        destruction_time: row.try_get(7)?,
+        heartbeat_time: row.try_get(8)?,
+        status: row.try_get(9)?,
+        environment: object(row.try_get(10)?),
+        tags: object(row.try_get(11)?),
+    }))
+}
+
+/// The newest registration of each queueloc, whatever its status.
+pub(super) fn by_queueloc(session: &mut Session, queuelocs: &[String]) -> Result<HashMap<String, Agent>, Error> {
+    if queuelocs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM unnest($1::text[]) AS wanted (queueloc) JOIN LATERAL (
+            SELECT * FROM agents AS one WHERE one.queueloc = wanted.queueloc
+            ORDER BY one.heartbeattime DESC, one.id DESC LIMIT 1) AS agents ON true"
+    );
+    let agents = from_rows(&session.query(sql, &[&queuelocs])?)?;
+    Ok(agents.into_iter().map(|agent| (agent.queueloc.as_str().to_owned(), agent)).collect())
+}
+
+/// See `Store::duplicate_agents`.
+pub(super) fn duplicates(session: &mut Session, heard_since: Timestamp) -> Result<Vec<Agent>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM (SELECT *, row_number() OVER (
+            PARTITION BY queueloc ORDER BY starttime DESC, heartbeattime DESC, id DESC) AS place
+            FROM agents AS one WHERE status = 'online' AND heartbeattime >= $1) AS agents
+        WHERE place > 1 ORDER BY id"
+    );
+    from_rows(&session.query(sql, &[&heard_since])?)
+}
+
+/// Columns of agents, each as the array that one parameter of a statement takes.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    queuelocs: Vec<String>,
+    modes: Vec<String>,
+    versions: Vec<String>,
+    pids: Vec<i64>,
+    started: Vec<Timestamp>,
+    heard: Vec<Timestamp>,
+    environments: Vec<String>,
+    tags: Vec<String>,
+}
+
+impl Columns {
+    fn of<'a>(agents: impl Iterator<Item = &'a Agent>) -> Columns {
+        let mut columns = Columns::default();
+        for agent in agents {
+            columns.names.push(text::plain(&agent.name).into());
+            columns.queuelocs.push(agent.queueloc.as_str().into());
+            columns.modes.push(text::plain(&agent.mode).into());
+            columns.versions.push(text::plain(&agent.version).into());
+            columns.pids.push(agent.pid);
+            columns.started.push(agent.start_time);
+            columns.heard.push(agent.heartbeat_time);
+            columns.environments.push(text::object(&agent.environment));
+            columns.tags.push(text::object(&agent.tags));
+        }
+        columns
+    }
+}
+
+macro_rules! insert {
+    () => {
+        "INSERT INTO agents (id, name, queueloc, mode, version, pid, starttime, heartbeattime, environment, tags,
+            destructiontime, status)
+        SELECT nextval('ids'), name, queueloc, mode, version, pid, starttime, heartbeattime, environment::json,
+            tags::json, $10, $11
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+            $8::text[], $9::text[]) AS batch
+            (name, queueloc, mode, version, pid, starttime, heartbeattime, environment, tags)
+        ORDER BY queueloc, pid
+        ON CONFLICT (queueloc, pid) "
+    };
+}
+
+/// Takes heartbeats in; the newest of each process wins. Rows are locked in the order of their keys.
+pub(super) fn register(
+    session: &mut Session,
+    heartbeats: &[Agent],
+    now: Timestamp,
+) -> Result<Vec<Registration>, Error> {
+    // What was heard in the future was heard by a clock that was ahead. It would stay the newest for as long as that.
+    let (queuelocs, heard): (Vec<&str>, Vec<Timestamp>) =
+        heartbeats.iter().map(|agent| (agent.queueloc.as_str(), agent.heartbeat_time)).unzip();
+    let ahead = "UPDATE agents SET heartbeattime = batch.heard - interval '1 microsecond'
+        FROM unnest($1::text[], $2::timestamptz[]) AS batch (queueloc, heard)
+        WHERE agents.queueloc = batch.queueloc AND agents.heartbeattime > $3";
+    session.execute(ahead, &[&queuelocs, &heard, &now])?;
+    // A statement can change a row only once.
+    let mut newest: BTreeMap<(&str, i64), &Agent> = BTreeMap::new();
+    for agent in heartbeats {
+        let known = newest.entry((agent.queueloc.as_str(), agent.pid)).or_insert(agent);
+        if known.heartbeat_time <= agent.heartbeat_time {
+            *known = agent;
+        }
+    }
+    let batch = Columns::of(newest.values().copied());
+    // A process id may come back after a reboot: another start time is another process.
+    let sql = concat!(
+        insert!(),
+        "DO UPDATE SET name = excluded.name, mode = excluded.mode, version = excluded.version,
+            heartbeattime = excluded.heartbeattime, environment = excluded.environment, tags = excluded.tags,
+            status = CASE WHEN agents.status IN ('upgraded', 'destroyed') AND agents.starttime = excluded.starttime
+                THEN agents.status ELSE 'online' END,
+            starttime = excluded.starttime
+        WHERE agents.heartbeattime <= excluded.heartbeattime
+        RETURNING queueloc, pid, xmax = 0"
+    );
+    let rows = execute_insert(session, sql, &batch, "online")?;
+    let mut outcomes = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let is_new = row.try_get(2)?;
+        let outcome = if is_new { Registration::New } else { Registration::Known };
+        outcomes.insert((row.try_get::<_, &str>(0)?, row.try_get::<_, i64>(1)?), (outcome, Timestamp::MIN));
+    }
+    // Heartbeats of one process count in the order in which they came.
+    let mut registrations = Vec::with_capacity(heartbeats.len());
+    for agent in heartbeats {
+        registrations.push(match outcomes.get_mut(&(agent.queueloc.as_str(), agent.pid)) {
+            Some((outcome, heard)) if *heard <= agent.heartbeat_time => {
+                *heard = agent.heartbeat_time;
+                std::mem::replace(outcome, Registration::Known)
+            }
+            _ => Registration::Stale,
+        });
+    }
+    Ok(registrations)
+}
+
+fn execute_insert(session: &mut Session, sql: &'static str, batch: &Columns, status: &str) -> Result<Vec<Row>, Error> {
+    session.query(
+        sql,
+        &[
+            &batch.names,
+            &batch.queuelocs,
+            &batch.modes,
+            &batch.versions,
+            &batch.pids,
+            &batch.started,
+            &batch.heard,
+            &batch.environments,
+            &batch.tags,
+            &time::never(),
+            &status,
+        ],
+    )
+}
+
+/// The ids of the agents that answered commands of which the store knows nothing; made as offline when missing.
+pub(super) fn ids_for_answers(session: &mut Session, agents: &[&Agent]) -> Result<HashMap<(String, i64), i64>, Error> {
+    let sql = "SELECT wanted.queueloc, wanted.pid, found.id
+        FROM unnest($1::text[], $2::bigint[]) AS wanted (queueloc, pid) JOIN LATERAL (
+            SELECT id FROM agents WHERE agents.queueloc = wanted.queueloc
+            ORDER BY agents.pid = wanted.pid DESC, agents.heartbeattime DESC LIMIT 1) AS found ON true";
+    let (queuelocs, pids): (Vec<&str>, Vec<i64>) =
+        agents.iter().map(|agent| (agent.queueloc.as_str(), agent.pid)).unzip();
+    let find = |session: &mut Session| -> Result<HashMap<(String, i64), i64>, Error> {
+        let rows = session.query(sql, &[&queuelocs, &pids])?;
+        rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?))).collect()
+    };
+    let known = find(session)?;
+    let key = |agent: &Agent| (agent.queueloc.as_str().to_owned(), agent.pid);
+    let missing: BTreeMap<_, &Agent> =
+        agents.iter().map(|agent| (key(agent), *agent)).filter(|(key, _)| !known.contains_key(key)).collect();
+    if missing.is_empty() {
+        return Ok(known);
+    }
+    execute_insert(session, concat!(insert!(), "DO NOTHING"), &Columns::of(missing.into_values()), "offline")?;
+    find(session)
+}
+
+/// Marks agents offline and idle by when they were last heard of.
+pub(super) fn mark_absent(
+    session: &mut Session,
+    idle_before: Timestamp,
+    offline_before: Timestamp,
+) -> Result<AgentCounts, Error> {
+    let offline = "UPDATE agents SET status = 'offline' WHERE status IN ('online', 'idle') AND heartbeattime < $1";
+    let became_offline = session.execute(offline, &[&offline_before])?;
+    let idle = "UPDATE agents SET status = 'idle' WHERE status = 'online' AND heartbeattime < $1";
+    let became_idle = session.execute(idle, &[&idle_before])?;
+    let mut counts = AgentCounts { became_idle, became_offline, ..AgentCounts::default() };
+    let sql = "SELECT status, count(*) FROM agents WHERE status IN ('online', 'idle') GROUP BY status";
+    for row in session.query(sql, &[])? {
+        let count = row.try_get::<_, i64>(1)? as u64;
+        match row.try_get(0)? {
+            "online" => counts.online = count,
+            _ => counts.idle = count,
+        }
+    }
+    Ok(counts)
+}
+
+/// Adds a row to `agents_stats`.
+pub(super) fn record_statistics(session: &mut Session, now: Timestamp) -> Result<(), Error> {
+    const DAY: Duration = Duration::from_secs(86400);
+    let sql = "INSERT INTO agents_stats
+        SELECT $1::timestamptz,
+            (SELECT count(*) FROM agents WHERE status = 'online'),
+            (SELECT coalesce(json_agg(json_build_object('version', version, 'count', n) ORDER BY n DESC), '[]') FROM
+                (SELECT version, count(*) AS n FROM agents WHERE status = 'online' GROUP BY version) AS versions),
+            (SELECT count(DISTINCT queueloc) FROM agents WHERE status = 'online'),
+            (SELECT count(*) FROM agents WHERE status = 'idle'),
+            (SELECT coalesce(json_agg(json_build_object('version', version, 'count', n) ORDER BY n DESC), '[]') FROM
+                (SELECT version, count(*) AS n FROM agents WHERE status = 'idle' GROUP BY version) AS versions),
+            (SELECT count(DISTINCT queueloc) FROM agents WHERE status = 'idle'),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents GROUP BY queueloc HAVING min(starttime) > $2) AS new),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents WHERE status = 'online'
+                GROUP BY queueloc HAVING count(*) > 1) AS multiple),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents GROUP BY queueloc
+                HAVING NOT bool_or(status IN ('online', 'idle')) AND max(heartbeattime) > $3) AS disappeared),
+            (SELECT count(*) FROM (SELECT queueloc FROM agents WHERE starttime > $4
+                GROUP BY queueloc HAVING count(*) > 1) AS flapping)";
+    let ago = |duration: Duration| time::before(now, duration);
+    session.execute(sql, &[&now, &ago(DAY), &ago(60 * DAY), &ago(DAY / 24)])?;
+    Ok(())
+}

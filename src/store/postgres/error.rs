@@ -1,0 +1,144 @@
+//! What went wrong, in words that say what to do about it. No text holds a password.
+
+use super::super::StoreError;
+use crate::config::database::PostgresConfig;
+use postgres::Error;
+use postgres::error::SqlState;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+
+/// What makes the database or brings it up to date.
+pub(super) const SCRIPTS: &str = "scripts/createlocaldb.sh or scripts/createremotedb.sh";
+
+/// An error that the same call may not meet later.
+pub(super) fn away(what: impl Into<String>, cause: impl Into<String>) -> StoreError {
+    StoreError::Away { what: what.into(), cause: cause.into() }
+}
+
+/// The error with what caused it: alone it says "db error".
+fn text(error: &Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
+
+/// The first cause of a kind.
+fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(found) = inner.downcast_ref::<T>() {
+            return Some(found);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// A connection that was not made.
+pub(super) fn connect(config: &PostgresConfig, error: &Error) -> StoreError {
+    let (host, port, user, database) = (&config.host, config.port, &config.user, &config.database);
+    let help = match error.code() {
+        Some(code) if *code == SqlState::INVALID_PASSWORD => {
+            format!("the password of {user} is wrong (postgres.user, postgres.password)")
+        }
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            format!(
+                "the server lets no {user} in from here (postgres.user, postgres.sslmode; pg_hba.conf on the server)"
+            )
+        }
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
+            format!("there is no database {database} (postgres.dbname); make it with {SCRIPTS}")
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!("{user} may not use database {database}; let {SCRIPTS} give the permission")
+        }
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            "the server has too many connections; lower postgres.maxconn, or raise its max_connections".into()
+        }
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping".into(),
+        Some(_) => "the server refuses the connection".into(),
+        None => unreachable_server(config, error),
+    };
+    away(format!("connect to database {database} on {host}:{port}"), format!("{help}: {}", text(error)))
+}
+
+fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
+    if cause::<native_tls::Error>(error).is_some() {
+        return "the server's certificate is not accepted; postgres.cacert must name the authority that signed it, and \
+            postgres.host a name that is in it"
+            .into();
+    }
+    if error.to_string().contains("TLS") {
+        return "TLS failed; if the server has none, set postgres.sslmode = \"disable\"".into();
+    }
+    match cause::<io::Error>(error).map(io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => {
+            format!(
+                "nobody listens on port {} there; is the server running (postgres.host, postgres.port)",
+                config.port
+            )
+        }
+        Some(ErrorKind::TimedOut) => format!("no answer within {} s (postgres.timeout)", config.timeout.as_secs()),
+        // The standard library has no kind for it.
+        _ if text(error).contains("lookup") => "the host is not known (postgres.host)".into(),
+        _ => "the server cannot be reached".into(),
+    }
+}
+
+/// A transaction that failed.
+pub(super) fn transaction(what: String, error: &Error) -> StoreError {
+    let Some(code) = error.code() else {
+        return away(what, format!("the connection is lost: {}", text(error)));
+    };
+    let help = match &code.code()[..2] {
+        // Data exceptions and constraints: the same data will never be taken.
+        "22" | "23" | "54" => return StoreError::Refused(format!("{what}: {}", text(error))),
+        "42" if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!("a permission is missing; let {SCRIPTS} give it")
+        }
+        "42" => format!("the tables are not those of this program; bring them up to date with {SCRIPTS}"),
+        "25" => "the server is read-only: a standby, perhaps; point postgres.host to the primary".into(),
+        "40" => "another transaction was in the way; it is tried again".into(),
+        "53" => "the server has no room left (disk, memory or connections)".into(),
+        "57" if *code == SqlState::QUERY_CANCELED => {
+            "the server took too long; see what holds it up in pg_stat_activity".into()
+        }
+        "57" => "the server is going down".into(),
+        _ => "the server failed".into(),
+    };
+    away(what, format!("{help}: {}", text(error)))
+}
+
+/// A target that was not evaluated. What is wrong with the target itself is refused.
+pub(super) fn target(error: &Error, limit_seconds: u64) -> StoreError {
+    let what = "evaluate a target".to_owned();
+    match error.code() {
+        Some(code) if *code == SqlState::QUERY_CANCELED => StoreError::Refused(format!(
+            "the target takes longer than {limit_seconds} s to evaluate; make it simpler, with fewer tables and subqueries"
+        )),
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => transaction(what, error),
+        Some(code) if ["0A", "21", "22", "42", "54"].contains(&&code.code()[..2]) || code.code() == "53400" => {
+            StoreError::Refused(format!("it cannot be evaluated on every agent: {}", text(error)))
+        }
+        _ => transaction(what, error),
+    }
+}
+
+/// A new connection on which no transaction began.
+pub(super) fn begin(config: &PostgresConfig, error: &Error) -> StoreError {
+    let what = format!("begin a transaction in database {} on {}:{}", config.database, config.host, config.port);
+    let help = match error.code() {
+        Some(code) if code.code() == "22023" || *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!("{} cannot become migreadonly; let {SCRIPTS} give the permission: ", config.user)
+        }
+        _ => String::new(),
+    };
+    away(what, format!("{help}{}", text(error)))
+}

@@ -1,0 +1,205 @@
+//! Actions: begun, counted, ended.
+
+use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
+use super::{agents, from_micros, micros, next_ids};
+use crate::action::{Action, Counters};
+use crate::command::CommandStatus;
+use crate::heartbeat::Agent;
+use crate::id::{ActionId, CommandId};
+use crate::investigator::Investigator;
+use crate::time::{self, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+use std::collections::HashMap;
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// What [`from_row`] reads.
+pub(super) const COLUMNS: &str = "json_object('id', actions.id, 'name', actions.name, 'target', actions.target, \
+    'description', json(description), 'threat', json(threat), 'operations', json(operations), \
+    'pgpsignatures', json(pgpsignatures), 'syntaxversion', syntaxversion), actions.validfrom, actions.expireafter";
+
+/// An action from a row that begins with [`COLUMNS`].
+pub(super) fn from_row(row: &Row) -> rusqlite::Result<Option<Action>> {
+    Ok(stored_action(row.get_ref(0)?.as_str()?, from_micros(row.get(1)?), from_micros(row.get(2)?)))
+}
+
+/// See `Store::find_action`.
+pub(super) fn find(connection: &Connection, id: ActionId) -> rusqlite::Result<Option<Action>> {
+    let sql = format!("SELECT {COLUMNS} FROM actions WHERE id = ?1");
+    Ok(connection.prepare_cached(&sql)?.query_row([id.get() as i64], from_row).optional()?.flatten())
+}
+
+/// What was found where an action's row should be.
+#[derive(PartialEq)]
+pub(super) enum Inserted {
+    /// Nothing: it is there now, and nobody's.
+    Now,
+    /// The same action.
+    Before,
+    /// One with another signed text.
+    Other,
+}
+
+/// Adds the action's row unless it is there.
+pub(super) fn insert(
+    transaction: &Transaction,
+    action: &Action,
+    id: ActionId,
+    now: Timestamp,
+) -> rusqlite::Result<Inserted> {
+    let sql =
+        "INSERT INTO actions (id, name, target, description, threat, operations, validfrom, expireafter, starttime,
+            finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, endsagents)
+        VALUES (:id, :name, :target, :description, :threat, :operations, :validfrom, :expireafter, :now, :never, :now,
+            'inflight', :syntaxversion, :pgpsignatures, :endsagents)
+        ON CONFLICT (id) DO NOTHING";
+    let operations = json(&action.operations);
+    let inserted = transaction.prepare_cached(sql)?.execute(named_params! {
+        ":id": id.get() as i64, ":name": action.name, ":target": action.target,
+        ":description": json(&action.description), ":threat": json(&action.threat), ":operations": operations,
+        ":validfrom": micros(action.valid_from), ":expireafter": micros(action.expire_after),
+        ":now": micros(now), ":never": micros(time::never()), ":syntaxversion": action.syntax_version,
+        ":pgpsignatures": json(&action.signatures), ":endsagents": ends_agents(action),
+    })?;
+    if inserted == 1 {
+        return Ok(Inserted::Now);
+    }
+    let sql = "SELECT name = ?2 AND target = ?3 AND operations = ?4 AND validfrom / 1000000 = ?5
+        AND expireafter / 1000000 = ?6 FROM actions WHERE id = ?1";
+    let window = (action.valid_from.as_second(), action.expire_after.as_second());
+    let row = (id.get() as i64, &action.name, &action.target, &operations, window.0, window.1);
+    let is_same: bool = transaction.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
+    Ok(if is_same { Inserted::Before } else { Inserted::Other })
+}
+
+/// Makes the action `owner`'s, unless it is in flight as somebody else's.
+fn claim(transaction: &Transaction, id: ActionId, owner: &str) -> rusqlite::Result<Result<(), StoreError>> {
+    let sql = "UPDATE actions SET owner = ?2 WHERE id = ?1 AND (owner IN ('', ?2) OR status <> 'inflight')";
+    if transaction.prepare_cached(sql)?.execute((id.get() as i64, owner))? == 1 {
+        return Ok(Ok(()));
+    }
+    let other: String =
+        transaction.query_row("SELECT owner FROM actions WHERE id = ?1", [id.get() as i64], |row| row.get(0))?;
+    Ok(Err(claimed(id, &other)))
+}
+
+fn insert_signers(
+    transaction: &Transaction,
+    action: &Action,
+    id: ActionId,
+    signers: &[Investigator],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for (signer, signature) in signers.iter().zip(&action.signatures) {
+        let find = "SELECT id FROM investigators WHERE pgpfingerprint = ?1";
+        let known = transaction.prepare_cached(find)?.query_row([signer.fingerprint.as_str()], |row| row.get(0));
+        let investigator: i64 = match known.optional()? {
+            Some(id) => id,
+            None => {
+                let add =
+                    "INSERT INTO investigators (id, name, pgpfingerprint, publickey, status, createdat, lastmodified)
+                    VALUES (?1, ?2, ?3, ?4, 'active', ?5, ?5)";
+                let id = *next_ids(transaction, 1)?.start();
+                let row = (id, &signer.name, signer.fingerprint.as_str(), &signer.public_key, micros(now));
+                transaction.prepare_cached(add)?.execute(row)?;
+                id
+            }
+        };
+        let sql = "INSERT INTO signatures (actionid, investigatorid, pgpsignature) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        transaction.prepare_cached(sql)?.execute((id.get() as i64, investigator, signature))?;
+    }
+    Ok(())
+}
+
+/// See `Store::begin_actions`.
+pub(super) fn begin(
+    transaction: &Transaction,
+    owner: &str,
+    begin: &Begin,
+    now: Timestamp,
+) -> rusqlite::Result<Result<Vec<Prepared>, StoreError>> {
+    if insert(transaction, begin.action, begin.id, now)? == Inserted::Other {
+        return Ok(Err(id_taken(begin.id)));
+    }
+    if let Err(refused) = claim(transaction, begin.id, owner)? {
+        return Ok(Err(refused));
+    }
+    insert_signers(transaction, begin.action, begin.id, begin.signers, now)?;
+    let action = begin.id.get() as i64;
+    let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
+        VALUES (?1, ?2, ?3, ?4, 'prepared', '[]', ?5, ?6) ON CONFLICT DO NOTHING";
+    let mut insert = transaction.prepare_cached(sql)?;
+    let mut added = 0;
+    for (id, agent) in next_ids(transaction, begin.agents.len())?.zip(begin.agents) {
+        let agent_id = agent.id.map(|id| id as i64);
+        let row = (id, action, agent_id, agent.queueloc.as_str(), micros(now), micros(time::never()));
+        added += insert.execute(row)?;
+    }
+    if added > 0 {
+        let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3 WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute((action, micros(time::never()), micros(now)))?;
+    }
+    unsent(transaction, action, begin.agents).map(Ok)
+}
+
+/// An action's commands that the relay does not have, with their agents: those just selected, or as the store knows them.
+fn unsent(transaction: &Transaction, action: i64, selected: &[Agent]) -> rusqlite::Result<Vec<Prepared>> {
+    let selected: HashMap<&str, &Agent> = selected.iter().map(|agent| (agent.queueloc.as_str(), agent)).collect();
+    let sql = "SELECT id, queueloc FROM commands WHERE actionid = ?1 AND status = 'prepared' ORDER BY id";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([action], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+    let mut prepared = Vec::with_capacity(selected.len());
+    for row in rows {
+        let (id, queueloc) = row?;
+        // One that an earlier, interrupted try selected may be offline by now; it is still owed its command.
+        let agent = match selected.get(queueloc.as_str()) {
+            Some(agent) => Some((*agent).clone()),
+            None => agents::by_queueloc(transaction, &queueloc)?,
+        };
+        if let (Some(id), Some(agent)) = (CommandId::new(id as u64), agent) {
+            prepared.push(Prepared { id, agent });
+        }
+    }
+    Ok(prepared)
+}
+
+/// Of these actions, ends those that have no command left.
+pub(super) fn ended(
+    transaction: &Transaction,
+    actions: impl IntoIterator<Item = ActionId>,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Ended>> {
+    let mut ended = Vec::new();
+    for id in actions {
+        let counters = count(transaction, id)?;
+        let total = counters.get("sent").copied().unwrap_or(0);
+        if total == 0 || counters.get("done") != Some(&total) {
+            continue;
+        }
+        let sql = "UPDATE actions SET status = 'completed', lastupdatetime = ?2,
+            finishtime = CASE WHEN status = 'completed' THEN finishtime ELSE ?2 END WHERE id = ?1 RETURNING finishtime";
+        let row = (id.get() as i64, micros(now));
+        let finish: i64 = transaction.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
+        ended.push(Ended { id, counters, finish_time: from_micros(finish) });
+    }
+    Ok(ended)
+}
+
+/// `sent` is all of an action's commands, `done` those that ended, and each final status has a counter of its own.
+fn count(transaction: &Transaction, id: ActionId) -> rusqlite::Result<Counters> {
+    let sql = "SELECT status, count(*) FROM commands WHERE actionid = ?1 GROUP BY status";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([id.get() as i64], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut counters = Counters::new();
+    for row in rows {
+        let (status, n) = row?;
+        *counters.entry("sent".into()).or_default() += n as u64;
+        if CommandStatus::parse(&status).is_some_and(CommandStatus::is_final) {
+            *counters.entry("done".into()).or_default() += n as u64;
+            counters.insert(status, n as u64);
+        }
+    }
+    Ok(counters)
+}

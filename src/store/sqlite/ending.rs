@@ -1,0 +1,82 @@
+//! How agents end: the schedulers' own key, and what upgrades and kills leave behind.
+
+use super::super::{SCHEDULER_NAME, SchedulerKey, StoreError};
+use super::{micros, next_ids};
+use crate::heartbeat::QueueLoc;
+use crate::limits;
+use crate::time::{self, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
+
+/// See `Store::scheduler_key`.
+pub(super) fn scheduler_key(
+    transaction: &Transaction,
+    candidate: &SchedulerKey,
+    now: Timestamp,
+) -> rusqlite::Result<Result<SchedulerKey, StoreError>> {
+    let find = "SELECT pgpfingerprint, publickey, privatekey FROM investigators
+        WHERE name = ?1 AND privatekey IS NOT NULL";
+    let row = |row: &rusqlite::Row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+    let stored = transaction.prepare_cached(find)?.query_row([SCHEDULER_NAME], row).optional()?;
+    if let Some((fingerprint, public_key, private_key)) = stored {
+        return Ok(SchedulerKey::stored(&fingerprint, public_key, private_key));
+    }
+    let sql = "INSERT INTO investigators
+            (id, name, pgpfingerprint, publickey, privatekey, status, createdat, lastmodified)
+        VALUES (?1, ?2, ?3, ?4, ?5, 'active', ?6, ?6)";
+    let id = *next_ids(transaction, 1)?.start();
+    transaction.prepare_cached(sql)?.execute((
+        id,
+        SCHEDULER_NAME,
+        candidate.fingerprint.as_str(),
+        &candidate.public_key,
+        candidate.private_key.expose(),
+        micros(now),
+    ))?;
+    Ok(Ok(candidate.clone()))
+}
+
+/// See `Store::mark_upgraded`.
+pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<u64> {
+    let since = micros(time::before(now, limits::ENDED_AGENTS_PERIOD));
+    let destroyed = "UPDATE agents SET status = 'destroyed', destructiontime = ended.at FROM (
+            SELECT killed.id, min(commands.finishtime) AS at
+            FROM actions, json_each(actions.operations) AS operation
+                JOIN commands ON commands.actionid = actions.id
+                JOIN agents AS killed ON killed.queueloc = commands.queueloc
+            WHERE actions.endsagents = 1 AND actions.finishtime > :since AND commands.finishtime > :since
+                AND commands.status = 'success' AND operation.value ->> '$.module' = 'agentdestroy'
+                AND killed.pid = operation.value ->> '$.parameters.pid'
+                AND killed.version = operation.value ->> '$.parameters.version'
+                AND killed.starttime < commands.finishtime AND killed.status <> 'destroyed'
+            GROUP BY killed.id) AS ended
+        WHERE agents.id = ended.id";
+    let upgraded = "UPDATE agents SET status = 'upgraded' WHERE id IN (
+            SELECT old.id
+            FROM actions, json_each(actions.operations) AS operation
+                JOIN commands ON commands.actionid = actions.id
+                JOIN agents AS old ON old.id = commands.agentid
+            WHERE actions.endsagents = 1 AND actions.finishtime > :since AND commands.finishtime > :since
+                AND commands.status = 'success' AND operation.value ->> '$.module' = 'upgrade'
+                AND old.starttime < commands.finishtime
+                AND (old.status IN ('idle', 'offline') OR (old.status = 'online' AND EXISTS (
+                    SELECT 1 FROM agents AS newer WHERE newer.queueloc = old.queueloc
+                        AND newer.version <> old.version AND newer.starttime > old.starttime
+                        AND newer.heartbeattime > old.heartbeattime))))";
+    let mut changed = 0;
+    for sql in [destroyed, upgraded] {
+        changed += transaction.prepare_cached(sql)?.execute(named_params! { ":since": since })? as u64;
+    }
+    Ok(changed)
+}
+
+/// See `Store::gone_queuelocs`.
+pub(super) fn gone(connection: &Connection, heard_before: Timestamp, count: usize) -> rusqlite::Result<Vec<QueueLoc>> {
+    let sql = "SELECT queueloc FROM agents GROUP BY queueloc
+        HAVING max(heartbeattime) < ?1 AND max(status IN ('online', 'idle')) = 0
+            AND NOT EXISTS (SELECT 1 FROM commands
+                WHERE commands.queueloc = agents.queueloc AND commands.status IN ('prepared', 'sent'))
+        ORDER BY max(heartbeattime) DESC, queueloc LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((micros(heard_before), count as i64), |row| row.get::<_, String>(0))?;
+    rows.filter_map(|row| row.map(|text| QueueLoc::parse(&text).ok()).transpose()).collect()
+}
