@@ -35,6 +35,7 @@ pub mod results;
 pub mod run;
 #[cfg(feature = "server")]
 pub mod stage;
+pub mod watchdog;
 #[cfg(feature = "server")]
 pub mod whitelist;
 

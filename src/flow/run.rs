@@ -2,6 +2,7 @@
 //!
 //! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
 
+use super::watchdog::{self, Pulse};
 use super::{Failure, Worker};
 use crate::error::{ExitClass, ProgramError};
 use crate::limits::RETRY_PAUSE_MIN;
@@ -39,8 +40,14 @@ impl Outage {
 }
 
 /// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; while something is
-/// away, at least every `pause_max`.
-pub fn run(worker: &mut dyn Worker, sweep: Duration, pause_max: Duration, stop: &Stop) -> Result<(), Failure> {
+/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work.
+pub fn run(
+    worker: &mut dyn Worker,
+    sweep: Duration,
+    pause_max: Duration,
+    stop: &Stop,
+    pulse: &Pulse,
+) -> Result<(), Failure> {
     let sleeper = Sleeper::new();
     stop.also_wake(sleeper.waker());
     let mut outage = Outage { pause: None, pause_max };
@@ -48,9 +55,11 @@ pub fn run(worker: &mut dyn Worker, sweep: Duration, pause_max: Duration, stop: 
     let mut watching = Watching::default();
     while !stop.is_asked() {
         let name = worker.name();
+        pulse.work();
         let unwatched = watching.start(worker, &sleeper);
         let now = time::now();
         let outcome = if recovered { worker.pass(now) } else { worker.recover(now).and_then(|()| worker.pass(now)) };
+        pulse.rest();
         match outcome {
             Ok(pass) => {
                 recovered = true;
@@ -142,12 +151,14 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
+    let mut pulses = Vec::with_capacity(workers.len());
     let threads = workers.into_iter().map(|(mut worker, sweep)| {
-        let stop = stop.clone();
+        let (stop, pulse) = (stop.clone(), Pulse::default());
+        pulses.push((worker.name(), pulse.clone()));
         std::thread::spawn(move || {
             // Whatever ends this worker ends the process: half a program would only look like a whole one.
             let _end = EndAll(stop.clone());
-            let outcome = run(worker.as_mut(), sweep, pause_max, &stop);
+            let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse);
             if let Err(Failure::Fatal(reason)) = &outcome {
                 end_now(reason);
             }
@@ -155,9 +166,12 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
         })
     });
     let threads: Vec<_> = threads.collect();
+    let watchdog = watchdog::start(pulses, &stop);
     let panicked = |_| Failure::Fatal("a worker panicked; this is a bug, please report the lines above".into());
     let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
     let first_failure = outcomes.filter_map(Result::err).next();
+    // It says that the program ends, and has little to say it with.
+    let _ = watchdog.join();
     first_failure.map_or(Ok(()), |failure| {
         log::error!("{failure}");
         Err(failure.into())

@@ -8,6 +8,7 @@ use crate::{inotify_watches, spool_check};
 use mig::agent::receive::Receive;
 use mig::agent::{identity, program};
 use mig::config::agent::AgentConfig;
+use mig::flow::watchdog::Pulse;
 use mig::flow::{Failure, Worker, run};
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Delivery, Message, Queue, Relay, RelayError, Sent};
@@ -158,7 +159,8 @@ impl Agent {
         let start = |mut worker: Box<dyn Worker>| {
             let stop = stop.clone();
             std::thread::spawn(move || {
-                run::run(worker.as_mut(), Duration::from_millis(50), Duration::from_secs(1), &stop)
+                let (sweep, pause_max) = (Duration::from_millis(50), Duration::from_secs(1));
+                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default())
             })
         };
         let running = [deaf].into_iter().chain(handling).map(start).collect();
