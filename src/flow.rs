@@ -34,6 +34,8 @@ pub mod queue;
 pub mod results;
 pub mod run;
 #[cfg(feature = "server")]
+pub mod scheduler_key;
+#[cfg(feature = "server")]
 pub mod stage;
 pub mod watchdog;
 #[cfg(feature = "server")]

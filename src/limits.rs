@@ -121,3 +121,10 @@ pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
 pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
 /// Characters of the reason that is kept with it.
 pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
+
+/// How long an action that ends a duplicate agent may be run; nor is another one made meanwhile.
+pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
+/// How far such an action's validity begins in the past, for clocks that are behind.
+pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
+/// Queues of agents that are gone that one cleaning looks at.
+pub const QUEUES_CLEANED_MAX: usize = 10_000;

@@ -15,12 +15,15 @@ pub struct Reloaded<T> {
     /// What it looked like when a failure was last logged.
     complained: Option<Option<Stamp>>,
     value: T,
-    parse: fn(&[u8], &Path) -> Result<T, String>,
+    parse: Parse<T>,
 }
+
+type Parse<T> = Box<dyn Fn(&[u8], &Path) -> Result<T, String> + Send>;
 
 impl<T: Default> Reloaded<T> {
     /// Reads the file now. A file that is missing or cannot be used is an empty value until it can.
-    pub fn new(path: &Path, parse: fn(&[u8], &Path) -> Result<T, String>) -> Reloaded<T> {
+    pub fn new(path: &Path, parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static) -> Reloaded<T> {
+        let parse: Parse<T> = Box::new(parse);
         let mut reloaded = Reloaded { path: path.to_owned(), read: None, complained: None, value: T::default(), parse };
         reloaded.get();
         reloaded

@@ -9,12 +9,12 @@ use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
 use crate::flow::command_returned::CommandReturned;
 use crate::flow::heartbeats::Heartbeats;
-use crate::flow::periodic::Periodic;
+use crate::flow::periodic::{self, Periodic};
 use crate::flow::queue::QueueDrain;
 use crate::flow::results::Results;
 use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
-use crate::flow::{Worker, owner, run};
+use crate::flow::{Worker, owner, run, scheduler_key};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -160,10 +160,13 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
     let help = "; scripts/install-spool.sh makes a spool";
     let spool = spool.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
     let lock = spool.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
-    let store = open_store(config)?;
+    let mut store = open_store(config)?;
     let worker: Box<dyn Worker> = match name {
         "action-new" => {
-            let keyring = Reloaded::new(&config.keyring, |bytes, _| Keyring::parse(bytes).map_err(|e| e.to_string()));
+            let own = own_key(store.as_mut(), config)?;
+            let keyring = Reloaded::new(&config.keyring, move |bytes, _| {
+                Keyring::parse(&[bytes, own.as_bytes()].join(&b'\n')).map_err(|e| e.to_string())
+            });
             if !keyring.is_loaded() {
                 let text = format!(
                     "investigators.keyring: {} cannot be used; without it every action is refused",
@@ -187,9 +190,28 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
             ))
         }
         "collector" => Box::new(Collector::new(spool, store, open_relay(config)?, config.delete_after)),
-        _ => Box::new(Periodic::new(store, config.heartbeat_freq, config.agent_timeout)),
+        _ => {
+            let settings = periodic::Settings {
+                heartbeat_freq: config.heartbeat_freq,
+                agent_timeout: config.agent_timeout,
+                queues_cleanup_freq: config.queues_cleanup_freq,
+                detect_multi_agents: config.detect_multi_agents,
+                kill_dup_agents: config.kill_dup_agents,
+            };
+            Box::new(Periodic::new(spool, store, open_relay(config)?, settings))
+        }
     };
     Ok((lock, worker))
+}
+
+/// The public key with which the schedulers sign actions of their own, made by their first start; empty where nothing asks
+/// for one.
+fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<String, ProgramError> {
+    if !config.kill_dup_agents && matches!(config.store, StoreConfig::Sqlite(_)) {
+        return Ok(String::new());
+    }
+    let key = scheduler_key::find_or_make(store, crate::time::now());
+    key.map(|key| key.public_key).map_err(ProgramError::from)
 }
 
 fn sweep_of(worker: &str, config: &SchedulerConfig) -> Duration {

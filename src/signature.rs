@@ -335,8 +335,17 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&std::path::Path>) -
 
 /// Makes a key for signing, without a passphrase: the armored certificate and the armored secret key.
 pub fn generate_key(user_id: &str) -> Result<(String, String), SignatureError> {
+    generate(CertBuilder::new(), user_id)
+}
+
+/// The same of the kind that the original's programs can verify: RSA.
+pub fn generate_rsa_key(user_id: &str) -> Result<(String, String), SignatureError> {
+    generate(CertBuilder::new().set_cipher_suite(CipherSuite::RSA3k), user_id)
+}
+
+fn generate(builder: CertBuilder, user_id: &str) -> Result<(String, String), SignatureError> {
     let error = |e: anyhow::Error| SignatureError::Keyring(format!("make a key for '{user_id}': {}", chain(&e)));
-    let (cert, _revocation) = CertBuilder::new().add_userid(user_id).add_signing_subkey().generate().map_err(error)?;
+    let (cert, _revocation) = builder.add_userid(user_id).add_signing_subkey().generate().map_err(error)?;
     let public = cert.armored().to_vec().map_err(error)?;
     let secret = cert.as_tsk().armored().to_vec().map_err(error)?;
     Ok((String::from_utf8_lossy(&public).into_owned(), String::from_utf8_lossy(&secret).into_owned()))

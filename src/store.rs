@@ -229,8 +229,12 @@ pub trait Store: Send {
     fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError>;
 
     /// The key of the schedulers: the one that is stored, or else `candidate`, which is stored. Of several first starts at
-    /// once all get the same.
-    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError>;
+    /// once all get the same. None when there is neither.
+    fn scheduler_key(
+        &mut self,
+        candidate: Option<&SchedulerKey>,
+        now: Timestamp,
+    ) -> Result<Option<SchedulerKey>, StoreError>;
 
     /// Online registrations, heard of since then, of a queueloc that has a newer such one: the newest is the process that
     /// started last.

@@ -330,14 +330,14 @@ fn all_schedulers_get_one_key(open: Open) {
         let starts: Vec<_> = (1..5)
             .map(|n| {
                 let mut store = open();
-                scope.spawn(move || store.scheduler_key(&key(n), now()).unwrap())
+                scope.spawn(move || store.scheduler_key(Some(&key(n)), now()).unwrap().unwrap())
             })
             .collect();
         starts.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
     });
     let first = &keys[0];
     assert!(keys.iter().all(|one| one.fingerprint == first.fingerprint && one.public_key == first.public_key));
-    let again = open().scheduler_key(&key(9), now()).unwrap();
+    let again = open().scheduler_key(Some(&key(9)), now()).unwrap().unwrap();
     assert_eq!(again.fingerprint, first.fingerprint);
     assert_eq!(again.private_key.expose(), first.private_key.expose());
     assert_eq!(again.private_key.expose().replace("private", "public"), again.public_key);

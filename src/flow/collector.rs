@@ -1,7 +1,8 @@
 //! collector: every `freq`, what nobody else does.
 //!
 //! - ends commands whose action ran out: they go to command/returned as expired, and from there like any answer;
-//! - takes away copies in inflight of commands that have their answer (a crash may leave them);
+//! - takes away copies in inflight of commands that have their answer (a crash may leave them), or whose answer another
+//!   scheduler of the same store got;
 //! - ends as expired what the store still waits for and what has no file any more;
 //! - ends actions whose commands have all ended (a crash may leave them in flight);
 //! - deletes done and invalid files by `deleteafter` since they came there, and what the relay put aside.
@@ -34,6 +35,8 @@ pub struct Collector {
     delete_after: Duration,
     /// When the actions in flight run out; read from their files once.
     expiry: HashMap<ActionId, Timestamp>,
+    /// The actions in flight, as of this pass.
+    inflight: HashSet<ActionId>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every sweep.
     cleaned: Option<Timestamp>,
 }
@@ -41,7 +44,7 @@ pub struct Collector {
 impl Collector {
     /// Collects in this spool.
     pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
+        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), inflight: HashSet::new(), cleaned: None }
     }
 
     /// When a command's answer is not waited for any longer.
@@ -77,7 +80,7 @@ impl Collector {
 
     /// Expires commands and clears answered ones in one stage. Gives how many, and when the next one is due.
     fn sweep(&mut self, stage: Stage, answered: &HashSet<FileName>, now: Timestamp) -> Result<Pass, Failure> {
-        let (mut expired, mut handled, mut again) = (Vec::new(), 0, None);
+        let (mut expired, mut elsewhere, mut handled, mut again) = (Vec::new(), Vec::new(), 0, None);
         for name in self.spool.list(stage)? {
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
@@ -96,16 +99,64 @@ impl Collector {
                         continue;
                     }
                     let Some(command) = self.command(stage, &name)? else { continue };
-                    expired.push((name, expire(command, now)));
+                    expired.push(command);
                     handled += 1;
-                    self.put_expired(&mut expired, limits::BATCH_ENTRIES_MAX)?;
+                    if expired.len() == limits::BATCH_ENTRIES_MAX {
+                        self.end_overdue(stage, std::mem::take(&mut expired), now)?;
+                    }
+                }
+                // Its action is not waited for here any more: its last answer may have come to another scheduler.
+                Some(_) if stage == COMMAND_INFLIGHT && !self.inflight.contains(&reference.action) => {
+                    elsewhere.push(reference)
                 }
                 Some(deadline) => again = earlier(again, deadline),
                 None => {}
             }
         }
-        self.put_expired(&mut expired, 1)?;
+        self.end_overdue(stage, expired, now)?;
+        for batch in elsewhere.chunks(limits::BATCH_ENTRIES_MAX) {
+            handled += self.clear_ended_elsewhere(stage, batch)?.len();
+        }
         Ok(Pass { handled, again })
+    }
+
+    /// Takes commands away that have ended in the store and were not told of here: another scheduler got their answers. One
+    /// that was replayed has its answer in its file, and stays. Gives which.
+    fn clear_ended_elsewhere(
+        &mut self,
+        stage: Stage,
+        references: &[CommandRef],
+    ) -> Result<HashSet<CommandRef>, Failure> {
+        let known = self.store.find_commands(references)?;
+        let (mut cleared, mut files) = (HashSet::new(), Vec::new());
+        for (reference, known) in references.iter().zip(known) {
+            let name = FileName::from(*reference);
+            if known.is_some_and(|known| known.status.is_final())
+                && !self.is_answered(&name)?
+                && self.command(stage, &name)?.is_some_and(|command| !command.status.is_final())
+            {
+                cleared.insert(*reference);
+                files.push((stage, name));
+            }
+        }
+        self.spool.clear(&files)?;
+        Ok(cleared)
+    }
+
+    /// Ends commands of actions that ran out, unless they have ended elsewhere.
+    fn end_overdue(&mut self, stage: Stage, commands: Vec<Command>, now: Timestamp) -> Result<(), Failure> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let references: Vec<CommandRef> = commands.iter().map(Command::reference).collect();
+        let ended = self.clear_ended_elsewhere(stage, &references)?;
+        let waiting = commands.into_iter().filter(|command| !ended.contains(&command.reference()));
+        let mut expired = Vec::new();
+        for command in waiting {
+            expired.push((FileName::from(command.reference()), expire(command, now)));
+            self.put_expired(&mut expired, limits::BATCH_ENTRIES_MAX)?;
+        }
+        self.put_expired(&mut expired, 1)
     }
 
     /// Also when the clock was set back.
@@ -151,7 +202,8 @@ impl Collector {
         let names = self.spool.list(ACTION_INFLIGHT)?;
         let ids = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok());
         let ids: Vec<ActionId> = ids.collect();
-        let known: HashSet<ActionId> = ids.iter().copied().collect();
+        self.inflight = ids.iter().copied().collect();
+        let known = &self.inflight;
         self.expiry.retain(|id, _| known.contains(id));
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
@@ -223,10 +275,10 @@ impl Worker for Collector {
             answered.extend(self.spool.list(COMMAND_RETURNED)?);
             answered.extend(self.spool.list(COMMAND_DONE)?);
         }
+        let ended = self.end_actions(now)?;
         let ready = self.sweep(COMMAND_READY, &answered, now)?;
         let inflight = self.sweep(COMMAND_INFLIGHT, &answered, now)?;
         let forgotten = self.end_forgotten(now)?;
-        let ended = self.end_actions(now)?;
         let deleted = deleted?;
         if cleans {
             self.cleaned = Some(now);

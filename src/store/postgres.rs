@@ -181,7 +181,11 @@ impl Store for PostgresStore {
         self.transact("record statistics", |session| agents::record_statistics(session, now))
     }
 
-    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError> {
+    fn scheduler_key(
+        &mut self,
+        candidate: Option<&SchedulerKey>,
+        now: Timestamp,
+    ) -> Result<Option<SchedulerKey>, StoreError> {
         self.transact("look up the schedulers' key", |session| ending::scheduler_key(session, candidate, now))?
     }
 

@@ -306,7 +306,11 @@ impl Store for SqliteStore {
         self.transact("record statistics", |transaction| agents::record_statistics(transaction, now))
     }
 
-    fn scheduler_key(&mut self, candidate: &SchedulerKey, now: Timestamp) -> Result<SchedulerKey, StoreError> {
+    fn scheduler_key(
+        &mut self,
+        candidate: Option<&SchedulerKey>,
+        now: Timestamp,
+    ) -> Result<Option<SchedulerKey>, StoreError> {
         self.transact("look up the schedulers' key", |transaction| ending::scheduler_key(transaction, candidate, now))?
     }
 

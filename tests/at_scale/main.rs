@@ -5,6 +5,8 @@ mod common;
 mod hostile;
 mod journey;
 mod outages;
+mod periodic;
+mod two_schedulers;
 
 use common::Sandbox;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is there.
-fn wait(what: &str, sandbox: &Sandbox, condition: impl Fn() -> bool) {
+fn wait(what: &str, sandbox: &Sandbox, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         if started.elapsed() > PATIENCE {

@@ -163,3 +163,16 @@ pub fn psql(server: &Path, database: &str, sql: &str) -> String {
     assert!(output.status.success(), "{sql}: {}", text(&output.stderr));
     text(&output.stdout).trim_end().to_owned()
 }
+
+/// `[postgres]` of the scheduler.
+pub fn postgres_section(config: &PostgresConfig) -> String {
+    format!(
+        "[postgres]\nhost = \"{}\"\nport = {}\ndbname = \"{}\"\nuser = \"{}\"\npassword = \"{}\"\nsslmode = \"disable\"\nmaxconn = {}\n",
+        config.host,
+        config.port,
+        config.database,
+        config.user,
+        config.password.expose(),
+        config.connections_max
+    )
+}

@@ -10,13 +10,14 @@ use postgres::Error;
 /// See `Store::scheduler_key`. A unique index lets only one such key in.
 pub(super) fn scheduler_key(
     session: &mut Session,
-    candidate: &SchedulerKey,
+    candidate: Option<&SchedulerKey>,
     now: Timestamp,
-) -> Result<Result<SchedulerKey, StoreError>, Error> {
+) -> Result<Result<Option<SchedulerKey>, StoreError>, Error> {
     let find = "SELECT pgpfingerprint, publickey, privatekey FROM investigators
         WHERE name = $1 AND privatekey IS NOT NULL";
     let mut stored = session.query(find, &[&SCHEDULER_NAME])?;
     if stored.is_empty() {
+        let Some(candidate) = candidate else { return Ok(Ok(None)) };
         let sql = "INSERT INTO investigators
                 (id, name, pgpfingerprint, publickey, privatekey, status, createdat, lastmodified)
             VALUES (nextval('ids'), $1, $2, $3, $4, 'active', $5, $5) ON CONFLICT DO NOTHING";
@@ -28,7 +29,7 @@ pub(super) fn scheduler_key(
         let text = format!("investigator {SCHEDULER_NAME}: its key is stored under another name");
         return Ok(Err(StoreError::Refused(text)));
     };
-    Ok(SchedulerKey::stored(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    Ok(SchedulerKey::stored(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?).map(Some))
 }
 
 /// See `Store::mark_upgraded`.

@@ -10,16 +10,17 @@ use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
 /// See `Store::scheduler_key`.
 pub(super) fn scheduler_key(
     transaction: &Transaction,
-    candidate: &SchedulerKey,
+    candidate: Option<&SchedulerKey>,
     now: Timestamp,
-) -> rusqlite::Result<Result<SchedulerKey, StoreError>> {
+) -> rusqlite::Result<Result<Option<SchedulerKey>, StoreError>> {
     let find = "SELECT pgpfingerprint, publickey, privatekey FROM investigators
         WHERE name = ?1 AND privatekey IS NOT NULL";
     let row = |row: &rusqlite::Row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
     let stored = transaction.prepare_cached(find)?.query_row([SCHEDULER_NAME], row).optional()?;
     if let Some((fingerprint, public_key, private_key)) = stored {
-        return Ok(SchedulerKey::stored(&fingerprint, public_key, private_key));
+        return Ok(SchedulerKey::stored(&fingerprint, public_key, private_key).map(Some));
     }
+    let Some(candidate) = candidate else { return Ok(Ok(None)) };
     let sql = "INSERT INTO investigators
             (id, name, pgpfingerprint, publickey, privatekey, status, createdat, lastmodified)
         VALUES (?1, ?2, ?3, ?4, ?5, 'active', ?6, ?6)";
@@ -32,7 +33,7 @@ pub(super) fn scheduler_key(
         candidate.private_key.expose(),
         micros(now),
     ))?;
-    Ok(Ok(candidate.clone()))
+    Ok(Ok(Some(candidate.clone())))
 }
 
 /// See `Store::mark_upgraded`.
