@@ -123,10 +123,15 @@ pub fn database(server: &Path) -> PostgresConfig {
     create_database(server, &name);
     let credentials = std::fs::read_to_string(server.join("credentials")).unwrap();
     let password = credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap();
+    reach(server, &name, password)
+}
+
+/// How the scheduler reaches a database.
+pub fn reach(server: &Path, name: &str, password: &str) -> PostgresConfig {
     PostgresConfig {
         host: "127.0.0.1".into(),
         port: port(server, "port"),
-        database: name,
+        database: name.into(),
         user: "migscheduler".into(),
         password: Secret::new(password.into()),
         ssl_mode: SslMode::Disable,

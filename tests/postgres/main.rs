@@ -1,0 +1,102 @@
+//! What the PostgreSQL store promises beyond the contract of every store (`tests/store_contract.rs`): outages, errors,
+//! permissions, plans and scripts. Run with `scripts/servers.sh run cargo test --release --test postgres`.
+
+mod errors;
+mod outages;
+mod permissions;
+mod plans;
+mod scale;
+mod scripts;
+#[path = "../common/servers.rs"]
+mod servers;
+
+use mig::action::Action;
+use mig::command::{Command, CommandStatus};
+use mig::heartbeat::{Agent, QueueLoc};
+use mig::id::ActionId;
+use mig::store::{Begin, Store, StoreError};
+use mig::target::Target;
+use mig::time::{self, Timestamp};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// A server for one test, which may end it.
+struct OwnServer(tempfile::TempDir);
+
+impl OwnServer {
+    /// Starts one with more settings.
+    fn start(settings: &str) -> OwnServer {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::Builder::new().prefix("mig-postgres").tempdir().unwrap();
+        // PostgreSQL runs as another user when the test runs as root.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(directory.path().join("extra.conf"), settings).unwrap();
+        servers::control("postgres", "start", directory.path());
+        OwnServer(directory)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn control(&self, command: &str) {
+        servers::control("postgres", command, self.path());
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.control("kill");
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00.123456Z".parse().unwrap()
+}
+
+fn ago(seconds: u64) -> Timestamp {
+    time::before(now(), Duration::from_secs(seconds))
+}
+
+fn agent(host: &str, pid: i64) -> Agent {
+    Agent {
+        id: None,
+        name: host.into(),
+        queueloc: QueueLoc::parse(&format!("linux.{host}.x1")).unwrap(),
+        mode: "daemon".into(),
+        version: "1".into(),
+        pid,
+        start_time: ago(9000),
+        destruction_time: time::not_set(),
+        heartbeat_time: ago(1),
+        status: None,
+        environment: json!({"os": "linux"}).as_object().unwrap().clone(),
+        tags: json!({"host": host}).as_object().unwrap().clone(),
+    }
+}
+
+fn agents(prefix: &str, count: i64) -> Vec<Agent> {
+    (0..count).map(|n| agent(&format!("{prefix}{n}"), n)).collect()
+}
+
+fn action(id: ActionId) -> Action {
+    let mut action = Action::parse(include_bytes!("../samples/action-signed-by-one.json")).unwrap();
+    action.id = Some(id);
+    action
+}
+
+fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, StoreError> {
+    store.select_agents(&Target::parse(target).unwrap(), now())
+}
+
+fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
+    let begin = Begin { action, id: action.id.unwrap(), signers: &[], agents };
+    let prepared = store.begin_actions("one", &[begin], now())?.remove(0)?;
+    Ok(prepared.into_iter().map(|one| Command::new(one.id, action.clone(), one.agent, now()).unwrap()).collect())
+}
+
+fn answered(mut commands: Vec<Command>) -> Vec<Command> {
+    commands.iter_mut().for_each(|command| command.finish(CommandStatus::Success, &[], now()));
+    commands
+}
