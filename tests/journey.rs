@@ -304,7 +304,7 @@ fn a_wrong_configuration_is_refused_before_anything_is_touched() {
     assert!(text(&sandbox.scheduler(&["--check"])).contains(": ok"));
     for (from, to, error) in [
         ("freq = \"1s\"", "freq = \"1 fortnight\"", "scheduler.cfg:5: collector.freq: '1 fortnight' is not a duration"),
-        ("[sqlite]", "[sqlight]", "sqlite.file: is missing"),
+        ("[sqlite]", "[sqlight]", "[postgres] and [sqlite] are both missing; one of them is needed"),
         ("timeout = ", "timeuot = ", "scheduler.cfg:3: agent.timeuot: unknown key"),
     ] {
         std::fs::write(sandbox.scheduler_cfg(), good.replace(from, to)).unwrap();

@@ -175,7 +175,7 @@ mod tests {
             ("[collector]\nfreq = 0s\n", "s.cfg:10: collector.freq: must be longer than zero"),
             ("[collector]\nfrequency = 1s\n", "s.cfg:10: collector.frequency: unknown key"),
             ("[collecter]\n", "s.cfg:9: unknown section [collecter]"),
-            ("[mq]\nhost = x\n", "s.cfg:7: [mq] and [relay] are both there"),
+            ("[mq]\nhost = x\n", "s.cfg:5: [mq] and [relay] are both there"),
             ("[postgres]\nhost = x\n", "s.cfg:7: [postgres] and [sqlite] are both there"),
         ] {
             let found = parse(&format!("{LEAST}{add}")).unwrap_err().to_string();
