@@ -258,15 +258,19 @@ pub enum LoggingMode {
     Stdout,
     /// A file, appended to.
     File(PathBuf),
-    /// Syslog, facility local3: `udp`, `tcp`, or `unix` for the local socket.
-    Syslog {
-        /// udp, tcp or unix.
-        protocol: String,
-        /// Where the server is.
-        host: String,
-        /// Its port.
-        port: u16,
-    },
+    /// Syslog, facility local3.
+    Syslog(SyslogServer),
+}
+
+/// Where syslog listens: `logging.protocol` and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyslogServer {
+    /// `udp`: host and port.
+    Udp(String, u16),
+    /// `tcp`: host and port.
+    Tcp(String, u16),
+    /// `unix`: the local socket.
+    Unix(PathBuf),
 }
 
 impl LoggingConfig {
@@ -283,10 +287,13 @@ impl LoggingConfig {
             })?;
         let file = ini.path(SECTION, "file")?;
         let host = ini.text(SECTION, "host", "localhost")?;
-        let port = ini.number(SECTION, "port", 514)?;
-        let port = u16::try_from(port).map_err(|_| ini.error(None, SECTION, "port", "is above 65535"))?;
-        let protocol = ini.take(SECTION, "protocol", "unix".to_owned(), |value| match value {
-            "udp" | "tcp" | "unix" => Ok(value.to_owned()),
+        let port = ini.port(SECTION, "port", 514)?;
+        let socket = ini.path(SECTION, "socket")?.unwrap_or_else(|| PathBuf::from("/dev/log"));
+        let unix = SyslogServer::Unix(socket);
+        let server = ini.take(SECTION, "protocol", unix.clone(), |value| match value {
+            "udp" => Ok(SyslogServer::Udp(host.clone(), port)),
+            "tcp" => Ok(SyslogServer::Tcp(host.clone(), port)),
+            "unix" => Ok(unix.clone()),
             _ => Err(format!("'{value}' is none of udp, tcp, unix")),
         })?;
         let mode = ini.text(SECTION, "mode", "stdout")?;
@@ -295,7 +302,7 @@ impl LoggingConfig {
             "file" => {
                 LoggingMode::File(file.ok_or_else(|| ini.error(None, SECTION, "file", "is missing, mode is file"))?)
             }
-            "syslog" => LoggingMode::Syslog { protocol, host, port },
+            "syslog" => LoggingMode::Syslog(server),
             other => {
                 return Err(ini.error(None, SECTION, "mode", &format!("'{other}' is none of stdout, file, syslog")));
             }

@@ -128,3 +128,9 @@ pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
 /// Queues of agents that are gone that one cleaning looks at.
 pub const QUEUES_CLEANED_MAX: usize = 10_000;
+/// Bytes of one log line, and a few: what rsyslog takes by default, and a datagram surely holds.
+pub const LOG_LINE_BYTES_MAX: usize = 8000;
+/// How long syslog may take to connect, or to take a line.
+pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long syslog is left alone after it did not.
+pub const SYSLOG_PAUSE: Duration = Duration::from_secs(5);

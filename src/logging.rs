@@ -1,28 +1,61 @@
 //! Log lines: one line per event whatever the input, in the form that operators of the original know:
-//! `<operation id> <action id> <command id> [<level>] <text>`, with `-` for what does not apply.
+//! `<operation id> <action id> <command id> [<level>] <text>`, with `-` for what does not apply. Standard output and files put
+//! time, program and process before it, syslog does so itself.
 //!
 //! Code logs through the `log` crate and names what a line is about by key: `log::info!(action:% = id; "…")`.
+//!
+//! A log that cannot be written never stops the work, and holds it up for a second at most: what a file or syslog did not
+//! take goes to standard error. See [`syslog`] for what happens while syslog is away; a file that logrotate(8) moved away
+//! or deleted is made again with the next line, without a signal.
+
+pub mod syslog;
 
 use crate::config::{ConfigError, LoggingConfig, LoggingMode};
+use crate::limits::LOG_LINE_BYTES_MAX;
 use log::kv::Key;
 use log::{Level, Log, Metadata, Record};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Mutex;
-use syslog::{Facility, Formatter3164};
-
-type Syslog = syslog::Logger<syslog::LoggerBackend, Formatter3164>;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use syslog::Connection;
 
 enum Output {
     Stdout,
-    File(Mutex<File>),
-    Syslog(Box<Mutex<Syslog>>),
+    File(Mutex<LogFile>),
+    Syslog(Box<Mutex<Connection>>),
 }
 
 struct Logger {
     output: Output,
     program: &'static str,
+}
+
+/// A file that others may move away.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Device and inode of `file`.
+    id: (u64, u64),
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<LogFile> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let look = file.metadata()?;
+        Ok(LogFile { path: path.to_owned(), file, id: (look.dev(), look.ino()) })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if std::fs::metadata(&self.path).map(|look| (look.dev(), look.ino())).ok() != Some(self.id) {
+            // The one that was moved away is better than none.
+            if let Ok(new) = LogFile::open(&self.path) {
+                *self = new;
+            }
+        }
+        self.file.write_all(line.as_bytes())
+    }
 }
 
 fn level_name(level: Level) -> &'static str {
@@ -38,8 +71,14 @@ fn level_name(level: Level) -> &'static str {
 fn format_record(record: &Record) -> String {
     let keys = record.key_values();
     let id = |name: &str| keys.get(Key::from_str(name)).map_or("-".to_owned(), |value| value.to_string());
-    let mut line = format!("{} {} {} [{}] ", id("operation"), id("action"), id("command"), level_name(record.level()));
-    for c in record.args().to_string().chars() {
+    let ids = [id("operation"), id("action"), id("command")].join(" ");
+    let text = format!("{ids} [{}] {}", level_name(record.level()), record.args());
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if line.len() > LOG_LINE_BYTES_MAX {
+            line.push('…');
+            break;
+        }
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
             line.extend(c.escape_default());
         } else {
@@ -61,21 +100,19 @@ impl Log for Logger {
         }
         let line = format_record(record);
         let stamped = || format!("{:.3} {}[{}]: {line}\n", crate::time::now(), self.program, std::process::id());
-        // A log that cannot be written must not stop the work.
-        let _ = match &self.output {
-            Output::Stdout => std::io::stdout().write_all(stamped().as_bytes()),
-            Output::File(file) => file.lock().unwrap_or_else(|e| e.into_inner()).write_all(stamped().as_bytes()),
-            Output::Syslog(logger) => {
-                let mut logger = logger.lock().unwrap_or_else(|e| e.into_inner());
-                let sent = match record.level() {
-                    Level::Error => logger.err(&line),
-                    Level::Warn => logger.warning(&line),
-                    Level::Info => logger.info(&line),
-                    Level::Debug | Level::Trace => logger.debug(&line),
-                };
-                sent.map_err(std::io::Error::other)
+        let written = match &self.output {
+            Output::Stdout => {
+                let _ = io::stdout().write_all(stamped().as_bytes());
+                return;
+            }
+            Output::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write(&stamped()),
+            Output::Syslog(connection) => {
+                connection.lock().unwrap_or_else(PoisonError::into_inner).send(record.level(), &line)
             }
         };
+        if written.is_err() {
+            let _ = io::stderr().write_all(stamped().as_bytes());
+        }
     }
 
     fn flush(&self) {}
@@ -87,24 +124,10 @@ pub fn start(program: &'static str, config: &LoggingConfig) -> Result<(), Config
     let output = match &config.mode {
         LoggingMode::Stdout => Output::Stdout,
         LoggingMode::File(path) => {
-            let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-            Output::File(Mutex::new(file.map_err(|e| error(format!("open logging.file {}: {e}", path.display())))?))
+            let file = LogFile::open(path).map_err(|e| error(format!("open logging.file {}: {e}", path.display())))?;
+            Output::File(Mutex::new(file))
         }
-        LoggingMode::Syslog { protocol, host, port } => {
-            let formatter = Formatter3164 {
-                facility: Facility::LOG_LOCAL3,
-                hostname: None,
-                process: program.into(),
-                pid: std::process::id(),
-            };
-            let logger = match protocol.as_str() {
-                "udp" => syslog::udp(formatter, ("0.0.0.0", 0), (host.as_str(), *port)),
-                "tcp" => syslog::tcp(formatter, (host.as_str(), *port)),
-                _ => syslog::unix(formatter),
-            };
-            let logger = logger.map_err(|e| error(format!("connect to syslog ({protocol}, {host}:{port}): {e}")))?;
-            Output::Syslog(Box::new(Mutex::new(logger)))
-        }
+        LoggingMode::Syslog(server) => Output::Syslog(Box::new(Mutex::new(Connection::new(program, server.clone())))),
     };
     log::set_boxed_logger(Box::new(Logger { output, program })).map_err(|e| error(e.to_string()))?;
     log::set_max_level(config.level);
@@ -124,5 +147,13 @@ mod tests {
             .key_values(&keys)
             .build();
         assert_eq!(format_record(&record), "- 12 34 [warning] evil\\nname \\u{1b}[31m\\u{2028}é");
+    }
+
+    #[test]
+    fn a_line_is_never_longer_than_syslog_takes() {
+        for (text, expected) in [("é", "é…"), ("\n", "\\n…")] {
+            let line = format_record(&Record::builder().args(format_args!("{}", text.repeat(100_000))).build());
+            assert!(line.ends_with(expected) && line.len() <= LOG_LINE_BYTES_MAX + 16, "{}", line.len());
+        }
     }
 }
