@@ -18,6 +18,8 @@ It runs rabbitmqctl once per queue, about a second each. With thousands of agent
 
 RABBITMQCTL names another command, as for scripts/setup-rabbitmq.sh.
 
+Example: sudo scripts/delete-queues.sh --vhost mig
+
 Exit codes: 0 done, or there are none; 1 something failed, or the answer was not yes; 64 command line.
 TEXT
 }

@@ -1,4 +1,4 @@
-# Shared by quickstart.sh and test.sh: where the project is, and how missing Debian packages are installed.
+# Shared by quickstart.sh, scoreboard.sh, servers.sh and test.sh: where the project is, and how missing Debian packages are installed.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034  # used by those who source this
@@ -33,4 +33,9 @@ install() {
 install_build_tools() {
     install build-essential pkg-config nettle-dev clang libclang-dev libssl-dev
     command -v cargo >/dev/null || die "Rust 1.95 or newer is missing; install it with rustup (https://rustup.rs), then run this again"
+}
+
+# with_servers ARGUMENT... : runs this script again with a private PostgreSQL and RabbitMQ, unless it has them already.
+with_servers() {
+    [ -n "${MIG_TEST_SERVERS:-}" ] || exec "$root/scripts/servers.sh" run "$root/scripts/${0##*/}" "$@"
 }

@@ -18,6 +18,8 @@ for 30 days more is kept, with --host only if it has the names; so is every key.
 authority's key is not needed to run anything: keep it elsewhere, or delete it. A real installation takes the certificates of
 its own authority.
 
+Example: scripts/make-certs.sh --host relay1.mig.example.net ./certs
+
 Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
 TEXT
 }

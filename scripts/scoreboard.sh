@@ -65,8 +65,14 @@ main() {
 }
 
 case "${1:-}" in
-    '' | --quick) main quick ;;
-    --full) main full ;;
+    '' | --quick)
+        with_servers --quick
+        main quick
+        ;;
+    --full)
+        with_servers --full
+        main full
+        ;;
     -h | --help) usage ;;
     *)
         usage >&2

@@ -24,6 +24,9 @@ looked at first and changed when it differs; each change is printed. Doing it ag
 It runs rabbitmqctl, as a user who may (root, rabbitmq). Another command can be named, for example that of a private
 broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR".
 
+Examples: sudo scripts/setup-rabbitmq.sh --delete-guest --strict
+          sudo scripts/setup-rabbitmq.sh --strict --agent linux.db4.example.net.56b2andxmyb00
+
 Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
 TEXT
 }
@@ -164,7 +167,8 @@ set_permissions() {
 # Permissions speak of exchanges and queues, not of keys: with those above alone an agent can bind its queue to mig with the
 # key mig.agt.# and read every command, and publish to any agent's queue. Topic permissions close both without another
 # exchange, so programs stay as they are: the write expression is matched with the key of each message, the read expression
-# with the key of each binding.
+# with the key of each binding. A second exchange for commands would not keep agents that share one user apart either; only
+# users of their own do. What stays open is in SECURITY.md.
 set_topic_permissions() {
     local name
     local write='^mig\.agt\.(heartbeats|results)$'

@@ -9,6 +9,9 @@ usage() {
 Usage: scripts/test.sh            every check and test, and the samples of scripts/scoreboard.sh
        scripts/test.sh --quick    without the slow ones (scoreboard, quickstart)
 
+PostgreSQL and RabbitMQ are private ones on ports of their own (scripts/servers.sh). Where Debian's packages of them are
+missing they are installed, and on a machine that runs systemd Debian starts its own services of them then.
+
 Exit codes: 0 all passed; 64 command line; anything else: the check named last failed.
 EOF
 }
@@ -42,7 +45,7 @@ run_tests() {
 main() {
     cd "$root"
     install_build_tools
-    install jq gnupg shellcheck sqlite3 strace
+    install jq gnupg shellcheck sqlite3 strace openssl systemd
     step "format"
     cargo fmt --check
     cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
@@ -66,8 +69,14 @@ main() {
 }
 
 case "${1:-}" in
-    '') main full ;;
-    --quick) main quick ;;
+    '')
+        with_servers
+        main full
+        ;;
+    --quick)
+        with_servers --quick
+        main quick
+        ;;
     -h | --help) usage ;;
     *)
         usage >&2

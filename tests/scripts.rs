@@ -158,6 +158,19 @@ fn every_script_explains_itself_and_refuses_what_it_does_not_know() {
     for name in ["spool-status", "spool-check"] {
         assert_eq!(script(name, &["-s", "/nowhere"]).code, 66, "{name}");
     }
+    for name in ["setup-rabbitmq.sh", "make-certs.sh", "delete-queues.sh"] {
+        let help = script(name, &["--help"]);
+        assert_eq!((help.code, help.err.as_str()), (0, ""), "{name}");
+        for part in ["Usage: ", "Example", "Exit codes: 0 "] {
+            assert!(help.out.contains(part), "{name}: {part}");
+        }
+        assert_eq!(script(name, &["--no-such-option"]).code, 64, "{name}");
+    }
+    for wrong in [["--policy", "often"], ["--agent", "linux.a b"], ["--agent", "plan9.a"], ["--vhost", ""]] {
+        assert_eq!(script("setup-rabbitmq.sh", &wrong).code, 64, "{wrong:?}");
+    }
+    assert_eq!(script("make-certs.sh", &["--host", "a,DNS:b", "x"]).code, 64);
+    assert_eq!(script::<&str>("make-certs.sh", &[]).code, 64);
     assert_eq!(script("spool-trace", &["-s", "/nowhere", "1"]).code, 66);
     assert_eq!(script("spool-replay", &["-s", "/nowhere", "1"]).code, 66);
 }
