@@ -32,13 +32,13 @@ run_tests() {
     local name filter=()
     if cargo nextest --version >/dev/null 2>&1; then
         filter=("not ($(printf 'binary(%s) or ' "$@")none())")
-        scripts/servers.sh run cargo nextest run --release --locked --no-fail-fast --status-level slow --final-status-level fail -E "${filter[@]}"
+        cargo nextest run --release --locked --no-fail-fast --status-level slow --final-status-level fail -E "${filter[@]}"
     else
         for name in tests/*.rs tests/*/main.rs; do
             name=${name#tests/} name=${name%/main.rs} name=${name%.rs}
             [[ " $* " == *" $name "* ]] || filter+=(--test "$name")
         done
-        scripts/servers.sh run cargo test --release --locked --no-fail-fast --lib --bins "${filter[@]}"
+        cargo test --release --locked --no-fail-fast --lib --bins "${filter[@]}"
     fi
 }
 

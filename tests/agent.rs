@@ -117,7 +117,7 @@ fn the_results_of_all_operations_fit_one_message() {
     let directory = tempfile::tempdir().unwrap();
     let script = r#"cat >/dev/null; printf '{"foundanything":true,"success":true,"elements":"'; head -c 3900000 /dev/zero | tr '\0' x; printf '","statistics":null,"errors":null}'"#;
     let executor = executor(directory.path(), script, LONG);
-    let (status, results) = executor.run(&action(&["file"; 6]), &mut Spare::default(), mig::time::now());
+    let (status, results) = executor.run(&action(&["file"; 6]), false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     assert_eq!(results.iter().filter(|result| result.success).count(), 3);
     assert!(serde_json::to_vec(&results).unwrap().len() < 16 << 20);

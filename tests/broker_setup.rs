@@ -2,7 +2,6 @@
 //! holds for a whole broker (users, guest, TLS), so each test starts one of its own.
 
 #[path = "common/servers.rs"]
-#[allow(dead_code, reason = "each test file uses its part of it")]
 mod servers;
 
 use async_rs::Runtime;

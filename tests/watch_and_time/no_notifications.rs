@@ -11,7 +11,7 @@ use mig::config::agent::AgentConfig;
 use mig::flow::watchdog::Pulse;
 use mig::flow::{Failure, Worker, run};
 use mig::relay::directory::DirectoryRelay;
-use mig::relay::{Delivery, Message, Queue, Relay, RelayError, Sent};
+use mig::relay::{Delivery, Event, Message, Queue, Relay, RelayError, Sent};
 use mig::spool::lock::Lock;
 use mig::spool::watch::{Stop, Waker, Watch};
 use mig::spool::{Spool, stages};
@@ -108,6 +108,18 @@ struct Deaf {
 }
 
 impl Relay for Deaf {
+    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
+        self.relay.remove(queue)
+    }
+
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+        self.relay.publish(events, now)
+    }
+
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+        self.relay.subscribe(queue, event)
+    }
+
     fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
         self.relay.declare(queue)
     }
@@ -123,7 +135,7 @@ impl Relay for Deaf {
     fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
         self.relay.reject(queue, delivery, reason, now)
     }
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Watch, RelayError> {
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
         if !self.hears.load(Ordering::SeqCst) {
             return Err(RelayError::Away { what: format!("watch {queue}"), cause: "too many instances".into() });
         }
