@@ -6,10 +6,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/bench.sh [--json] [GROUP...]
+Usage: scripts/bench.sh [--json] [GROUP...]            the embedded relay and store
+       scripts/bench.sh --scale [--json] [GROUP...]    RabbitMQ and PostgreSQL, private ones
 
-Groups: journey workers fleet heartbeats idle agent files verify (default: all; idle alone takes five minutes, all some
-fifteen). Prints one line per figure: median and spread of five runs, the raw limit or rival measured in the same runs, their
+Groups: journey workers fleet heartbeats idle agent files verify; with --scale: heartbeats journey fleet hundred-thousand idle
+(default: all; idle alone takes five minutes, all some fifteen). Prints one line per figure: median and spread of five runs, the raw limit or rival measured in the same runs, their
 ratio, and whether the goal is reached. --json prints a list of {id, value, unit, min, max, runs, raw, raw_is, ratio, goal, ok}.
 
 Quote ratios: absolute figures say as much of the machine as of MIG. Nothing else should run meanwhile. Spools are made
@@ -20,16 +21,19 @@ Exit codes: 0 every goal is reached; 1 not; 64 command line.
 TEXT
 }
 
+arguments=("$@")
 groups=()
 options=()
+scale=
 for word in "$@"; do
     case "$word" in
         --json) options+=("$word") ;;
+        --scale) scale=1 ;;
         -h | --help)
             usage
             exit
             ;;
-        journey | workers | fleet | heartbeats | idle | agent | files | verify) groups+=("$word") ;;
+        journey | workers | fleet | heartbeats | idle | agent | files | verify | hundred-thousand) groups+=("$word") ;;
         *)
             usage >&2
             exit 64
@@ -37,6 +41,10 @@ for word in "$@"; do
     esac
 done
 
+if [ -n "$scale" ]; then
+    with_servers "${arguments[@]}"
+    options+=(--scale)
+fi
 cd "$root"
 {
     install_build_tools

@@ -523,3 +523,14 @@ fn several_workers_write_at_once() {
     let mut store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.select_agents(&Target::parse("all").unwrap(), now()).unwrap().len(), 100);
 }
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("mig.db");
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| SqliteStore::open(&file).unwrap().reserve_action_ids(1).unwrap())));
+        });
+    }
+}

@@ -41,6 +41,12 @@ pub struct SqliteStore {
 const SCHEMA_VERSION: i64 = 2;
 /// How long a transaction waits for another worker's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an opening waits before it tries again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
 
 fn error(what: &str, cause: rusqlite::Error) -> StoreError {
     use ErrorCode::*;
@@ -109,7 +115,14 @@ impl SqliteStore {
             register_functions(&reader)?;
             Ok((connection, reader))
         };
-        let (connection, mut reader) = connect().map_err(|e| error(&what, e))?;
+        let started = Instant::now();
+        let (connection, mut reader) = loop {
+            match connect() {
+                // Two that open a new file at once: SQLite does not wait for the other while it changes the journal's mode.
+                Err(cause) if is_busy(&cause) && started.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BUSY_PAUSE),
+                other => break other.map_err(|e| error(&what, e))?,
+            }
+        };
         let deadline = Arc::new(Mutex::new(None));
         let watched: Arc<Mutex<Option<Instant>>> = Arc::clone(&deadline);
         let is_over =

@@ -10,6 +10,7 @@ mod journey;
 mod raw;
 mod registering;
 mod report;
+mod scale;
 mod verifying;
 mod workers;
 
@@ -25,7 +26,8 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
-    let groups: [Group; 8] = [
+    let scale = words.iter().any(|word| word == "--scale");
+    let embedded: [Group; 8] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("fleet", journey::many_agents),
@@ -35,12 +37,20 @@ fn main() {
         ("files", files::measure),
         ("verify", verifying::measure),
     ];
+    let at_scale: [Group; 5] = [
+        ("heartbeats", scale::heartbeats),
+        ("journey", scale::one_agent),
+        ("fleet", scale::fleets),
+        ("hundred-thousand", scale::hundred_thousand),
+        ("idle", scale::idle),
+    ];
+    let groups = if scale { &at_scale[..] } else { &embedded[..] };
     let mut rows = Vec::new();
     if !json {
         println!("{}", report::heading());
     }
     for (name, measure) in groups {
-        if !chosen.is_empty() && !chosen.iter().any(|word| *word == name) {
+        if !chosen.is_empty() && !chosen.iter().any(|word| word == name) {
             continue;
         }
         for row in measure() {

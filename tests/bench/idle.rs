@@ -10,7 +10,7 @@ const AGENTS: usize = 10_000;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Of all threads of a process so far; they live as long as it does.
-fn processor_seconds(pid: u32) -> f64 {
+pub fn processor_seconds(pid: u32) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let nanoseconds = |task: std::io::Result<std::fs::DirEntry>| {
         let text = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
