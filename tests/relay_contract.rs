@@ -24,6 +24,17 @@ fn bodies(relay: &mut dyn Relay, queue: &Queue, max: usize) -> Vec<String> {
     deliveries.into_iter().map(|delivery| String::from_utf8(delivery.body).unwrap()).collect()
 }
 
+/// These messages are received, none before them and none besides; the last ones may still be on their way.
+fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&str]) {
+    let started = Instant::now();
+    let mut found = bodies(relay, queue, max);
+    while found.len() < expected.len() && started.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(5));
+        found = bodies(relay, queue, max);
+    }
+    assert_eq!(found, expected);
+}
+
 fn agent_queue(name: &str) -> Queue {
     Queue::agent(&mig::heartbeat::QueueLoc::parse(name).unwrap())
 }
@@ -36,13 +47,13 @@ fn messages_stay_until_done(open: Open) {
     assert_eq!(sent, [Sent::Kept, Sent::Kept]);
     drop(one);
     let mut two = open();
-    assert_eq!(bodies(two.as_mut(), &queue, 10), ["{\"n\":1}", "{\"n\":2}"], "in order, by another process");
-    assert_eq!(bodies(two.as_mut(), &queue, 1), ["{\"n\":1}"], "not done: received again");
+    assert_bodies(two.as_mut(), &queue, 10, &["{\"n\":1}", "{\"n\":2}"]);
+    assert_bodies(two.as_mut(), &queue, 1, &["{\"n\":1}"]);
     let delivery = two.receive(&queue, 1, time::now()).unwrap();
     two.done(&queue, &delivery).unwrap();
     two.done(&queue, &delivery).unwrap();
     drop(two);
-    assert_eq!(bodies(open().as_mut(), &queue, 10), ["{\"n\":2}"]);
+    assert_bodies(open().as_mut(), &queue, 10, &["{\"n\":2}"]);
 }
 
 fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
@@ -51,8 +62,9 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     relay.declare(&there).unwrap();
     let messages = [message(&there, "{\"n\":1}"), message(&missing, "{\"n\":2}"), message(&there, "{\"n\":3}")];
     assert_eq!(relay.send(&messages, time::now()).unwrap(), [Sent::Kept, Sent::Unroutable, Sent::Kept]);
-    assert_eq!(bodies(relay.as_mut(), &there, 10), ["{\"n\":1}", "{\"n\":3}"]);
+    assert_bodies(relay.as_mut(), &there, 10, &["{\"n\":1}", "{\"n\":3}"]);
     let deliveries = relay.receive(&there, 10, time::now()).unwrap();
+    assert_eq!(deliveries.len(), 2);
     relay.done(&there, &deliveries).unwrap();
     // Many at once, mixed: each is told of its own.
     let is_missing = |n: &usize| n % 7 == 3;
@@ -73,7 +85,7 @@ fn expired_messages_are_not_delivered(open: Open) {
     };
     relay.send(&[expires(300), expires(500_000)], now).unwrap();
     std::thread::sleep(Duration::from_millis(600));
-    assert_eq!(bodies(relay.as_mut(), &queue, 10), ["{\"n\":500000}"]);
+    assert_bodies(relay.as_mut(), &queue, 10, &["{\"n\":500000}"]);
 }
 
 fn events_reach_those_who_subscribed(open: Open) {
@@ -85,8 +97,8 @@ fn events_reach_those_who_subscribed(open: Open) {
     relay.subscribe(&all, Event::AgentAuthenticationFailure).unwrap();
     let events = [event(Event::AgentNew, 1), event(Event::AgentAuthenticationFailure, 2)];
     relay.publish(&events, time::now()).unwrap();
-    assert_eq!(bodies(relay.as_mut(), &new, 10), ["{\"n\":1}"]);
-    assert_eq!(bodies(relay.as_mut(), &all, 10), ["{\"n\":1}", "{\"n\":2}"]);
+    assert_bodies(relay.as_mut(), &new, 10, &["{\"n\":1}"]);
+    assert_bodies(relay.as_mut(), &all, 10, &["{\"n\":1}", "{\"n\":2}"]);
 }
 
 fn a_removed_queue_is_gone_with_its_messages(open: Open) {
@@ -104,9 +116,10 @@ fn rejected_messages_do_not_come_again(open: Open) {
     let (mut relay, queue) = (open(), agent_queue("linux.bad.1"));
     relay.declare(&queue).unwrap();
     relay.send(&[message(&queue, "{\"bad\":1}"), message(&queue, "{\"good\":1}")], time::now()).unwrap();
+    assert_bodies(relay.as_mut(), &queue, 10, &["{\"bad\":1}", "{\"good\":1}"]);
     let deliveries = relay.receive(&queue, 10, time::now()).unwrap();
     relay.reject(&queue, &deliveries[0], "because\nof this", time::now()).unwrap();
-    assert_eq!(bodies(relay.as_mut(), &queue, 10), ["{\"good\":1}"]);
+    assert_bodies(relay.as_mut(), &queue, 10, &["{\"good\":1}"]);
 }
 
 fn large_and_many_messages_arrive_whole(open: Open) {
@@ -114,17 +127,15 @@ fn large_and_many_messages_arrive_whole(open: Open) {
     relay.declare(&queue).unwrap();
     let large = format!("{{\"x\":\"{}\"}}", "é".repeat(4 << 20));
     relay.send(&[message(&queue, &large)], time::now()).unwrap();
+    assert_bodies(relay.as_mut(), &queue, 10, &[&large]);
     let delivery = relay.receive(&queue, 10, time::now()).unwrap();
     assert_eq!(delivery[0].body, large.as_bytes());
     relay.done(&queue, &delivery).unwrap();
     let messages: Vec<Message> = (0..1000).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
     assert!(relay.send(&messages, time::now()).unwrap().iter().all(|sent| *sent == Sent::Kept));
-    let mut seen = Vec::new();
-    loop {
+    let (mut seen, started) = (Vec::new(), Instant::now());
+    while seen.len() < messages.len() && started.elapsed() < Duration::from_secs(30) {
         let batch = relay.receive(&queue, 64, time::now()).unwrap();
-        if batch.is_empty() {
-            break;
-        }
         seen.extend(batch.iter().map(|delivery| delivery.body.clone()));
         relay.done(&queue, &batch).unwrap();
     }
@@ -191,7 +202,11 @@ fn a_queue_that_somebody_consumes_from_is_not_removed() {
         assert!(agent.receive(&queue, 1, time::now()).unwrap().is_empty());
         assert!(!scheduler.remove(&queue).unwrap());
         drop(agent);
-        assert!(scheduler.remove(&queue).unwrap());
+        let started = Instant::now();
+        while !scheduler.remove(&queue).unwrap() {
+            assert!(started.elapsed() < Duration::from_secs(10), "its consumer is gone");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -201,15 +216,20 @@ fn what_nobody_can_use_is_kept_at_the_broker_with_the_reason() {
     let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
     relay.declare(&Queue::results()).unwrap();
     relay.send(&[message(&Queue::results(), "{\"bad\":1}")], time::now()).unwrap();
+    assert_bodies(&mut relay, &Queue::results(), 10, &["{\"bad\":1}"]);
     let delivery = relay.receive(&Queue::results(), 10, time::now()).unwrap().remove(0);
     relay.reject(&Queue::results(), &delivery, "because", time::now()).unwrap();
-    let queues = servers::rabbitmqctl(
-        &servers::shared("rabbitmq"),
-        &["-q", "list_queues", "-p", &config.vhost, "name", "messages", "--no-table-headers"],
-    );
-    let mut queues: Vec<&str> = queues.lines().collect();
-    queues.sort_unstable();
-    assert_eq!(queues, ["mig.agt.results\t0", "migevent.dead\t1"]);
+    let arguments = ["-q", "list_queues", "-p", &config.vhost, "name", "messages", "--no-table-headers"];
+    let started = Instant::now();
+    loop {
+        let queues = servers::rabbitmqctl(&servers::shared("rabbitmq"), &arguments);
+        let mut queues: Vec<&str> = queues.lines().collect();
+        queues.sort_unstable();
+        if queues == ["mig.agt.results\t0", "migevent.dead\t1"] {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{queues:?}");
+    }
 }
 
 #[test]
