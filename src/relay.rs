@@ -158,7 +158,7 @@ pub trait Relay: Send {
     fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError>;
 
     /// Removes a queue of somebody who is gone, with what is in it, and gives true; false when somebody still takes messages
-    /// from it.
+    /// from it, or may do so.
     fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError>;
 
     /// Tells of events. Whoever subscribed gets each at least once; without subscribers they are gone.

@@ -14,7 +14,7 @@ use crate::flow::queue::QueueDrain;
 use crate::flow::results::Results;
 use crate::flow::stage::StageDrain;
 use crate::flow::whitelist::Whitelist;
-use crate::flow::{Worker, owner, run, scheduler_key};
+use crate::flow::{Worker, run, scheduler_key};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -174,9 +174,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 );
                 return Err(ProgramError::new(ExitClass::Config, text));
             }
-            let owner = owner::scheduler_id(&spool)
-                .map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}")))?;
-            Box::new(StageDrain::new(spool, ActionNew::new(store, owner, keyring)))
+            Box::new(StageDrain::new(spool, ActionNew::new(store, keyring)))
         }
         "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
         "results" => Box::new(QueueDrain::new(spool, open_relay(config)?, Results::new(store))),

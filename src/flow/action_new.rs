@@ -11,8 +11,8 @@
 //! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
-use super::Failure;
 use super::stage::{StageWorker, Verdict, Work, in_flight_already};
+use super::{Failure, owner};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::heartbeat::Agent;
@@ -30,8 +30,8 @@ use std::collections::HashSet;
 /// See the module docs.
 pub struct ActionNew {
     store: Box<dyn Store>,
-    /// Whose the actions are in the store: [`super::owner`].
-    owner: String,
+    /// Whose the actions are in the store: [`super::owner`]; read when the first one is begun.
+    owner: Option<String>,
     keyring: Reloaded<Keyring>,
 }
 
@@ -44,9 +44,17 @@ struct Accepted {
 }
 
 impl ActionNew {
-    /// Works with this store and these keys; `owner` is the id of the scheduler whose spool it drains.
-    pub fn new(store: Box<dyn Store>, owner: String, keyring: Reloaded<Keyring>) -> ActionNew {
-        ActionNew { store, owner, keyring }
+    /// Works with this store and these keys.
+    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>) -> ActionNew {
+        ActionNew { store, owner: None, keyring }
+    }
+
+    fn owner(&mut self, spool: &Spool) -> Result<String, Failure> {
+        if let Some(owner) = &self.owner {
+            return Ok(owner.clone());
+        }
+        let owner = owner::scheduler_id(spool).map_err(Failure::Away)?;
+        Ok(self.owner.insert(owner).clone())
     }
 
     /// Everything that needs no effect: the action, or what becomes of its file instead.
@@ -144,7 +152,8 @@ impl ActionNew {
             for one in accepted.iter() {
                 let Some(id) = one.action.id else { continue };
                 let begin = Begin { action: &one.action, id, signers: &one.signers, agents: &one.agents };
-                self.store.begin_actions(&self.owner, &[begin], now)?;
+                let owner = self.owner(spool)?;
+                self.store.begin_actions(&owner, &[begin], now)?;
             }
         }
         let files: Vec<(&Entry, Vec<u8>)> =
@@ -169,7 +178,8 @@ impl ActionNew {
             Some(Begin { action: &one.action, id: one.action.id?, signers: &one.signers, agents: &one.agents })
         });
         let begins: Vec<Begin> = begins.collect();
-        let begun = self.store.begin_actions(&self.owner, &begins, now)?;
+        let owner = self.owner(spool)?;
+        let begun = self.store.begin_actions(&owner, &begins, now)?;
         let mut preparation = spool.preparation();
         let mut verdicts = Vec::with_capacity(accepted.len());
         for (begin, begun) in begins.iter().zip(begun) {

@@ -15,13 +15,14 @@ const DIGITS: usize = 16;
 pub fn scheduler_id(spool: &Spool) -> Result<String, String> {
     let name = FileName::new(FILE).ok_or("an empty name")?;
     match spool.read_note(&name, 2 * DIGITS as u64) {
-        Ok(bytes) => {
+        // An empty one was never on the disk whole, so nothing was begun with it.
+        Ok(bytes) if !bytes.is_empty() => {
             let text = String::from_utf8_lossy(&bytes).trim().to_owned();
             let is_id = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             let help = "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
             if is_id { Ok(text) } else { Err(format!("{FILE}: '{}' is not an id; {help}", text.escape_default())) }
         }
-        Err(ReadError::Gone) => {
+        Ok(_) | Err(ReadError::Gone) => {
             let random = getrandom::u64().map_err(|e| format!("no random numbers: {e}"))?;
             let id = format!("{random:0DIGITS$x}");
             spool.write_note(&name, format!("{id}\n").as_bytes()).map_err(|e| format!("{FILE}: {e}"))?;
@@ -42,7 +43,9 @@ mod tests {
         let first = scheduler_id(&open()).unwrap();
         assert_eq!(scheduler_id(&open()).unwrap(), first);
         assert_eq!(first.len(), DIGITS);
-        for broken in ["", "x\n", "0123456789abcdefg\n"] {
+        std::fs::write(directory.path().join(FILE), "").unwrap();
+        assert_ne!(scheduler_id(&open()).unwrap(), first);
+        for broken in ["x\n", "0123456789abcdefg\n"] {
             std::fs::write(directory.path().join(FILE), broken).unwrap();
             assert!(scheduler_id(&open()).unwrap_err().contains("is not an id"));
         }
