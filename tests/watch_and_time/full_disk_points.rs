@@ -106,7 +106,16 @@ fn run(case: Case) -> Option<(usize, Vec<String>)> {
         }
         free.push(disk.files_free());
     }
-    if free.len() == 4 && free[3] < free[1] {
+    // A process that another test starts in this moment holds what was removed until it has begun; litter stays.
+    let is_less = |free: &[u64]| free.len() == 4 && free[3] < free[1];
+    for _ in 0..100 {
+        if !is_less(&free) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        free[3] = disk.files_free();
+    }
+    if is_less(&free) {
         violations.push(format!("with every try there is less room: {free:?}"));
     }
     disk.empty();
