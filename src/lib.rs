@@ -83,3 +83,5 @@ pub mod store;
 #[cfg(feature = "server")]
 pub mod target;
 pub mod time;
+#[cfg(feature = "amqp")]
+pub mod tls;

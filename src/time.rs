@@ -28,6 +28,11 @@ pub fn after(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
+/// Whether something that is done every `period` is due: never done, long enough ago, or done by a clock that was set back.
+pub fn is_due(last: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
+    last.is_none_or(|last| now < last || now >= after(last, period))
+}
+
 /// Takes a duration off; the start of time where it would go before that.
 pub fn before(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_sub(duration).unwrap_or(Timestamp::MIN)

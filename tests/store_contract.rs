@@ -1,19 +1,22 @@
 //! What every store promises, run against each implementation. PostgreSQL's need `scripts/servers.sh run`.
 
+#[path = "common/agents.rs"]
+mod agents;
 #[path = "common/servers.rs"]
 mod servers;
 
+use agents::{agent, ago, now};
 use mig::action::{Action, Operation};
 use mig::command::{Command, CommandStatus};
 use mig::config::Secret;
-use mig::heartbeat::{Agent, QueueLoc};
+use mig::heartbeat::Agent;
 use mig::id::{ActionId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
 use mig::store::{Begin, Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
 use mig::target::Target;
-use mig::time::{self, Timestamp};
+use mig::time;
 use serde_json::json;
 use std::time::Duration;
 
@@ -22,31 +25,6 @@ type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
 /// The scheduler that begins actions here.
 const OWNER: &str = "one";
-
-fn now() -> Timestamp {
-    "2026-11-22T12:00:00.123456Z".parse().unwrap()
-}
-
-fn ago(seconds: u64) -> Timestamp {
-    time::before(now(), Duration::from_secs(seconds))
-}
-
-fn agent(host: &str, pid: i64, heard: Timestamp) -> Agent {
-    Agent {
-        id: None,
-        name: host.into(),
-        queueloc: QueueLoc::parse(&format!("linux.{host}.x1")).unwrap(),
-        mode: "daemon".into(),
-        version: "1".into(),
-        pid,
-        start_time: ago(9000),
-        destruction_time: time::not_set(),
-        heartbeat_time: heard,
-        status: None,
-        environment: json!({"os": "linux"}).as_object().unwrap().clone(),
-        tags: json!({"host": host}).as_object().unwrap().clone(),
-    }
-}
 
 fn action(id: ActionId, name: &str) -> Action {
     let text = include_str!("samples/action-signed-by-one.json");

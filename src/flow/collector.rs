@@ -159,12 +159,6 @@ impl Collector {
         self.put_expired(&mut expired, 1)
     }
 
-    /// Also when the clock was set back.
-    fn is_cleaning_due(&self, now: Timestamp) -> bool {
-        let period = self.delete_after.min(limits::CLEANING_PERIOD_MAX);
-        self.cleaned.is_none_or(|cleaned| now < cleaned || now >= time::after(cleaned, period))
-    }
-
     fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
         Ok(self.spool.has(COMMAND_RETURNED, name)? || self.spool.has(COMMAND_DONE, name)?)
     }
@@ -267,7 +261,8 @@ impl Worker for Collector {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let cleans = self.is_cleaning_due(now);
+        let period = self.delete_after.min(limits::CLEANING_PERIOD_MAX);
+        let cleans = time::is_due(self.cleaned, period, now);
         // First, and whatever became of it the rest is done too: on a full disk this makes the room that the rest needs.
         let deleted = if cleans { self.delete_old(now) } else { Ok(0) };
         let mut answered = HashSet::new();

@@ -20,13 +20,12 @@ pub struct Heartbeats {
     store: Box<dyn Store>,
     whitelist: Reloaded<Whitelist>,
     agent_timeout: Duration,
-    events: Vec<(Event, Vec<u8>)>,
 }
 
 impl Heartbeats {
     /// Registers into this store those whom the whitelist names.
     pub fn new(store: Box<dyn Store>, whitelist: Reloaded<Whitelist>, agent_timeout: Duration) -> Heartbeats {
-        Heartbeats { store, whitelist, agent_timeout, events: Vec::new() }
+        Heartbeats { store, whitelist, agent_timeout }
     }
 }
 
@@ -41,47 +40,39 @@ impl QueueWorker for Heartbeats {
 
     fn work(&mut self, _spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
         let whitelist = self.whitelist.get();
-        let mut verdicts = Vec::with_capacity(batch.len());
+        let mut verdicts = vec![Verdict::Done; batch.len()];
         // Of several heartbeats of one process in a batch only the newest is stored.
-        let mut newest: HashMap<(String, i64), (Agent, &Delivery)> = HashMap::with_capacity(batch.len());
-        // What was to be told of a batch that failed is told when it comes again.
-        self.events.clear();
-        for delivery in batch {
+        let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(batch.len());
+        for (index, delivery) in batch.iter().enumerate() {
             let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
                 Ok(agent) => agent,
                 Err(error) => {
                     log::warn!("a heartbeat is discarded: {error}");
-                    verdicts.push(Verdict::Done);
                     continue;
                 }
             };
-            verdicts.push(Verdict::Done);
             if !whitelist.allows(agent.queueloc.as_str()) {
                 log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
-                self.events.push((Event::AgentAuthenticationFailure, delivery.body.clone()));
+                verdicts[index] = Verdict::Tell(Event::AgentAuthenticationFailure);
                 continue;
             }
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
             let older = newest.get(&key).is_some_and(|(known, _)| known.heartbeat_time >= agent.heartbeat_time);
             if !older {
-                newest.insert(key, (agent, delivery));
+                newest.insert(key, (agent, index));
             }
         }
-        let (agents, deliveries): (Vec<Agent>, Vec<&Delivery>) = newest.into_values().unzip();
+        let (agents, indices): (Vec<Agent>, Vec<usize>) = newest.into_values().unzip();
         let registrations = self.store.register(&agents, now)?;
-        for ((agent, delivery), registration) in agents.iter().zip(deliveries).zip(registrations) {
+        for ((agent, index), registration) in agents.iter().zip(indices).zip(registrations) {
             match registration {
                 Registration::New => {
                     log::info!("agent '{}' is new, version {}", agent.queueloc, agent.version);
-                    self.events.push((Event::AgentNew, delivery.body.clone()));
+                    verdicts[index] = Verdict::Tell(Event::AgentNew);
                 }
                 Registration::Known | Registration::Stale => log::debug!("heartbeat of agent '{}'", agent.queueloc),
             }
         }
         Ok(verdicts)
-    }
-
-    fn events(&mut self) -> Vec<(Event, Vec<u8>)> {
-        std::mem::take(&mut self.events)
     }
 }

@@ -120,12 +120,6 @@ impl Periodic {
         Ok(())
     }
 
-    /// Also when the clock was set back.
-    fn is_cleaning_due(&self, now: Timestamp) -> bool {
-        let due = |cleaned| now < cleaned || now >= time::after(cleaned, self.settings.queues_cleanup_freq);
-        self.cleaned.is_none_or(due)
-    }
-
     fn remove_queues(&mut self, now: Timestamp) -> Result<(), Failure> {
         let heard_before = time::before(now, self.settings.agent_timeout);
         let mut removed = 0;
@@ -158,7 +152,7 @@ impl Worker for Periodic {
         if self.settings.detect_multi_agents || self.settings.kill_dup_agents {
             self.end_duplicates(now)?;
         }
-        if self.is_cleaning_due(now) {
+        if time::is_due(self.cleaned, self.settings.queues_cleanup_freq, now) {
             self.remove_queues(now)?;
         }
         Ok(Pass { handled: 0, again: None })

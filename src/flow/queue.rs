@@ -15,6 +15,8 @@ pub enum Verdict {
     Keep(FileName, Vec<u8>),
     /// Its effect is on the disk, or it has none.
     Done,
+    /// The same, and whoever subscribed gets the message as this event.
+    Tell(Event),
     /// Nobody can use it.
     Reject(String),
 }
@@ -27,10 +29,6 @@ pub trait QueueWorker: Send {
     fn source(&self) -> Queue;
     /// Handles a batch: one verdict per delivery, in order.
     fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure>;
-    /// What the last batch has to tell to whoever subscribed; asked for once.
-    fn events(&mut self) -> Vec<(Event, Vec<u8>)> {
-        Vec::new()
-    }
 }
 
 /// A [`QueueWorker`] as a [`Worker`].
@@ -61,6 +59,7 @@ impl<W: QueueWorker> QueueDrain<W> {
     fn carry_out(&mut self, batch: &[Delivery], verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), Failure> {
         let queue = self.worker.source();
         let (mut kept, mut done, mut refused) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
+        let mut events = Vec::new();
         for (delivery, verdict) in batch.iter().zip(verdicts) {
             match verdict {
                 Verdict::Keep(name, bytes) => {
@@ -68,6 +67,10 @@ impl<W: QueueWorker> QueueDrain<W> {
                     done.push(delivery.clone());
                 }
                 Verdict::Done => done.push(delivery.clone()),
+                Verdict::Tell(event) => {
+                    events.push((event, delivery.body.clone()));
+                    done.push(delivery.clone());
+                }
                 Verdict::Reject(reason) => refused.push((delivery, reason)),
             }
         }
@@ -77,7 +80,6 @@ impl<W: QueueWorker> QueueDrain<W> {
         }
         // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
         self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
-        let events = self.worker.events();
         if !events.is_empty() {
             self.relay.publish(&events, now)?;
         }

@@ -1,9 +1,8 @@
 //! Agents that only exist for the benchmark: registered, with a queue each, answering at once and running nothing.
 
-use crate::common::{Sandbox, names};
-use mig::command::{Command, CommandStatus};
-use mig::heartbeat::{Agent, QueueLoc};
-use mig::modules::ModuleResult;
+pub use crate::common::broker_fleet::agent;
+use crate::common::{Sandbox, broker_fleet, names};
+use mig::heartbeat::Agent;
 use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
 use mig::time;
@@ -11,28 +10,6 @@ use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
-
-/// Agent number `n` as it registers.
-pub fn agent(n: usize) -> Agent {
-    let now = time::now();
-    Agent {
-        id: None,
-        name: format!("sim{n}.example.net"),
-        queueloc: QueueLoc::parse(&format!("linux.sim{n}.example.net.{n}")).unwrap(),
-        mode: "daemon".into(),
-        version: "bench".into(),
-        pid: 1,
-        start_time: now,
-        destruction_time: time::not_set(),
-        heartbeat_time: now,
-        status: None,
-        environment: serde_json::json!({"os": "linux", "arch": "amd64", "ident": "Debian", "init": "systemd"})
-            .as_object()
-            .unwrap()
-            .clone(),
-        tags: serde_json::json!({"group": "bench"}).as_object().unwrap().clone(),
-    }
-}
 
 /// Registers `count` agents and makes their queues.
 pub fn register(sandbox: &Sandbox, count: usize) {
@@ -47,11 +24,8 @@ pub fn register(sandbox: &Sandbox, count: usize) {
 /// Takes the command in a message file and puts its answer into the queue of results.
 fn answer(relay: &Path, message: &Path, number: usize) {
     let Ok(bytes) = std::fs::read(message) else { return };
-    let mut command = Command::parse(&bytes).unwrap();
-    let result = ModuleResult { foundanything: true, success: true, ..ModuleResult::default() };
-    command.finish(CommandStatus::Success, &[result], time::now());
     let staged = relay.join("tmp").join(format!("sim.{number}"));
-    std::fs::write(&staged, command.to_json()).unwrap();
+    std::fs::write(&staged, broker_fleet::answer(&bytes)).unwrap();
     std::fs::rename(staged, relay.join("mig.agt.results").join(format!("sim-{number:08}.json"))).unwrap();
     std::fs::remove_file(message).unwrap();
 }

@@ -1,6 +1,8 @@
 //! What the PostgreSQL store promises beyond the contract of every store (`tests/store_contract.rs`): outages, errors,
 //! permissions, plans and scripts. Run with `scripts/servers.sh run cargo test --release --test postgres`.
 
+#[path = "../common/agents.rs"]
+mod agents;
 mod errors;
 mod outages;
 mod permissions;
@@ -10,16 +12,14 @@ mod scripts;
 #[path = "../common/servers.rs"]
 mod servers;
 
+use agents::{ago, now};
 use mig::action::Action;
 use mig::command::{Command, CommandStatus};
-use mig::heartbeat::{Agent, QueueLoc};
+use mig::heartbeat::Agent;
 use mig::id::ActionId;
 use mig::store::{Begin, Store, StoreError};
 use mig::target::Target;
-use mig::time::{self, Timestamp};
-use serde_json::json;
 use std::path::Path;
-use std::time::Duration;
 
 /// A server for one test, which may end it.
 struct OwnServer(tempfile::TempDir);
@@ -51,29 +51,8 @@ impl Drop for OwnServer {
     }
 }
 
-fn now() -> Timestamp {
-    "2026-11-22T12:00:00.123456Z".parse().unwrap()
-}
-
-fn ago(seconds: u64) -> Timestamp {
-    time::before(now(), Duration::from_secs(seconds))
-}
-
 fn agent(host: &str, pid: i64) -> Agent {
-    Agent {
-        id: None,
-        name: host.into(),
-        queueloc: QueueLoc::parse(&format!("linux.{host}.x1")).unwrap(),
-        mode: "daemon".into(),
-        version: "1".into(),
-        pid,
-        start_time: ago(9000),
-        destruction_time: time::not_set(),
-        heartbeat_time: ago(1),
-        status: None,
-        environment: json!({"os": "linux"}).as_object().unwrap().clone(),
-        tags: json!({"host": host}).as_object().unwrap().clone(),
-    }
+    agents::agent(host, pid, ago(1))
 }
 
 fn agents(prefix: &str, count: i64) -> Vec<Agent> {

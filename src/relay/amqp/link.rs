@@ -8,13 +8,14 @@
 use crate::config::broker::{BrokerConfig, TlsConfig};
 use crate::limits;
 use crate::relay::RelayError;
+use crate::tls::trusting;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
-use native_tls::{Certificate, Identity, Protocol, TlsConnector, TlsConnectorBuilder};
+use native_tls::{Identity, TlsConnectorBuilder};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -202,20 +203,11 @@ impl Drop for Link {
     }
 }
 
-/// What is shown to and asked of the server: TLS 1.2 or newer, a certificate of a known authority for the host's name.
+/// What is asked of the server, and shown to it.
 fn tls_connector(tls: &TlsConfig) -> Result<TlsConnectorBuilder, String> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()));
-    let mut builder = TlsConnector::builder();
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
-    if let Some(path) = &tls.ca {
-        let certificates = Certificate::stack_from_pem(&read(path)?);
-        let certificates = certificates.map_err(|e| format!("{} holds no certificates: {e}", path.display()))?;
-        builder.disable_built_in_roots(true);
-        for certificate in certificates {
-            builder.add_root_certificate(certificate);
-        }
-    }
+    let mut builder = trusting(tls.ca.as_deref()).map_err(|e| format!("read {e}"))?;
     if let Some((certificate, key)) = &tls.identity {
+        let read = |path: &Path| std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()));
         let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?);
         let pair = || format!("{} and {}", certificate.display(), key.display());
         let refused = |e| format!("{} are not a certificate and its key in PKCS #8: {e}", pair());

@@ -10,7 +10,7 @@
 use super::super::StoreError;
 use super::error;
 use crate::config::database::{PostgresConfig, SslMode};
-use native_tls::{Certificate, Protocol, TlsConnector};
+use crate::tls::trusting;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Row, Statement, config};
 use postgres_native_tls::MakeTlsConnector;
@@ -218,29 +218,15 @@ impl Pool {
 
 /// None when nothing shall be encrypted.
 fn tls(config: &PostgresConfig) -> Result<Option<MakeTlsConnector>, String> {
-    let mut builder = TlsConnector::builder();
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
-    match config.ssl_mode {
+    let builder = match config.ssl_mode {
         SslMode::Disable => return Ok(None),
         SslMode::Require => {
+            let mut builder = trusting(None)?;
             builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
+            builder
         }
-        SslMode::VerifyFull => {
-            if let Some(path) = &config.ca {
-                let explain = |reason: String| format!("postgres.cacert: {}: {reason}", path.display());
-                let bytes = crate::reload::read_bounded(path, crate::limits::CONFIGURATION_SIZE_BYTES_MAX)
-                    .map_err(|e| explain(e.to_string()))?;
-                let authorities = Certificate::stack_from_pem(&bytes).map_err(|e| explain(e.to_string()))?;
-                if authorities.is_empty() {
-                    return Err(explain("there is no certificate in it".into()));
-                }
-                builder.disable_built_in_roots(true);
-                for authority in authorities {
-                    builder.add_root_certificate(authority);
-                }
-            }
-        }
-    }
+        SslMode::VerifyFull => trusting(config.ca.as_deref()).map_err(|e| format!("postgres.cacert: {e}"))?,
+    };
     let connector = builder.build().map_err(|e| format!("prepare TLS: {e}"))?;
     Ok(Some(MakeTlsConnector::new(connector)))
 }

@@ -1,0 +1,27 @@
+//! What every connection over TLS asks of the other side: TLS 1.2 or newer, and a certificate of a known authority for the
+//! host's name. Whoever connects adds what is its own.
+
+use crate::limits;
+use crate::reload::read_bounded;
+use native_tls::{Certificate, Protocol, TlsConnector, TlsConnectorBuilder};
+use std::path::Path;
+
+/// A connector that trusts the authorities of this PEM file and no others, or the system's without one. Errors begin with
+/// the file.
+pub fn trusting(ca: Option<&Path>) -> Result<TlsConnectorBuilder, String> {
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    if let Some(path) = ca {
+        let explain = |reason: String| format!("{}: {reason}", path.display());
+        let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(explain)?;
+        let authorities = Certificate::stack_from_pem(&bytes).map_err(|e| explain(e.to_string()))?;
+        if authorities.is_empty() {
+            return Err(explain("there is no certificate in it".into()));
+        }
+        builder.disable_built_in_roots(true);
+        for authority in authorities {
+            builder.add_root_certificate(authority);
+        }
+    }
+    Ok(builder)
+}
