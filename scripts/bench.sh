@@ -49,8 +49,8 @@ cd "$root"
 {
     install_build_tools
     install ripgrep openssl
-    cargo bench --locked --quiet --bench bench --no-run
+    cargo bench --locked --quiet --profile dist --bench bench --no-run
 } >&2
 directory=${MIG_BENCH_DIR:-$root/target/bench}
 mkdir -p "$directory"
-TMPDIR=$directory exec cargo bench --locked --quiet --bench bench -- "${options[@]}" "${groups[@]}"
+TMPDIR=$directory exec cargo bench --locked --quiet --profile dist --bench bench -- "${options[@]}" "${groups[@]}"

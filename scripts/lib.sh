@@ -29,10 +29,20 @@ install() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and OpenSSL.
+# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.
 install_build_tools() {
-    install build-essential pkg-config nettle-dev clang libclang-dev libssl-dev
+    install build-essential pkg-config nettle-dev clang libclang-dev perl
+    need_rust
+}
+
+need_rust() {
     command -v cargo >/dev/null || die "Rust 1.95 or newer is missing; install it with rustup (https://rustup.rs), then run this again"
+}
+
+# programs PROFILE : the folder that cargo builds the programs of a profile into.
+programs() {
+    need_rust
+    printf '%s/target/%s/%s\n' "$root" "$(rustc --print host-tuple)" "$1"
 }
 
 # with_servers ARGUMENT... : runs this script again with a private PostgreSQL and RabbitMQ, unless it has them already.

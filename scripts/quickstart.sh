@@ -16,9 +16,9 @@ EOF
 }
 
 agents=3
-bin="$root/target/release"
 
 use_sandbox() {
+    bin=$(programs release)
     sandbox=$1
     spool=$sandbox/spool
     relay=$sandbox/relay
@@ -243,7 +243,7 @@ case "${1:-}" in
         cat <<EOF
 
 It is running. The next one (edit sandbox/action.json first, if you like):
-   target/release/mig-action-generator -i sandbox/action.json -k sandbox/etc/investigator.key > sandbox/next.json
+   ${bin#"$root/"}/mig-action-generator -i sandbox/action.json -k sandbox/etc/investigator.key > sandbox/next.json
    cp sandbox/next.json sandbox/spool/action/new/
    scripts/spool-status -s sandbox/spool
 See the stages in spool-layout/README.md, the logs in sandbox/log. To end it: scripts/quickstart.sh --stop
