@@ -31,6 +31,7 @@ pub mod program;
 pub mod receive;
 pub mod register;
 pub mod run;
+pub mod spare;
 pub mod stat_socket;
 
 use crate::acl::Acl;

@@ -4,7 +4,8 @@ mod common;
 
 use common::{Sandbox, names, text};
 use mig::action::Action;
-use mig::agent::execute::{Executor, Spare};
+use mig::agent::execute::Executor;
+use mig::agent::spare::Spare;
 use mig::command::CommandStatus;
 use serde_json::{Value, json};
 use std::io::{Read, Write};

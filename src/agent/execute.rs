@@ -1,6 +1,7 @@
 //! Running operations: each in a process of its own, `mig-agent --limited -m MODULE -`, with limits on time, address
 //! space and output. What goes wrong there is an operation that failed, never an agent that did.
 
+use super::spare::Spare;
 use crate::action::{Action, Operation};
 use crate::command::CommandStatus;
 use crate::limits;
@@ -10,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,41 +21,6 @@ pub struct Executor {
     pub program: PathBuf,
     /// The longest that an operation may take.
     pub module_timeout: Duration,
-}
-
-/// A module's process that is started ahead of the operation that probably comes next, while the one before it runs: it
-/// waits for its parameters, and does nothing without them. Starting is half of what a small operation takes.
-#[derive(Default)]
-pub struct Spare(Option<(String, Child)>);
-
-impl Spare {
-    /// Starts a process of this module, if it is one.
-    fn start(&mut self, executor: &Executor, module: &str) {
-        // One that cannot be started now is started when its turn comes, and the error is told then.
-        self.0 = modules::by_name(module).and_then(|_| Some((module.to_owned(), executor.spawn(module).ok()?)));
-    }
-
-    fn take(&mut self, module: &str) -> Option<Child> {
-        let (of, child) = self.0.take()?;
-        if of == module {
-            return Some(child);
-        }
-        end(child);
-        None
-    }
-}
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        if let Some((_, child)) = self.0.take() {
-            end(child);
-        }
-    }
-}
-
-fn end(mut child: Child) {
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// How one operation ended.
@@ -116,14 +82,17 @@ impl Executor {
         if modules::by_name(&operation.module).is_none() {
             return failed("is not available on this agent".into());
         }
-        let mut child = match spare.take(&operation.module).map_or_else(|| self.spawn(&operation.module), Ok) {
+        let started = spare.take(&operation.module).map_or_else(|| Self::spawn(&self.program, &operation.module), Ok);
+        let mut child = match started {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
         };
+        if let Some(next) = next {
+            spare.start(self, &next.module);
+        }
         let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(*output_bytes_left);
         let deadline = Instant::now() + timeout;
-        let meanwhile = || next.into_iter().for_each(|next| spare.start(self, &next.module));
-        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), meanwhile, output_max, deadline);
+        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), output_max, deadline);
         if talked.is_err() {
             let _ = child.kill();
         }
@@ -148,8 +117,9 @@ impl Executor {
         }
     }
 
-    fn spawn(&self, module: &str) -> std::io::Result<Child> {
-        let mut command = Command::new(&self.program);
+    /// Starts a module's process.
+    pub(super) fn spawn(program: &Path, module: &str) -> std::io::Result<Child> {
+        let mut command = Command::new(program);
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }
@@ -167,22 +137,14 @@ impl From<Errno> for TalkError {
     }
 }
 
-/// Gives the child its input and takes its output, never waiting past `deadline` for either. Does something else between
-/// the two.
-fn talk(
-    child: &mut Child,
-    input: &[u8],
-    meanwhile: impl FnOnce(),
-    output_max: usize,
-    deadline: Instant,
-) -> Result<Vec<u8>, TalkError> {
+/// Gives the child its input and takes its output, never waiting past `deadline` for either.
+fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -> Result<Vec<u8>, TalkError> {
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TalkError::Io(std::io::Error::other("its pipes are gone")));
     };
     rustix::fs::fcntl_setfl(&stdin, OFlags::NONBLOCK)?;
     let mut stdin = Some(stdin);
     let mut input = input;
-    let mut meanwhile = Some(meanwhile);
     let mut output = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -192,11 +154,6 @@ fn talk(
         let (readable, writable) = wait(&stdout, stdin.as_ref(), left)?;
         if writable {
             input = write_some(&mut stdin, input);
-        }
-        if stdin.is_none()
-            && let Some(meanwhile) = meanwhile.take()
-        {
-            meanwhile();
         }
         if readable && read_some(&mut stdout, &mut output, output_max)? == 0 {
             return Ok(output);

@@ -1,6 +1,7 @@
 //! Modules by hand and in the limited process: `mig-agent -m MODULE …` and `mig-agent -i action.json`.
 
-use super::execute::{Executor, Spare};
+use super::execute::Executor;
+use super::spare::Spare;
 use crate::action::Action;
 use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};

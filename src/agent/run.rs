@@ -4,8 +4,9 @@
 //! what a crash leaves there may have begun, so it ends as "interrupted". The answer is on the disk before `running` lets
 //! go of the command.
 
-use super::execute::{Executor, Spare};
+use super::execute::Executor;
 use super::forgotten::Forgotten;
+use super::spare::Spare;
 use super::{Refusal, Trust, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::flow::{Failure, Pass, Worker};
