@@ -116,11 +116,16 @@ impl Case {
         if self.early { 3 } else { 1 }
     }
 
-    /// Whether the action may have been refused: action-new looked at it by a wrong clock, or all agents seemed to have been
-    /// away for long.
+    /// Whether the action may have been refused: action-new looked at it by a wrong clock, or periodic took all agents for
+    /// long gone, because it was ahead or because they had last been heard of while all clocks were behind.
     fn may_be_refused(&self) -> bool {
-        let looked = self.covers(self.scheduled()) || self.covers(1);
-        self.of_scheduler() && (looked || (self.jump.is_forward() && self.busy && self.from < self.scheduled()))
+        let looked = self.of_scheduler() && (self.covers(self.scheduled()) || self.covers(1));
+        let seem_gone = if self.jump.is_forward() {
+            self.of_scheduler() && self.from < self.scheduled()
+        } else {
+            self.whose == Whose::Everybodys && self.covers(0)
+        };
+        looked || (self.busy && seem_gone)
     }
 
     /// How a command may have ended. By a clock that is ahead the action has run out; by one that is behind it was signed
@@ -241,8 +246,12 @@ impl Run {
                 violations.extend((!left.is_empty()).then(|| format!("agent {number}, {stage}: {left:?}")));
             }
         }
-        let queues = self.agents_queues().into_iter().chain([sandbox.path("relay/dead")]);
-        violations.extend(queues.filter(|queue| !names(queue).is_empty()).map(|queue| format!("left in {queue:?}")));
+        let queues = self.agents_queues().into_iter().filter(|queue| !names(queue).is_empty());
+        violations.extend(queues.map(|queue| format!("left in {queue:?}")));
+        // An answer that comes late is kept aside.
+        let reasons = names(&sandbox.path("relay/dead")).into_iter().filter(|name| name.ends_with(".reason"));
+        let reasons = reasons.map(|name| std::fs::read_to_string(sandbox.path("relay/dead").join(name)).unwrap());
+        violations.extend(reasons.filter(|reason| !reason.ends_with("has expired before its answer came\n")));
         violations
     }
 }
