@@ -30,6 +30,7 @@ pub mod owner;
 pub mod periodic;
 #[cfg(feature = "server")]
 pub mod queue;
+pub mod refusal;
 #[cfg(feature = "server")]
 pub mod results;
 pub mod run;
@@ -47,12 +48,33 @@ use crate::spool;
 use crate::spool::watch::{Waker, Watch};
 use crate::time::Timestamp;
 
+/// What all workers of a process may be waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Server {
+    /// Of the relay.
+    Broker,
+    /// Of the store.
+    Database,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Server::Broker => "the broker",
+            Server::Database => "the database",
+        })
+    }
+}
+
 /// Why a worker could not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Something that is needed is away: everything stays where it is, and is tried again after a pause.
     #[error("{0}")]
     Away(String),
+    /// The same, of a server that all workers share: the outage is told of once.
+    #[error("{1}")]
+    Down(Server, String),
     /// This file or message can never be handled.
     #[error("{0}")]
     Refused(String),
@@ -71,6 +93,7 @@ impl From<RelayError> for Failure {
     fn from(error: RelayError) -> Self {
         match error {
             RelayError::Away { .. } => Failure::Away(error.to_string()),
+            RelayError::Down { .. } => Failure::Down(Server::Broker, error.to_string()),
             RelayError::Fatal(text) => Failure::Fatal(text),
         }
     }
@@ -82,6 +105,7 @@ impl From<crate::store::StoreError> for Failure {
         use crate::store::StoreError;
         match error {
             StoreError::Away { .. } => Failure::Away(error.to_string()),
+            StoreError::Down { .. } => Failure::Down(Server::Database, error.to_string()),
             StoreError::Fatal(text) => Failure::Fatal(text),
             StoreError::Refused(text) => Failure::Refused(text),
         }
@@ -91,7 +115,7 @@ impl From<crate::store::StoreError> for Failure {
 impl From<Failure> for ProgramError {
     fn from(failure: Failure) -> Self {
         let class = match failure {
-            Failure::Away(_) | Failure::Refused(_) => ExitClass::TemporaryFailure,
+            Failure::Away(_) | Failure::Down(..) | Failure::Refused(_) => ExitClass::TemporaryFailure,
             Failure::Fatal(_) => ExitClass::Io,
         };
         ProgramError::new(class, failure)
@@ -120,7 +144,6 @@ pub trait Worker: Send {
 }
 
 /// The earlier of two times at which to look again.
-#[cfg(feature = "server")]
 fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
     Some(one.map_or(other, |one| one.min(other)))
 }

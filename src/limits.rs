@@ -119,6 +119,8 @@ pub const BROKER_DELIVERIES_MAX: i64 = 20;
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
 /// How long a message that nobody could use is kept at the broker, for an operator to look at.
 pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+/// How often it is told how many messages of a kind were refused.
+pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Characters of the reason that is kept with it.
 pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 

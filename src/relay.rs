@@ -24,6 +24,14 @@ pub enum RelayError {
         /// Why it failed.
         cause: String,
     },
+    /// The broker cannot be reached, or does not answer: nobody in this process can use it.
+    #[error("{what}: {cause}")]
+    Down {
+        /// What was tried, on what.
+        what: String,
+        /// Why it failed.
+        cause: String,
+    },
     /// What it did is not known to have reached the disk: the process must end.
     #[error("{0}")]
     Fatal(String),
@@ -154,8 +162,8 @@ pub trait Relay: Send {
     /// Lets go of messages whose effect is on the disk.
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError>;
 
-    /// Puts a message that nobody can use aside, with the reason, where an operator can look at it.
-    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError>;
+    /// Puts messages that nobody can use aside, each with the reason, where an operator can look at them.
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError>;
 
     /// Removes a queue of somebody who is gone, with what is in it, and gives true; false when somebody still takes messages
     /// from it, or may do so.

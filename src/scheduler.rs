@@ -133,7 +133,7 @@ fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> 
     };
     opened.map_err(|error| {
         let class = match error {
-            StoreError::Away { .. } => ExitClass::TemporaryFailure,
+            StoreError::Away { .. } | StoreError::Down { .. } => ExitClass::TemporaryFailure,
             StoreError::Fatal(_) => ExitClass::Io,
             StoreError::Refused(_) => ExitClass::Config,
         };

@@ -28,6 +28,14 @@ pub enum StoreError {
         /// Why it failed.
         cause: String,
     },
+    /// The server cannot be reached, or does nothing for anybody now.
+    #[error("{what}: {cause}")]
+    Down {
+        /// What was tried, on what.
+        what: String,
+        /// Why it failed.
+        cause: String,
+    },
     /// A sync failed: what it has on the disk is not known. The process must end.
     #[error("{0}")]
     Fatal(String),

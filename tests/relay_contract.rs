@@ -118,7 +118,7 @@ fn rejected_messages_do_not_come_again(open: Open) {
     relay.send(&[message(&queue, "{\"bad\":1}"), message(&queue, "{\"good\":1}")], time::now()).unwrap();
     assert_bodies(relay.as_mut(), &queue, 10, &["{\"bad\":1}", "{\"good\":1}"]);
     let deliveries = relay.receive(&queue, 10, time::now()).unwrap();
-    relay.reject(&queue, &deliveries[0], "because\nof this", time::now()).unwrap();
+    relay.reject(&queue, &[(deliveries[0].clone(), "because\nof this".into())], time::now()).unwrap();
     assert_bodies(relay.as_mut(), &queue, 10, &["{\"good\":1}"]);
 }
 
@@ -219,7 +219,7 @@ fn what_nobody_can_use_is_kept_at_the_broker_with_the_reason() {
     relay.send(&[message(&Queue::results(), "{\"bad\":1}")], time::now()).unwrap();
     assert_bodies(&mut relay, &Queue::results(), 10, &["{\"bad\":1}"]);
     let delivery = relay.receive(&Queue::results(), 10, time::now()).unwrap().remove(0);
-    relay.reject(&Queue::results(), &delivery, "because", time::now()).unwrap();
+    relay.reject(&Queue::results(), &[(delivery, "because".into())], time::now()).unwrap();
     let arguments = ["-q", "list_queues", "-p", &config.vhost, "name", "messages", "--no-table-headers"];
     let started = Instant::now();
     loop {

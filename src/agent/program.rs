@@ -154,7 +154,7 @@ pub fn build(
     log::info!("mig-agent {} is {queueloc}", crate::cli::VERSION);
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
-    let receive = Receive { spool: spool("receive")?, relay: relay()?, queueloc };
+    let receive = Receive::new(spool("receive")?, relay()?, queueloc);
     let answering = spool("answer")?;
     let forgotten = Forgotten::read(&answering).map_err(|e| rundir(&e))?;
     let answer = Answer::new(answering, relay()?, period * limits::AGENT_MESSAGE_PERIODS, forgotten);

@@ -4,6 +4,7 @@
 //! and when it was answered the kept answer is sent again.
 
 use crate::command::Command;
+use crate::flow::refusal::{Kind, Tally};
 use crate::flow::{Failure, Pass, Worker};
 use crate::heartbeat::QueueLoc;
 use crate::limits;
@@ -15,23 +16,27 @@ use crate::time::Timestamp;
 
 /// See the module docs.
 pub struct Receive {
-    /// The agent's spool.
-    pub spool: Spool,
-    /// Where commands come from.
-    pub relay: Box<dyn Relay>,
-    /// Who the agent is.
-    pub queueloc: QueueLoc,
+    spool: Spool,
+    relay: Box<dyn Relay>,
+    queueloc: QueueLoc,
+    refused: Tally,
 }
 
 impl Receive {
+    /// Takes the commands of the agent of this name from the relay into its spool.
+    pub fn new(spool: Spool, relay: Box<dyn Relay>, queueloc: QueueLoc) -> Receive {
+        Receive { spool, relay, queueloc, refused: Tally::new("receive") }
+    }
+
     fn queue(&self) -> Queue {
         Queue::agent(&self.queueloc)
     }
 
-    fn accept(&self, body: &[u8]) -> Result<FileName, String> {
-        let command = Command::parse(body).map_err(|e| e.to_string())?;
+    fn accept(&self, body: &[u8]) -> Result<FileName, (Kind, String)> {
+        let command = Command::parse(body).map_err(|e| (Kind::Malformed, e.to_string()))?;
         if command.agent.queueloc != self.queueloc {
-            return Err(format!("command {} is for {}", command.reference(), command.agent.queueloc));
+            let reason = format!("command {} is for {}", command.reference(), command.agent.queueloc);
+            return Err((Kind::Foreign, reason));
         }
         Ok(command.reference().into())
     }
@@ -83,17 +88,18 @@ impl Worker for Receive {
                     }
                     done.push(delivery.clone());
                 }
-                Err(reason) => refused.push((delivery, reason)),
+                Err((kind, reason)) => {
+                    self.refused.count(kind, &reason, now);
+                    refused.push((delivery.clone(), reason));
+                }
             }
         }
         self.spool.put_replacing(AGENT_RECEIVED, &[], &taken)?;
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
-        for (delivery, reason) in refused {
-            log::warn!("a message is refused: {reason}");
-            self.relay.reject(&queue, delivery, &reason, now)?;
-        }
+        self.relay.reject(&queue, &refused, now)?;
+        let untold = self.refused.tell(now);
         // More may be waiting on the relay: the loop looks whether it shall stop, and comes back at once.
-        Ok(Pass { handled: deliveries.len(), again: (!deliveries.is_empty()).then_some(now) })
+        Ok(Pass { handled: deliveries.len(), again: if deliveries.is_empty() { untold } else { Some(now) } })
     }
 }

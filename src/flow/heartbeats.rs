@@ -5,6 +5,7 @@
 
 use super::Failure;
 use super::queue::{QueueWorker, Verdict};
+use super::refusal::Kind;
 use super::whitelist::Whitelist;
 use crate::heartbeat::Agent;
 use crate::relay::{Delivery, Event, Queue};
@@ -47,7 +48,7 @@ impl QueueWorker for Heartbeats {
             let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
                 Ok(agent) => agent,
                 Err(error) => {
-                    log::warn!("a heartbeat is discarded: {error}");
+                    verdicts[index] = Verdict::Reject(Kind::Malformed, error.to_string());
                     continue;
                 }
             };

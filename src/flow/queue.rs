@@ -1,5 +1,6 @@
 //! Draining a queue of the relay: receive, ask the worker, put what it keeps on our disk, then let go of the message.
 
+use super::refusal::{Kind, Tally};
 use super::{Failure, Pass, Worker};
 use crate::limits;
 use crate::relay::{Delivery, Event, Queue, Relay};
@@ -17,8 +18,10 @@ pub enum Verdict {
     Done,
     /// The same, and whoever subscribed gets the message as this event.
     Tell(Event),
-    /// Nobody can use it.
-    Reject(String),
+    /// Nobody needs it: its effect is there already.
+    Drop(Kind, String),
+    /// Nobody can use it: it is put aside on the relay.
+    Reject(Kind, String),
 }
 
 /// A worker on a queue.
@@ -36,12 +39,14 @@ pub struct QueueDrain<W> {
     worker: W,
     spool: Spool,
     relay: Box<dyn Relay>,
+    refused: Tally,
 }
 
 impl<W: QueueWorker> QueueDrain<W> {
     /// Drains the worker's queue of `relay`.
     pub fn new(spool: Spool, relay: Box<dyn Relay>, worker: W) -> QueueDrain<W> {
-        QueueDrain { worker, spool, relay }
+        let refused = Tally::new(worker.name());
+        QueueDrain { worker, spool, relay, refused }
     }
 
     /// Hands a batch to the worker; when it refuses the whole, one by one, so that only the culprit is put aside.
@@ -49,7 +54,7 @@ impl<W: QueueWorker> QueueDrain<W> {
         match self.worker.work(&self.spool, batch, now) {
             Ok(verdicts) => self.carry_out(batch, verdicts, now),
             Err(Failure::Refused(reason)) if batch.len() == 1 => {
-                self.carry_out(batch, vec![Verdict::Reject(reason)], now)
+                self.carry_out(batch, vec![Verdict::Reject(Kind::Unusable, reason)], now)
             }
             Err(Failure::Refused(_)) => batch.chunks(1).try_for_each(|delivery| self.work(delivery, now)),
             Err(failure) => Err(failure),
@@ -71,7 +76,11 @@ impl<W: QueueWorker> QueueDrain<W> {
                     events.push((event, delivery.body.clone()));
                     done.push(delivery.clone());
                 }
-                Verdict::Reject(reason) => refused.push((delivery, reason)),
+                Verdict::Drop(kind, reason) => {
+                    self.refused.count(kind, &reason, now);
+                    done.push(delivery.clone());
+                }
+                Verdict::Reject(kind, reason) => refused.push((delivery.clone(), kind, reason)),
             }
         }
         #[cfg(feature = "mutants")]
@@ -85,11 +94,12 @@ impl<W: QueueWorker> QueueDrain<W> {
         }
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
-        for (delivery, reason) in refused {
-            log::warn!("{}: a message is refused: {reason}", self.worker.name());
-            self.relay.reject(&queue, delivery, &reason, now)?;
-        }
-        Ok(())
+        let refused = refused.into_iter().map(|(delivery, kind, reason)| {
+            self.refused.count(kind, &reason, now);
+            (delivery, reason)
+        });
+        let refused: Vec<(Delivery, String)> = refused.collect();
+        Ok(self.relay.reject(&queue, &refused, now)?)
     }
 }
 
@@ -114,6 +124,7 @@ impl<W: QueueWorker> Worker for QueueDrain<W> {
             self.work(&batch, now)?;
         }
         // More may be there: the loop looks whether it shall stop, and comes back at once.
-        Ok(Pass { handled: batch.len(), again: (!batch.is_empty()).then_some(now) })
+        let untold = self.refused.tell(now);
+        Ok(Pass { handled: batch.len(), again: if batch.is_empty() { untold } else { Some(now) } })
     }
 }

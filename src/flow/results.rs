@@ -6,6 +6,7 @@
 
 use super::Failure;
 use super::queue::{QueueWorker, Verdict};
+use super::refusal::Kind;
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::id::{ActionId, CommandRef};
@@ -14,7 +15,7 @@ use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, ReadError, Spool};
+use crate::spool::{FileName, ReadError, Spool, Stage};
 use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
 
@@ -33,20 +34,19 @@ impl Results {
     fn judge_here(spool: &Spool, delivery: &Delivery, now: Timestamp) -> Result<Result<Verdict, Command>, Failure> {
         let answer = match Command::parse(&delivery.body) {
             Ok(answer) => answer,
-            Err(error) => return Ok(Ok(Verdict::Reject(error.to_string()))),
+            Err(error) => return Ok(Ok(Verdict::Reject(Kind::Malformed, error.to_string()))),
         };
         let reference = answer.reference();
         if !answer.status.is_final() {
             let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
-            return Ok(Ok(Verdict::Reject(reason)));
+            return Ok(Ok(Verdict::Reject(Kind::Unfinished, reason)));
         }
         let name = FileName::from(reference);
-        if let Some(sent) = find_sent(spool, &name)? {
+        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name)? {
             return Ok(Ok(judge_sent(sent, answer, name, now)));
         }
-        if spool.has(COMMAND_RETURNED, &name)? || spool.has(COMMAND_DONE, &name)? {
-            log::info!(action:% = reference.action, command:% = reference.command; "answered before, the first answer stays");
-            return Ok(Ok(Verdict::Done));
+        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name)? {
+            return Ok(Ok(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
         }
         Ok(Err(answer))
     }
@@ -61,12 +61,9 @@ impl Results {
     ) -> Result<Verdict, Failure> {
         let reference = answer.reference();
         match known {
-            None => Ok(Verdict::Reject(format!("command {reference} is not known"))),
-            Some(known) if known.queueloc != answer.agent.queueloc.as_str() => Ok(foreign(reference, &answer)),
-            Some(KnownCommand { status, .. }) if status.is_final() => {
-                log::info!(action:% = reference.action, command:% = reference.command; "has ended as {status} before, a late answer is dropped");
-                Ok(Verdict::Done)
-            }
+            None => Ok(Verdict::Reject(Kind::Unknown, format!("command {reference} is not known"))),
+            Some(KnownCommand { status, queueloc }) if status.is_final() => Ok(judge_ended(&queueloc, status, &answer)),
+            Some(known) if known.queueloc != answer.agent.queueloc.as_str() => Ok(foreign(&answer)),
             Some(_) => match self.known_action(spool, reference.action)? {
                 Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
                 _ => Ok(keep(FileName::from(reference), answer, now)),
@@ -92,10 +89,11 @@ impl Results {
     }
 }
 
-/// The command as it was sent. Looked for in the order in which it moves, so that one that moves meanwhile is met.
-fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure> {
-    for stage in [COMMAND_READY, COMMAND_INFLIGHT] {
-        match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+/// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves
+/// meanwhile is met.
+fn find(spool: &Spool, stages: &[Stage], name: &FileName) -> Result<Option<Command>, Failure> {
+    for stage in stages {
+        match spool.read(*stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
             Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
             Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
@@ -105,17 +103,31 @@ fn find_sent(spool: &Spool, name: &FileName) -> Result<Option<Command>, Failure>
 }
 
 fn other_action(reference: CommandRef) -> Verdict {
-    Verdict::Reject(format!("command {reference}: its action is not the one that was sent"))
+    Verdict::Reject(Kind::Altered, format!("command {reference}: its action is not the one that was sent"))
 }
 
-fn foreign(reference: CommandRef, answer: &Command) -> Verdict {
-    Verdict::Reject(format!("command {reference} was not sent to {}", answer.agent.queueloc))
+fn foreign(answer: &Command) -> Verdict {
+    let reason = format!("command {} was not sent to {}", answer.reference(), answer.agent.queueloc);
+    Verdict::Reject(Kind::Foreign, reason)
+}
+
+/// The answer to a command of this agent's that has ended.
+fn judge_ended(queueloc: &str, status: CommandStatus, answer: &Command) -> Verdict {
+    let reference = answer.reference();
+    if queueloc != answer.agent.queueloc.as_str() {
+        return foreign(answer);
+    }
+    if status == CommandStatus::Expired && answer.status != status {
+        // What an agent found out is kept for whoever wants it, though nobody waits for it any more.
+        return Verdict::Reject(Kind::Late, format!("command {reference} has expired before its answer came"));
+    }
+    Verdict::Drop(Kind::Duplicate, format!("command {reference} has ended as {status} before, the first answer stays"))
 }
 
 fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp) -> Verdict {
     let reference = sent.reference();
     if sent.agent.queueloc != answer.agent.queueloc {
-        return foreign(reference, &answer);
+        return foreign(&answer);
     }
     if sent.action.signed_text() != answer.action.signed_text() {
         return other_action(reference);

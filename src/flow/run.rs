@@ -3,54 +3,110 @@
 //! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
 
 use super::watchdog::{self, Pulse};
-use super::{Failure, Worker};
+use super::{Failure, Server, Worker};
 use crate::error::{ExitClass, ProgramError};
 use crate::limits::RETRY_PAUSE_MIN;
 use crate::spool::watch::{Sleeper, Stop, Watch};
 use crate::time;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the pauses of one outage grow, and what was logged of it.
+/// How the pauses of one worker's outage grow, and what was told of it.
 struct Outage {
+    worker: &'static str,
     pause: Option<Duration>,
     pause_max: Duration,
+    /// What is away, once it is told; no server when it is this worker's own affair.
+    told: Option<Option<Server>>,
+    servers: Servers,
 }
 
 impl Outage {
-    /// Counts a failure; logs the first of an outage.
-    fn failed(&mut self, worker: &str, reason: &str) -> Duration {
-        let pause = match self.pause {
-            None => {
-                log::error!("{worker}: {reason}; nothing is lost, trying again until it works");
-                RETRY_PAUSE_MIN
-            }
-            Some(pause) => (pause * 2).min(self.pause_max),
-        };
+    fn new(worker: &'static str, pause_max: Duration, servers: Servers) -> Outage {
+        Outage { worker, pause: None, pause_max, told: None, servers }
+    }
+
+    /// Counts a failure; tells of the first of an outage. Gives how long to pause.
+    fn failed(&mut self, failure: &Failure) -> Duration {
+        let server = if let Failure::Down(server, _) = failure { Some(*server) } else { None };
+        if self.told != Some(server) {
+            self.told_over();
+            let is_news = server.is_none_or(|server| self.servers.down(server, self.worker));
+            let level = if is_news { log::Level::Error } else { log::Level::Debug };
+            log::log!(level, "{}: {failure}; nothing is lost, trying again until it works", self.worker);
+            self.told = Some(server);
+        }
+        let pause = self.pause.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(self.pause_max));
         self.pause = Some(pause);
         // Of thousands that lost the same broker, not all shall come back in the same moment.
         let random = getrandom::u32().unwrap_or_default();
         pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
-    fn over(&mut self, worker: &str) {
-        if self.pause.take().is_some() {
-            log::info!("{worker}: works again");
+    fn over(&mut self) {
+        self.pause = None;
+        self.told_over();
+    }
+
+    fn told_over(&mut self) {
+        match self.told.take() {
+            Some(Some(server)) => self.servers.up(server, self.worker),
+            Some(None) => log::info!("{}: works again", self.worker),
+            None => {}
+        }
+    }
+}
+
+/// The servers that are away, and who waits for them: one outage, whoever meets it.
+#[derive(Debug, Clone, Default)]
+pub struct Servers(Arc<Mutex<BTreeMap<Server, Waiting>>>);
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    workers: BTreeSet<&'static str>,
+}
+
+impl Servers {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Server, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker waits for a server. Gives whether it is the first.
+    fn down(&self, server: Server, worker: &'static str) -> bool {
+        let mut all = self.all();
+        let new = || Waiting { since: Instant::now(), workers: BTreeSet::new() };
+        let workers = &mut all.entry(server).or_insert_with(new).workers;
+        workers.insert(worker) && workers.len() == 1
+    }
+
+    /// A worker waits no longer; told when it is the last.
+    fn up(&self, server: Server, worker: &str) {
+        let mut all = self.all();
+        let Some(waiting) = all.get_mut(&server) else { return };
+        waiting.workers.remove(worker);
+        if waiting.workers.is_empty() {
+            log::info!("{server} works again, it was away for {:.1?}", waiting.since.elapsed());
+            all.remove(&server);
         }
     }
 }
 
 /// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; while something is
-/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work.
+/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work; `servers` is shared by all
+/// workers of a process.
 pub fn run(
     worker: &mut dyn Worker,
     sweep: Duration,
     pause_max: Duration,
     stop: &Stop,
     pulse: &Pulse,
+    servers: &Servers,
 ) -> Result<(), Failure> {
     let sleeper = Sleeper::new();
     stop.also_wake(sleeper.waker());
-    let mut outage = Outage { pause: None, pause_max };
+    let mut outage = Outage::new(worker.name(), pause_max, servers.clone());
     let mut recovered = false;
     let mut watching = Watching::default();
     while !stop.is_asked() {
@@ -63,7 +119,7 @@ pub fn run(
         match outcome {
             Ok(pass) => {
                 recovered = true;
-                outage.over(name);
+                outage.over();
                 // Told only when the rest works: what is away for both is told once.
                 if let Some(error) = unwatched {
                     watching.complain(name, &error, sweep);
@@ -75,11 +131,11 @@ pub fn run(
                 }
             }
             Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
-            Err(Failure::Away(reason) | Failure::Refused(reason)) => {
+            Err(failure) => {
                 // Whatever the failure cut short is repaired as after a restart. What was watched may have been made anew.
                 recovered = false;
                 watching.again();
-                pause(&sleeper, outage.failed(name, &reason), stop);
+                pause(&sleeper, outage.failed(&failure), stop);
             }
         }
     }
@@ -151,14 +207,15 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
+    let servers = Servers::default();
     let mut pulses = Vec::with_capacity(workers.len());
     let threads = workers.into_iter().map(|(mut worker, sweep)| {
-        let (stop, pulse) = (stop.clone(), Pulse::default());
+        let (stop, pulse, servers) = (stop.clone(), Pulse::default(), servers.clone());
         pulses.push((worker.name(), pulse.clone()));
         std::thread::spawn(move || {
             // Whatever ends this worker ends the process: half a program would only look like a whole one.
             let _end = EndAll(stop.clone());
-            let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse);
+            let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse, &servers);
             if let Err(Failure::Fatal(reason)) = &outcome {
                 end_now(reason);
             }

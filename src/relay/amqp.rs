@@ -250,24 +250,16 @@ impl Relay for AmqpRelay {
         }
     }
 
-    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        if self.role == Role::Agent {
-            return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(delivery));
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+        if refused.is_empty() {
+            return Ok(());
         }
-        let mut headers = FieldTable::default();
-        let mut header = |name: &str, value: &str| {
-            headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
-        };
-        header("x-mig-queue", queue.as_str());
-        header("x-mig-reason", reason.chars().take(limits::DEAD_LETTER_REASON_CHARS_MAX).collect::<String>().as_str());
-        self.publish_all(vec![Outgoing {
-            exchange: EVENTS,
-            key: dead_key(queue).as_str().into(),
-            mandatory: false,
-            body: delivery.body.clone(),
-            properties: properties(limits::DEAD_LETTER_LIFETIME, now).with_headers(headers),
-        }])?;
-        self.done(queue, std::slice::from_ref(delivery))
+        let deliveries: Vec<Delivery> = refused.iter().map(|(delivery, _)| delivery.clone()).collect();
+        if self.role == Role::Agent {
+            return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(&deliveries));
+        }
+        self.publish_all(refused.iter().map(|(delivery, reason)| dead_letter(queue, delivery, reason, now)).collect())?;
+        self.done(queue, &deliveries)
     }
 
     fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
@@ -306,6 +298,21 @@ impl Relay for AmqpRelay {
     fn tidy(&mut self, _age: Duration, _now: Timestamp) -> Result<(), RelayError> {
         // Every message has its time to live.
         Ok(())
+    }
+}
+
+fn dead_letter(queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Outgoing {
+    let reason: String = reason.chars().take(limits::DEAD_LETTER_REASON_CHARS_MAX).collect();
+    let mut headers = FieldTable::default();
+    for (name, value) in [("x-mig-queue", queue.as_str()), ("x-mig-reason", &reason)] {
+        headers.insert(name.into(), AMQPValue::LongString(LongString::from(value)));
+    }
+    Outgoing {
+        exchange: EVENTS,
+        key: dead_key(queue).as_str().into(),
+        mandatory: false,
+        body: delivery.body.clone(),
+        properties: properties(limits::DEAD_LETTER_LIFETIME, now).with_headers(headers),
     }
 }
 

@@ -96,12 +96,9 @@ impl DirectoryRelay {
         self.top.sub(queue.as_str())?.map(Arc::new).ok_or_else(missing)
     }
 
-    fn put_aside(&self, queue: &Arc<Dir>, name: &FileName, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        let files = [(name.clone(), reason.to_owned())];
-        for outcome in queue.reject_into((&self.tmp, &self.sender), &files, &self.dead, now)? {
-            outcome?;
-        }
-        Ok(())
+    fn put_aside(&self, queue: &Arc<Dir>, files: &[(FileName, String)], now: Timestamp) -> Result<(), RelayError> {
+        let outcomes = queue.reject_into((&self.tmp, &self.sender), files, &self.dead, now)?;
+        Ok(outcomes.into_iter().collect::<Result<(), _>>()?)
     }
 
     /// Reads one message. None when it is no message, or not yet: trouble with one file must not hold up the others.
@@ -117,7 +114,7 @@ impl DirectoryRelay {
                 Ok(Some(content.bytes).filter(|_| !wait))
             }
             Err(ReadError::Gone) => Ok(None),
-            Err(ReadError::Refused(reason)) => match self.put_aside(dir, name, &reason, now) {
+            Err(ReadError::Refused(reason)) => match self.put_aside(dir, &[(name.clone(), reason)], now) {
                 Err(RelayError::Away { cause, .. }) => {
                     log::warn!("relay: {cause}; {}/{name} is passed over, move it away by hand", dir.path().display());
                     Ok(None)
@@ -230,9 +227,13 @@ impl Relay for DirectoryRelay {
         Ok(())
     }
 
-    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        let Tag::File(name) = &delivery.tag else { return Ok(()) };
-        self.put_aside(&self.queue_declared(queue)?, name, reason, now)
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+        let file = |(delivery, reason): &(Delivery, String)| match &delivery.tag {
+            Tag::File(name) => Some((name.clone(), reason.clone())),
+            _ => None,
+        };
+        let files: Vec<(FileName, String)> = refused.iter().filter_map(file).collect();
+        if files.is_empty() { Ok(()) } else { self.put_aside(&self.queue_declared(queue)?, &files, now) }
     }
 
     fn remove(&mut self, _queue: &Queue) -> Result<bool, RelayError> {

@@ -10,10 +10,10 @@ use std::time::Duration;
 enum Outcome {
     /// The agents known are one more.
     Registered,
-    /// It is dropped, and the log says why.
-    Dropped(String),
+    /// It is dropped, and the log says this.
+    Dropped(&'static str),
     /// It lies in the relay's `dead` with this reason.
-    Dead(&'static str),
+    Dead(String),
     /// It stays in the queue: somebody may be copying it.
     Left,
 }
@@ -41,13 +41,12 @@ fn with(field: &str, value: Value) -> Value {
 /// A heartbeat with one field that it cannot have.
 fn refused(field: &str, value: Value, reason: &str) -> Row {
     let what = format!("{field}: {}", value.to_string().chars().take(40).collect::<String>());
-    let reason = format!("a heartbeat is discarded: field '{field}': {reason}\n");
-    Row { what, make: bytes(with(field, value).to_string()), outcome: Dropped(reason) }
+    let reason = format!("field '{field}': {reason}");
+    Row { what, make: bytes(with(field, value).to_string()), outcome: Dead(reason) }
 }
 
 fn raw(what: &str, content: impl Into<Vec<u8>>, reason: &str) -> Row {
-    let outcome = Dropped(format!("a heartbeat is discarded: {reason}\n"));
-    Row { what: what.into(), make: bytes(content), outcome }
+    Row { what: what.into(), make: bytes(content), outcome: Dead(reason.into()) }
 }
 
 fn registered(what: &str, heartbeat: Value) -> Row {
@@ -80,7 +79,7 @@ fn queuelocs() -> Vec<Row> {
     rows.push(Row {
         what: "not in the whitelist".into(),
         make: bytes(with("queueloc", "windows.host.1".into()).to_string()),
-        outcome: Dropped("getHeartbeats(): Agent 'windows.host.1' is not authorized\n".into()),
+        outcome: Dropped("getHeartbeats(): Agent 'windows.host.1' is not authorized\n"),
     });
     rows
 }
@@ -143,17 +142,17 @@ fn texts() -> Vec<Row> {
         ),
     ];
     rows.push(Row { what: "a part, just now".into(), make: bytes(&whole[..50]), outcome: Left });
-    let cut = "a heartbeat is discarded: the JSON text ends in the middle (empty or half-written)\n";
-    rows.push(Row { what: "a part, minutes ago".into(), make: old(&whole[..50]), outcome: Dropped(cut.into()) });
+    let cut = "the JSON text ends in the middle (empty or half-written)";
+    rows.push(Row { what: "a part, minutes ago".into(), make: old(&whole[..50]), outcome: Dead(cut.into()) });
     rows.push(Row {
         what: "a gigabyte with nothing in it".into(),
         make: Box::new(|_, path| std::fs::File::create(path).unwrap().set_len(1 << 30).unwrap()),
-        outcome: Dead("has 1073741824 bytes, the limit is 16777216"),
+        outcome: Dead("has 1073741824 bytes, the limit is 16777216".into()),
     });
     rows.push(Row {
         what: "a link".into(),
         make: Box::new(|_, path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
-        outcome: Dead("is a symbolic link; drop the file itself"),
+        outcome: Dead("is a symbolic link; drop the file itself".into()),
     });
     rows
 }

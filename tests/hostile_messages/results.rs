@@ -277,12 +277,13 @@ fn contents(bench: &Bench) -> Vec<Row> {
 
 /// Answers that come when nobody waits for them any more.
 fn late(bench: &Bench) -> Vec<Row> {
-    let move_to = |stage: &'static str| -> Make {
+    let ended_as = |status: &'static str, change: fn(&mut Value)| -> Make {
         Box::new(move |bench, path| {
             let name = bench.ours.0.file_name();
-            let from = bench.path("spool/command/inflight").join(&name);
-            std::fs::rename(from, bench.path("spool/command").join(stage).join(name)).unwrap();
-            std::fs::write(path, bench.answer(|a| a["status"] = "failed".into()).to_string()).unwrap();
+            std::fs::remove_file(bench.path("spool/command/inflight").join(&name)).unwrap();
+            let ended = answer(&bench.ours, |a| a["status"] = status.into()).to_string();
+            std::fs::write(bench.path("spool/command/done").join(name), ended).unwrap();
+            std::fs::write(path, bench.answer(change).to_string()).unwrap();
         })
     };
     let forget = |change: fn(&mut Value)| -> Make {
@@ -291,15 +292,34 @@ fn late(bench: &Bench) -> Vec<Row> {
             std::fs::write(path, bench.answer(change).to_string()).unwrap();
         })
     };
-    let ended: CommandRef = bench.ended.0;
+    let (ours, ended): (CommandRef, CommandRef) = (bench.ours.0, bench.ended.0);
     let by_another = answer(&bench.ended, |a| a["agent"]["queueloc"] = "linux.some.body".into());
     let failed = answer(&bench.ended, |a| a["status"] = "failed".into());
     vec![
-        row("answered before", move_to("done"), Dropped("answered before, the first answer stays".into())),
+        row(
+            "answered before",
+            ended_as("success", |a| a["status"] = "failed".into()),
+            Dropped(format!("(duplicate): command {ours} has ended as success before, the first answer stays")),
+        ),
+        row(
+            "answered before, by another agent",
+            ended_as("success", |a| a["agent"]["queueloc"] = "linux.some.body".into()),
+            dead(format!("command {ours} was not sent to linux.some.body")),
+        ),
+        row(
+            "expired before",
+            ended_as("expired", |a| a["status"] = "success".into()),
+            dead(format!("command {ours} has expired before its answer came")),
+        ),
+        row(
+            "expired before, as the agent says too",
+            ended_as("expired", |a| a["status"] = "expired".into()),
+            Dropped(format!("(duplicate): command {ours} has ended as expired before, the first answer stays")),
+        ),
         row(
             "ended and deleted",
             bytes(failed.to_string()),
-            Dropped("has ended as success before, a late answer is dropped".into()),
+            Dropped("has ended as success before, the first answer stays".into()),
         ),
         row(
             "ended and deleted, by another agent",

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 fn opening(config: &PostgresConfig) -> String {
     let Err(error) = PostgresStore::open(config) else { panic!("it opened") };
-    assert!(matches!(error, StoreError::Away { .. }), "{error}");
+    assert!(matches!(error, StoreError::Down { .. }), "{error}");
     let text = error.to_string();
     assert!(!text.contains(config.password.expose()), "{text}");
     text
@@ -93,7 +93,7 @@ fn a_read_only_server_is_away_until_it_is_not() {
     };
     set("on");
     let error = store.register(&agents("ro", 1), time::now()).unwrap_err();
-    assert!(matches!(&error, StoreError::Away { cause, .. } if cause.contains("the server is read-only")), "{error}");
+    assert!(matches!(&error, StoreError::Down { cause, .. } if cause.contains("the server is read-only")), "{error}");
     assert_eq!(select(&mut store, "all").unwrap().len(), 0, "reading goes on");
     set("off");
     store.register(&agents("ro", 1), time::now()).unwrap();

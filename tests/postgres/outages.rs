@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 fn is_away<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> bool {
     match outcome {
-        Err(StoreError::Away { .. }) => true,
+        Err(StoreError::Down { .. }) => true,
         Err(other) => panic!("{other}"),
         Ok(_) => false,
     }

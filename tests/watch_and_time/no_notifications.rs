@@ -132,8 +132,8 @@ impl Relay for Deaf {
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         self.relay.done(queue, deliveries)
     }
-    fn reject(&mut self, queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp) -> Result<(), RelayError> {
-        self.relay.reject(queue, delivery, reason, now)
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+        self.relay.reject(queue, refused, now)
     }
     fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
         if !self.hears.load(Ordering::SeqCst) {
@@ -166,13 +166,13 @@ impl Agent {
         let spool = Spool::open(&config.run_directory, &stages::AGENT, "receive").unwrap();
         let queueloc = identity::queueloc(&config.run_directory).unwrap();
         let handling = workers.split_off(2);
-        let deaf: Box<dyn Worker> = Box::new(Receive { spool, relay, queueloc });
+        let deaf: Box<dyn Worker> = Box::new(Receive::new(spool, relay, queueloc));
         let stop = Stop::default();
         let start = |mut worker: Box<dyn Worker>| {
             let stop = stop.clone();
             std::thread::spawn(move || {
                 let (sweep, pause_max) = (Duration::from_millis(50), Duration::from_secs(1));
-                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default())
+                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default(), &run::Servers::default())
             })
         };
         let running = [deaf].into_iter().chain(handling).map(start).collect();

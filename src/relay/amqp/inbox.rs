@@ -169,9 +169,9 @@ impl Inbox {
         Ok(())
     }
 
-    /// Has the broker do with a message what its policies say of rejected ones.
-    pub(super) fn refuse(&mut self, delivery: &Delivery) -> Result<(), RelayError> {
-        let tags: Vec<u64> = self.mine(std::slice::from_ref(delivery)).collect();
+    /// Has the broker do with messages what its policies say of rejected ones.
+    pub(super) fn refuse(&mut self, deliveries: &[Delivery]) -> Result<(), RelayError> {
+        let tags: Vec<u64> = self.mine(deliveries).collect();
         for tag in tags {
             if self.waiting.contains_key(&tag) {
                 let refused = self.channel.basic_reject(tag, BasicRejectOptions { requeue: false });

@@ -86,7 +86,7 @@ impl Link {
     /// A new channel, on a new connection when there is none that works.
     pub fn channel(&self) -> Result<Channel, RelayError> {
         let mut connection = locked(&self.connection);
-        if !connection.as_ref().is_some_and(|connection| connection.status().connected()) {
+        if !is_live(&connection) {
             *connection = None;
             *connection = Some(self.connect()?);
         }
@@ -100,19 +100,25 @@ impl Link {
         match self.io.block_on(async { tokio::time::timeout(self.config.timeout, request).await }) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.away(what, cause(&error))),
-            Err(_) => Err(self.away(
-                what,
-                format!(
-                    "no answer within {:?}; rabbitmqctl status tells whether it has raised an alarm",
-                    self.config.timeout
-                ),
-            )),
+            Err(_) => {
+                let timeout = self.config.timeout;
+                let cause =
+                    format!("no answer within {timeout:?}; rabbitmqctl status tells whether it has raised an alarm");
+                Err(RelayError::Down { what: self.at_broker(what), cause })
+            }
         }
     }
 
     /// An error of this broker.
     pub fn away(&self, what: &str, cause: impl ToString) -> RelayError {
-        RelayError::Away { what: format!("{what} at the broker {}", self.place()), cause: cause.to_string() }
+        let (what, cause) = (self.at_broker(what), cause.to_string());
+        // Not by the lock, which is held while a connection is made.
+        let connected = self.connection.try_lock().is_ok_and(|connection| is_live(&connection));
+        if connected { RelayError::Away { what, cause } } else { RelayError::Down { what, cause } }
+    }
+
+    fn at_broker(&self, what: &str) -> String {
+        format!("{what} at the broker {}", self.place())
     }
 
     /// User, host, port and vhost, as an operator knows them.
@@ -191,6 +197,10 @@ impl Link {
             }
         });
     }
+}
+
+fn is_live(connection: &Option<Connection>) -> bool {
+    connection.as_ref().is_some_and(|connection| connection.status().connected())
 }
 
 impl Drop for Link {

@@ -15,6 +15,11 @@ pub(super) fn away(what: impl Into<String>, cause: impl Into<String>) -> StoreEr
     StoreError::Away { what: what.into(), cause: cause.into() }
 }
 
+/// An error that nobody is spared while it lasts.
+pub(super) fn down(what: impl Into<String>, cause: impl Into<String>) -> StoreError {
+    StoreError::Down { what: what.into(), cause: cause.into() }
+}
+
 /// The error with what caused it: alone it says "db error".
 fn text(error: &Error) -> String {
     if let Some(db) = error.as_db_error() {
@@ -66,7 +71,7 @@ pub(super) fn connect(config: &PostgresConfig, error: &Error) -> StoreError {
         Some(_) => "the server refuses the connection".into(),
         None => unreachable_server(config, error),
     };
-    away(format!("connect to database {database} on {host}:{port}"), format!("{help}: {}", text(error)))
+    down(format!("connect to database {database} on {host}:{port}"), format!("{help}: {}", text(error)))
 }
 
 fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
@@ -95,7 +100,7 @@ fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
 /// A transaction that failed.
 pub(super) fn transaction(what: String, error: &Error) -> StoreError {
     let Some(code) = error.code() else {
-        return away(what, format!("the connection is lost: {}", text(error)));
+        return down(what, format!("the connection is lost: {}", text(error)));
     };
     let help = match &code.code()[..2] {
         // Data exceptions and constraints: the same data will never be taken.
@@ -113,7 +118,9 @@ pub(super) fn transaction(what: String, error: &Error) -> StoreError {
         "57" => "the server is going down".into(),
         _ => "the server failed".into(),
     };
-    away(what, format!("{help}: {}", text(error)))
+    let cause = format!("{help}: {}", text(error));
+    let for_all = ["25", "53", "57"].contains(&&code.code()[..2]) && *code != SqlState::QUERY_CANCELED;
+    if for_all { down(what, cause) } else { away(what, cause) }
 }
 
 /// A target that was not evaluated. What is wrong with the target itself is refused.
@@ -140,5 +147,7 @@ pub(super) fn begin(config: &PostgresConfig, error: &Error) -> StoreError {
         }
         _ => String::new(),
     };
-    away(what, format!("{help}{}", text(error)))
+    let cause = format!("{help}{}", text(error));
+    // Without a code it is the connection that failed.
+    if error.code().is_none() { down(what, cause) } else { away(what, cause) }
 }

@@ -204,7 +204,7 @@ impl Pool {
             Err(RecvTimeoutError::Timeout) => {
                 *slot = Slot::Connecting(coming);
                 let seconds = self.config.timeout.as_secs();
-                Err(error::away(self.what(), format!("no answer within {seconds} s (postgres.timeout)")))
+                Err(error::down(self.what(), format!("no answer within {seconds} s (postgres.timeout)")))
             }
             Err(RecvTimeoutError::Disconnected) => Err(error::away(self.what(), "the connecting thread ended")),
         }

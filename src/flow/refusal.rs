@@ -1,0 +1,138 @@
+//! Messages that nobody can use: one line in the log per kind and minute, with how many there were, so that whoever sends
+//! rubbish fills no disk and hides nothing else.
+
+use super::earlier;
+use crate::limits;
+use crate::time::{self, Timestamp};
+use std::collections::BTreeMap;
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It is not what belongs into its queue, or too large.
+    Malformed,
+    /// An answer without a final status.
+    Unfinished,
+    /// The answer to a command that nobody sent.
+    Unknown,
+    /// It speaks of somebody else's command.
+    Foreign,
+    /// Its action is not the one that was sent.
+    Altered,
+    /// The answer to a command that has run out.
+    Late,
+    /// It was here before.
+    Duplicate,
+    /// The store cannot take it.
+    Unusable,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Malformed => "malformed",
+            Kind::Unfinished => "unfinished",
+            Kind::Unknown => "unknown",
+            Kind::Foreign => "foreign",
+            Kind::Altered => "altered",
+            Kind::Late => "late",
+            Kind::Duplicate => "duplicate",
+            Kind::Unusable => "unusable",
+        }
+    }
+}
+
+/// What was counted of a kind since it was last told of.
+struct Count {
+    told: Timestamp,
+    untold: u64,
+    newest: String,
+}
+
+/// Counts what a worker refuses, and tells of it.
+pub struct Tally {
+    worker: &'static str,
+    kinds: BTreeMap<Kind, Count>,
+}
+
+impl Tally {
+    /// One for this worker.
+    pub fn new(worker: &'static str) -> Tally {
+        Tally { worker, kinds: BTreeMap::new() }
+    }
+
+    /// Counts a message; tells of it when it is the first of its kind for a while.
+    pub fn count(&mut self, kind: Kind, reason: &str, now: Timestamp) {
+        match self.kinds.get_mut(&kind) {
+            Some(count) => {
+                count.untold += 1;
+                count.newest = reason.to_owned();
+            }
+            None => {
+                log::warn!("{}: a message is refused ({}): {reason}", self.worker, kind.name());
+                self.kinds.insert(kind, Count { told: now, untold: 0, newest: String::new() });
+            }
+        }
+    }
+
+    /// Tells of what was counted, where the time has come. Gives when to do so again.
+    pub fn tell(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let (worker, period) = (self.worker, limits::REFUSALS_TOLD_EVERY);
+        self.kinds.retain(|kind, count| {
+            if !time::is_due(Some(count.told), period, now) {
+                return true;
+            }
+            if count.untold == 0 {
+                return false;
+            }
+            count.tell(worker, *kind);
+            *count = Count { told: now, untold: 0, newest: String::new() };
+            true
+        });
+        let untold = self.kinds.values().filter(|count| count.untold > 0);
+        untold.fold(None, |again, count| earlier(again, time::after(count.told, period)))
+    }
+}
+
+impl Count {
+    fn tell(&self, worker: &str, kind: Kind) {
+        let (count, kind, newest) = (self.untold, kind.name(), &self.newest);
+        log::warn!("{worker}: {count} more messages are refused ({kind}), the newest: {newest}");
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        for (kind, count) in self.kinds.iter().filter(|(_, count)| count.untold > 0) {
+            count.tell(self.worker, *kind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_kind_is_told_of_at_once_and_then_once_a_minute() {
+        let start: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let at = |seconds| time::after(start, Duration::from_secs(seconds));
+        let mut tally = Tally::new("results");
+        let untold = |tally: &Tally, kind| tally.kinds.get(&kind).map(|count| count.untold);
+        tally.count(Kind::Late, "one", start);
+        assert_eq!((untold(&tally, Kind::Late), tally.tell(start)), (Some(0), None), "told at once");
+        tally.count(Kind::Late, "two", at(1));
+        tally.count(Kind::Foreign, "another kind", at(1));
+        assert_eq!((untold(&tally, Kind::Late), untold(&tally, Kind::Foreign)), (Some(1), Some(0)));
+        assert_eq!(tally.tell(at(59)), Some(at(60)), "the loop is to come back for it");
+        assert_eq!((tally.tell(at(60)), untold(&tally, Kind::Late)), (None, Some(0)), "told with its count");
+        tally.count(Kind::Late, "three", at(61));
+        assert_eq!(tally.tell(at(62)), Some(at(120)));
+        assert_eq!((tally.tell(at(120)), tally.tell(at(180))), (None, None));
+        assert!(tally.kinds.is_empty(), "what has ended is told of at once when it begins again");
+        tally.count(Kind::Late, "four", at(200));
+        tally.count(Kind::Late, "five", at(200));
+        assert_eq!(tally.tell(start), None, "a clock that was set back keeps nothing untold");
+    }
+}
