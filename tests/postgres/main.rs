@@ -3,10 +3,13 @@
 
 #[path = "../common/agents.rs"]
 mod agents;
+mod cut;
 mod errors;
 mod outages;
 mod permissions;
 mod plans;
+#[path = "../common/proxy.rs"]
+mod proxy;
 mod scale;
 mod scripts;
 #[path = "../common/servers.rs"]
