@@ -113,10 +113,17 @@ end() { # end DIR SIGNAL : the process of DIR/pid
     rm -f "$1/pid"
 }
 
+# epmd_ended PORT : asks the port mapper of a broker to end; it does when it has forgotten the broker.
+epmd_ended() {
+    env ERL_EPMD_PORT="$1" epmd -kill
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1")
+}
+
 rabbitmq_stop() {
     [ -e "$1/epmd-port" ] || return 0
     end "$1" TERM
-    env ERL_EPMD_PORT="$(cat "$1/epmd-port")" epmd -kill >/dev/null 2>&1 || true
+    # The next start would meet it, and the name that it still has.
+    wait_for 10 epmd_ended "$(cat "$1/epmd-port")" || true
 }
 
 run() {
