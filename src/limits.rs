@@ -115,10 +115,16 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
 /// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
 pub const BROKER_DELIVERIES_MAX: i64 = 20;
+/// How often a consumer looks whether its connection is still there.
+pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// How long an event waits for its worker.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
 /// How long a message that nobody could use is kept at the broker, for an operator to look at.
 pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+/// An outage that lasts so long is told of once more.
+pub const OUTAGE_TOLD_FIRST: Duration = Duration::from_secs(10);
+/// And again whenever it lasts so many times longer.
+pub const OUTAGE_TOLD_FACTOR: u32 = 4;
 /// How often it is told how many messages of a kind were refused.
 pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Characters of the reason that is kept with it.

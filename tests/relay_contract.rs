@@ -212,6 +212,28 @@ fn a_queue_that_somebody_consumes_from_is_not_removed() {
 }
 
 #[test]
+fn a_watch_wakes_when_the_connection_ends() {
+    let config = broker(QueueType::Classic);
+    let queue = agent_queue("linux.cut.1");
+    let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
+    relay.declare(&Queue::results()).unwrap();
+    relay.declare(&queue).unwrap();
+    for _ in 0..3 {
+        let sleeper = Sleeper::new();
+        let watch = relay.watch(&queue, sleeper.waker()).unwrap();
+        assert!(relay.receive(&queue, 1, time::now()).unwrap().is_empty());
+        sleeper.sleep(Some(Duration::from_millis(1)));
+        let arguments = ["close_all_connections", "-p", &config.vhost, "a test"];
+        servers::rabbitmqctl(&servers::shared("rabbitmq"), &arguments);
+        let started = Instant::now();
+        sleeper.sleep(Some(Duration::from_secs(20)));
+        assert!(started.elapsed() < Duration::from_secs(5), "it is told of the end");
+        assert!(relay.receive(&queue, 1, time::now()).is_err());
+        drop(watch);
+    }
+}
+
+#[test]
 fn what_nobody_can_use_is_kept_at_the_broker_with_the_reason() {
     let config = broker(QueueType::Classic);
     let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();

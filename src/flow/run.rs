@@ -5,38 +5,38 @@
 use super::watchdog::{self, Pulse};
 use super::{Failure, Server, Worker};
 use crate::error::{ExitClass, ProgramError};
-use crate::limits::RETRY_PAUSE_MIN;
+use crate::limits::{OUTAGE_TOLD_FACTOR, OUTAGE_TOLD_FIRST, RETRY_PAUSE_MIN};
 use crate::spool::watch::{Sleeper, Stop, Watch};
 use crate::time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the pauses of one worker's outage grow, and what was told of it.
+/// How the pauses of one worker's outage grow, and what it waits for.
 struct Outage {
     worker: &'static str,
     pause: Option<Duration>,
     pause_max: Duration,
-    /// What is away, once it is told; no server when it is this worker's own affair.
-    told: Option<Option<Server>>,
-    servers: Servers,
+    awaited: Option<Awaited>,
+    outages: Outages,
 }
 
 impl Outage {
-    fn new(worker: &'static str, pause_max: Duration, servers: Servers) -> Outage {
-        Outage { worker, pause: None, pause_max, told: None, servers }
+    fn new(worker: &'static str, pause_max: Duration, outages: Outages) -> Outage {
+        Outage { worker, pause: None, pause_max, awaited: None, outages }
     }
 
-    /// Counts a failure; tells of the first of an outage. Gives how long to pause.
+    /// Counts a failure, and tells of it where that is news. Gives how long to pause.
     fn failed(&mut self, failure: &Failure) -> Duration {
-        let server = if let Failure::Down(server, _) = failure { Some(*server) } else { None };
-        if self.told != Some(server) {
-            self.told_over();
-            let is_news = server.is_none_or(|server| self.servers.down(server, self.worker));
-            let level = if is_news { log::Level::Error } else { log::Level::Debug };
-            log::log!(level, "{}: {failure}; nothing is lost, trying again until it works", self.worker);
-            self.told = Some(server);
+        let awaited = match failure {
+            Failure::Down(server, _) => Awaited::Server(*server),
+            _ => Awaited::Worker(self.worker),
+        };
+        if self.awaited.is_some_and(|before| before != awaited) {
+            self.ended();
         }
+        self.awaited = Some(awaited);
+        self.outages.failed(awaited, self.worker, failure);
         let pause = self.pause.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(self.pause_max));
         self.pause = Some(pause);
         // Of thousands that lost the same broker, not all shall come back in the same moment.
@@ -46,55 +46,80 @@ impl Outage {
 
     fn over(&mut self) {
         self.pause = None;
-        self.told_over();
+        self.ended();
     }
 
-    fn told_over(&mut self) {
-        match self.told.take() {
-            Some(Some(server)) => self.servers.up(server, self.worker),
-            Some(None) => log::info!("{}: works again", self.worker),
-            None => {}
+    fn ended(&mut self) {
+        if let Some(awaited) = self.awaited.take() {
+            self.outages.ended(awaited, self.worker);
         }
     }
 }
 
-/// The servers that are away, and who waits for them: one outage, whoever meets it.
+/// What is waited for: a server, by all workers, or what only this one needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaited {
+    Server(Server),
+    Worker(&'static str),
+}
+
+impl std::fmt::Display for Awaited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Awaited::Server(server) => server.fmt(f),
+            Awaited::Worker(worker) => f.write_str(worker),
+        }
+    }
+}
+
+/// The outages of a process. Each is told of once, whoever meets it, and again from time to time while it lasts, with the
+/// reason that it has then: a server that went away comes back with another certificate.
 #[derive(Debug, Clone, Default)]
-pub struct Servers(Arc<Mutex<BTreeMap<Server, Waiting>>>);
+pub struct Outages(Arc<Mutex<BTreeMap<Awaited, Lasting>>>);
 
 #[derive(Debug)]
-struct Waiting {
+struct Lasting {
     since: Instant,
+    told: Instant,
     workers: BTreeSet<&'static str>,
 }
 
-impl Servers {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Server, Waiting>> {
+impl Outages {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Awaited, Lasting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker waits for a server. Gives whether it is the first.
-    fn down(&self, server: Server, worker: &'static str) -> bool {
-        let mut all = self.all();
-        let new = || Waiting { since: Instant::now(), workers: BTreeSet::new() };
-        let workers = &mut all.entry(server).or_insert_with(new).workers;
-        workers.insert(worker) && workers.len() == 1
+    fn failed(&self, awaited: Awaited, worker: &'static str, failure: &Failure) {
+        let (mut all, now) = (self.all(), Instant::now());
+        let Some(outage) = all.get_mut(&awaited) else {
+            log::error!("{worker}: {failure}; nothing is lost, trying again until it works");
+            all.insert(awaited, Lasting { since: now, told: now, workers: BTreeSet::from([worker]) });
+            return;
+        };
+        outage.workers.insert(worker);
+        let (lasts, told_after) = (now - outage.since, outage.told - outage.since);
+        if lasts < (told_after * OUTAGE_TOLD_FACTOR).max(OUTAGE_TOLD_FIRST) {
+            log::debug!("{worker}: {failure}");
+        } else {
+            log::error!("{worker}: {failure}; {awaited} does not work since {lasts:.0?}");
+            outage.told = now;
+        }
     }
 
-    /// A worker waits no longer; told when it is the last.
-    fn up(&self, server: Server, worker: &str) {
+    /// A worker waits no longer; told when it was the last.
+    fn ended(&self, awaited: Awaited, worker: &str) {
         let mut all = self.all();
-        let Some(waiting) = all.get_mut(&server) else { return };
-        waiting.workers.remove(worker);
-        if waiting.workers.is_empty() {
-            log::info!("{server} works again, it was away for {:.1?}", waiting.since.elapsed());
-            all.remove(&server);
+        let Some(outage) = all.get_mut(&awaited) else { return };
+        outage.workers.remove(worker);
+        if outage.workers.is_empty() {
+            log::info!("{awaited}: works again, after {:.1?}", outage.since.elapsed());
+            all.remove(&awaited);
         }
     }
 }
 
 /// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; while something is
-/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work; `servers` is shared by all
+/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work; `outages` is shared by all
 /// workers of a process.
 pub fn run(
     worker: &mut dyn Worker,
@@ -102,11 +127,11 @@ pub fn run(
     pause_max: Duration,
     stop: &Stop,
     pulse: &Pulse,
-    servers: &Servers,
+    outages: &Outages,
 ) -> Result<(), Failure> {
     let sleeper = Sleeper::new();
     stop.also_wake(sleeper.waker());
-    let mut outage = Outage::new(worker.name(), pause_max, servers.clone());
+    let mut outage = Outage::new(worker.name(), pause_max, outages.clone());
     let mut recovered = false;
     let mut watching = Watching::default();
     while !stop.is_asked() {
@@ -121,10 +146,11 @@ pub fn run(
                 recovered = true;
                 outage.over();
                 // Told only when the rest works: what is away for both is told once.
-                if let Some(error) = unwatched {
-                    watching.complain(name, &error, sweep);
-                }
-                let due = pass.again.map_or(sweep, |again| time::until(time::now(), again).min(sweep));
+                let look_within = match unwatched {
+                    Some(error) => watching.complain(name, &error, sweep),
+                    None => sweep,
+                };
+                let due = pass.again.map_or(look_within, |again| time::until(time::now(), again).min(look_within));
                 if pass.handled == 0 || !due.is_zero() {
                     // A moment at least: what is due every time and never handled must not become a busy loop.
                     sleeper.sleep(Some(due.max(Duration::from_millis(1))));
@@ -148,7 +174,8 @@ pub fn run(
 struct Watching {
     watch: Option<Watch>,
     settled: bool,
-    complained: bool,
+    /// How long was waited before asking again, while they do not come; told of then.
+    pause: Option<Duration>,
 }
 
 impl Watching {
@@ -166,7 +193,7 @@ impl Watching {
         match watch {
             Ok(watch) => {
                 self.watch = watch;
-                if std::mem::take(&mut self.complained) {
+                if self.pause.take().is_some() {
                     log::info!("{}: notifications work now", worker.name());
                 }
                 None
@@ -175,10 +202,14 @@ impl Watching {
         }
     }
 
-    fn complain(&mut self, worker: &str, error: &Failure, sweep: Duration) {
-        if !std::mem::replace(&mut self.complained, true) {
-            log::warn!("{worker}: no notifications ({error}); looking every {sweep:?} until they work");
+    /// Tells of it once. Gives how long to wait before looking, and asking, again.
+    fn complain(&mut self, worker: &str, error: &Failure, sweep: Duration) -> Duration {
+        if self.pause.is_none() {
+            log::warn!("{worker}: no notifications ({error}); looking every {sweep:?} at least until they work");
         }
+        let pause = self.pause.map_or(RETRY_PAUSE_MIN, |pause| pause * 2).min(sweep);
+        self.pause = Some(pause);
+        pause
     }
 }
 
@@ -207,15 +238,15 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
-    let servers = Servers::default();
+    let outages = Outages::default();
     let mut pulses = Vec::with_capacity(workers.len());
     let threads = workers.into_iter().map(|(mut worker, sweep)| {
-        let (stop, pulse, servers) = (stop.clone(), Pulse::default(), servers.clone());
+        let (stop, pulse, outages) = (stop.clone(), Pulse::default(), outages.clone());
         pulses.push((worker.name(), pulse.clone()));
         std::thread::spawn(move || {
             // Whatever ends this worker ends the process: half a program would only look like a whole one.
             let _end = EndAll(stop.clone());
-            let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse, &servers);
+            let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse, &outages);
             if let Err(Failure::Fatal(reason)) = &outcome {
                 end_now(reason);
             }

@@ -172,7 +172,7 @@ impl Agent {
             let stop = stop.clone();
             std::thread::spawn(move || {
                 let (sweep, pause_max) = (Duration::from_millis(50), Duration::from_secs(1));
-                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default(), &run::Servers::default())
+                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default(), &run::Outages::default())
             })
         };
         let running = [deaf].into_iter().chain(handling).map(start).collect();

@@ -51,6 +51,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.lock().waker {
+            waker.wake();
+        }
+        self.changed.notify_all();
+    }
 }
 
 /// Fills a [`Shared`] from the I/O thread.
@@ -66,10 +73,8 @@ impl ConsumerDelegate for Filler {
             }
             Err(error) => state.ended = Some(error.to_string()),
         }
-        if let Some(waker) = &state.waker {
-            waker.wake();
-        }
-        self.0.changed.notify_all();
+        drop(state);
+        self.0.wake();
         Box::pin(std::future::ready(()))
     }
 }
@@ -94,6 +99,16 @@ impl Inbox {
             consumer.set_delegate(Filler(Arc::clone(&shared)));
             Ok(())
         })?;
+        // lapin does not always tell a consumer that its connection is gone.
+        let (status, weak) = (channel.status().clone(), Arc::downgrade(&shared));
+        link.spawn(async move {
+            while status.connected() && weak.strong_count() > 0 {
+                tokio::time::sleep(limits::BROKER_CONNECTION_LOOKED_AT_EVERY).await;
+            }
+            if let Some(shared) = weak.upgrade() {
+                shared.wake();
+            }
+        });
         Ok(Inbox { link, queue: queue.clone(), channel, generation, shared, waiting: BTreeMap::new() })
     }
 

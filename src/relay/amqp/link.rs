@@ -109,6 +109,11 @@ impl Link {
         }
     }
 
+    /// Has something done by the I/O thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.io.spawn(task);
+    }
+
     /// An error of this broker.
     pub fn away(&self, what: &str, cause: impl ToString) -> RelayError {
         let (what, cause) = (self.at_broker(what), cause.to_string());
