@@ -31,16 +31,9 @@ struct Broker {
 }
 
 impl Broker {
-    /// `extra` are lines of its configuration; @PORT@ becomes the port for TLS, @DIR@ the broker's directory.
     fn start(extra: &str) -> Broker {
         let broker = Broker { directory: tempfile::tempdir().unwrap() };
-        if !extra.is_empty() {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-            std::fs::write(broker.path("tls-port"), &port).unwrap();
-            let extra = extra.replace("@PORT@", &port).replace("@DIR@", &broker.path("").display().to_string());
-            std::fs::write(broker.path("extra.conf"), extra).unwrap();
-        }
-        servers::control("rabbitmq", "start", broker.directory.path());
+        servers::start_broker(broker.directory.path(), extra);
         broker
     }
 
@@ -369,12 +362,7 @@ fn the_sample_configuration_refuses_clients_without_certificate_and_old_tls() {
     for name in ["cacert.pem", "agent-amqps.pem", "agent-amqps-key.pem"] {
         std::fs::copy(foreign.join(name), ours.join(format!("foreign-{name}"))).unwrap();
     }
-    let sample = std::fs::read_to_string(Path::new(ROOT).join("conf/rabbitmq.conf.inc")).unwrap();
-    let lines = sample.lines().filter(|line| !line.starts_with(['#']) && !line.starts_with("listeners."));
-    let lines: Vec<_> = lines.collect();
-    assert!(lines.iter().filter(|line| line.starts_with("ssl_options.")).count() > 10);
-    let extra = lines.join("\n").replace("/etc/rabbitmq/certs", ours.to_str().unwrap());
-    let broker = Broker::start(&format!("{extra}\nlisteners.ssl.1 = 127.0.0.1:@PORT@\n"));
+    let broker = Broker::start(&servers::sample_configuration(&ours));
     let port = servers::port(broker.directory.path(), "tls-port");
 
     let agent = ["-cert", "agent-amqps.pem", "-key", "agent-amqps-key.pem"];

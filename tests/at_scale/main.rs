@@ -7,22 +7,51 @@ mod hostile;
 mod journey;
 mod outages;
 mod periodic;
+mod tls;
 mod two_schedulers;
 
-use common::Sandbox;
+use common::{Sandbox, servers};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long something may take that includes the start of a server.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A broker of its own that ends with the test.
+struct Own {
+    directory: tempfile::TempDir,
+}
+
+impl Own {
+    /// `extra`: see `servers::start_broker`.
+    fn start(extra: &str) -> Own {
+        let own = Own { directory: tempfile::tempdir().unwrap() };
+        servers::start_broker(own.path(), extra);
+        own
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        servers::control("rabbitmq", "stop", self.path());
+    }
+}
 
 /// Waits until something is there.
 fn wait(what: &str, sandbox: &Sandbox, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         if started.elapsed() > PATIENCE {
-            let log = std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap_or_default();
-            let end: Vec<&str> = log.lines().rev().take(20).collect();
-            panic!("still not {what}: {:?}\n{}", sandbox.picture(), end.join("\n"));
+            let end = |name: &str| {
+                let log = std::fs::read_to_string(sandbox.path(name)).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                format!("{name}:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
+            };
+            panic!("still not {what}: {:?}\n{}\n{}", sandbox.picture(), end("scheduler.log"), end("agent-1.log"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -36,8 +36,8 @@ pub const STAGES: [&str; 8] = [
 /// servers instead.
 pub struct Sandbox {
     directory: tempfile::TempDir,
-    /// The section of the scheduler's configuration with the relay, and `agent.relay`, when that is a broker.
-    broker: Option<(String, String)>,
+    /// When the relay is a broker: the section of the scheduler's configuration, `agent.relay`, the agents' `[certs]`.
+    broker: Option<(String, String, String)>,
     /// The section with the store, when that is a database server.
     database: Option<String>,
     /// The public and the secret key of the investigator.
@@ -75,7 +75,7 @@ impl Sandbox {
 
     /// Has the relay at a broker.
     pub fn with_broker(mut self, broker: &servers::Broker) -> Sandbox {
-        self.broker = Some((broker.scheduler_section(), broker.agent_url()));
+        self.broker = Some((broker.scheduler_section(), broker.agent_url(), broker.agent_certificates()));
         self.write_scheduler_cfg();
         self
     }
@@ -108,7 +108,7 @@ impl Sandbox {
             self.path("key.pub").display(),
             self.broker.as_ref().map_or_else(
                 || format!("[relay]\ndirectory = \"{}\"", self.path("relay").display()),
-                |(section, _)| section.clone()
+                |(section, ..)| section.clone()
             ),
             self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display())),
         )
@@ -134,13 +134,14 @@ impl Sandbox {
         let path = self.path(&format!("agent-{number}.cfg"));
         let text = format!(
             "[agent]\nrelay = \"{}\"\nkeyring = \"{}\"\nacl = \"{}\"\nrundir = \"{}\"\nheartbeatfreq = \"30s\"\n\
-            tags = \"number={number}\"\n[logging]\nlevel = \"debug\"\n",
+            tags = \"number={number}\"\n{}[logging]\nlevel = \"debug\"\n",
             self.broker
                 .as_ref()
-                .map_or_else(|| format!("dir://{}", self.path("relay").display()), |(_, url)| url.clone()),
+                .map_or_else(|| format!("dir://{}", self.path("relay").display()), |(_, url, _)| url.clone()),
             self.path("key.pub").display(),
             self.path("acl.json").display(),
-            self.path(&format!("agent-{number}")).display()
+            self.path(&format!("agent-{number}")).display(),
+            self.broker.as_ref().map_or("", |(.., certificates)| certificates)
         );
         write_private(&path, &text);
         path.display().to_string()

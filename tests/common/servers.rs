@@ -48,6 +48,29 @@ pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
     script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
 }
 
+/// Starts a private broker in a directory. `extra` are lines of its configuration; @PORT@ becomes the port for TLS, @DIR@
+/// the broker's directory.
+pub fn start_broker(directory: &Path, extra: &str) {
+    if !extra.is_empty() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        std::fs::write(directory.join("tls-port"), &port).unwrap();
+        let extra = extra.replace("@PORT@", &port).replace("@DIR@", &directory.display().to_string());
+        std::fs::write(directory.join("extra.conf"), extra).unwrap();
+    }
+    control("rabbitmq", "start", directory);
+}
+
+/// `conf/rabbitmq.conf.inc` for a private broker with the certificates in this directory.
+pub fn sample_configuration(certificates: &Path) -> String {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/rabbitmq.conf.inc");
+    let sample = std::fs::read_to_string(sample).unwrap();
+    let lines = sample.lines().filter(|line| !line.starts_with(['#']) && !line.starts_with("listeners."));
+    let lines: Vec<_> = lines.collect();
+    assert!(lines.iter().filter(|line| line.starts_with("ssl_options.")).count() > 10);
+    let ours = lines.join("\n").replace("/etc/rabbitmq/certs", certificates.to_str().unwrap());
+    format!("{ours}\nlisteners.ssl.1 = 127.0.0.1:@PORT@\n")
+}
+
 /// A vhost of a broker, with the users and permissions that `scripts/setup-rabbitmq.sh` makes.
 pub struct Broker {
     /// Where the broker keeps its files.
@@ -56,6 +79,8 @@ pub struct Broker {
     pub vhost: String,
     /// `classic` or `quorum`.
     pub queue_type: &'static str,
+    /// What `scripts/make-certs.sh` made, when it is reached by TLS.
+    pub certificates: Option<PathBuf>,
 }
 
 impl Broker {
@@ -83,22 +108,51 @@ impl Broker {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Broker { directory, vhost, queue_type }
+        Broker { directory, vhost, queue_type, certificates: None }
+    }
+
+    /// Reached by TLS, with these certificates.
+    pub fn with_certificates(self, certificates: &Path) -> Broker {
+        Broker { certificates: Some(certificates.to_owned()), ..self }
+    }
+
+    /// The port for TLS or the other, whichever is used.
+    fn port(&self) -> u16 {
+        port(&self.directory, if self.certificates.is_some() { "tls-port" } else { "port" })
     }
 
     /// `[mq]` of the scheduler.
     pub fn scheduler_section(&self) -> String {
+        let tls = self.certificates.as_ref().map(|directory| {
+            let file = |name: &str| directory.join(name).display().to_string();
+            format!(
+                "usetls = true\ncacert = \"{}\"\ntlscert = \"{}\"\ntlskey = \"{}\"\n",
+                file("cacert.pem"),
+                file("scheduler-amqps.pem"),
+                file("scheduler-amqps-key.pem")
+            )
+        });
         format!(
-            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n",
-            port(&self.directory, "port"),
+            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
+            self.port(),
             self.vhost,
-            self.queue_type
+            self.queue_type,
+            tls.unwrap_or_default()
         )
+    }
+
+    /// `[certs]` of an agent, when it needs them.
+    pub fn agent_certificates(&self) -> String {
+        let Some(directory) = &self.certificates else { return String::new() };
+        let file = |name: &str| directory.join(name).display().to_string();
+        let (ca, cert, key) = (file("cacert.pem"), file("agent-amqps.pem"), file("agent-amqps-key.pem"));
+        format!("[certs]\nca = \"{ca}\"\ncert = \"{cert}\"\nkey = \"{key}\"\n")
     }
 
     /// The address for a user.
     pub fn url(&self, user: &str) -> String {
-        format!("amqp://{user}:{user}-of-the-tests@127.0.0.1:{}/{}", port(&self.directory, "port"), self.vhost)
+        let scheme = if self.certificates.is_some() { "amqps" } else { "amqp" };
+        format!("{scheme}://{user}:{user}-of-the-tests@127.0.0.1:{}/{}", self.port(), self.vhost)
     }
 
     /// `agent.relay` of an agent.

@@ -1,0 +1,61 @@
+//! The way over AMQPS, with certificates that are good, have run out, or are another host's.
+
+use crate::common::Sandbox;
+use crate::common::servers::{self, Broker};
+use crate::{Own, wait};
+use std::path::Path;
+use std::process::Command;
+
+fn openssl(directory: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a certificate for the server's key, for so many days.
+fn certificate(directory: &Path, name: &str, address: &str, days: &str) {
+    let names = format!("subjectAltName=IP:{address}");
+    let request = ["req", "-new", "-key", "server-key.pem", "-subj", "/CN=broker", "-addext", &names];
+    openssl(directory, &[&request[..], &["-out", "request.pem"]].concat());
+    let sign = ["x509", "-req", "-in", "request.pem", "-CA", "cacert.pem", "-CAkey", "ca-key.pem", "-CAcreateserial"];
+    openssl(directory, &[&sign[..], &["-copy_extensions", "copy", "-days", days, "-out", name]].concat());
+}
+
+#[test]
+fn a_signed_action_is_answered_over_tls_and_certificates_are_checked() {
+    let certificates = tempfile::tempdir().unwrap();
+    let directory = certificates.path();
+    servers::script("make-certs.sh", &[directory.to_str().unwrap()]);
+    std::fs::copy(directory.join("server.pem"), directory.join("good.pem")).unwrap();
+    certificate(directory, "expired.pem", "127.0.0.1", "0");
+    certificate(directory, "foreign.pem", "127.0.0.2", "1");
+    let own = Own::start(&servers::sample_configuration(directory));
+    let broker = Broker::at(own.path().to_owned(), "classic").with_certificates(directory);
+    let sandbox = Sandbox::new().with_broker(&broker);
+    let (scheduler, agent) = (sandbox.start_scheduler(), sandbox.start_agent(1));
+    wait("registered", &sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(b"1 agents\n"));
+    let done = |count: usize| {
+        wait("done", &sandbox, || sandbox.names("command/done").len() == count);
+    };
+    sandbox.drop_action("good.json");
+    done(1);
+
+    let serve = |name: &str| {
+        servers::control("rabbitmq", "stop", own.path());
+        std::fs::copy(directory.join(name), directory.join("server.pem")).unwrap();
+        servers::control("rabbitmq", "start", own.path());
+    };
+    for (name, told) in [("expired.pem", "certificate has expired"), ("foreign.pem", "IP address mismatch")] {
+        serve(name);
+        sandbox.drop_action(&format!("{name}.json"));
+        for log in ["scheduler.log", "agent-1.log"] {
+            wait(&format!("told of {name} in {log}"), &sandbox, || {
+                std::fs::read_to_string(sandbox.path(log)).unwrap().contains(told)
+            });
+        }
+        assert_eq!(sandbox.names("command/done").len(), 1, "nothing goes to a server like this");
+    }
+    serve("good.pem");
+    done(3);
+    assert!(sandbox.commands("command/done").iter().all(|(_, command)| command["status"] == "success"));
+    assert_eq!((scheduler.terminate(), agent.terminate()), (Some(0), Some(0)));
+}
