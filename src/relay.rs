@@ -91,6 +91,10 @@ pub enum Event {
     AgentNew,
     /// An agent that the whitelist does not name sent a heartbeat; the heartbeat.
     AgentAuthenticationFailure,
+    /// A command has its final status; its ids, agent and status.
+    CommandFinished,
+    /// An action's last command has ended; the action.
+    ActionFinished,
 }
 
 impl Event {
@@ -99,6 +103,8 @@ impl Event {
         match self {
             Event::AgentNew => "agent.new",
             Event::AgentAuthenticationFailure => "agent.authentication.failure",
+            Event::CommandFinished => "command.finished",
+            Event::ActionFinished => "action.finished",
         }
     }
 }

@@ -178,7 +178,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         }
         "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
         "results" => Box::new(QueueDrain::new(spool, open_relay(config)?, Results::new(store))),
-        "command-returned" => Box::new(StageDrain::new(spool, CommandReturned::new(store))),
+        "command-returned" => Box::new(StageDrain::new(spool, CommandReturned::new(store, open_relay(config)?))),
         "heartbeats" => {
             let whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
             Box::new(QueueDrain::new(

@@ -3,7 +3,10 @@
 mod common;
 
 use common::{Sandbox, json_file, names, text};
-use serde_json::json;
+use mig::relay::directory::DirectoryRelay;
+use mig::relay::{Event, Queue, Relay};
+use mig::time;
+use serde_json::{Value, json};
 use std::process::Command;
 
 #[test]
@@ -41,6 +44,38 @@ fn each_worker_moves_the_files_one_step() {
         assert_eq!(found.as_str(), sandbox.path("tree/needle").to_str());
     }
     assert_eq!(names(&sandbox.spool().join("tmp")), Vec::<String>::new(), "no litter");
+}
+
+#[test]
+fn whoever_subscribed_is_told_what_has_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.register(2);
+    let queue = Queue::worker("watcher");
+    let mut relay = DirectoryRelay::open(&sandbox.path("relay")).unwrap();
+    let mut told = || {
+        let deliveries = relay.receive(&queue, 10, time::now()).unwrap();
+        relay.done(&queue, &deliveries).unwrap();
+        let mut bodies: Vec<Value> = deliveries.iter().map(|one| serde_json::from_slice(&one.body).unwrap()).collect();
+        bodies.sort_by_key(|body| (body["agent"].is_null(), body["id"].as_u64()));
+        bodies
+    };
+    let mut subscriber = DirectoryRelay::open(&sandbox.path("relay")).unwrap();
+    [Event::CommandFinished, Event::ActionFinished].into_iter().for_each(|e| subscriber.subscribe(&queue, e).unwrap());
+    sandbox.drop_action("look.json");
+    sandbox.once("action-new,command-ready");
+    sandbox.agent_once(1);
+    sandbox.once("results,command-returned");
+    assert_eq!(told().len(), 1, "the action has not ended");
+    sandbox.agent_once(2);
+    sandbox.once("results,command-returned");
+    let (action, told) = (sandbox.only("action/done"), told());
+    assert_eq!(told.len(), 2);
+    let (reference, command) = sandbox.commands("command/done").pop().unwrap();
+    assert_eq!(told[0].as_object().unwrap().len(), 4, "no results: {}", told[0]);
+    assert_eq!((&told[0]["status"], &told[0]["actionid"]), (&json!("success"), &action["id"]));
+    let ended = sandbox.commands("command/done").iter().any(|(_, one)| one["agent"]["queueloc"] == told[0]["agent"]);
+    assert!(ended && command["status"] == "success", "{reference}");
+    assert_eq!(told[1], action);
 }
 
 #[test]

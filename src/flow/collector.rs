@@ -10,7 +10,7 @@
 //! What notifications missed is picked up by the workers themselves, who look at their stages every `freq` too.
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
-use super::command_returned::final_texts;
+use super::command_returned::{ended_events, final_texts};
 use super::{Failure, Pass, Worker, earlier};
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
@@ -202,6 +202,7 @@ impl Collector {
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
         let texts = final_texts(&self.spool, ended, now)?;
+        self.relay.publish(&ended_events(&texts).collect::<Vec<_>>(), now)?;
         self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &texts)?;
         Ok(texts.len())
     }

@@ -1,8 +1,8 @@
 //! command-returned: stores final answers, and ends an action when its last command has ended.
 //!
-//! The store's transaction comes first, then the ended actions move to action/done, then the commands to command/done. A
-//! crash in between leaves commands in command/returned: they are stored again, which changes nothing, and tell again
-//! which actions have ended.
+//! The store's transaction comes first, then whoever subscribed is told, then the ended actions move to action/done, then
+//! the commands to command/done. A crash in between leaves commands in command/returned: they are stored again, which
+//! changes nothing, and tell again what has ended.
 
 use super::Failure;
 use super::stage::{StageWorker, Verdict, Work, misnamed};
@@ -10,6 +10,7 @@ use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
+use crate::relay::{Event, Relay};
 use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::{Entry, FileName, ReadError, Spool, Stage};
 use crate::store::{Ended, Finished, Store};
@@ -19,13 +20,27 @@ use std::collections::BTreeSet;
 /// See the module docs.
 pub struct CommandReturned {
     store: Box<dyn Store>,
+    relay: Box<dyn Relay>,
 }
 
 impl CommandReturned {
-    /// Stores into this store.
-    pub fn new(store: Box<dyn Store>) -> CommandReturned {
-        CommandReturned { store }
+    /// Stores into this store, and tells of it over this relay.
+    pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>) -> CommandReturned {
+        CommandReturned { store, relay }
     }
+}
+
+/// The events of actions that have ended.
+pub(super) fn ended_events(texts: &[(FileName, Vec<u8>)]) -> impl Iterator<Item = (Event, Vec<u8>)> {
+    texts.iter().map(|(_, text)| (Event::ActionFinished, text.clone()))
+}
+
+/// The event of a command that has ended: what it is about, without the results.
+fn finished_event(answer: &Command) -> (Event, Vec<u8>) {
+    let CommandRef { action, command } = answer.reference();
+    let (agent, status) = (answer.agent.queueloc.as_str(), answer.status);
+    let body = serde_json::json!({"id": command, "actionid": action, "agent": agent, "status": status});
+    (Event::CommandFinished, body.to_string().into_bytes())
 }
 
 /// The final text of actions that ended, for those that are still in flight here.
@@ -129,14 +144,20 @@ impl StageWorker for CommandReturned {
             spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
         }
         let stored = self.store.finish_commands(&answers, now)?;
+        let mut events = Vec::with_capacity(answers.len());
         for (answer, finished) in answers.iter().zip(&stored.finished) {
-            if let Finished::Before(status) = finished
-                && *status != answer.status
-            {
-                let reference = answer.reference();
-                log::info!(action:% = reference.action, command:% = reference.command; "has ended as {status} before, '{}' changes nothing", answer.status);
+            match finished {
+                Finished::Before(status) if *status != answer.status => {
+                    let CommandRef { action, command } = answer.reference();
+                    log::info!(action:% = action, command:% = command; "has ended as {status} before, '{}' changes nothing", answer.status);
+                }
+                // Stored before, and perhaps not told of any more.
+                Finished::Now | Finished::Before(_) => events.push(finished_event(answer)),
             }
         }
-        Ok(Work { verdicts, ended: final_texts(spool, stored.ended, now)? })
+        let ended = final_texts(spool, stored.ended, now)?;
+        events.extend(ended_events(&ended));
+        self.relay.publish(&events, now)?;
+        Ok(Work { verdicts, ended })
     }
 }

@@ -89,9 +89,7 @@ impl<W: QueueWorker> QueueDrain<W> {
         }
         // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
         self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &kept)?;
-        if !events.is_empty() {
-            self.relay.publish(&events, now)?;
-        }
+        self.relay.publish(&events, now)?;
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
         let refused = refused.into_iter().map(|(delivery, kind, reason)| {

@@ -221,6 +221,9 @@ impl Relay for AmqpRelay {
     }
 
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let outgoing = events.iter().map(|(event, body)| Outgoing {
             exchange: EVENTS,
             key: event.key().into(),

@@ -153,6 +153,13 @@ impl DirectoryRelay {
         Ok(deliveries)
     }
 
+    fn subscribers(&self, event: Event) -> Result<Vec<Queue>, RelayError> {
+        let dir = self.top.sub(EVENTS)?.map(|dir| dir.sub(event.key())).transpose()?.flatten();
+        let Some(dir) = dir else { return Ok(Vec::new()) };
+        let names = dir.list(|name| name.as_str().is_some_and(|name| name.starts_with("migevent.")))?;
+        Ok(names.iter().filter_map(|name| Some(Queue(name.as_str()?.to_owned()))).collect())
+    }
+
     /// Removes a file that has had its time; trouble with one file must not hold up the others.
     fn expire(dir: &Dir, name: &FileName) -> Result<(), RelayError> {
         match dir.remove(name) {
@@ -242,14 +249,15 @@ impl Relay for DirectoryRelay {
     }
 
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+        let mut subscribers: HashMap<Event, Vec<Queue>> = HashMap::new();
         let mut messages = Vec::new();
         for (event, body) in events {
-            let Some(dir) = self.top.sub(EVENTS)?.map(|dir| dir.sub(event.key())).transpose()?.flatten() else {
-                continue;
-            };
-            for name in dir.list(|name| name.as_str().is_some_and(|name| name.starts_with("migevent.")))? {
-                let queue = Queue(name.as_str().unwrap_or_default().to_owned());
-                messages.push(Message { queue, body: body.clone(), expires: time::after(now, limits::EVENT_LIFETIME) });
+            if !subscribers.contains_key(event) {
+                subscribers.insert(*event, self.subscribers(*event)?);
+            }
+            for queue in &subscribers[event] {
+                let expires = time::after(now, limits::EVENT_LIFETIME);
+                messages.push(Message { queue: queue.clone(), body: body.clone(), expires });
             }
         }
         if messages.is_empty() { Ok(()) } else { self.send(&messages, now).map(drop) }
