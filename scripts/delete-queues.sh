@@ -44,7 +44,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-read -r -a rabbitmqctl <<<"${RABBITMQCTL:-rabbitmqctl}"
+declare -a rabbitmqctl
+eval "rabbitmqctl=(${RABBITMQCTL:-rabbitmqctl})"
 listed=$("${rabbitmqctl[@]}" -q list_queues -p "$vhost" --no-table-headers name) || die "cannot list the queues of $vhost"
 mapfile -t queues < <(grep '^mig' <<<"$listed" | sort)
 if [ ${#queues[@]} -eq 0 ]; then

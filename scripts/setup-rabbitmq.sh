@@ -22,7 +22,7 @@ Users: admin (administrator), scheduler, agent, api, worker. A user that exists 
 looked at first and changed when it differs; each change is printed. Doing it again changes nothing.
 
 It runs rabbitmqctl, as a user who may (root, rabbitmq). Another command can be named, for example that of a private
-broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR".
+broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR". It is a line of the shell: quote what has spaces.
 
 Examples: sudo scripts/setup-rabbitmq.sh --delete-guest --strict
           sudo scripts/setup-rabbitmq.sh --strict --agent linux.db4.example.net.56b2andxmyb00
@@ -62,7 +62,8 @@ while [ $# -gt 0 ]; do
 done
 
 # ctl ARGUMENT... : rabbitmqctl; what it says of its own work is shown only when it fails.
-read -r -a rabbitmqctl <<<"${RABBITMQCTL:-rabbitmqctl}"
+declare -a rabbitmqctl
+eval "rabbitmqctl=(${RABBITMQCTL:-rabbitmqctl})"
 ctl() {
     local output
     output=$("${rabbitmqctl[@]}" -q "$@" 2>&1) || die "rabbitmqctl $1: $output"

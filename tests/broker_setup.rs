@@ -41,10 +41,6 @@ impl Broker {
         self.directory.path().join(name)
     }
 
-    fn ctl_command(&self) -> String {
-        format!("{ROOT}/scripts/servers.sh rabbitmq ctl {}", self.directory.path().display())
-    }
-
     /// What rabbitmqctl lists, sorted.
     fn list(&self, arguments: &[&str]) -> Vec<String> {
         let directory = self.directory.path().to_str().unwrap();
@@ -56,7 +52,12 @@ impl Broker {
 
     fn run(&self, script: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(Path::new(ROOT).join("scripts").join(script));
-        command.args(arguments).env("RABBITMQCTL", self.ctl_command()).stdin(Stdio::null()).output().unwrap()
+        command
+            .args(arguments)
+            .env("RABBITMQCTL", servers::rabbitmqctl_line(self.directory.path()))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     }
 
     /// Runs the setup; gives the changes that it told.

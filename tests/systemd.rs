@@ -33,7 +33,7 @@ fn units() -> tempfile::TempDir {
         let mut unit = std::fs::read_to_string(&path).unwrap();
         for program in built {
             let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-            unit = unit.replace(&format!("/usr/local/bin/{name} "), &format!("{program} "));
+            unit = unit.replace(&format!("/usr/local/bin/{name} "), &format!("\"{program}\" "));
         }
         std::fs::write(directory.path().join(path.file_name().unwrap()), unit).unwrap();
     }

@@ -5,22 +5,37 @@ use crate::common::broker_fleet::BrokerFleet;
 use crate::common::servers::Broker;
 use crate::{register, wait};
 use mig::relay::{Event, Queue, Relay};
+use std::time::{Duration, Instant};
 
 fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
     let broker = Broker::shared(queue_type);
     let sandbox = Sandbox::new().with_broker(&broker);
-    let scheduler = sandbox.start_scheduler();
-    // An agent that comes before the queues are there waits for them.
+    // An agent that comes before the exchange and the queues are there waits for them, and is as quick as others then.
     let agent = sandbox.start_agent(1);
+    wait("waiting", &sandbox, || {
+        let log = std::fs::read_to_string(sandbox.path("agent-1.log")).unwrap_or_default();
+        ["receive: no notifications", "register: "].iter().all(|words| log.contains(words))
+    });
+    let scheduler = sandbox.start_scheduler();
     wait("registered", &sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(b"1 agents\n"));
+    let (mut worker, ended) = (worker_relay(&broker), Queue::worker("ended"));
+    [Event::CommandFinished, Event::ActionFinished].into_iter().for_each(|e| worker.subscribe(&ended, e).unwrap());
+    let dropped = Instant::now();
     for n in 0..3 {
         sandbox.drop_action(&format!("{n}.json"));
     }
     wait("done", &sandbox, || sandbox.names("action/done").len() == 3 && sandbox.names("command/done").len() == 3);
+    assert!(dropped.elapsed() < Duration::from_secs(40), "no notification came, the agent's next sweep found it");
     for (_, command) in sandbox.commands("command/done") {
         assert_eq!(command["status"], "success");
         assert_eq!(command["results"][0]["foundanything"], true);
     }
+    let mut told = Vec::new();
+    wait("told of three commands and three actions", &sandbox, || {
+        told = worker.receive(&ended, 10, mig::time::now()).unwrap();
+        told.len() == 6
+    });
+    worker.done(&ended, &told).unwrap();
     assert_eq!((scheduler.terminate(), agent.terminate()), (Some(0), Some(0)));
     wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
 }

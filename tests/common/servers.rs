@@ -43,6 +43,12 @@ pub fn control(server: &str, command: &str, directory: &Path) {
     script("servers.sh", &[server, command, directory.to_str().unwrap()]);
 }
 
+/// The same as a line of the shell, for scripts that are told of it.
+pub fn rabbitmqctl_line(directory: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers.sh");
+    format!("'{}' rabbitmq ctl '{}'", script.display(), directory.display())
+}
+
 /// `rabbitmqctl` of the broker in `directory`; gives what it printed.
 pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
     script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
@@ -101,10 +107,7 @@ impl Broker {
         let output = Command::new("flock")
             .args([directory.join("lock"), scripts.join("setup-rabbitmq.sh")])
             .args(["--vhost", &vhost, "--passwords", known.to_str().unwrap()])
-            .env(
-                "RABBITMQCTL",
-                format!("{} rabbitmq ctl {}", scripts.join("servers.sh").display(), directory.display()),
-            )
+            .env("RABBITMQCTL", rabbitmqctl_line(&directory))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
