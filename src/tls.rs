@@ -25,14 +25,3 @@ pub fn trusting(ca: Option<&Path>) -> Result<TlsConnectorBuilder, String> {
     }
     Ok(builder)
 }
-
-#[cfg(test)]
-mod tests {
-    /// A static OpenSSL builds itself without threads unless it is kept from it (`.cargo/perl-for-openssl`); then its locks do
-    /// nothing, and two connections at once corrupt the memory.
-    #[test]
-    fn openssl_is_built_for_threads() {
-        let flags = openssl::version::c_flags();
-        assert!(flags.contains("-pthread"), "{flags}");
-    }
-}
