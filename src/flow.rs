@@ -24,6 +24,7 @@ pub mod command_ready;
 pub mod command_returned;
 #[cfg(feature = "server")]
 pub mod heartbeats;
+pub mod outage;
 #[cfg(feature = "server")]
 pub mod owner;
 #[cfg(feature = "server")]

@@ -121,14 +121,15 @@ pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
 /// How long a message that nobody could use is kept at the broker, for an operator to look at.
 pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+/// Characters of the reason that is kept with it.
+pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
+
 /// An outage that lasts so long is told of once more.
 pub const OUTAGE_TOLD_FIRST: Duration = Duration::from_secs(10);
 /// And again whenever it lasts so many times longer.
 pub const OUTAGE_TOLD_FACTOR: u32 = 4;
 /// How often it is told how many messages of a kind were refused.
 pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Characters of the reason that is kept with it.
-pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 
 /// How long an action that ends a duplicate agent may be run; nor is another one made meanwhile.
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);

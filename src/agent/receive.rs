@@ -88,16 +88,13 @@ impl Worker for Receive {
                     }
                     done.push(delivery.clone());
                 }
-                Err((kind, reason)) => {
-                    self.refused.count(kind, &reason, now);
-                    refused.push((delivery.clone(), reason));
-                }
+                Err((kind, reason)) => refused.push((delivery.clone(), kind, reason)),
             }
         }
         self.spool.put_replacing(AGENT_RECEIVED, &[], &taken)?;
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
-        self.relay.reject(&queue, &refused, now)?;
+        self.refused.put_aside(self.relay.as_mut(), &queue, refused, now)?;
         let untold = self.refused.tell(now);
         // More may be waiting on the relay: the loop looks whether it shall stop, and comes back at once.
         Ok(Pass { handled: deliveries.len(), again: if deliveries.is_empty() { untold } else { Some(now) } })

@@ -202,7 +202,7 @@ impl Collector {
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
         let texts = final_texts(&self.spool, ended, now)?;
-        self.relay.publish(&ended_events(&texts).collect::<Vec<_>>(), now)?;
+        self.relay.publish(&ended_events(&texts), now)?;
         self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &texts)?;
         Ok(texts.len())
     }

@@ -31,8 +31,8 @@ impl CommandReturned {
 }
 
 /// The events of actions that have ended.
-pub(super) fn ended_events(texts: &[(FileName, Vec<u8>)]) -> impl Iterator<Item = (Event, Vec<u8>)> {
-    texts.iter().map(|(_, text)| (Event::ActionFinished, text.clone()))
+pub(super) fn ended_events(texts: &[(FileName, Vec<u8>)]) -> Vec<(Event, Vec<u8>)> {
+    texts.iter().map(|(_, text)| (Event::ActionFinished, text.clone())).collect()
 }
 
 /// The event of a command that has ended: what it is about, without the results.

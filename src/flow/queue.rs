@@ -92,12 +92,7 @@ impl<W: QueueWorker> QueueDrain<W> {
         self.relay.publish(&events, now)?;
         self.relay.done(&queue, &done)?;
         // Last, because its reason takes room: on a full relay it is the others that make some.
-        let refused = refused.into_iter().map(|(delivery, kind, reason)| {
-            self.refused.count(kind, &reason, now);
-            (delivery, reason)
-        });
-        let refused: Vec<(Delivery, String)> = refused.collect();
-        Ok(self.relay.reject(&queue, &refused, now)?)
+        Ok(self.refused.put_aside(self.relay.as_mut(), &queue, refused, now)?)
     }
 }
 

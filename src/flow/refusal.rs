@@ -3,6 +3,7 @@
 
 use super::earlier;
 use crate::limits;
+use crate::relay::{Delivery, Queue, Relay, RelayError};
 use crate::time::{self, Timestamp};
 use std::collections::BTreeMap;
 
@@ -73,6 +74,21 @@ impl Tally {
                 self.kinds.insert(kind, Count { told: now, untold: 0, newest: String::new() });
             }
         }
+    }
+
+    /// Puts messages aside on the relay, and counts them.
+    pub fn put_aside(
+        &mut self,
+        relay: &mut dyn Relay,
+        queue: &Queue,
+        refused: Vec<(Delivery, Kind, String)>,
+        now: Timestamp,
+    ) -> Result<(), RelayError> {
+        let counted = refused.into_iter().map(|(delivery, kind, reason)| {
+            self.count(kind, &reason, now);
+            (delivery, reason)
+        });
+        relay.reject(queue, &counted.collect::<Vec<_>>(), now)
     }
 
     /// Tells of what was counted, where the time has come. Gives when to do so again.

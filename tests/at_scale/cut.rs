@@ -3,7 +3,7 @@
 
 use crate::common::proxy::{Proxy, Way};
 use crate::common::servers::{self, Broker};
-use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+use crate::open_relay;
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::{Message, Queue, Relay, RelayError, Sent};
 use mig::time;
@@ -29,18 +29,14 @@ impl Place {
         place
     }
 
-    fn open(&self, url: &str) -> AmqpRelay {
-        let config = BrokerConfig::parse_url(url, TlsConfig::default(), QueueType::Classic).unwrap();
-        AmqpRelay::open(&config, Role::Scheduler).unwrap()
-    }
-
     fn direct(&self) -> AmqpRelay {
-        self.open(&self.broker.url("scheduler"))
+        open_relay(&self.broker.url("scheduler"), Role::Scheduler)
     }
 
     fn through_proxy(&self) -> AmqpRelay {
         let server = format!(":{}/", servers::port(&self.broker.directory, "port"));
-        self.open(&self.broker.url("scheduler").replace(&server, &format!(":{}/", self.proxy.port)))
+        let url = self.broker.url("scheduler").replace(&server, &format!(":{}/", self.proxy.port));
+        open_relay(&url, Role::Scheduler)
     }
 
     fn message(&self, text: &str) -> Message {

@@ -3,7 +3,8 @@
 use crate::common::Sandbox;
 use crate::common::broker_fleet::BrokerFleet;
 use crate::common::servers::Broker;
-use crate::{register, wait};
+use crate::{open_relay, register, wait};
+use mig::relay::amqp::Role;
 use mig::relay::{Event, Queue, Relay};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
     });
     let scheduler = sandbox.start_scheduler();
     wait("registered", &sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(b"1 agents\n"));
-    let (mut worker, ended) = (worker_relay(&broker), Queue::worker("ended"));
+    let (mut worker, ended) = (open_relay(&broker.url("worker"), Role::Agent), Queue::worker("ended"));
     [Event::CommandFinished, Event::ActionFinished].into_iter().for_each(|e| worker.subscribe(&ended, e).unwrap());
     let dropped = Instant::now();
     for n in 0..3 {
@@ -72,7 +73,7 @@ fn new_and_unknown_agents_are_told_of() {
     let sandbox = Sandbox::new().with_broker(&broker);
     std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "linux.sim0.example.net.0\n").unwrap();
     sandbox.once("heartbeats,results");
-    let mut worker = worker_relay(&broker);
+    let mut worker = open_relay(&broker.url("worker"), Role::Agent);
     let (new, failed) = (Queue::worker("new"), Queue::worker("failed"));
     worker.subscribe(&new, Event::AgentNew).unwrap();
     worker.subscribe(&failed, Event::AgentAuthenticationFailure).unwrap();
@@ -98,12 +99,6 @@ fn new_and_unknown_agents_are_told_of() {
     assert_eq!(scheduler.terminate(), Some(0));
     let log = std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap();
     assert!(log.contains("[warning] getHeartbeats(): Agent 'linux.sim1.example.net.1' is not authorized"), "{log}");
-}
-
-fn worker_relay(broker: &Broker) -> mig::relay::amqp::AmqpRelay {
-    use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
-    let config = BrokerConfig::parse_url(&broker.url("worker"), TlsConfig::default(), QueueType::Classic).unwrap();
-    mig::relay::amqp::AmqpRelay::open(&config, mig::relay::amqp::Role::Agent).unwrap()
 }
 
 /// Whether a scheduler has made them.

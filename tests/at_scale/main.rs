@@ -11,6 +11,8 @@ mod tls;
 mod two_schedulers;
 
 use common::{Sandbox, servers};
+use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+use mig::relay::amqp::{AmqpRelay, Role};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,7 +60,7 @@ fn wait(what: &str, sandbox: &Sandbox, mut condition: impl FnMut() -> bool) {
 }
 
 /// Puts heartbeats of simulated agents into the queue, and waits until they are known.
-fn register(sandbox: &Sandbox, broker: &common::servers::Broker, count: usize) {
+fn register(sandbox: &Sandbox, broker: &servers::Broker, count: usize) {
     use mig::relay::{Message, Queue, Relay};
     let now = mig::time::now();
     let expires = mig::time::after(now, Duration::from_secs(600));
@@ -71,9 +73,13 @@ fn register(sandbox: &Sandbox, broker: &common::servers::Broker, count: usize) {
     wait("registered", sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(all.as_bytes()));
 }
 
+/// A relay at this address, with classic queues.
+fn open_relay(url: &str, role: Role) -> AmqpRelay {
+    let config = BrokerConfig::parse_url(url, TlsConfig::default(), QueueType::Classic).unwrap();
+    AmqpRelay::open(&config, role).unwrap()
+}
+
 /// A relay with the rights of an agent.
-fn agent_relay(broker: &common::servers::Broker) -> mig::relay::amqp::AmqpRelay {
-    use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
-    let config = BrokerConfig::parse_url(&broker.agent_url(), TlsConfig::default(), QueueType::Classic).unwrap();
-    mig::relay::amqp::AmqpRelay::open(&config, mig::relay::amqp::Role::Agent).unwrap()
+fn agent_relay(broker: &servers::Broker) -> AmqpRelay {
+    open_relay(&broker.agent_url(), Role::Agent)
 }

@@ -4,24 +4,17 @@ use crate::common::Sandbox;
 use crate::common::servers::{self, Broker};
 use crate::{Own, wait};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// Actions that are dropped while the broker shows a bad certificate.
 const ACTIONS: usize = 10;
 
-fn openssl(directory: &Path, arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// Makes a certificate for the server's key, for so many days.
 fn certificate(directory: &Path, name: &str, address: &str, days: &str) {
-    let names = format!("subjectAltName=IP:{address}");
-    let request = ["req", "-new", "-key", "server-key.pem", "-subj", "/CN=broker", "-addext", &names];
-    openssl(directory, &[&request[..], &["-out", "request.pem"]].concat());
-    let sign = ["x509", "-req", "-in", "request.pem", "-CA", "cacert.pem", "-CAkey", "ca-key.pem", "-CAcreateserial"];
-    openssl(directory, &[&sign[..], &["-copy_extensions", "copy", "-days", days, "-out", name]].concat());
+    let request = format!("req -new -key server-key.pem -subj /CN=broker -addext subjectAltName=IP:{address}");
+    servers::openssl(directory, &format!("{request} -out request.pem"));
+    let sign = "x509 -req -in request.pem -CA cacert.pem -CAkey ca-key.pem -CAcreateserial -copy_extensions copy";
+    servers::openssl(directory, &format!("{sign} -days {days} -out {name}"));
 }
 
 #[test]

@@ -54,6 +54,12 @@ pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
     script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
 }
 
+/// Runs openssl(1) there; the arguments have no spaces.
+pub fn openssl(directory: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Starts a private broker in a directory. `extra` are lines of its configuration; @PORT@ becomes the port for TLS, @DIR@
 /// the broker's directory.
 pub fn start_broker(directory: &Path, extra: &str) {
@@ -126,14 +132,8 @@ impl Broker {
 
     /// `[mq]` of the scheduler.
     pub fn scheduler_section(&self) -> String {
-        let tls = self.certificates.as_ref().map(|directory| {
-            let file = |name: &str| directory.join(name).display().to_string();
-            format!(
-                "usetls = true\ncacert = \"{}\"\ntlscert = \"{}\"\ntlskey = \"{}\"\n",
-                file("cacert.pem"),
-                file("scheduler-amqps.pem"),
-                file("scheduler-amqps-key.pem")
-            )
+        let tls = self.certificates_of("scheduler").map(|[ca, cert, key]| {
+            format!("usetls = true\ncacert = \"{ca}\"\ntlscert = \"{cert}\"\ntlskey = \"{key}\"\n")
         });
         format!(
             "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
@@ -146,10 +146,15 @@ impl Broker {
 
     /// `[certs]` of an agent, when it needs them.
     pub fn agent_certificates(&self) -> String {
-        let Some(directory) = &self.certificates else { return String::new() };
-        let file = |name: &str| directory.join(name).display().to_string();
-        let (ca, cert, key) = (file("cacert.pem"), file("agent-amqps.pem"), file("agent-amqps-key.pem"));
-        format!("[certs]\nca = \"{ca}\"\ncert = \"{cert}\"\nkey = \"{key}\"\n")
+        let section =
+            |[ca, cert, key]: [String; 3]| format!("[certs]\nca = \"{ca}\"\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+        self.certificates_of("agent").map_or_else(String::new, section)
+    }
+
+    /// The files of the authority, and of a program's certificate and key.
+    fn certificates_of(&self, program: &str) -> Option<[String; 3]> {
+        let names = ["cacert.pem".to_owned(), format!("{program}-amqps.pem"), format!("{program}-amqps-key.pem")];
+        self.certificates.as_ref().map(|directory| names.map(|name| directory.join(name).display().to_string()))
     }
 
     /// The address for a user.

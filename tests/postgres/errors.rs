@@ -7,8 +7,6 @@ use mig::store::postgres::PostgresStore;
 use mig::store::{Store, StoreError};
 use mig::time;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn opening(config: &PostgresConfig) -> String {
@@ -134,16 +132,11 @@ fn a_permission_that_is_missing_is_named() {
     store.register(&agents("denied", 1), time::now()).unwrap();
 }
 
-fn openssl(directory: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn only_a_certificate_of_a_known_authority_for_that_host_is_accepted() {
     let keys = tempfile::tempdir().unwrap();
     for name in ["server", "other"] {
-        openssl(
+        servers::openssl(
             keys.path(),
             &format!(
                 "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext subjectAltName=IP:127.0.0.1 \

@@ -8,6 +8,7 @@ use crate::{inotify_watches, spool_check};
 use mig::agent::receive::Receive;
 use mig::agent::{identity, program};
 use mig::config::agent::AgentConfig;
+use mig::flow::outage::Outages;
 use mig::flow::watchdog::Pulse;
 use mig::flow::{Failure, Worker, run};
 use mig::relay::directory::DirectoryRelay;
@@ -172,7 +173,7 @@ impl Agent {
             let stop = stop.clone();
             std::thread::spawn(move || {
                 let (sweep, pause_max) = (Duration::from_millis(50), Duration::from_secs(1));
-                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default(), &run::Outages::default())
+                run::run(worker.as_mut(), sweep, pause_max, &stop, &Pulse::default(), &Outages::default())
             })
         };
         let running = [deaf].into_iter().chain(handling).map(start).collect();
