@@ -21,11 +21,11 @@ Exit codes: 0 done; 1 something failed, the text says what; 64 command line; run
 TEXT
 }
 
-# free_port : one that nobody listens on now.
+# free_port : one that nobody listens on now, below those that the kernel gives to whoever connects.
 free_port() {
     local port
     while :; do
-        port=$((20000 + RANDOM % 40000))
+        port=$((20000 + RANDOM % 12000))
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
     done
 }
@@ -92,17 +92,30 @@ rabbitmq_run() {
 }
 
 rabbitmq_start() {
-    local dir=$1 name
+    local dir=$1 name fresh=() server
     mkdir -p "$dir/data"
-    for name in port dist-port epmd-port tls-port; do port_of "$dir/$name" >/dev/null; done
+    for name in port dist-port epmd-port tls-port; do [ -s "$dir/$name" ] || fresh+=("$dir/$name"); done
     printf '[].\n' >"$dir/enabled_plugins"
-    {
-        printf 'listeners.tcp.1 = 127.0.0.1:%s\nlog.console = false\nlog.file.level = warning\n' "$(cat "$dir/port")"
-        printf 'vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 50MB\nloopback_users = none\n'
-        [ ! -e "$dir/extra.conf" ] || cat "$dir/extra.conf"
-    } >"$dir/rabbitmq.conf"
-    rabbitmq_run "$dir" rabbitmq-server >>"$dir/log" 2>&1 </dev/null &
-    wait_for 90 rabbitmq_run "$dir" rabbitmqctl -q await_startup --timeout 60 || die "RabbitMQ did not start: $(tail -n 5 "$dir/log")"
+    # A port that was free a moment ago may be somebody's by now.
+    for _ in 1 2 3; do
+        for name in port dist-port epmd-port tls-port; do port_of "$dir/$name" >/dev/null; done
+        {
+            printf 'listeners.tcp.1 = 127.0.0.1:%s\nlog.console = false\nlog.file.level = warning\n' "$(cat "$dir/port")"
+            printf 'disk_free_limit.absolute = 50MB\nloopback_users = none\n'
+            [ ! -e "$dir/extra.conf" ] || cat "$dir/extra.conf"
+        } >"$dir/rabbitmq.conf"
+        rabbitmq_run "$dir" rabbitmq-server >>"$dir/log" 2>&1 </dev/null &
+        server=$!
+        wait_for 90 rabbitmq_decided "$dir" "$server" || break
+        kill -0 "$server" 2>/dev/null && return
+        rm -f "${fresh[@]}"
+    done
+    die "RabbitMQ did not start: $(tail -n 5 "$dir/log")"
+}
+
+# rabbitmq_decided DIR PROCESS : it has started, or ended.
+rabbitmq_decided() {
+    ! kill -0 "$2" 2>/dev/null || rabbitmq_run "$1" rabbitmqctl -q await_startup --timeout 60
 }
 
 end() { # end DIR SIGNAL : the process of DIR/pid

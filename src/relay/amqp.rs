@@ -86,13 +86,14 @@ impl AmqpRelay {
         let keys: Vec<ShortString> = messages.iter().map(|message| message.key.clone()).collect();
         let channel = self.sending()?;
         let what = format!("publish {} messages", messages.len());
+        let publish = async |message: Outgoing| {
+            let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+            let (exchange, key) = (message.exchange.into(), message.key);
+            channel.basic_publish(exchange, key, options, &message.body, message.properties).await
+        };
+        // All at once: a publish that is awaited alone waits for its write to the socket.
         let confirmed = self.sender.wait(&what, async {
-            let mut confirms = Vec::with_capacity(messages.len());
-            for message in messages {
-                let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
-                let (exchange, key) = (message.exchange.into(), message.key);
-                confirms.push(channel.basic_publish(exchange, key, options, &message.body, message.properties).await?);
-            }
+            let confirms = try_join_all(messages.into_iter().map(publish)).await?;
             try_join_all(confirms).await
         });
         let confirmed = confirmed.inspect_err(|_| self.sending = None)?;

@@ -89,7 +89,7 @@ fn an_alarm_of_the_broker() {
     place.drop_actions(0..ACTIONS);
     let log = || std::fs::read_to_string(place.sandbox.path("scheduler.log")).unwrap();
     wait("told of the alarm", &place.sandbox, || log().contains("takes no messages"));
-    control(&["set_vm_memory_high_watermark", "absolute", "2GB"]);
+    control(&["set_vm_memory_high_watermark", "0.4"]);
     place.check();
 }
 

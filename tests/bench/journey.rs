@@ -15,10 +15,15 @@ const FILES_OF_A_JOURNEY: usize = 7;
 
 /// Waits, looking often, until something is there.
 pub fn wait(what: &str, condition: impl Fn() -> bool) {
+    wait_looking_every(Duration::from_micros(200), what, condition);
+}
+
+/// Waits without taking the processor from who is measured.
+pub fn wait_looking_every(pause: Duration, what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(120), "still not {what}");
-        std::thread::sleep(Duration::from_micros(200));
+        std::thread::sleep(pause);
     }
 }
 
