@@ -126,6 +126,11 @@ fn a_delivery_and_its_acknowledgement_are_cut_at_every_byte() {
             sender.send(&[place.message(&after)], time::now()).unwrap();
             let again = place.take_until(&mut receiver, &after);
             assert!(again.iter().all(|taken| [body(&text), body(&after)].contains(taken)), "{text}: {again:?}");
+            // A question and its answer: the acknowledgements are through by then, or cut.
+            match receiver.receive(&place.queue, 1, time::now()) {
+                Ok(deliveries) => assert!(deliveries.is_empty(), "{text}"),
+                Err(error) => expect_down(&error),
+            }
         });
     }
     drop((sender, receiver));
