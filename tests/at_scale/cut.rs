@@ -2,8 +2,7 @@
 //! promised is there, what was not can be done again, and nothing is stuck.
 
 use crate::common::proxy::{Proxy, Way};
-use crate::common::servers::{self, Broker};
-use crate::open_relay;
+use crate::common::servers::{self, Broker, open_relay};
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::{Message, Queue, Relay, RelayError, Sent};
 use mig::time;

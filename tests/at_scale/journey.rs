@@ -2,8 +2,8 @@
 
 use crate::common::Sandbox;
 use crate::common::broker_fleet::BrokerFleet;
-use crate::common::servers::Broker;
-use crate::{open_relay, register, wait};
+use crate::common::servers::{Broker, open_relay};
+use crate::{register, wait};
 use mig::relay::amqp::Role;
 use mig::relay::{Event, Queue, Relay};
 use std::time::{Duration, Instant};

@@ -11,7 +11,6 @@ mod tls;
 mod two_schedulers;
 
 use common::{Sandbox, servers};
-use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::relay::amqp::{AmqpRelay, Role};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -73,13 +72,7 @@ fn register(sandbox: &Sandbox, broker: &servers::Broker, count: usize) {
     wait("registered", sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(all.as_bytes()));
 }
 
-/// A relay at this address, with classic queues.
-fn open_relay(url: &str, role: Role) -> AmqpRelay {
-    let config = BrokerConfig::parse_url(url, TlsConfig::default(), QueueType::Classic).unwrap();
-    AmqpRelay::open(&config, role).unwrap()
-}
-
 /// A relay with the rights of an agent.
 fn agent_relay(broker: &servers::Broker) -> AmqpRelay {
-    open_relay(&broker.agent_url(), Role::Agent)
+    servers::open_relay(&broker.agent_url(), Role::Agent)
 }

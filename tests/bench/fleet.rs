@@ -25,7 +25,7 @@ pub fn register(sandbox: &Sandbox, count: usize) {
 fn answer(relay: &Path, message: &Path, number: usize) {
     let Ok(bytes) = std::fs::read(message) else { return };
     let staged = relay.join("tmp").join(format!("sim.{number}"));
-    std::fs::write(&staged, broker_fleet::answer(&bytes).unwrap()).unwrap();
+    std::fs::write(&staged, broker_fleet::answer(&bytes)).unwrap();
     std::fs::rename(staged, relay.join("mig.agt.results").join(format!("sim-{number:08}.json"))).unwrap();
     std::fs::remove_file(message).unwrap();
 }

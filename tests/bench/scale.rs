@@ -3,12 +3,11 @@
 
 use crate::common::broker_fleet::{self, BrokerFleet};
 use crate::common::servers::{self, Broker};
-use crate::common::{Background, Sandbox};
+use crate::common::{Background, Sandbox, json_file};
 use crate::idle::processor_seconds;
 use crate::journey::{memory_mebibytes, wait, wait_looking_every};
 use crate::report::{Goal, Row};
 use crate::{RUNS, median};
-use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::PostgresConfig;
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::{Message, Queue, Relay};
@@ -47,8 +46,7 @@ impl Place {
     }
 
     fn relay(&self) -> AmqpRelay {
-        let config = BrokerConfig::parse_url(&self.broker.agent_url(), TlsConfig::default(), QueueType::Classic);
-        AmqpRelay::open(&config.unwrap(), Role::Agent).unwrap()
+        servers::open_relay(&self.broker.agent_url(), Role::Agent)
     }
 
     fn send_heartbeats(&self, count: usize, agents: usize) {
@@ -177,8 +175,10 @@ fn fan_out(place: &Place, agents: usize) -> FanOut {
     let landed = started.elapsed().as_secs_f64();
     let processor = processor_seconds(scheduler.0.id()) - before;
     let memory = memory_mebibytes(&scheduler, "VmHWM");
-    let failed = "SELECT count(*) FROM commands WHERE status <> 'success'";
-    assert_eq!((place.count("SELECT count(*) FROM commands"), place.count(failed)), ((done + 1) * agents, 0));
+    for name in place.sandbox.names("action/done") {
+        let action = json_file(&place.sandbox.spool().join("action/done").join(name));
+        assert_eq!(action["counters"]["success"], agents);
+    }
     assert_eq!(scheduler.terminate(), Some(0));
     FanOut { published, landed, processor, memory }
 }

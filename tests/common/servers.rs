@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 use mig::config::Secret;
+use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::{PostgresConfig, SslMode};
+use mig::relay::amqp::{AmqpRelay, Role};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,6 +60,12 @@ pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
 pub fn openssl(directory: &Path, arguments: &str) {
     let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A relay at this address, with classic queues.
+pub fn open_relay(url: &str, role: Role) -> AmqpRelay {
+    let config = BrokerConfig::parse_url(url, TlsConfig::default(), QueueType::Classic).unwrap();
+    AmqpRelay::open(&config, role).unwrap()
 }
 
 /// Starts a private broker in a directory. `extra` are lines of its configuration; @PORT@ becomes the port for TLS, @DIR@
