@@ -1,5 +1,6 @@
 //! A heartbeat: how an agent registers, again and again. The same object stands in a command as its `agent`.
 
+use crate::id::AgentId;
 use crate::json::{Fields, JsonError};
 use crate::limits;
 use crate::time::{self, Timestamp};
@@ -55,7 +56,7 @@ impl fmt::Display for QueueLoc {
 pub struct Agent {
     /// Its row in the store; agents themselves do not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
+    pub id: Option<AgentId>,
     /// Host name.
     pub name: String,
     /// Its queue.
@@ -109,11 +110,7 @@ impl Agent {
             return Err(JsonError::field("mode", "is none of '', 'daemon' and 'checkin'"));
         }
         Ok(Agent {
-            id: fields
-                .raw("id")
-                .and_then(|raw| raw.get().parse::<f64>().ok())
-                .filter(|id| *id >= 1.0)
-                .map(|id| id as u64),
+            id: fields.raw("id").and_then(|raw| AgentId::from_json_number(raw.get()).ok().flatten()),
             name: fields.text_required("name", limits::AGENT_NAME_BYTES_MAX)?,
             queueloc: QueueLoc::parse(&queueloc).map_err(|reason| JsonError::field("queueloc", reason))?,
             mode,

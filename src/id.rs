@@ -96,6 +96,10 @@ id_type!(
     /// The id of a command.
     CommandId
 );
+id_type!(
+    /// The id of an agent's registration in the store.
+    AgentId
+);
 
 impl ActionId {
     /// The action's file name in every stage: `<id>.json`.

@@ -221,9 +221,8 @@ fn explain_target(config: &SchedulerConfig, text: &str) -> Result<(), ProgramErr
         Target::parse(text).map_err(|e| ProgramError::new(ExitClass::Data, format!("--explain-target: {e}")))?;
     let mut store = open_store(config)?;
     let now = crate::time::now();
-    let agents = store
-        .select_agents(&target, now)
-        .map_err(|e| ProgramError::new(ExitClass::Data, format!("--explain-target: {e}")))?;
+    let selected = store.select_agents(&target, now).and_then(|ids| store.load_agents(&ids));
+    let agents = selected.map_err(|e| ProgramError::new(ExitClass::Data, format!("--explain-target: {e}")))?;
     let mut text = format!("{};\n", store.explain_target(&target, now));
     for agent in &agents {
         text.push_str(&format!("{}\t{}\t{}\n", agent.queueloc, agent.status.as_deref().unwrap_or("-"), agent.version));

@@ -237,7 +237,7 @@ impl Spool {
 
     /// Begins to write commands under `tmp/<action>.d/`, for several actions that share one sync.
     pub fn preparation(&self) -> Preparation<'_> {
-        Preparation { spool: self, commit: self.commit(), dir: None }
+        Preparation { spool: self, commit: self.commit() }
     }
 
     /// Moves an action's prepared commands to `stage`, and takes the directory away. Without one there is nothing to do:
@@ -329,28 +329,27 @@ impl Spool {
 pub struct Preparation<'a> {
     spool: &'a Spool,
     commit: Commit,
-    dir: Option<Arc<Dir>>,
 }
+
+/// Where the prepared commands of one action go.
+#[derive(Clone)]
+pub struct PreparedDir(Arc<Dir>);
 
 impl Preparation<'_> {
     /// Begins an action. What a run that was cut short left of it is taken away.
-    pub fn begin(&mut self, action: ActionId) -> Result<(), Error> {
+    pub fn begin(&mut self, action: ActionId) -> Result<PreparedDir, Error> {
         let name = prepared_name(action);
         while !self.spool.tmp.make_dir(&name, 0o700)? {
             self.spool.discard_prepared(action)?;
         }
         let dir = Arc::new(self.spool.tmp.existing(&name)?);
         self.commit.touch(Arc::clone(&dir));
-        self.dir = Some(dir);
-        Ok(())
+        Ok(PreparedDir(dir))
     }
 
-    /// Adds a command to the action that was begun last.
-    pub fn add(&mut self, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
-        match &self.dir {
-            Some(dir) => self.commit.write_into(dir, name, bytes),
-            None => Ok(()),
-        }
+    /// Adds a command to an action that was begun.
+    pub fn add(&mut self, dir: &PreparedDir, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
+        self.commit.write_into(&dir.0, name, bytes)
     }
 
     /// Brings everything to the disk.

@@ -12,7 +12,7 @@ use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::config::Secret;
 use crate::heartbeat::{Agent, QueueLoc};
-use crate::id::{ActionId, CommandId, CommandRef};
+use crate::id::{ActionId, AgentId, CommandId, CommandRef};
 use crate::investigator::{Fingerprint, Investigator};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -53,7 +53,7 @@ pub struct Begin<'a> {
     /// Who signed it.
     pub signers: &'a [Investigator],
     /// Whom its target selects now.
-    pub agents: &'a [Agent],
+    pub agents: &'a [AgentId],
 }
 
 /// What the store knows of a command.
@@ -118,12 +118,12 @@ fn claimed(id: ActionId, owner: &str) -> StoreError {
 }
 
 /// A command that is stored and not yet sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepared {
     /// Its id.
     pub id: CommandId,
     /// Its agent.
-    pub agent: Agent,
+    pub agent: AgentId,
 }
 
 /// What [`Store::finish_commands`] did with one answer.
@@ -186,7 +186,10 @@ pub trait Store: Send {
 
     /// The agents that a target selects now: online or idle, the newest registration of each queueloc. Runs read-only
     /// with a time limit.
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<Agent>, StoreError>;
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError>;
+
+    /// These registrations, in this order; those that there are not are left out.
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError>;
 
     /// The query that [`Store::select_agents`] would run.
     fn explain_target(&self, target: &Target, now: Timestamp) -> String;

@@ -4,6 +4,8 @@
 mod agents;
 #[path = "common/servers.rs"]
 mod servers;
+#[path = "common/store.rs"]
+mod store;
 
 use agents::{agent, ago, now};
 use mig::action::{Action, Operation};
@@ -14,7 +16,7 @@ use mig::id::{ActionId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Begin, Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
+use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
 use mig::target::Target;
 use mig::time;
 use serde_json::json;
@@ -35,7 +37,7 @@ fn action(id: ActionId, name: &str) -> Action {
 }
 
 fn select(store: &mut dyn Store, target: &str) -> Vec<Agent> {
-    store.select_agents(&Target::parse(target).unwrap(), now()).unwrap()
+    store::select(store, target).unwrap()
 }
 
 fn find(store: &mut dyn Store, command: CommandRef) -> Option<KnownCommand> {
@@ -56,9 +58,7 @@ fn begin_as(owner: &str, store: &mut dyn Store, action: &Action, agents: &[Agent
         fingerprint: Fingerprint::parse(&"AB".repeat(20)).unwrap(),
         public_key: "key".into(),
     };
-    let begin = Begin { action, id: action.id.unwrap(), signers: &[signer], agents };
-    let prepared = store.begin_actions(owner, &[begin], now()).unwrap().remove(0)?;
-    Ok(prepared.into_iter().map(|one| Command::new(one.id, action.clone(), one.agent, now()).unwrap()).collect())
+    store::begin(owner, store, action, &[signer], agents)
 }
 
 fn the_newest_heartbeat_wins(store: &mut dyn Store) {
@@ -132,12 +132,12 @@ fn beginning_twice_changes_nothing(open: Open) {
     assert_eq!(ids(&again), ids(&commands), "the same commands");
     let none = begin(store.as_mut(), &first, &[]).unwrap();
     assert_eq!(ids(&none), ids(&commands), "those of an interrupted try are still owed");
-    let restarted = Agent { id: Some(999_999), pid: 77, ..agents[0].clone() };
-    assert_eq!(
-        begin(store.as_mut(), &first, &[restarted]).unwrap().len(),
-        2,
-        "an agent that restarted gets no second one"
-    );
+    let restarted = Agent { pid: 77, heartbeat_time: now(), ..agents[0].clone() };
+    store.register(&[restarted], now()).unwrap();
+    let restarted = select(store.as_mut(), &format!("name = '{}'", agents[0].name));
+    assert_ne!(restarted[0].id, agents[0].id);
+    let again = begin(store.as_mut(), &first, &restarted).unwrap();
+    assert_eq!(ids(&again), ids(&commands), "an agent that restarted gets no second one");
     store.mark_sent(&ids(&commands)[..1]).unwrap();
     assert_eq!(begin(store.as_mut(), &first, &agents).unwrap().len(), 1, "what was sent is not made again");
     let other = action(id, "another one");
@@ -474,13 +474,9 @@ fn a_target_that_takes_too_long_is_ended() {
     store.register(&agents, now()).unwrap();
     // Four tables without a condition between them: 400^4 rows to look at.
     let target = "EXISTS (SELECT a.id FROM agents a, agents b, agents c, agents d WHERE a.id + b.id + c.id + d.id < 0)";
-    let error = store.select_agents(&Target::parse(target).unwrap(), now()).unwrap_err().to_string();
+    let error = store::select(&mut store, target).unwrap_err().to_string();
     assert!(error.contains("takes longer than"), "{error}");
-    assert_eq!(
-        store.select_agents(&Target::parse("all").unwrap(), now()).unwrap().len(),
-        400,
-        "the next one is evaluated"
-    );
+    assert_eq!(select(&mut store, "all").len(), 400, "the next one is evaluated");
 }
 
 #[test]
@@ -499,7 +495,7 @@ fn several_workers_write_at_once() {
         }
     });
     let mut store = SqliteStore::open(&path).unwrap();
-    assert_eq!(store.select_agents(&Target::parse("all").unwrap(), now()).unwrap().len(), 100);
+    assert_eq!(select(&mut store, "all").len(), 100);
 }
 
 #[test]

@@ -16,16 +16,17 @@ use super::{Failure, owner};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::heartbeat::Agent;
+use crate::id::AgentId;
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
-use crate::spool::{Entry, FileName, Spool, Stage, is_settling};
+use crate::spool::{Entry, Preparation, PreparedDir, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
 use crate::target::Target;
 use crate::time::{self, Timestamp};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// See the module docs.
 pub struct ActionNew {
@@ -40,7 +41,14 @@ struct Accepted {
     index: usize,
     action: Action,
     signers: Vec<Investigator>,
-    agents: Vec<Agent>,
+    agents: Vec<AgentId>,
+}
+
+/// A command whose file is to be written.
+struct Unwritten<'a> {
+    action: &'a Action,
+    dir: PreparedDir,
+    prepared: Prepared,
 }
 
 impl ActionNew {
@@ -110,7 +118,7 @@ impl ActionNew {
         action: &Action,
         target: &Target,
         now: Timestamp,
-    ) -> Result<Vec<Agent>, Failure> {
+    ) -> Result<Vec<AgentId>, Failure> {
         if let Some(id) = action.id
             && spool.has(ACTION_INFLIGHT, &id.into())?
         {
@@ -182,23 +190,38 @@ impl ActionNew {
         let begun = self.store.begin_actions(&owner, &begins, now)?;
         let mut preparation = spool.preparation();
         let mut verdicts = Vec::with_capacity(accepted.len());
+        let mut commands = Vec::new();
         for (begin, begun) in begins.iter().zip(begun) {
             verdicts.push(match begun {
-                Ok(commands) => {
-                    preparation.begin(begin.id)?;
-                    log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, commands.len());
-                    for command in commands {
-                        let (name, bytes) = command_file(begin, command, now)?;
-                        preparation.add(&name, &bytes)?;
-                    }
+                Ok(prepared) => {
+                    let dir = preparation.begin(begin.id)?;
+                    log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, prepared.len());
+                    let unwritten = |prepared| Unwritten { action: begin.action, dir: dir.clone(), prepared };
+                    commands.extend(prepared.into_iter().map(unwritten));
                     Verdict::Release(begin.id)
                 }
                 Err(StoreError::Refused(reason)) => Verdict::Reject(reason),
                 Err(away) => return Err(away.into()),
             });
         }
+        for commands in commands.chunks(limits::AGENTS_LOADED_MAX) {
+            self.write(&mut preparation, commands, now)?;
+        }
         preparation.finish()?;
         Ok(verdicts)
+    }
+
+    fn write(&mut self, preparation: &mut Preparation, all: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
+        let ids: Vec<AgentId> = all.iter().map(|one| one.prepared.agent).collect();
+        let agents = self.store.load_agents(&ids)?;
+        let agents: HashMap<AgentId, Agent> = agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect();
+        for one in all {
+            let Some(agent) = agents.get(&one.prepared.agent) else { continue };
+            let command = Command::new(one.prepared.id, one.action.clone(), agent.clone(), now);
+            let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
+            preparation.add(&one.dir, &command.reference().into(), &command.to_json())?;
+        }
+        Ok(())
     }
 }
 
@@ -209,12 +232,6 @@ fn advice(error: &SignatureError) -> &'static str {
         SignatureError::Key { .. } => "have it signed with a key that counts",
         _ => "sign the action again",
     }
-}
-
-fn command_file(begin: &Begin, prepared: Prepared, now: Timestamp) -> Result<(FileName, Vec<u8>), Failure> {
-    let command = Command::new(prepared.id, begin.action.clone(), prepared.agent, now);
-    let command = command.ok_or_else(|| Failure::Fatal(format!("action {} lost its id", begin.id)))?;
-    Ok((command.reference().into(), command.to_json()))
 }
 
 impl StageWorker for ActionNew {

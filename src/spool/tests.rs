@@ -119,9 +119,9 @@ fn prepared_commands_are_released_after_the_commit_point_only() {
     let id = ActionId::new(7).unwrap();
     let prepare = |text: &str| {
         let mut preparation = fixture.spool.preparation();
-        preparation.begin(id).unwrap();
+        let dir = preparation.begin(id).unwrap();
         for file in ["7-1.json", "7-2.json"] {
-            preparation.add(&name(file), text.as_bytes()).unwrap();
+            preparation.add(&dir, &name(file), text.as_bytes()).unwrap();
         }
         preparation.finish().unwrap();
     };

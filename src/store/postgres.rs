@@ -24,7 +24,7 @@ use crate::action::Action;
 use crate::command::Command;
 use crate::config::database::PostgresConfig;
 use crate::heartbeat::{Agent, QueueLoc};
-use crate::id::{ActionId, CommandRef};
+use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
 use crate::target::{Dialect, Target};
 use crate::time::Timestamp;
@@ -106,16 +106,20 @@ impl Store for PostgresStore {
         })
     }
 
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<Agent>, StoreError> {
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError> {
         let limit = limits::TARGET_TIME_LIMIT;
         let begin =
             format!("BEGIN READ ONLY; SET LOCAL ROLE migreadonly; SET LOCAL statement_timeout = {}", limit.as_millis());
         let sql = self.explain_target(target, now);
         self.pool.transact(
             &begin,
-            |session| agents::from_rows(&session.query_once(&sql)?),
+            |session| agents::selected(&session.query_once(&sql)?),
             |e| error::target(e, limit.as_secs()),
         )
+    }
+
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError> {
+        self.transact("load agents", |session| agents::load(session, ids))
     }
 
     fn explain_target(&self, target: &Target, now: Timestamp) -> String {

@@ -14,7 +14,7 @@ use super::{
 use crate::action::Action;
 use crate::command::Command;
 use crate::heartbeat::{Agent, QueueLoc};
-use crate::id::{ActionId, CommandRef};
+use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
 use crate::target::{Dialect, Target, sqlite_functions};
 use crate::time::Timestamp;
@@ -226,7 +226,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<Agent>, StoreError> {
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError> {
         let set = |limit: Option<Instant>| *self.deadline.lock().unwrap_or_else(|e| e.into_inner()) = limit;
         set(Some(Instant::now() + limits::TARGET_TIME_LIMIT));
         let selected = agents::select(&self.reader, &self.explain_target(target, now));
@@ -238,6 +238,10 @@ impl Store for SqliteStore {
             )),
             _ => error("it cannot be evaluated on every agent", cause),
         })
+    }
+
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError> {
+        agents::load(&self.reader, ids).map_err(|e| error(&format!("load agents from {}", self.path), e))
     }
 
     fn explain_target(&self, target: &Target, now: Timestamp) -> String {

@@ -14,15 +14,17 @@ mod scale;
 mod scripts;
 #[path = "../common/servers.rs"]
 mod servers;
+#[path = "../common/store.rs"]
+mod store;
 
 use agents::{ago, now};
 use mig::action::Action;
 use mig::command::{Command, CommandStatus};
 use mig::heartbeat::Agent;
 use mig::id::ActionId;
-use mig::store::{Begin, Store, StoreError};
-use mig::target::Target;
+use mig::store::{Store, StoreError};
 use std::path::Path;
+use store::select;
 
 /// A server for one test, which may end it.
 struct OwnServer(tempfile::TempDir);
@@ -68,14 +70,8 @@ fn action(id: ActionId) -> Action {
     action
 }
 
-fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, StoreError> {
-    store.select_agents(&Target::parse(target).unwrap(), now())
-}
-
 fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
-    let begin = Begin { action, id: action.id.unwrap(), signers: &[], agents };
-    let prepared = store.begin_actions("one", &[begin], now())?.remove(0)?;
-    Ok(prepared.into_iter().map(|one| Command::new(one.id, action.clone(), one.agent, now()).unwrap()).collect())
+    store::begin("one", store, action, &[], agents)
 }
 
 fn answered(mut commands: Vec<Command>) -> Vec<Command> {

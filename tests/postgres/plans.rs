@@ -4,7 +4,7 @@
 use crate::{OwnServer, action, agent, ago, begin, now, servers};
 use mig::command::{Command, CommandStatus};
 use mig::heartbeat::Agent;
-use mig::id::{ActionId, CommandId, CommandRef};
+use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::store::Store;
 use mig::store::postgres::PostgresStore;
 use mig::time::{self, Timestamp};
@@ -118,7 +118,7 @@ fn frequent_statements_are_served_by_indexes() {
     watched.served_by_indexes("begin", |store, n| {
         let id = store.reserve_action_ids(10).unwrap()[n % 10];
         let mut targets = heartbeats(1);
-        targets.iter_mut().for_each(|agent| agent.id = Some(agent.pid as u64));
+        targets.iter_mut().for_each(|agent| agent.id = AgentId::new(agent.pid as u64));
         let begun = begin(store, &action(id), &targets).unwrap();
         assert_eq!(begun.len(), 500);
         // Those of an interrupted try, with agents that are not selected any more.

@@ -130,7 +130,8 @@ fn what_only_looks_like_an_injection_is_data() {
     let mut faults = Vec::new();
     for (target, expected) in DATA {
         let selected = Target::parse(target).map_err(|e| e.to_string()).and_then(|parsed| {
-            let agents = store.select_agents(&parsed, now).map_err(|e| e.to_string())?;
+            let selected = store.select_agents(&parsed, now).and_then(|ids| store.load_agents(&ids));
+            let agents = selected.map_err(|e| e.to_string())?;
             Ok(agents.into_iter().map(|agent| agent.name).collect::<Vec<_>>())
         });
         if !selected.as_ref().is_ok_and(|names| names == expected) {

@@ -2,11 +2,10 @@
 
 use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
 use super::pool::Session;
-use super::{agents, text};
+use super::text;
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
-use crate::heartbeat::Agent;
-use crate::id::{ActionId, CommandId};
+use crate::id::{ActionId, AgentId, CommandId};
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
 use std::borrow::Cow;
@@ -148,35 +147,28 @@ fn begin(
     insert_signers(session, begin, now)?;
     let action = begin.id.get() as i64;
     let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
-        SELECT nextval('ids'), $1, agentid, queueloc, 'prepared', '[]', $4, $5
-        FROM unnest($2::bigint[], $3::text[]) AS selected (agentid, queueloc)
+        SELECT nextval('ids'), $1, id, queueloc, 'prepared', '[]', $3, $4 FROM agents WHERE id = ANY($2)
         ORDER BY queueloc ON CONFLICT DO NOTHING";
-    let (agents, queuelocs): (Vec<Option<i64>>, Vec<&str>) =
-        begin.agents.iter().map(|agent| (agent.id.map(|id| id as i64), agent.queueloc.as_str())).unzip();
-    let added = session.execute(sql, &[&action, &agents, &queuelocs, &now, &time::never()])?;
+    let agents: Vec<i64> = begin.agents.iter().map(|id| id.get() as i64).collect();
+    let added = session.execute(sql, &[&action, &agents, &now, &time::never()])?;
     if added > 0 {
         let sql = "UPDATE actions SET status = 'inflight', finishtime = $2, lastupdatetime = $3 WHERE id = $1";
         session.execute(sql, &[&action, &time::never(), &now])?;
     }
-    unsent(session, action, begin.agents).map(Ok)
+    unsent(session, action).map(Ok)
 }
 
-/// An action's commands that the relay does not have, with their agents: those just selected, or as the store knows them.
-fn unsent(session: &mut Session, action: i64, selected: &[Agent]) -> Result<Vec<Prepared>, Error> {
-    let selected: HashMap<&str, &Agent> = selected.iter().map(|agent| (agent.queueloc.as_str(), agent)).collect();
-    let sql = "SELECT id, queueloc FROM commands WHERE actionid = $1 AND status = 'prepared' ORDER BY id";
-    let rows = session.query(sql, &[&action])?;
-    let commands =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<Vec<(i64, &str)>, Error>>()?;
-    // One that an earlier, interrupted try selected may be offline by now; it is still owed its command.
-    let others = commands.iter().map(|(_, queueloc)| *queueloc).filter(|queueloc| !selected.contains_key(queueloc));
-    let others: Vec<String> = others.map(str::to_owned).collect();
-    let others = agents::by_queueloc(session, &others)?;
-    let prepared = commands.iter().filter_map(|(id, queueloc)| {
-        let agent = selected.get(queueloc).copied().or_else(|| others.get(*queueloc))?;
-        Some(Prepared { id: CommandId::new(*id as u64)?, agent: agent.clone() })
-    });
-    Ok(prepared.collect())
+/// An action's commands that the relay does not have: those just added, and those of an earlier, interrupted try.
+fn unsent(session: &mut Session, action: i64) -> Result<Vec<Prepared>, Error> {
+    let sql = "SELECT id, agentid FROM commands WHERE actionid = $1 AND status = 'prepared' ORDER BY id";
+    let mut prepared = Vec::new();
+    for row in session.query(sql, &[&action])? {
+        let (id, agent): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        prepared.extend(
+            CommandId::new(id as u64).zip(AgentId::new(agent as u64)).map(|(id, agent)| Prepared { id, agent }),
+        );
+    }
+    Ok(prepared)
 }
 
 /// Of these actions, ends those that have no command left.

@@ -4,6 +4,7 @@ use super::super::{AgentCounts, Registration};
 use super::pool::Session;
 use super::text;
 use crate::heartbeat::{Agent, QueueLoc};
+use crate::id::AgentId;
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
 use serde_json::{Map, Value};
@@ -20,17 +21,35 @@ macro_rules! columns {
 /// The query for the agents that `condition` selects: present ones, and of several registrations of one queueloc the
 /// newest.
 pub(super) fn selection(condition: &str) -> String {
-    let columns = columns!();
     format!(
-        "SELECT {columns} FROM agents WHERE agents.status IN ('online', 'idle') AND NOT EXISTS (SELECT 1 \
+        "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND NOT EXISTS (SELECT 1 \
         FROM agents AS newer WHERE newer.queueloc = agents.queueloc \
         AND (newer.heartbeattime, newer.id) > (agents.heartbeattime, agents.id)) AND ({condition}) ORDER BY agents.id"
     )
 }
 
-/// Agents from rows with the columns above. One whose row holds a queueloc that could not be one is left out: nothing is
-/// ever sent there.
-pub(super) fn from_rows(rows: &[Row]) -> Result<Vec<Agent>, Error> {
+/// What [`selection`] finds. One whose row holds a queueloc that could not be one is left out: nothing is ever sent there.
+pub(super) fn selected(rows: &[Row]) -> Result<Vec<AgentId>, Error> {
+    let mut ids = Vec::with_capacity(rows.len());
+    for row in rows {
+        ids.extend(QueueLoc::parse(row.try_get(1)?).ok().and(AgentId::new(row.try_get::<_, i64>(0)? as u64)));
+    }
+    Ok(ids)
+}
+
+/// See `Store::load_agents`.
+pub(super) fn load(session: &mut Session, ids: &[AgentId]) -> Result<Vec<Agent>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (id, place) JOIN agents USING (id) ORDER BY place"
+    );
+    let ids: Vec<i64> = ids.iter().map(|id| id.get() as i64).collect();
+    from_rows(&session.query(sql, &[&ids])?)
+}
+
+/// Agents from rows with the columns above; those whose queueloc could not be one are left out.
+fn from_rows(rows: &[Row]) -> Result<Vec<Agent>, Error> {
     rows.iter().filter_map(|row| from_row(row).transpose()).collect()
 }
 
@@ -38,7 +57,7 @@ fn from_row(row: &Row) -> Result<Option<Agent>, Error> {
     let Ok(queueloc) = QueueLoc::parse(row.try_get(2)?) else { return Ok(None) };
     let object = |text: &str| -> Map<String, Value> { serde_json::from_str(text).unwrap_or_default() };
     Ok(Some(Agent {
-        id: Some(row.try_get::<_, i64>(0)? as u64),
+        id: AgentId::new(row.try_get::<_, i64>(0)? as u64),
         name: row.try_get(1)?,
         queueloc,
         mode: row.try_get(3)?,

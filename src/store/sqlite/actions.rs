@@ -1,15 +1,13 @@
 //! Actions: begun, counted, ended.
 
 use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
-use super::{agents, from_micros, micros, next_ids};
+use super::{from_micros, micros, next_ids};
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
-use crate::heartbeat::Agent;
-use crate::id::{ActionId, CommandId};
+use crate::id::{ActionId, AgentId, CommandId};
 use crate::investigator::Investigator;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
-use std::collections::HashMap;
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -129,40 +127,30 @@ pub(super) fn begin(
     insert_signers(transaction, begin.action, begin.id, begin.signers, now)?;
     let action = begin.id.get() as i64;
     let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
-        VALUES (?1, ?2, ?3, ?4, 'prepared', '[]', ?5, ?6) ON CONFLICT DO NOTHING";
+        SELECT ?1, ?2, agents.id, agents.queueloc, 'prepared', '[]', ?4, ?5 FROM agents WHERE agents.id = ?3
+        ON CONFLICT DO NOTHING";
     let mut insert = transaction.prepare_cached(sql)?;
     let mut added = 0;
     for (id, agent) in next_ids(transaction, begin.agents.len())?.zip(begin.agents) {
-        let agent_id = agent.id.map(|id| id as i64);
-        let row = (id, action, agent_id, agent.queueloc.as_str(), micros(now), micros(time::never()));
-        added += insert.execute(row)?;
+        added += insert.execute((id, action, agent.get() as i64, micros(now), micros(time::never())))?;
     }
     if added > 0 {
         let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3 WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute((action, micros(time::never()), micros(now)))?;
     }
-    unsent(transaction, action, begin.agents).map(Ok)
+    unsent(transaction, action).map(Ok)
 }
 
-/// An action's commands that the relay does not have, with their agents: those just selected, or as the store knows them.
-fn unsent(transaction: &Transaction, action: i64, selected: &[Agent]) -> rusqlite::Result<Vec<Prepared>> {
-    let selected: HashMap<&str, &Agent> = selected.iter().map(|agent| (agent.queueloc.as_str(), agent)).collect();
-    let sql = "SELECT id, queueloc FROM commands WHERE actionid = ?1 AND status = 'prepared' ORDER BY id";
+/// An action's commands that the relay does not have: those just added, and those of an earlier, interrupted try.
+fn unsent(transaction: &Transaction, action: i64) -> rusqlite::Result<Vec<Prepared>> {
+    let sql = "SELECT id, agentid FROM commands WHERE actionid = ?1 AND status = 'prepared' ORDER BY id";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([action], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
-    let mut prepared = Vec::with_capacity(selected.len());
-    for row in rows {
-        let (id, queueloc) = row?;
-        // One that an earlier, interrupted try selected may be offline by now; it is still owed its command.
-        let agent = match selected.get(queueloc.as_str()) {
-            Some(agent) => Some((*agent).clone()),
-            None => agents::by_queueloc(transaction, &queueloc)?,
-        };
-        if let (Some(id), Some(agent)) = (CommandId::new(id as u64), agent) {
-            prepared.push(Prepared { id, agent });
-        }
-    }
-    Ok(prepared)
+    let prepared = |row: &Row| {
+        let (id, agent): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(CommandId::new(id as u64).zip(AgentId::new(agent as u64)).map(|(id, agent)| Prepared { id, agent }))
+    };
+    let rows = statement.query_map([action], prepared)?;
+    rows.filter_map(Result::transpose).collect()
 }
 
 /// Of these actions, ends those that have no command left.

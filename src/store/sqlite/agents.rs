@@ -3,6 +3,7 @@
 use super::super::{AgentCounts, Registration};
 use super::{from_micros, micros, next_ids};
 use crate::heartbeat::{Agent, QueueLoc};
+use crate::id::AgentId;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde_json::{Map, Value};
@@ -15,16 +16,28 @@ const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, age
 /// newest.
 pub(super) fn selection(condition: &str) -> String {
     format!(
-        "SELECT {COLUMNS} FROM agents WHERE agents.status IN ('online', 'idle') AND agents.id = (SELECT newest.id \
+        "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND agents.id = (SELECT newest.id \
         FROM agents AS newest WHERE newest.queueloc = agents.queueloc ORDER BY newest.heartbeattime DESC, newest.id DESC \
         LIMIT 1) AND ({condition}) ORDER BY agents.id"
     )
 }
 
-pub(super) fn select(reader: &Connection, sql: &str) -> rusqlite::Result<Vec<Agent>> {
+/// Runs a [`selection`]. One whose row holds a queueloc that could not be one is left out: nothing is ever sent there.
+pub(super) fn select(reader: &Connection, sql: &str) -> rusqlite::Result<Vec<AgentId>> {
     let mut statement = reader.prepare_cached(sql)?;
-    let agents = statement.query_map([], from_row)?;
-    agents.filter_map(Result::transpose).collect()
+    let id = |row: &Row| {
+        let is_sent_to = QueueLoc::parse(row.get_ref(1)?.as_str()?).is_ok();
+        Ok(is_sent_to.then_some(row.get::<_, i64>(0)?).and_then(|id| AgentId::new(id as u64)))
+    };
+    let ids = statement.query_map([], id)?;
+    ids.filter_map(Result::transpose).collect()
+}
+
+/// See `Store::load_agents`.
+pub(super) fn load(reader: &Connection, ids: &[AgentId]) -> rusqlite::Result<Vec<Agent>> {
+    let mut statement = reader.prepare_cached(&format!("SELECT {COLUMNS} FROM agents WHERE agents.id = ?1"))?;
+    let mut load = |id: &AgentId| statement.query_row([id.get() as i64], from_row).optional();
+    ids.iter().filter_map(|id| load(id).map(Option::flatten).transpose()).collect()
 }
 
 /// The newest registration of a queueloc, whatever its status.
@@ -53,11 +66,11 @@ fn object(text: &str) -> Map<String, Value> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// None when the row holds a queueloc that could not be one: nothing is ever sent there.
+/// None when the row holds a queueloc that could not be one.
 fn from_row(row: &Row) -> rusqlite::Result<Option<Agent>> {
     let Ok(queueloc) = QueueLoc::parse(row.get_ref(2)?.as_str()?) else { return Ok(None) };
     Ok(Some(Agent {
-        id: Some(row.get::<_, i64>(0)? as u64),
+        id: AgentId::new(row.get::<_, i64>(0)? as u64),
         name: row.get(1)?,
         queueloc,
         mode: row.get(3)?,

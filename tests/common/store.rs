@@ -1,0 +1,33 @@
+//! What tests do with a store as action-new does.
+
+use crate::agents::now;
+use mig::action::Action;
+use mig::command::Command;
+use mig::heartbeat::Agent;
+use mig::id::AgentId;
+use mig::investigator::Investigator;
+use mig::store::{Begin, Store, StoreError};
+use mig::target::Target;
+
+/// The agents that a target selects.
+pub fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, StoreError> {
+    let ids = store.select_agents(&Target::parse(target).unwrap(), now())?;
+    store.load_agents(&ids)
+}
+
+/// Begins an action for agents that the store knows; gives the commands that are to be sent.
+pub fn begin(
+    owner: &str,
+    store: &mut dyn Store,
+    action: &Action,
+    signers: &[Investigator],
+    agents: &[Agent],
+) -> Result<Vec<Command>, StoreError> {
+    let agents: Vec<AgentId> = agents.iter().map(|agent| agent.id.unwrap()).collect();
+    let begin = Begin { action, id: action.id.unwrap(), signers, agents: &agents };
+    let prepared = store.begin_actions(owner, &[begin], now())?.remove(0)?;
+    let agents = store.load_agents(&prepared.iter().map(|one| one.agent).collect::<Vec<_>>())?;
+    assert_eq!(agents.len(), prepared.len(), "each command has its agent");
+    let commands = prepared.iter().zip(agents).map(|(one, agent)| Command::new(one.id, action.clone(), agent, now()));
+    Ok(commands.map(Option::unwrap).collect())
+}
