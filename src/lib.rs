@@ -40,6 +40,7 @@
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
 //! | `target` | target text to a checked expression, the only place that touches target SQL |
 //! | [`limits`] | every limit of the system, with unit and reason |
+//! | `parallel` | two processors for a large batch |
 //! | [`error`] [`cli`] [`config`] [`logging`] [`reload`] [`signals`] | what programs share |
 //! | [`spool`] | the only code that renames, unlinks or syncs in stages |
 //! | [`flow`] | workers and the loop around them |
@@ -71,6 +72,7 @@ pub mod logging;
 pub mod modules;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod parallel;
 pub mod relay;
 pub mod reload;
 #[cfg(feature = "server")]

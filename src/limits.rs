@@ -62,6 +62,8 @@ pub const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
 /// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.
 pub const BATCH_ENTRIES_MAX: usize = 256;
+/// Entries of a batch from which on a second thread takes its half: below, starting it takes longer than it saves.
+pub const PARALLEL_ENTRIES_MIN: usize = 32;
 /// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
 pub const PASS_BATCHES_MAX: usize = 64;
 /// Bytes of file content that a batch may hold in memory, beyond its first entry.

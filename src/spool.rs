@@ -32,6 +32,7 @@ pub use stages::Stage;
 
 use crate::id::ActionId;
 use crate::limits;
+use crate::parallel;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::path::Path;
@@ -144,11 +145,8 @@ impl Spool {
             placed.push(commit.place(staged, self.dir(stage), name)?);
         }
         commit.finish()?;
-        for (name, _) in files {
-            for older in replaced {
-                self.dir(*older).unlink(name)?;
-            }
-        }
+        let clear = |name: &FileName| replaced.iter().try_for_each(|older| self.dir(*older).unlink(name).map(drop));
+        parallel::try_map(files, |(name, _)| clear(name))?;
         Ok(placed)
     }
 
@@ -307,16 +305,10 @@ impl Spool {
     pub fn older_than(&self, stage: Stage, age: Duration, now: Timestamp) -> Result<Vec<FileName>, Error> {
         let dir = self.dir(stage);
         let limit = crate::time::before(now, age);
-        let mut old = dir.list(|name| !name.is_hidden())?;
-        let mut failure = None;
-        old.retain(|name| match dir.changed(name) {
-            Ok(changed) => changed.is_some_and(|changed| changed < limit),
-            Err(error) => {
-                failure = Some(error);
-                false
-            }
-        });
-        failure.map_or(Ok(old), Err)
+        let names = dir.list(|name| !name.is_hidden())?;
+        let changed = parallel::try_map(&names, |name| dir.changed(name))?;
+        let is_old = |changed: Option<Timestamp>| changed.is_some_and(|changed| changed < limit);
+        Ok(names.into_iter().zip(changed).filter(|(_, changed)| is_old(*changed)).map(|(name, _)| name).collect())
     }
 
     /// When a file was last moved or written, and its size; none when it is gone.

@@ -19,6 +19,7 @@ use crate::heartbeat::Agent;
 use crate::id::AgentId;
 use crate::investigator::Investigator;
 use crate::limits;
+use crate::parallel;
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
@@ -63,52 +64,6 @@ impl ActionNew {
         }
         let owner = owner::scheduler_id(spool).map_err(Failure::Away)?;
         Ok(self.owner.insert(owner).clone())
-    }
-
-    /// Everything that needs no effect: the action, or what becomes of its file instead.
-    fn check(&mut self, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
-        let action = Action::parse(&entry.bytes).map_err(|error| {
-            if !error.is_incomplete() {
-                return Verdict::Reject(error.to_string());
-            }
-            if is_settling(entry.look.modified, now) {
-                return Verdict::NotYet(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE));
-            }
-            Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
-        })?;
-        if action.expire_after <= now {
-            let help = "give it a later end, and sign it again";
-            let reason = format!("field 'expireafter': the action ran out at {}; {help}", action.expire_after);
-            return Err(Verdict::Reject(reason));
-        }
-        // What is written of it later must be readable again: numbers may take more room than they did.
-        let size_bytes = action.to_json().len() as u64;
-        if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
-            let max = limits::ACTION_SIZE_BYTES_MAX;
-            return Err(Verdict::Reject(format!("has {size_bytes} bytes when it is written out, the limit is {max}")));
-        }
-        let signers = self.verify(&action, now).map_err(Verdict::Reject)?;
-        let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
-        if action.valid_from > now {
-            return Err(Verdict::NotYet(action.valid_from));
-        }
-        Ok((action, signers, target))
-    }
-
-    /// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
-    /// keyring, and the investigator should know before agents refuse the action one by one.
-    fn verify(&mut self, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
-        let text = action.signed_text();
-        let keyring = self.keyring.get();
-        let verify = |(index, signature): (usize, &String)| {
-            let refused = |error: SignatureError| format!("pgpsignatures[{index}] {error}; {}", advice(&error));
-            let signer = keyring.verify(&text, signature, now).map_err(refused)?;
-            keyring
-                .investigator(&signer.fingerprint)
-                .cloned()
-                .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
-        };
-        action.signatures.iter().enumerate().map(verify).collect()
     }
 
     /// The agents that the target selects, or why the file is refused.
@@ -225,6 +180,51 @@ impl ActionNew {
     }
 }
 
+/// Everything that needs no effect: the action, or what becomes of its file instead.
+fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
+    let action = Action::parse(&entry.bytes).map_err(|error| {
+        if !error.is_incomplete() {
+            return Verdict::Reject(error.to_string());
+        }
+        if is_settling(entry.look.modified, now) {
+            return Verdict::NotYet(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE));
+        }
+        Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
+    })?;
+    if action.expire_after <= now {
+        let help = "give it a later end, and sign it again";
+        let reason = format!("field 'expireafter': the action ran out at {}; {help}", action.expire_after);
+        return Err(Verdict::Reject(reason));
+    }
+    // What is written of it later must be readable again: numbers may take more room than they did.
+    let size_bytes = action.to_json().len() as u64;
+    if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
+        let max = limits::ACTION_SIZE_BYTES_MAX;
+        return Err(Verdict::Reject(format!("has {size_bytes} bytes when it is written out, the limit is {max}")));
+    }
+    let signers = verify(keyring, &action, now).map_err(Verdict::Reject)?;
+    let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
+    if action.valid_from > now {
+        return Err(Verdict::NotYet(action.valid_from));
+    }
+    Ok((action, signers, target))
+}
+
+/// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
+/// keyring, and the investigator should know before agents refuse the action one by one.
+fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+    let text = action.signed_text();
+    let verify = |(index, signature): (usize, &String)| {
+        let refused = |error: SignatureError| format!("pgpsignatures[{index}] {error}; {}", advice(&error));
+        let signer = keyring.verify(&text, signature, now).map_err(refused)?;
+        keyring
+            .investigator(&signer.fingerprint)
+            .cloned()
+            .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
+    };
+    action.signatures.iter().enumerate().map(verify).collect()
+}
+
 /// What the dropper can do about a signature that does not count.
 fn advice(error: &SignatureError) -> &'static str {
     match error {
@@ -262,8 +262,10 @@ impl StageWorker for ActionNew {
     fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
         let mut verdicts = vec![Verdict::Gone; batch.len()];
         let (mut accepted, mut commands, mut ids) = (Vec::new(), 0, HashSet::new());
-        for (index, entry) in batch.iter().enumerate() {
-            let (action, signers, target) = match self.check(entry, now) {
+        let keyring = self.keyring.get();
+        let checked = parallel::map(batch, |entry| check(keyring, entry, now));
+        for (index, checked) in checked.into_iter().enumerate() {
+            let (action, signers, target) = match checked {
                 Ok(checked) => checked,
                 Err(verdict) => {
                     verdicts[index] = verdict;

@@ -16,12 +16,13 @@ use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
+use crate::parallel;
 use crate::relay::Relay;
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
 use crate::spool::watch::{Waker, Watch};
-use crate::spool::{FileName, ReadError, Spool, Stage};
+use crate::spool::{Entry, FileName, ReadError, Spool, Stage};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -41,6 +42,16 @@ pub struct Collector {
     cleaned: Option<Timestamp>,
 }
 
+/// What a file is whose time has come.
+enum Overdue {
+    /// Left over: its answer is here.
+    Answered(FileName),
+    /// A command that is waited for, and the bytes of its file.
+    Waiting(Box<Command>, u64),
+    /// Not there any more, or not readable.
+    Gone,
+}
+
 impl Collector {
     /// Collects in this spool.
     pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
@@ -58,7 +69,7 @@ impl Collector {
             Err(ReadError::Io(error)) => return Err(error.into()),
             // A command that was replayed after its action was done.
             Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {
-                self.command(stage, name)?.map(|command| command.action)
+                read_command(&self.spool, stage, name)?.map(|command| command.action)
             }
         };
         let deadline = action.map(|action| time::after(action.expire_after, limits::EXPIRY_GRACE));
@@ -66,45 +77,21 @@ impl Collector {
         Ok(deadline)
     }
 
-    fn command(&self, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
-        match self.spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-            Ok(entry) => Ok(Command::parse(&entry.bytes).ok()),
-            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
-            Err(ReadError::Io(error)) if error.is_of_one_file() => {
-                log::warn!("collector: {error}");
-                Ok(None)
-            }
-            Err(ReadError::Io(error)) => Err(error.into()),
-        }
-    }
-
     /// Expires commands and clears answered ones in one stage. Gives how many, and when the next one is due.
     fn sweep(&mut self, stage: Stage, answered: &HashSet<FileName>, now: Timestamp) -> Result<Pass, Failure> {
-        let (mut expired, mut elsewhere, mut handled, mut again) = (Vec::new(), Vec::new(), 0, None);
+        let (mut overdue, mut elsewhere, mut handled, mut again) = (Vec::new(), Vec::new(), 0, None);
         for name in self.spool.list(stage)? {
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
             };
             // A copy in ready is a replay. One in inflight is left over, unless it was replayed since the list was made.
-            if stage == COMMAND_INFLIGHT && answered.contains(&name) && self.is_answered(&name)? {
+            if stage == COMMAND_INFLIGHT && answered.contains(&name) && is_answered(&self.spool, &name)? {
                 self.spool.clear(&[(stage, name)])?;
                 handled += 1;
                 continue;
             }
             match self.deadline(stage, &name, reference)? {
-                Some(deadline) if deadline <= now => {
-                    if stage == COMMAND_INFLIGHT && self.is_answered(&name)? {
-                        self.spool.clear(&[(stage, name)])?;
-                        handled += 1;
-                        continue;
-                    }
-                    let Some(command) = self.command(stage, &name)? else { continue };
-                    expired.push(command);
-                    handled += 1;
-                    if expired.len() == limits::BATCH_ENTRIES_MAX {
-                        self.end_overdue(stage, std::mem::take(&mut expired), now)?;
-                    }
-                }
+                Some(deadline) if deadline <= now => overdue.push(name),
                 // Its action is not waited for here any more: its last answer may have come to another scheduler.
                 Some(_) if stage == COMMAND_INFLIGHT && !self.inflight.contains(&reference.action) => {
                     elsewhere.push(reference)
@@ -113,7 +100,7 @@ impl Collector {
                 None => {}
             }
         }
-        self.end_overdue(stage, expired, now)?;
+        handled += self.end_overdue(stage, &overdue, now)?;
         for batch in elsewhere.chunks(limits::BATCH_ENTRIES_MAX) {
             handled += self.clear_ended_elsewhere(stage, batch)?.len();
         }
@@ -132,8 +119,8 @@ impl Collector {
         for (reference, known) in references.iter().zip(known) {
             let name = FileName::from(*reference);
             if known.is_some_and(|known| known.status.is_final())
-                && !self.is_answered(&name)?
-                && self.command(stage, &name)?.is_some_and(|command| !command.status.is_final())
+                && !is_answered(&self.spool, &name)?
+                && read_command(&self.spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
             {
                 cleared.insert(*reference);
                 files.push((stage, name));
@@ -143,34 +130,47 @@ impl Collector {
         Ok(cleared)
     }
 
-    /// Ends commands of actions that ran out, unless they have ended elsewhere.
-    fn end_overdue(&mut self, stage: Stage, commands: Vec<Command>, now: Timestamp) -> Result<(), Failure> {
-        if commands.is_empty() {
-            return Ok(());
+    /// Ends commands of actions that ran out, a batch at a time. Gives how many were here.
+    fn end_overdue(&mut self, stage: Stage, names: &[FileName], now: Timestamp) -> Result<usize, Failure> {
+        let (mut answered, mut waiting, mut size_bytes, mut handled) = (Vec::new(), Vec::new(), 0, 0);
+        for names in names.chunks(2 * limits::PARALLEL_ENTRIES_MIN) {
+            for one in parallel::try_map(names, |name| overdue(&self.spool, stage, name))? {
+                match one {
+                    Overdue::Answered(name) => answered.push((stage, name)),
+                    Overdue::Waiting(command, bytes) => {
+                        waiting.push(*command);
+                        size_bytes += bytes;
+                    }
+                    Overdue::Gone => {}
+                }
+            }
+            if waiting.len() >= limits::BATCH_ENTRIES_MAX || size_bytes >= limits::BATCH_SIZE_BYTES_MAX {
+                handled += waiting.len();
+                self.end_waiting(stage, std::mem::take(&mut waiting), now)?;
+                size_bytes = 0;
+            }
         }
+        handled += answered.len() + waiting.len();
+        self.spool.clear(&answered)?;
+        self.end_waiting(stage, waiting, now)?;
+        Ok(handled)
+    }
+
+    /// Ends commands that are still waited for, unless they have ended elsewhere.
+    fn end_waiting(&mut self, stage: Stage, mut commands: Vec<Command>, now: Timestamp) -> Result<(), Failure> {
         let references: Vec<CommandRef> = commands.iter().map(Command::reference).collect();
-        let ended = self.clear_ended_elsewhere(stage, &references)?;
-        let waiting = commands.into_iter().filter(|command| !ended.contains(&command.reference()));
-        let mut expired = Vec::new();
-        for command in waiting {
-            expired.push((FileName::from(command.reference()), expire(command, now)));
-            self.put_expired(&mut expired, limits::BATCH_ENTRIES_MAX)?;
-        }
-        self.put_expired(&mut expired, 1)
-    }
-
-    fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
-        Ok(self.spool.has(COMMAND_RETURNED, name)? || self.spool.has(COMMAND_DONE, name)?)
-    }
-
-    /// Puts expired commands into command/returned, once there are enough to share the syncs or to fill the memory.
-    fn put_expired(&self, expired: &mut Vec<(FileName, Vec<u8>)>, enough: usize) -> Result<(), Failure> {
-        let size_bytes: u64 = expired.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        if expired.is_empty() || (expired.len() < enough && size_bytes < limits::BATCH_SIZE_BYTES_MAX) {
+        if references.is_empty() {
             return Ok(());
         }
-        self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], expired)?;
-        expired.clear();
+        let ended = self.clear_ended_elsewhere(stage, &references)?;
+        commands.retain(|command| !ended.contains(&command.reference()));
+        self.put_expired(&commands, now)
+    }
+
+    /// Puts commands into command/returned that are not waited for any longer.
+    fn put_expired(&self, commands: &[Command], now: Timestamp) -> Result<(), Failure> {
+        let files = parallel::map(commands, |command| (FileName::from(command.reference()), expire(command, now)));
+        self.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &files)?;
         Ok(())
     }
 
@@ -182,13 +182,12 @@ impl Collector {
         for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
             let name = FileName::from(command.reference());
             let ready_or_inflight = self.spool.has(COMMAND_READY, &name)? || self.spool.has(COMMAND_INFLIGHT, &name)?;
-            if !ready_or_inflight && !self.is_answered(&name)? {
-                ended.push((name, expire(command, now)));
+            if !ready_or_inflight && !is_answered(&self.spool, &name)? {
+                ended.push(command);
             }
         }
-        let handled = ended.len();
-        self.put_expired(&mut ended, 1)?;
-        Ok(handled)
+        self.put_expired(&ended, now)?;
+        Ok(ended.len())
     }
 
     /// Ends the actions in flight that have no command left.
@@ -236,13 +235,44 @@ impl Collector {
     }
 }
 
-/// The last text of a command that is not waited for any longer. One that was replayed has its answer and keeps it.
-fn expire(mut command: Command, now: Timestamp) -> Vec<u8> {
-    let reference = command.reference();
-    if !command.status.is_final() {
-        log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
-        command.finish_unrun(CommandStatus::Expired, "no answer before the action ran out", now);
+/// What an overdue command's file is now.
+fn overdue(spool: &Spool, stage: Stage, name: &FileName) -> Result<Overdue, Failure> {
+    if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
+        return Ok(Overdue::Answered(name.clone()));
     }
+    let Some(entry) = read_file(spool, stage, name)? else { return Ok(Overdue::Gone) };
+    let waiting = |command| Overdue::Waiting(Box::new(command), entry.bytes.len() as u64);
+    Ok(Command::parse(&entry.bytes).map_or(Overdue::Gone, waiting))
+}
+
+fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
+    Ok(read_file(spool, stage, name)?.and_then(|entry| Command::parse(&entry.bytes).ok()))
+}
+
+fn read_file(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Entry>, Failure> {
+    match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
+        Err(ReadError::Io(error)) if error.is_of_one_file() => {
+            log::warn!("collector: {error}");
+            Ok(None)
+        }
+        Err(ReadError::Io(error)) => Err(error.into()),
+    }
+}
+
+fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
+    Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
+}
+
+/// The last text of a command that is not waited for any longer. One that was replayed has its answer and keeps it.
+fn expire(command: &Command, now: Timestamp) -> Vec<u8> {
+    if command.status.is_final() {
+        return command.to_json();
+    }
+    let (reference, mut command) = (command.reference(), command.clone());
+    log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
+    command.finish_unrun(CommandStatus::Expired, "no answer before the action ran out", now);
     command.to_json()
 }
 

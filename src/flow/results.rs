@@ -11,6 +11,7 @@ use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
+use crate::parallel;
 use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
@@ -154,8 +155,7 @@ impl QueueWorker for Results {
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        let judge = |delivery: &Delivery| Results::judge_here(spool, delivery, now);
-        let judged = batch.iter().map(judge).collect::<Result<Vec<Result<Verdict, Command>>, Failure>>()?;
+        let judged = parallel::try_map(batch, |delivery| Results::judge_here(spool, delivery, now))?;
         let asked: Vec<CommandRef> = judged.iter().filter_map(|one| Some(one.as_ref().err()?.reference())).collect();
         let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
         let mut found = found.into_iter();

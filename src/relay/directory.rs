@@ -11,6 +11,7 @@
 
 use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
 use crate::limits;
+use crate::parallel;
 use crate::spool::commit::Commit;
 use crate::spool::watch::{Waker, Watch, WatchError};
 use crate::spool::{Dir, FileName, ReadError, is_settling};
@@ -223,11 +224,15 @@ impl Relay for DirectoryRelay {
 
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         let dir = self.queue_declared(queue)?;
-        for delivery in deliveries {
-            let Tag::File(name) = &delivery.tag else { continue };
-            // Not synced: a message that comes back after a power cut is a message delivered twice.
-            dir.unlink(name)?;
-            if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
+        let name = |delivery: &Delivery| match &delivery.tag {
+            Tag::File(name) => Some(name.clone()),
+            _ => None,
+        };
+        let done: Vec<FileName> = deliveries.iter().filter_map(name).collect();
+        // Not synced: a message that comes back after a power cut is a message delivered twice.
+        parallel::try_map(&done, |name| dir.unlink(name))?;
+        if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
+            for name in &done {
                 names.remove(name);
             }
         }
@@ -276,12 +281,11 @@ impl Relay for DirectoryRelay {
     }
 
     fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {
-        for name in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
-            let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { continue };
-            for name in dir.list(|name| is_expired(name, now))? {
-                Self::expire(&dir, &name)?;
-            }
-        }
+        let queues = self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))?;
+        parallel::try_map(&queues, |name| {
+            let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { return Ok(()) };
+            dir.list(|name| is_expired(name, now))?.iter().try_for_each(|name| Self::expire(&dir, name))
+        })?;
         let limit = time::before(now, age);
         for dir in [&self.dead, &self.tmp] {
             for name in dir.list(|name| !name.is_hidden())? {
