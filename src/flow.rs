@@ -39,6 +39,8 @@ pub mod run;
 pub mod scheduler_key;
 #[cfg(feature = "server")]
 pub mod stage;
+#[cfg(feature = "server")]
+mod sweep;
 pub mod watchdog;
 #[cfg(feature = "server")]
 pub mod whitelist;

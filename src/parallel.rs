@@ -3,6 +3,7 @@
 
 use crate::limits::PARALLEL_ENTRIES_MIN;
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// `work` of each item; the results are in order.
@@ -29,6 +30,22 @@ pub fn try_map<T: Sync, R: Send, E: Send>(items: &[T], work: impl Fn(&T) -> Resu
     map(items, work).into_iter().collect()
 }
 
+/// Does two things of which one takes its time for so many entries: `beside` on a thread of its own when they are many.
+pub fn both<A: Send, B>(entries: usize, beside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    if entries < PARALLEL_ENTRIES_MIN {
+        return (beside(), here());
+    }
+    // Whoever comes first takes it: where no thread can be had that is this one.
+    let beside = Mutex::new(Some(beside));
+    let run = || beside.lock().unwrap_or_else(PoisonError::into_inner).take().map(|beside| beside());
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("beside".into()).spawn_scoped(scope, run);
+        let here = here();
+        let ran = thread.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (ran.or_else(run).expect("it was run once, by one of the two"), here)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +67,19 @@ mod tests {
         let items: Vec<usize> = (0..100).collect();
         assert_eq!(try_map(&items, |item| if *item < 90 { Ok(*item) } else { Err(*item) }), Err(90));
         assert_eq!(try_map(&items, |item| Ok::<_, ()>(*item)), Ok(items.clone()));
+    }
+
+    #[test]
+    fn both_are_done_and_only_many_entries_are_worth_a_thread() {
+        let here = thread::current().id();
+        for (entries, on_its_own) in [(0, false), (PARALLEL_ENTRIES_MIN - 1, false), (PARALLEL_ENTRIES_MIN, true)] {
+            let mut count = 0;
+            let beside = || {
+                count += 1;
+                thread::current().id()
+            };
+            let (beside, value) = both(entries, beside, || 7);
+            assert_eq!((beside != here, value, count), (on_its_own, 7, 1), "{entries} entries");
+        }
     }
 }
