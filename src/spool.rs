@@ -30,11 +30,12 @@ pub use error::{Error, ReadError};
 pub use name::FileName;
 pub use stages::Stage;
 
-use crate::id::ActionId;
+use crate::id::CommandRef;
 use crate::limits;
 use crate::parallel;
 use crate::time::Timestamp;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,45 +234,33 @@ impl Spool {
         self.dir(from).reject_into((&self.tmp, &self.owner), files, self.dir(invalid), now)
     }
 
-    /// Begins to write commands under `tmp/<action>.d/`, for several actions that share one sync.
+    /// Begins to write commands into `tmp/`, for several actions that share one sync.
     pub fn preparation(&self) -> Preparation<'_> {
         Preparation { spool: self, commit: self.commit() }
     }
 
-    /// Moves an action's prepared commands to `stage`, and takes the directory away. Without one there is nothing to do:
-    /// that is how a restart after the last step sees it.
-    pub fn release(&self, actions: &[ActionId], stage: Stage) -> Result<(), Error> {
+    /// Moves prepared commands to `stage`. Those that are not in `tmp/` were released before.
+    pub fn release(&self, commands: &[CommandRef], stage: Stage) -> Result<(), Error> {
         let mut commit = self.commit();
-        for action in actions {
-            let Some(dir) = self.tmp.sub(&prepared_name(*action))? else { continue };
-            for name in dir.list(|_| true)? {
-                // A name that is taken is the same command, released before: the one that is there stays.
-                if commit.rename(&dir, &name, self.dir(stage), &name)? == Placed::Taken {
-                    dir.unlink(&name)?;
-                }
+        for command in commands {
+            let name = FileName::from(*command);
+            // A name that is taken is the same command, released before: the one that is there stays.
+            if commit.rename(&self.tmp, &name, self.dir(stage), &name)? == Placed::Taken {
+                self.tmp.unlink(&name)?;
             }
         }
-        commit.finish()?;
-        for action in actions {
-            self.tmp.remove_dir(&prepared_name(*action))?;
-        }
-        Ok(())
+        commit.finish()
     }
 
-    /// The actions that have prepared commands.
-    pub fn prepared(&self) -> Result<Vec<ActionId>, Error> {
-        let names = self.tmp.list(|name| name.as_str().is_some_and(|name| name.ends_with(".d")))?;
-        let ids = names.iter().filter_map(|name| name.as_str()?.strip_suffix(".d"));
-        Ok(ids.filter_map(|id| ActionId::from_digits(id).ok()).collect())
+    /// The commands that are prepared and not released.
+    pub fn prepared(&self) -> Result<Vec<CommandRef>, Error> {
+        let command = |name: &FileName| CommandRef::from_file_name(name.as_str()?).ok();
+        Ok(self.tmp.list(|name| command(name).is_some())?.iter().filter_map(command).collect())
     }
 
-    /// Takes an action's prepared commands away: its commit point was never reached.
-    pub fn discard_prepared(&self, action: ActionId) -> Result<(), Error> {
-        let Some(dir) = self.tmp.sub(&prepared_name(action))? else { return Ok(()) };
-        for name in dir.list(|_| true)? {
-            dir.unlink(&name)?;
-        }
-        self.tmp.remove_dir(&prepared_name(action))
+    /// Takes prepared commands away: their action's commit point was never reached.
+    pub fn discard_prepared(&self, commands: &[CommandRef]) -> Result<(), Error> {
+        commands.iter().try_for_each(|command| self.tmp.unlink(&FileName::from(*command)).map(drop))
     }
 
     /// Reads a file that lies beside the stages.
@@ -317,31 +306,23 @@ impl Spool {
     }
 }
 
-/// Commands on their way to `tmp/<action>.d/`. Nothing of it counts before the action's move to action/inflight.
+/// Commands on their way to `tmp/`. Nothing of it counts before their action's move to action/inflight.
 pub struct Preparation<'a> {
     spool: &'a Spool,
     commit: Commit,
 }
 
-/// Where the prepared commands of one action go.
-#[derive(Clone)]
-pub struct PreparedDir(Arc<Dir>);
-
 impl Preparation<'_> {
-    /// Begins an action. What a run that was cut short left of it is taken away.
-    pub fn begin(&mut self, action: ActionId) -> Result<PreparedDir, Error> {
-        let name = prepared_name(action);
-        while !self.spool.tmp.make_dir(&name, 0o700)? {
-            self.spool.discard_prepared(action)?;
+    /// Adds a command, in place of what a run that was cut short left of it.
+    pub fn add(&mut self, command: CommandRef, bytes: &[u8]) -> Result<(), Error> {
+        let (tmp, name) = (&self.spool.tmp, FileName::from(command));
+        match self.commit.write(tmp, &name, bytes) {
+            Err(Error::Io { cause, .. }) if cause.kind() == ErrorKind::AlreadyExists => {
+                tmp.unlink(&name)?;
+                self.commit.write(tmp, &name, bytes)
+            }
+            written => written,
         }
-        let dir = Arc::new(self.spool.tmp.existing(&name)?);
-        self.commit.touch(Arc::clone(&dir));
-        Ok(PreparedDir(dir))
-    }
-
-    /// Adds a command to an action that was begun.
-    pub fn add(&mut self, dir: &PreparedDir, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
-        self.commit.write_into(&dir.0, name, bytes)
     }
 
     /// Brings everything to the disk.
@@ -371,10 +352,6 @@ impl Move {
     pub fn new(from: Stage, name: &FileName, to: Stage) -> Move {
         Move { from, name: name.clone(), to, to_name: name.clone(), clear: &[] }
     }
-}
-
-fn prepared_name(action: ActionId) -> String {
-    format!("{action}.d")
 }
 
 /// Drops a file into a directory from outside: written under a hidden name, synced, then renamed to `name`. This is what

@@ -329,7 +329,7 @@ fn status_counts_by_stage() {
     spool.put(OsStr::from_bytes(b"action/new/-\xff.json"), "");
     spool.put("action/invalid/x.json", "");
     spool.put("action/invalid/x.json.reason", "2026-01-01T00:00:00Z\nbad\n");
-    fs::create_dir(spool.file("tmp/14.d")).unwrap();
+    spool.put("tmp/14-1.json", "{");
     spool.put("tmp/results.0", "");
     let status = spool.json("spool-status", &[]);
     let expected = [
@@ -368,8 +368,7 @@ fn legal_pictures_are_clean() {
     spool.put("command/returned/12-1.json", text(command(12, 1, "expired")));
     let counters = json!({"sent": 1, "done": 1, "expired": 1});
     spool.put("action/done/13.json", text(action(13, "completed", counters)));
-    fs::create_dir(spool.file("tmp/13.d")).unwrap();
-    spool.put("tmp/13.d/13-7.json", "{");
+    spool.put("tmp/13-7.json", "{");
     spool.put("tmp/action-new.17", "{");
     spool.put("action/invalid/gone.json.reason", "2026-01-01T00:00:00Z\nbad\n");
     // Replayed after its action was deleted.
@@ -459,11 +458,8 @@ fn each_kind_of_violation_is_found() {
         }),
         ("action/invalid/x: is neither a refused file nor a reason", |s| s.put("action/invalid/x", "")),
         ("tmp/x.0: is nothing that a worker writes in tmp", |s| s.put("tmp/x.0", "")),
-        ("tmp/13.d/12-1.json: is not a command of that action", |s| {
-            fs::create_dir(s.file("tmp/13.d")).unwrap();
-            s.put("tmp/13.d/12-1.json", "")
-        }),
-        ("tmp/x.d: is nothing that a worker writes in tmp", |s| fs::create_dir(s.file("tmp/x.d")).unwrap()),
+        ("tmp/13-.json: is nothing that a worker writes in tmp", |s| s.put("tmp/13-.json", "")),
+        ("tmp/13-1.json: is nothing that a worker writes in tmp", |s| fs::create_dir(s.file("tmp/13-1.json")).unwrap()),
     ];
     for (violation, plant) in cases {
         let spool = populated();
@@ -498,7 +494,7 @@ fn each_kind_of_leftover_is_found_when_settled() {
             s.put("command/returned/12-9.json", text(command(12, 9, "expired")))
         }),
         (&["tmp/collector.3: is left over"], |s| s.put("tmp/collector.3", "")),
-        (&["tmp/13.d: holds commands that were not released"], |s| fs::create_dir(s.file("tmp/13.d")).unwrap()),
+        (&["tmp/13-1.json: was not released"], |s| s.put("tmp/13-1.json", "")),
         (&["action/invalid/x.json.reason: is a reason without its file"], |s| {
             s.put("action/invalid/x.json.reason", "2026-01-01T00:00:00Z\nbad\n")
         }),
@@ -542,7 +538,7 @@ fn the_store_is_compared_with_the_spool() {
     spool.put("action/inflight/13.json", text(action(13, "inflight", json!({}))));
     let forgotten = [GOOD[0], GOOD[1], GOOD[2], (13, 9, "prepared")];
     assert_eq!(check(&spool, &forgotten, &[]), ["command/ready/13-9.json: is missing, the store has it as prepared"]);
-    fs::create_dir(spool.file("tmp/13.d")).unwrap();
+    spool.put("tmp/13-9.json", "{");
     fs::remove_file(spool.root.path().join("-store '.db")).unwrap();
     assert_eq!(check(&spool, &forgotten, &[]), [""; 0]);
     // Nowhere at all, and nothing left that could end it.

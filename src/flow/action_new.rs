@@ -5,7 +5,7 @@
 //! 3. Adopt: the drop is replaced, under its own name, by a file of ours with the id in it. From here on nobody who
 //!    holds the dropped file open can change what is used, and a restart goes on with the same id.
 //! 4. Store the action and its commands (one command per agent, however often this is done).
-//! 5. Write the commands under `tmp/<id>.d/`.
+//! 5. Write the commands into `tmp/`.
 //! 6. The move to action/inflight commits, then the commands are released ([`super::stage`]).
 //!
 //! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
@@ -16,18 +16,18 @@ use super::{Failure, owner};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::heartbeat::Agent;
-use crate::id::AgentId;
+use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::parallel;
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
-use crate::spool::{Entry, Preparation, PreparedDir, Spool, Stage, is_settling};
+use crate::spool::{Entry, Preparation, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
 use crate::target::Target;
 use crate::time::{self, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// See the module docs.
 pub struct ActionNew {
@@ -48,7 +48,6 @@ struct Accepted {
 /// A command whose file is to be written.
 struct Unwritten<'a> {
     action: &'a Action,
-    dir: PreparedDir,
     prepared: Prepared,
 }
 
@@ -149,11 +148,11 @@ impl ActionNew {
         for (begin, begun) in begins.iter().zip(begun) {
             verdicts.push(match begun {
                 Ok(prepared) => {
-                    let dir = preparation.begin(begin.id)?;
                     log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, prepared.len());
-                    let unwritten = |prepared| Unwritten { action: begin.action, dir: dir.clone(), prepared };
-                    commands.extend(prepared.into_iter().map(unwritten));
-                    Verdict::Release(begin.id)
+                    let reference = |one: &Prepared| CommandRef { action: begin.id, command: one.id };
+                    let references = prepared.iter().map(reference).collect();
+                    commands.extend(prepared.into_iter().map(|prepared| Unwritten { action: begin.action, prepared }));
+                    Verdict::Release { action: begin.id, commands: references }
                 }
                 Err(StoreError::Refused(reason)) => Verdict::Reject(reason),
                 Err(away) => return Err(away.into()),
@@ -174,7 +173,7 @@ impl ActionNew {
             let Some(agent) = agents.get(&one.prepared.agent) else { continue };
             let command = Command::new(one.prepared.id, one.action.clone(), agent.clone(), now);
             let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
-            preparation.add(&one.dir, &command.reference().into(), &command.to_json())?;
+            preparation.add(command.reference(), &command.to_json())?;
         }
         Ok(())
     }
@@ -248,12 +247,16 @@ impl StageWorker for ActionNew {
     }
 
     fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
-        for id in spool.prepared()? {
+        let mut prepared: BTreeMap<ActionId, Vec<CommandRef>> = BTreeMap::new();
+        for command in spool.prepared()? {
+            prepared.entry(command.action).or_default().push(command);
+        }
+        for (id, commands) in prepared {
             if spool.has(ACTION_INFLIGHT, &id.into())? {
                 log::info!(action:% = id; "releasing the commands that were prepared before the restart");
-                spool.release(&[id], COMMAND_READY)?;
+                spool.release(&commands, COMMAND_READY)?;
             } else {
-                spool.discard_prepared(id)?;
+                spool.discard_prepared(&commands)?;
             }
         }
         Ok(())

@@ -25,7 +25,12 @@ pub enum Verdict {
         clear: &'static [Stage],
     },
     /// An action whose commands are prepared: it moves to action/inflight, then they are released.
-    Release(ActionId),
+    Release {
+        /// Its id.
+        action: ActionId,
+        /// The commands.
+        commands: Vec<CommandRef>,
+    },
     /// It can never be handled; the text is for whoever dropped it.
     Reject(String),
     /// It stays, and is looked at again then, or when it changes.
@@ -187,7 +192,7 @@ impl<W: StageWorker> StageDrain<W> {
             self.deferred.remove(&entry.name);
             match verdict {
                 Verdict::Next { to, clear } => moves.push(Move { clear, ..Move::new(source, &entry.name, to) }),
-                Verdict::Release(id) => releases.push((id, entry)),
+                Verdict::Release { action, commands } => releases.push((action, commands, entry)),
                 Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
                 Verdict::NotYet(until) => {
                     self.defer(&entry.name, Some(entry.look), until, now);
@@ -211,28 +216,28 @@ impl<W: StageWorker> StageDrain<W> {
     }
 
     /// The move to action/inflight is the commit point; only then are the commands released.
-    fn release(&mut self, releases: &[(ActionId, &Entry)], now: Timestamp) -> Result<(), Failure> {
-        let step = |(id, entry): &(ActionId, &Entry)| {
+    fn release(&mut self, releases: &[(ActionId, Vec<CommandRef>, &Entry)], now: Timestamp) -> Result<(), Failure> {
+        let step = |(id, _, entry): &(ActionId, Vec<CommandRef>, &Entry)| {
             let to_name = FileName::from(*id);
             Move { to_name, ..Move::new(entry.stage, &entry.name, ACTION_INFLIGHT) }
         };
         let moves: Vec<Move> = releases.iter().map(step).collect();
         let placed = self.spool.advance(&moves)?;
         let (mut committed, mut refused) = (Vec::new(), Vec::new());
-        for ((id, entry), placed) in releases.iter().zip(placed) {
+        for ((id, commands, entry), placed) in releases.iter().zip(placed) {
             match placed {
                 Placed::New | Placed::Same => {
-                    committed.push(*id);
+                    committed.extend_from_slice(commands);
                     log::info!(action:% = id; "{} is in flight", entry.name);
                 }
                 // It came there since the worker looked. What was prepared are commands of that very action: the store
                 // has them, and they go out with it.
                 Placed::Taken => {
-                    committed.push(*id);
+                    committed.extend_from_slice(commands);
                     refused.push((entry.name.clone(), in_flight_already(*id)));
                 }
                 // Withdrawn in the last moment: the collector ends what the store knows of it when it runs out.
-                Placed::Gone => self.spool.discard_prepared(*id)?,
+                Placed::Gone => self.spool.discard_prepared(commands)?,
             }
         }
         self.spool.release(&committed, COMMAND_READY)?;

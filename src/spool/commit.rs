@@ -72,7 +72,8 @@ impl Commit {
         }
     }
 
-    fn write(&mut self, dir: &Dir, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes a file straight into a directory that is not a stage.
+    pub(super) fn write(&mut self, dir: &Dir, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(dir, name.as_os_str(), flags, Mode::from_raw_mode(0o640));
         let mut file = File::from(fd.map_err(|e| dir.error("create", name.as_os_str(), e))?);
@@ -109,11 +110,6 @@ impl Commit {
         self.tmp.unlink(&staged.name)?;
         self.staged.remove(&staged.name);
         Ok(())
-    }
-
-    /// Writes a file straight into a directory that is not a stage.
-    pub(super) fn write_into(&mut self, dir: &Dir, name: &FileName, bytes: &[u8]) -> Result<(), Error> {
-        self.write(dir, name, bytes)
     }
 
     /// Brings the content of every file written so far to the disk.

@@ -85,23 +85,12 @@ impl Dir {
         Ok(stat.st_dev)
     }
 
-    /// Makes the sub-directory `name`; false when it is there already.
-    pub(super) fn make_dir(&self, name: &str, mode: u32) -> Result<bool, Error> {
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
-            Ok(()) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
-            Err(errno) => Err(self.error("make directory", name, errno)),
-        }
-    }
-
     /// Opens the sub-directory `name`, made with `mode` when missing.
     pub fn ensure(&self, name: &str, mode: u32) -> Result<Dir, Error> {
-        self.make_dir(name, mode)?;
-        self.existing(name)
-    }
-
-    /// Opens the sub-directory `name`, which must be there.
-    pub(super) fn existing(&self, name: &str) -> Result<Dir, Error> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(self.error("make directory", name, errno)),
+        }
         self.sub(name)?.ok_or_else(|| self.error("open directory", name, Errno::NOENT))
     }
 
@@ -111,13 +100,6 @@ impl Dir {
             Ok(fd) => Ok(Some(Dir { fd, path: self.path.join(name) })),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.error("open directory", name, errno)),
-        }
-    }
-
-    pub(super) fn remove_dir(&self, name: &str) -> Result<(), Error> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.error("remove directory", name, errno)),
         }
     }
 

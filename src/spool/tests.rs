@@ -116,27 +116,24 @@ fn who_held_a_drop_open_cannot_change_the_adopted_file() {
 #[test]
 fn prepared_commands_are_released_after_the_commit_point_only() {
     let fixture = Fixture::new();
-    let id = ActionId::new(7).unwrap();
+    let commands = ["7-1.json", "7-2.json"].map(|name| CommandRef::from_file_name(name).unwrap());
     let prepare = |text: &str| {
         let mut preparation = fixture.spool.preparation();
-        let dir = preparation.begin(id).unwrap();
-        for file in ["7-1.json", "7-2.json"] {
-            preparation.add(&dir, &name(file), text.as_bytes()).unwrap();
-        }
+        commands.iter().for_each(|command| preparation.add(*command, text.as_bytes()).unwrap());
         preparation.finish().unwrap();
     };
     prepare("one");
-    assert_eq!(fixture.spool.prepared().unwrap(), [id]);
+    assert_eq!(fixture.spool.prepared().unwrap(), commands);
     assert_eq!(fixture.names("command/ready").len(), 0);
     prepare("two");
     fixture.write("command/ready/7-1.json", "released before");
-    fixture.spool.release(&[id], COMMAND_READY).unwrap();
-    fixture.spool.release(&[id], COMMAND_READY).unwrap();
+    fixture.spool.release(&commands, COMMAND_READY).unwrap();
+    fixture.spool.release(&commands, COMMAND_READY).unwrap();
     assert_eq!(fixture.text("command/ready/7-1.json"), "released before");
     assert_eq!(fixture.text("command/ready/7-2.json"), "two");
     assert_eq!(fixture.spool.prepared().unwrap(), []);
     prepare("three");
-    fixture.spool.discard_prepared(id).unwrap();
+    fixture.spool.discard_prepared(&commands).unwrap();
     assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }
 
