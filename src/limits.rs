@@ -106,7 +106,7 @@ pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
 pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
 /// Commands that action-new prepares at once, beyond those of one action.
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
-/// Agents that it has in memory at once, with all that they tell of themselves.
+/// Agents that action-new has in memory at once, with all that they tell of themselves.
 pub const AGENTS_LOADED_MAX: usize = 1_000;
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);

@@ -295,9 +295,13 @@ impl Spool {
         let dir = self.dir(stage);
         let limit = crate::time::before(now, age);
         let names = dir.list(|name| !name.is_hidden())?;
-        let changed = parallel::try_map(&names, |name| dir.changed(name))?;
-        let is_old = |changed: Option<Timestamp>| changed.is_some_and(|changed| changed < limit);
-        Ok(names.into_iter().zip(changed).filter(|(_, changed)| is_old(*changed)).map(|(name, _)| name).collect())
+        let is_old = |name: &FileName| Ok::<_, Error>(dir.changed(name)?.is_some_and(|changed| changed < limit));
+        let mut old = Vec::new();
+        for names in names.chunks(limits::BATCH_ENTRIES_MAX) {
+            let are_old = parallel::try_map(names, is_old)?;
+            old.extend(names.iter().zip(are_old).filter(|(_, is_old)| *is_old).map(|(name, _)| name.clone()));
+        }
+        Ok(old)
     }
 
     /// When a file was last moved or written, and its size; none when it is gone.

@@ -2,11 +2,16 @@
 
 mod common;
 
-use common::{Sandbox, json_file, names, text};
+use common::{Sandbox, broker_fleet, json_file, names, text};
+use mig::heartbeat::Agent;
+use mig::limits::AGENTS_LOADED_MAX;
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Queue, Relay};
+use mig::store::Store;
+use mig::store::sqlite::SqliteStore;
 use mig::time;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::process::Command;
 
 #[test]
@@ -291,6 +296,25 @@ fn a_command_without_answer_ends_as_expired() {
     for (_, command) in sandbox.commands("command/done") {
         assert_eq!(command["results"][0]["errors"][0], "no answer before the action ran out");
     }
+}
+
+#[test]
+fn actions_for_more_agents_than_are_loaded_at_once_reach_each_of_them() {
+    const AGENTS: usize = AGENTS_LOADED_MAX + 1;
+    let sandbox = Sandbox::new();
+    let mut store = SqliteStore::open(&sandbox.path("mig.db")).unwrap();
+    let agents: Vec<Agent> = (0..AGENTS).map(broker_fleet::agent).collect();
+    store.register(&agents, time::now()).unwrap();
+    ["one.json", "two.json"].iter().for_each(|name| sandbox.drop_action(name));
+    sandbox.once("action-new");
+    let mut reached = HashSet::new();
+    for (reference, command) in sandbox.commands("command/ready") {
+        let queueloc = command["agent"]["queueloc"].as_str().unwrap().to_owned();
+        assert_eq!(store.find_commands(&[reference]).unwrap()[0].as_ref().unwrap().queueloc, queueloc);
+        assert!(reached.insert((reference.action, queueloc)), "{reference} is one too many");
+    }
+    assert_eq!(reached.len(), 2 * AGENTS);
+    assert_eq!(sandbox.names("tmp"), Vec::<String>::new());
 }
 
 #[test]

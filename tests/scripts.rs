@@ -590,6 +590,9 @@ fn trace_shows_an_actions_way() {
     assert_eq!(trace["commands"].as_array().unwrap().len(), 3);
     assert_eq!(trace["commands"][2]["error"], "this file is no JSON");
     assert_eq!(spool.run("spool-trace", &["99"]).code, 1);
+    // Its drop was withdrawn while its commands were prepared.
+    spool.put("tmp/99-1.json", "{");
+    assert_eq!(spool.run("spool-trace", &["99"]).code, 0);
 }
 
 #[test]

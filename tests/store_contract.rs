@@ -12,7 +12,7 @@ use mig::action::{Action, Operation};
 use mig::command::{Command, CommandStatus};
 use mig::config::Secret;
 use mig::heartbeat::Agent;
-use mig::id::{ActionId, CommandId, CommandRef};
+use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
@@ -73,6 +73,16 @@ fn the_newest_heartbeat_wins(store: &mut dyn Store) {
     store.register(&[restarted], now()).unwrap();
     let found = select(store, "name = 'a'");
     assert_eq!((found.len(), found[0].pid), (1, 2), "of two registrations of a queueloc the newest counts");
+}
+
+fn agents_are_loaded_in_the_order_asked_for(store: &mut dyn Store) {
+    store.register(&[agent("load-a", 1, ago(5)), agent("load-b", 1, ago(5))], now()).unwrap();
+    let ids: Vec<AgentId> = select(store, "name LIKE 'load-%'").iter().map(|agent| agent.id.unwrap()).collect();
+    let nobody = AgentId::new(7).unwrap();
+    let loaded = store.load_agents(&[ids[1], nobody, ids[0], ids[1]]).unwrap();
+    assert_eq!(names(&loaded), ["load-b", "load-a", "load-b"]);
+    assert_eq!(loaded[0].id, Some(ids[1]));
+    assert_eq!(store.load_agents(&[]).unwrap(), []);
 }
 
 fn a_clock_that_was_ahead_makes_no_heartbeat_the_newest(store: &mut dyn Store) {
@@ -414,6 +424,7 @@ fn queues_of_agents_that_are_gone_are_found(store: &mut dyn Store) {
 fn contract(open: Open) {
     let mut store = open();
     the_newest_heartbeat_wins(store.as_mut());
+    agents_are_loaded_in_the_order_asked_for(store.as_mut());
     a_clock_that_was_ahead_makes_no_heartbeat_the_newest(store.as_mut());
     only_present_agents_are_targets(store.as_mut());
     targets_see_json_and_times(store.as_mut());

@@ -247,19 +247,24 @@ impl StageWorker for ActionNew {
     }
 
     fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
-        let mut prepared: BTreeMap<ActionId, Vec<CommandRef>> = BTreeMap::new();
-        for command in spool.prepared()? {
-            prepared.entry(command.action).or_default().push(command);
-        }
-        for (id, commands) in prepared {
-            if spool.has(ACTION_INFLIGHT, &id.into())? {
-                log::info!(action:% = id; "releasing the commands that were prepared before the restart");
-                spool.release(&commands, COMMAND_READY)?;
-            } else {
-                spool.discard_prepared(&commands)?;
+        // A list has an end, and there may be more.
+        loop {
+            let mut prepared: BTreeMap<ActionId, Vec<CommandRef>> = BTreeMap::new();
+            for command in spool.prepared()? {
+                prepared.entry(command.action).or_default().push(command);
+            }
+            if prepared.is_empty() {
+                return Ok(());
+            }
+            for (id, commands) in prepared {
+                if spool.has(ACTION_INFLIGHT, &id.into())? {
+                    log::info!(action:% = id; "releasing the commands that were prepared before the restart");
+                    spool.release(&commands, COMMAND_READY)?;
+                } else {
+                    spool.discard_prepared(&commands)?;
+                }
             }
         }
-        Ok(())
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {

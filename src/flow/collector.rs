@@ -7,6 +7,8 @@
 //! - ends actions whose commands have all ended (a crash may leave them in flight);
 //! - deletes done and invalid files by `deleteafter` since they came there, and what the relay put aside.
 //!
+//! The first three are in `flow/sweep.rs`.
+//!
 //! What notifications missed is picked up by the workers themselves, who look at their stages every `freq` too.
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
@@ -36,7 +38,7 @@ pub struct Collector {
     /// When the actions in flight run out; read from their files once.
     expiry: HashMap<ActionId, Timestamp>,
     /// The actions in flight, as of this pass.
-    inflight: HashSet<ActionId>,
+    actions: HashSet<ActionId>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every sweep.
     cleaned: Option<Timestamp>,
 }
@@ -44,7 +46,7 @@ pub struct Collector {
 impl Collector {
     /// Collects in this spool.
     pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), inflight: HashSet::new(), cleaned: None }
+        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), actions: HashSet::new(), cleaned: None }
     }
 
     /// Ends the actions in flight that have no command left.
@@ -52,8 +54,8 @@ impl Collector {
         let names = self.spool.list(ACTION_INFLIGHT)?;
         let ids = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok());
         let ids: Vec<ActionId> = ids.collect();
-        self.inflight = ids.iter().copied().collect();
-        let known = &self.inflight;
+        self.actions = ids.iter().copied().collect();
+        let known = &self.actions;
         self.expiry.retain(|id, _| known.contains(id));
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
@@ -109,25 +111,57 @@ impl Worker for Collector {
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
         let period = self.delete_after.min(limits::CLEANING_PERIOD_MAX);
         let cleans = time::is_due(self.cleaned, period, now);
-        // First, and whatever became of it the rest is done too: on a full disk this makes the room that the rest needs.
+        // Each part is done whatever became of the others: on a full disk it is what is deleted here and what is tidied
+        // there that makes the room that the rest needs, if not in this pass, in the next.
         let deleted = if cleans { self.delete_old(now) } else { Ok(0) };
         let mut answered = HashSet::new();
         if cleans {
             answered.extend(self.spool.list(COMMAND_RETURNED)?);
             answered.extend(self.spool.list(COMMAND_DONE)?);
         }
-        let ended = self.end_actions(now)?;
+        let ended = self.end_actions(now);
         let (ready, inflight) = (self.spool.list(COMMAND_READY)?, self.spool.list(COMMAND_INFLIGHT)?);
         let waiting = ready.len() + inflight.len();
-        let Collector { spool, store, relay, expiry, inflight: actions, delete_after, .. } = self;
-        let mut sweep = Sweep { spool, store: store.as_mut(), expiry, inflight: actions, answered: &answered };
-        let tidy = || if cleans { relay.tidy(*delete_after, now) } else { Ok(()) };
-        let (tidied, swept) = parallel::both(waiting, tidy, || sweep.run(ready, inflight, now));
-        let (swept, deleted) = (swept?, deleted?);
+        let Collector { spool, store, relay, expiry, actions, delete_after, .. } = self;
+        let mut sweep = Sweep { spool, store: store.as_mut(), expiry, actions, answered: &answered };
+        let sweep = || sweep.run(ready, inflight, now);
+        let (tidied, swept) = match cleans {
+            true => parallel::both(waiting, || relay.tidy(*delete_after, now), sweep),
+            false => (Ok(()), sweep()),
+        };
         tidied?;
+        let (ended, swept, deleted) = (ended?, swept?, deleted?);
         if cleans {
             self.cleaned = Some(now);
         }
         Ok(Pass { handled: swept.handled + ended + deleted, again: swept.again })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::directory::{DirectoryRelay, MessageName};
+    use crate::spool::stages;
+    use crate::store::sqlite::SqliteStore;
+
+    #[test]
+    fn the_relay_is_tidied_while_the_store_does_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        std::fs::write(path("action/inflight/1.json"), "{}").unwrap();
+        std::fs::create_dir_all(path("relay/mig.agt.linux.a.b")).unwrap();
+        let now = time::now();
+        let expired = MessageName { sent: now, expires: time::before(now, Duration::from_secs(1)) };
+        let message = path("relay/mig.agt.linux.a.b").join(expired.format("x", 1));
+        std::fs::write(&message, "{}").unwrap();
+        let store = SqliteStore::open(&path("mig.db")).unwrap();
+        rusqlite::Connection::open(path("mig.db")).unwrap().execute("DROP TABLE commands", ()).unwrap();
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
+        let relay = DirectoryRelay::open(&path("relay")).unwrap();
+        let mut collector = Collector::new(spool, Box::new(store), Box::new(relay), Duration::from_secs(60));
+        assert!(collector.pass(now).is_err());
+        assert!(!message.exists());
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Sweep<'a> {
     /// When the actions in flight run out; read from their files once.
     pub(super) expiry: &'a mut HashMap<ActionId, Timestamp>,
     /// The actions in flight.
-    pub(super) inflight: &'a HashSet<ActionId>,
+    pub(super) actions: &'a HashSet<ActionId>,
     /// Commands that have their answer, as of a moment ago; empty when left over copies are not looked for.
     pub(super) answered: &'a HashSet<FileName>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Sweep<'a> {
 #[derive(Default)]
 struct Overdue {
     /// Left over: their answers are here.
-    answered: Vec<(Stage, FileName)>,
+    answered: Vec<FileName>,
     /// Those that are waited for.
     waiting: Vec<Command>,
 }
@@ -64,7 +64,7 @@ impl Sweep<'_> {
             match self.deadline(stage, &name, reference)? {
                 Some(deadline) if deadline <= now => overdue.push(name),
                 // Its action is not waited for here any more: its last answer may have come to another scheduler.
-                Some(_) if stage == COMMAND_INFLIGHT && !self.inflight.contains(&reference.action) => {
+                Some(_) if stage == COMMAND_INFLIGHT && !self.actions.contains(&reference.action) => {
                     elsewhere.push(reference)
                 }
                 Some(deadline) => again = earlier(again, deadline),
@@ -141,7 +141,7 @@ impl Sweep<'_> {
     /// Ends commands that are still waited for, unless they have ended elsewhere.
     fn end(&mut self, stage: Stage, overdue: Overdue, now: Timestamp) -> Result<(), Failure> {
         let Overdue { answered, mut waiting } = overdue;
-        self.spool.clear(&answered)?;
+        self.spool.clear(&answered.into_iter().map(|name| (stage, name)).collect::<Vec<_>>())?;
         let references: Vec<CommandRef> = waiting.iter().map(Command::reference).collect();
         if references.is_empty() {
             return Ok(());
@@ -170,7 +170,8 @@ impl Sweep<'_> {
                 ended.push(command);
             }
         }
-        self.put_expired(&ended, now)?;
+        // A few at a time: their actions may be large.
+        ended.chunks(limits::PARALLEL_ENTRIES_MIN).try_for_each(|few| self.put_expired(few, now))?;
         Ok(ended.len())
     }
 }
@@ -181,7 +182,7 @@ fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Resul
     while overdue.waiting.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
         let Some(name) = rest.next() else { break };
         if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
-            overdue.answered.push((stage, name.clone()));
+            overdue.answered.push(name.clone());
         } else if let Some(entry) = read_file(spool, stage, name)? {
             size_bytes += entry.bytes.len() as u64;
             overdue.waiting.extend(Command::parse(&entry.bytes).ok());

@@ -224,15 +224,16 @@ impl Relay for DirectoryRelay {
 
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         let dir = self.queue_declared(queue)?;
-        let name = |delivery: &Delivery| match &delivery.tag {
-            Tag::File(name) => Some(name.clone()),
-            _ => None,
-        };
-        let done: Vec<FileName> = deliveries.iter().filter_map(name).collect();
+        let mut done = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            if let Tag::File(name) = &delivery.tag {
+                done.push(name);
+            }
+        }
         // Not synced: a message that comes back after a power cut is a message delivered twice.
         parallel::try_map(&done, |name| dir.unlink(name))?;
         if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
-            for name in &done {
+            for name in done {
                 names.remove(name);
             }
         }

@@ -147,7 +147,8 @@ fn begin(
     insert_signers(session, begin, now)?;
     let action = begin.id.get() as i64;
     let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
-        SELECT nextval('ids'), $1, id, queueloc, 'prepared', '[]', $3, $4 FROM agents WHERE id = ANY($2)
+        SELECT nextval('ids'), $1, agents.id, queueloc, 'prepared', '[]', $3, $4
+        FROM unnest($2::bigint[]) AS selected (id) JOIN agents USING (id)
         ORDER BY queueloc ON CONFLICT DO NOTHING";
     let agents: Vec<i64> = begin.agents.iter().map(|id| id.get() as i64).collect();
     let added = session.execute(sql, &[&action, &agents, &now, &time::never()])?;
