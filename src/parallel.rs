@@ -13,16 +13,9 @@ pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<
         return all(items);
     }
     let (first, second) = items.split_at(items.len() / 2);
-    thread::scope(|scope| {
-        let beside = thread::Builder::new().name("beside".into()).spawn_scoped(scope, || all(second));
-        let mut results = all(first);
-        results.extend(match beside {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // No thread can be had now.
-            Err(_) => all(second),
-        });
-        results
-    })
+    let (second, mut results) = both(items.len(), || all(second), || all(first));
+    results.extend(second);
+    results
 }
 
 /// [`map`] for work that may fail: the first failure in the order of the items. The others were tried too.

@@ -126,6 +126,13 @@ pub struct Prepared {
     pub agent: AgentId,
 }
 
+impl Prepared {
+    /// From a row; none when it cannot be one of ours.
+    fn stored(id: i64, agent: i64) -> Option<Prepared> {
+        Some(Prepared { id: CommandId::new(id as u64)?, agent: AgentId::new(agent as u64)? })
+    }
+}
+
 /// What [`Store::finish_commands`] did with one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {

@@ -28,7 +28,7 @@ pub(super) struct Sweep<'a> {
 #[derive(Default)]
 struct Overdue {
     /// Left over: their answers are here.
-    answered: Vec<FileName>,
+    answered: Vec<(Stage, FileName)>,
     /// Those that are waited for.
     waiting: Vec<Command>,
 }
@@ -141,7 +141,7 @@ impl Sweep<'_> {
     /// Ends commands that are still waited for, unless they have ended elsewhere.
     fn end(&mut self, stage: Stage, overdue: Overdue, now: Timestamp) -> Result<(), Failure> {
         let Overdue { answered, mut waiting } = overdue;
-        self.spool.clear(&answered.into_iter().map(|name| (stage, name)).collect::<Vec<_>>())?;
+        self.spool.clear(&answered)?;
         let references: Vec<CommandRef> = waiting.iter().map(Command::reference).collect();
         if references.is_empty() {
             return Ok(());
@@ -182,7 +182,7 @@ fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Resul
     while overdue.waiting.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
         let Some(name) = rest.next() else { break };
         if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
-            overdue.answered.push(name.clone());
+            overdue.answered.push((stage, name.clone()));
         } else if let Some(entry) = read_file(spool, stage, name)? {
             size_bytes += entry.bytes.len() as u64;
             overdue.waiting.extend(Command::parse(&entry.bytes).ok());

@@ -5,7 +5,7 @@ use super::pool::Session;
 use super::text;
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
-use crate::id::{ActionId, AgentId, CommandId};
+use crate::id::ActionId;
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
 use std::borrow::Cow;
@@ -164,10 +164,7 @@ fn unsent(session: &mut Session, action: i64) -> Result<Vec<Prepared>, Error> {
     let sql = "SELECT id, agentid FROM commands WHERE actionid = $1 AND status = 'prepared' ORDER BY id";
     let mut prepared = Vec::new();
     for row in session.query(sql, &[&action])? {
-        let (id, agent): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        prepared.extend(
-            CommandId::new(id as u64).zip(AgentId::new(agent as u64)).map(|(id, agent)| Prepared { id, agent }),
-        );
+        prepared.extend(Prepared::stored(row.try_get(0)?, row.try_get(1)?));
     }
     Ok(prepared)
 }

@@ -4,7 +4,7 @@ use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_
 use super::{from_micros, micros, next_ids};
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
-use crate::id::{ActionId, AgentId, CommandId};
+use crate::id::ActionId;
 use crate::investigator::Investigator;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
@@ -145,11 +145,7 @@ pub(super) fn begin(
 fn unsent(transaction: &Transaction, action: i64) -> rusqlite::Result<Vec<Prepared>> {
     let sql = "SELECT id, agentid FROM commands WHERE actionid = ?1 AND status = 'prepared' ORDER BY id";
     let mut statement = transaction.prepare_cached(sql)?;
-    let prepared = |row: &Row| {
-        let (id, agent): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(CommandId::new(id as u64).zip(AgentId::new(agent as u64)).map(|(id, agent)| Prepared { id, agent }))
-    };
-    let rows = statement.query_map([action], prepared)?;
+    let rows = statement.query_map([action], |row| Ok(Prepared::stored(row.get(0)?, row.get(1)?)))?;
     rows.filter_map(Result::transpose).collect()
 }
 
