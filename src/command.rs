@@ -9,7 +9,9 @@ use crate::modules::ModuleResult;
 use crate::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a command is on its way, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -78,8 +80,8 @@ impl fmt::Display for CommandStatus {
 pub struct Command {
     /// Its own id.
     pub id: CommandId,
-    /// What to do, with the signatures that allow it.
-    pub action: Action,
+    /// What to do, with the signatures that allow it. Commands of one action share it where they are read together.
+    pub action: Arc<Action>,
     /// Who is to do it.
     pub agent: Agent,
     /// How far it is.
@@ -101,7 +103,7 @@ const ACTION_WITHIN_BYTES_MAX: usize = 2 * limits::ACTION_SIZE_BYTES_MAX as usiz
 
 impl Command {
     /// A new command; none when the action has no id.
-    pub fn new(id: CommandId, action: Action, agent: Agent, now: Timestamp) -> Option<Command> {
+    pub fn new(id: CommandId, action: Arc<Action>, agent: Agent, now: Timestamp) -> Option<Command> {
         let results = vec![ModuleResult::default(); action.operations.len()];
         Some(Command {
             id,
@@ -117,6 +119,11 @@ impl Command {
 
     /// Parses a command: sent, or with an agent's answer. Signatures are not verified here.
     pub fn parse(bytes: &[u8]) -> Result<Command, ActionError> {
+        Command::parse_with(bytes, &KnownActions::default())
+    }
+
+    /// Parses one of many commands: an action that is known, letter by letter, is not parsed again.
+    pub fn parse_with(bytes: &[u8], known: &KnownActions) -> Result<Command, ActionError> {
         let fields = Fields::parse(bytes)?;
         let id = fields.raw("id").map(|raw| CommandId::from_json_number(raw.get())).transpose()?.flatten();
         let id = id.ok_or_else(|| JsonError::field("id", "is missing"))?;
@@ -125,11 +132,7 @@ impl Command {
             let reason = format!("has {size_bytes} bytes, the limit is {ACTION_WITHIN_BYTES_MAX}");
             return Err(JsonError::field("action", reason).into());
         }
-        let action = fields.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
-        let action = Action::from_fields(&action).map_err(|e| match e {
-            ActionError::Json(error) => ActionError::Json(error.inside("action")),
-            ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
-        })?;
+        let action = known.parse(&fields)?;
         let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
         let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
         let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
@@ -157,6 +160,11 @@ impl Command {
         })
     }
 
+    /// Whether both are commands of what was signed as one action.
+    pub fn is_of_same_action(&self, other: &Command) -> bool {
+        Arc::ptr_eq(&self.action, &other.action) || self.action.signed_text() == other.action.signed_text()
+    }
+
     /// What names it.
     pub fn reference(&self) -> CommandRef {
         CommandRef { action: self.action_id, command: self.id }
@@ -178,6 +186,32 @@ impl Command {
     /// The command as a line of JSON.
     pub fn to_json(&self) -> Vec<u8> {
         crate::action::to_line(self)
+    }
+}
+
+/// Actions that were parsed last. A batch of commands has few of them: as we write them, and as agents send them back.
+#[derive(Default)]
+pub struct KnownActions(Mutex<VecDeque<(Box<str>, Arc<Action>)>>);
+
+/// How many are known at once.
+const KNOWN_ACTIONS_MAX: usize = 4;
+
+impl KnownActions {
+    fn parse(&self, command: &Fields) -> Result<Arc<Action>, ActionError> {
+        let raw = command.raw("action").map_or("", RawValue::get);
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, action)) = known().iter().find(|(text, _)| **text == *raw) {
+            return Ok(Arc::clone(action));
+        }
+        let fields = command.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
+        let action = Arc::new(Action::from_fields(&fields).map_err(|e| match e {
+            ActionError::Json(error) => ActionError::Json(error.inside("action")),
+            ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
+        })?);
+        let mut known = known();
+        known.push_front((raw.into(), Arc::clone(&action)));
+        known.truncate(KNOWN_ACTIONS_MAX);
+        Ok(action)
     }
 }
 
@@ -222,6 +256,24 @@ mod tests {
                 assert_eq!(Command::parse(&command.to_json()).unwrap().reference(), command.reference());
             }
         }
+    }
+
+    #[test]
+    fn actions_that_are_alike_letter_by_letter_are_parsed_once() {
+        let known = KnownActions::default();
+        let bodies = bodies("mig.agt.results");
+        let (one, other) = (bodies[0].as_bytes(), bodies[1].as_bytes());
+        let parse = |body| Command::parse_with(body, &known).unwrap();
+        let (first, again) = (parse(one), parse(one));
+        assert!(Arc::ptr_eq(&first.action, &again.action) && first.is_of_same_action(&again));
+        assert_eq!(*first.action, *Command::parse(one).unwrap().action);
+        let third = parse(other);
+        assert!(!Arc::ptr_eq(&first.action, &third.action) && !first.is_of_same_action(&third));
+        // Spaces make it another text of the same action.
+        let text = String::from_utf8(one.to_vec()).unwrap().replacen("\"action\":{", "\"action\":{ ", 1);
+        let spaced = parse(text.as_bytes());
+        assert!(!Arc::ptr_eq(&first.action, &spaced.action) && first.is_of_same_action(&spaced));
+        assert!(Command::parse_with(text.replacen("\"name\":", "\"nam\":", 1).as_bytes(), &known).is_err());
     }
 
     #[test]

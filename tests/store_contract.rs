@@ -184,7 +184,7 @@ fn what_the_store_lost_comes_back_from_answers(store: &mut dyn Store) {
     let text = serde_json::to_string(&action(id, "lost")).unwrap();
     let action = Action::parse(text.as_bytes()).unwrap();
     let command_id = CommandId::new(78).unwrap();
-    let mut command = Command::new(command_id, action, agent("gone", 5, ago(1)), now()).unwrap();
+    let mut command = Command::new(command_id, action.into(), agent("gone", 5, ago(1)), now()).unwrap();
     assert!(find(store, command.reference()).is_none());
     command.finish(CommandStatus::Failed, &[], now());
     let batch = store.finish_commands(&[command.clone()], now()).unwrap();

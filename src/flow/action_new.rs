@@ -28,6 +28,7 @@ use crate::store::{Begin, Prepared, Store, StoreError};
 use crate::target::Target;
 use crate::time::{self, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// See the module docs.
 pub struct ActionNew {
@@ -46,8 +47,8 @@ struct Accepted {
 }
 
 /// A command whose file is to be written.
-struct Unwritten<'a> {
-    action: &'a Action,
+struct Unwritten {
+    action: Arc<Action>,
     prepared: Prepared,
 }
 
@@ -151,7 +152,9 @@ impl ActionNew {
                     log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, prepared.len());
                     let reference = |one: &Prepared| CommandRef { action: begin.id, command: one.id };
                     let references = prepared.iter().map(reference).collect();
-                    commands.extend(prepared.into_iter().map(|prepared| Unwritten { action: begin.action, prepared }));
+                    let action = Arc::new(begin.action.clone());
+                    let unwritten = |prepared| Unwritten { action: Arc::clone(&action), prepared };
+                    commands.extend(prepared.into_iter().map(unwritten));
                     Verdict::Release { action: begin.id, commands: references }
                 }
                 Err(StoreError::Refused(reason)) => Verdict::Reject(reason),
@@ -171,7 +174,7 @@ impl ActionNew {
         let agents: HashMap<AgentId, Agent> = agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect();
         for one in all {
             let Some(agent) = agents.get(&one.prepared.agent) else { continue };
-            let command = Command::new(one.prepared.id, one.action.clone(), agent.clone(), now);
+            let command = Command::new(one.prepared.id, Arc::clone(&one.action), agent.clone(), now);
             let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
             preparation.add(command.reference(), &command.to_json())?;
         }

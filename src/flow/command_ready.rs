@@ -6,7 +6,7 @@
 
 use super::Failure;
 use super::stage::{StageWorker, Verdict, Work, misnamed};
-use crate::command::Command;
+use crate::command::{Command, KnownActions};
 use crate::limits;
 use crate::relay::{Message, Queue, Relay, Sent};
 use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY};
@@ -47,10 +47,10 @@ impl StageWorker for CommandReady {
     }
 
     fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
-        let mut verdicts = Vec::with_capacity(batch.len());
+        let (mut verdicts, known) = (Vec::with_capacity(batch.len()), KnownActions::default());
         let (mut messages, mut commands) = (Vec::new(), Vec::new());
         for (index, entry) in batch.iter().enumerate() {
-            verdicts.push(match Command::parse(&entry.bytes) {
+            verdicts.push(match Command::parse_with(&entry.bytes, &known) {
                 Err(error) => Verdict::Reject(error.to_string()),
                 Ok(command) if entry.name != command.reference().into() => {
                     Verdict::Reject(misnamed(command.reference(), "sent"))

@@ -7,7 +7,7 @@
 use super::Failure;
 use super::stage::{StageWorker, Verdict, Work, misnamed};
 use crate::action::{Action, ActionStatus};
-use crate::command::Command;
+use crate::command::{Command, KnownActions};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::relay::{Event, Relay};
@@ -83,7 +83,7 @@ fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
 
 /// Every command of an action that is still in the spool.
 fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Failure> {
-    let mut commands = Vec::new();
+    let (mut commands, known) = (Vec::new(), KnownActions::default());
     for stage in [COMMAND_READY, COMMAND_INFLIGHT, COMMAND_RETURNED] {
         for name in spool.list(stage)? {
             let reference = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok());
@@ -91,7 +91,7 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
                 continue;
             }
             match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-                Ok(entry) => commands.extend(Command::parse(&entry.bytes)),
+                Ok(entry) => commands.extend(Command::parse_with(&entry.bytes, &known)),
                 Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
                 Err(ReadError::Io(error)) => return Err(error.into()),
             }
@@ -114,10 +114,10 @@ impl StageWorker for CommandReturned {
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
-        let mut verdicts = Vec::with_capacity(batch.len());
+        let (mut verdicts, known) = (Vec::with_capacity(batch.len()), KnownActions::default());
         let mut answers = Vec::with_capacity(batch.len());
         for entry in batch {
-            verdicts.push(match Command::parse(&entry.bytes) {
+            verdicts.push(match Command::parse_with(&entry.bytes, &known) {
                 Err(error) => Verdict::Reject(error.to_string()),
                 Ok(answer) if entry.name != answer.reference().into() => {
                     Verdict::Reject(misnamed(answer.reference(), "stored"))

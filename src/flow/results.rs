@@ -8,7 +8,7 @@ use super::Failure;
 use super::queue::{QueueWorker, Verdict};
 use super::refusal::Kind;
 use crate::action::Action;
-use crate::command::{Command, CommandStatus};
+use crate::command::{Command, CommandStatus, KnownActions};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::parallel;
@@ -32,8 +32,13 @@ impl Results {
     }
 
     /// What can be told of an answer without the store; otherwise the answer, to ask about it.
-    fn judge_here(spool: &Spool, delivery: &Delivery, now: Timestamp) -> Result<Result<Verdict, Command>, Failure> {
-        let answer = match Command::parse(&delivery.body) {
+    fn judge_here(
+        spool: &Spool,
+        delivery: &Delivery,
+        actions: &KnownActions,
+        now: Timestamp,
+    ) -> Result<Result<Verdict, Command>, Failure> {
+        let answer = match Command::parse_with(&delivery.body, actions) {
             Ok(answer) => answer,
             Err(error) => return Ok(Ok(Verdict::Reject(Kind::Malformed, error.to_string()))),
         };
@@ -43,10 +48,10 @@ impl Results {
             return Ok(Ok(Verdict::Reject(Kind::Unfinished, reason)));
         }
         let name = FileName::from(reference);
-        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name)? {
+        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
             return Ok(Ok(judge_sent(sent, answer, name, now)));
         }
-        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name)? {
+        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
             return Ok(Ok(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
         }
         Ok(Err(answer))
@@ -92,10 +97,10 @@ impl Results {
 
 /// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves
 /// meanwhile is met.
-fn find(spool: &Spool, stages: &[Stage], name: &FileName) -> Result<Option<Command>, Failure> {
+fn find(spool: &Spool, stages: &[Stage], name: &FileName, actions: &KnownActions) -> Result<Option<Command>, Failure> {
     for stage in stages {
         match spool.read(*stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-            Ok(entry) => return Ok(Command::parse(&entry.bytes).ok()),
+            Ok(entry) => return Ok(Command::parse_with(&entry.bytes, actions).ok()),
             Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
         }
@@ -130,7 +135,7 @@ fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp
     if sent.agent.queueloc != answer.agent.queueloc {
         return foreign(&answer);
     }
-    if sent.action.signed_text() != answer.action.signed_text() {
+    if !sent.is_of_same_action(&answer) {
         return other_action(reference);
     }
     sent.status = answer.status;
@@ -155,7 +160,8 @@ impl QueueWorker for Results {
     }
 
     fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        let judged = parallel::try_map(batch, |delivery| Results::judge_here(spool, delivery, now))?;
+        let actions = KnownActions::default();
+        let judged = parallel::try_map(batch, |delivery| Results::judge_here(spool, delivery, &actions, now))?;
         let asked: Vec<CommandRef> = judged.iter().filter_map(|one| Some(one.as_ref().err()?.reference())).collect();
         let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
         let mut found = found.into_iter();

@@ -2,7 +2,7 @@
 
 use super::{Failure, Pass, earlier};
 use crate::action::Action;
-use crate::command::{Command, CommandStatus};
+use crate::command::{Command, CommandStatus, KnownActions};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::parallel;
@@ -84,15 +84,15 @@ impl Sweep<'_> {
             return Ok(Some(*deadline));
         }
         let inflight = FileName::from(reference.action);
-        let action = match self.spool.read(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2) {
-            Ok(entry) => Action::parse(&entry.bytes).ok(),
+        let expires = match self.spool.read(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2) {
+            Ok(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
             Err(ReadError::Io(error)) => return Err(error.into()),
             // A command that was replayed after its action was done.
             Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {
-                read_command(self.spool, stage, name)?.map(|command| command.action)
+                read_command(self.spool, stage, name)?.map(|command| command.action.expire_after)
             }
         };
-        let deadline = action.map(|action| time::after(action.expire_after, limits::EXPIRY_GRACE));
+        let deadline = expires.map(|expires| time::after(expires, limits::EXPIRY_GRACE));
         self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
         Ok(deadline)
     }
@@ -179,13 +179,14 @@ impl Sweep<'_> {
 /// Reads a batch; gives the names that are left too. Those that are gone or cannot be read are passed over.
 fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Result<(Overdue, &'a [FileName]), Failure> {
     let (mut overdue, mut size_bytes, mut rest) = (Overdue::default(), 0, names.iter());
+    let known = KnownActions::default();
     while overdue.waiting.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
         let Some(name) = rest.next() else { break };
         if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
             overdue.answered.push((stage, name.clone()));
         } else if let Some(entry) = read_file(spool, stage, name)? {
             size_bytes += entry.bytes.len() as u64;
-            overdue.waiting.extend(Command::parse(&entry.bytes).ok());
+            overdue.waiting.extend(Command::parse_with(&entry.bytes, &known).ok());
         }
     }
     Ok((overdue, rest.as_slice()))

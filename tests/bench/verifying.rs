@@ -38,7 +38,7 @@ pub fn measure() -> Vec<Row> {
     action.id = mig::id::ActionId::new(1);
     let now = time::now();
     let agent = crate::fleet::agent(1);
-    let command = MigCommand::new(CommandId::new(1).unwrap(), action, agent, now).unwrap();
+    let command = MigCommand::new(CommandId::new(1).unwrap(), action.into(), agent, now).unwrap();
     let trust = Trust { keyring, acl };
     let (mut values, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {

@@ -8,6 +8,7 @@ use mig::id::AgentId;
 use mig::investigator::Investigator;
 use mig::store::{Begin, Store, StoreError};
 use mig::target::Target;
+use std::sync::Arc;
 
 /// The agents that a target selects.
 pub fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, StoreError> {
@@ -28,6 +29,8 @@ pub fn begin(
     let prepared = store.begin_actions(owner, &[begin], now())?.remove(0)?;
     let agents = store.load_agents(&prepared.iter().map(|one| one.agent).collect::<Vec<_>>())?;
     assert_eq!(agents.len(), prepared.len(), "each command has its agent");
-    let commands = prepared.iter().zip(agents).map(|(one, agent)| Command::new(one.id, action.clone(), agent, now()));
+    let action = Arc::new(action.clone());
+    let commands =
+        prepared.iter().zip(agents).map(|(one, agent)| Command::new(one.id, Arc::clone(&action), agent, now()));
     Ok(commands.map(Option::unwrap).collect())
 }

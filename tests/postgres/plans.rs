@@ -95,7 +95,8 @@ fn heartbeats(first: i64) -> Vec<Agent> {
 
 fn answers(first: u64) -> Vec<Command> {
     let answer = |reference: CommandRef| {
-        let mut command = Command::new(reference.command, action(reference.action), agent("host1", 1), now()).unwrap();
+        let mut command =
+            Command::new(reference.command, action(reference.action).into(), agent("host1", 1), now()).unwrap();
         command.finish(CommandStatus::Success, &[], now());
         command
     };
@@ -132,7 +133,7 @@ fn frequent_statements_are_served_by_indexes() {
         let command = |m: u64| {
             let id = CommandId::new(20_000_000 + 100 * n as u64 + m).unwrap();
             let new = agent(&format!("host{}", 50_000 + 100 * n as u64 + m), 1);
-            Command::new(id, action(ActionId::new(5_000_000 + n as u64).unwrap()), new, now()).unwrap()
+            Command::new(id, action(ActionId::new(5_000_000 + n as u64).unwrap()).into(), new, now()).unwrap()
         };
         store.restore_commands(&(0..100).map(command).collect::<Vec<_>>(), now()).unwrap();
     });

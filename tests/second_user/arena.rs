@@ -201,7 +201,9 @@ impl Arena {
             for name in self.sandbox.names(stage) {
                 let bytes = std::fs::read(self.sandbox.spool().join(stage).join(&name)).unwrap();
                 match command::Command::parse(&bytes) {
-                    Ok(command) if is_signed(&command.action) => *commands.entry(command.action.name).or_default() += 1,
+                    Ok(command) if is_signed(&command.action) => {
+                        *commands.entry(command.action.name.clone()).or_default() += 1
+                    }
                     _ => violations.push(format!("{stage}/{name} is not what was signed")),
                 }
             }

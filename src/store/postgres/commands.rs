@@ -3,6 +3,7 @@
 use super::super::{Finished, FinishedBatch, KnownCommand};
 use super::pool::Session;
 use super::{actions, agents, text};
+use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, CommandId, CommandRef};
@@ -10,6 +11,7 @@ use crate::time::{self, Timestamp};
 use postgres::Error;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 fn number(command: CommandRef) -> i64 {
     command.command.get() as i64
@@ -170,11 +172,12 @@ pub(super) fn overdue(session: &mut Session, before: Timestamp, count: usize) ->
     }
     let ids: BTreeSet<i64> = found.iter().map(|(_, action, ..)| *action).collect();
     let actions = actions::find(session, &ids.into_iter().collect::<Vec<_>>())?;
+    let actions: HashMap<i64, Arc<Action>> = actions.into_iter().map(|(id, action)| (id, Arc::new(action))).collect();
     let queuelocs: BTreeSet<String> = found.iter().map(|(_, _, queueloc, _)| queueloc.clone()).collect();
     let agents = agents::by_queueloc(session, &queuelocs.into_iter().collect::<Vec<_>>())?;
     let command = |(id, action, queueloc, started): (i64, i64, String, Timestamp)| {
         let id = CommandId::new(id as u64)?;
-        Command::new(id, actions.get(&action)?.clone(), agents.get(&queueloc)?.clone(), started)
+        Command::new(id, Arc::clone(actions.get(&action)?), agents.get(&queueloc)?.clone(), started)
     };
     Ok(found.into_iter().filter_map(command).collect())
 }

@@ -6,6 +6,7 @@ use crate::command::{Command, CommandStatus};
 use crate::id::{CommandId, CommandRef};
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction};
+use std::sync::Arc;
 
 /// A command's status and queueloc.
 pub(super) fn find(connection: &Connection, command: CommandRef) -> rusqlite::Result<Option<KnownCommand>> {
@@ -71,7 +72,7 @@ pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) 
         let agent = agents::by_queueloc(connection, row.get_ref(4)?.as_str()?)?;
         let id = CommandId::new(row.get::<_, i64>(3)? as u64);
         if let (Some(id), Some(agent)) = (id, agent) {
-            overdue.extend(Command::new(id, action, agent, from_micros(row.get(5)?)));
+            overdue.extend(Command::new(id, Arc::new(action), agent, from_micros(row.get(5)?)));
         }
     }
     Ok(overdue)
