@@ -66,6 +66,8 @@ pub const BATCH_ENTRIES_MAX: usize = 256;
 pub const PARALLEL_ENTRIES_MIN: usize = 32;
 /// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
 pub const PASS_BATCHES_MAX: usize = 64;
+/// The same for a queue of the relay, which may be a slow one.
+pub const QUEUE_PASS_BATCHES_MAX: usize = 8;
 /// Bytes of file content that a batch may hold in memory, beyond its first entry.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names that one look at a stage keeps; the rest is seen by the next look.

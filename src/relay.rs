@@ -163,7 +163,19 @@ pub trait Relay: Send {
 
     /// The oldest messages of a queue, at most `max`, without waiting. They are received again until [`Relay::done`] or
     /// [`Relay::reject`], also by the next process.
-    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError>;
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
+        self.receive_after(&[], queue, max, now)
+    }
+
+    /// The same for messages that come after those in hand, which were received last. None does not mean that there are
+    /// none: what has just arrived may be left to the next [`Relay::receive`].
+    fn receive_after(
+        &mut self,
+        in_hand: &[Delivery],
+        queue: &Queue,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, RelayError>;
 
     /// Lets go of messages whose effect is on the disk.
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError>;

@@ -19,7 +19,6 @@ use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
-use crate::parallel;
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
@@ -38,7 +37,14 @@ pub struct ActionNew {
     keyring: Reloaded<Keyring>,
 }
 
-/// An action that passed every check, and whom it goes to.
+/// An action that passed every check that needs no store.
+pub struct Checked {
+    action: Action,
+    signers: Vec<Investigator>,
+    target: Target,
+}
+
+/// An action that goes to these agents.
 struct Accepted {
     index: usize,
     action: Action,
@@ -183,7 +189,7 @@ impl ActionNew {
 }
 
 /// Everything that needs no effect: the action, or what becomes of its file instead.
-fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<(Action, Vec<Investigator>, Target), Verdict> {
+fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Verdict> {
     let action = Action::parse(&entry.bytes).map_err(|error| {
         if !error.is_incomplete() {
             return Verdict::Reject(error.to_string());
@@ -209,7 +215,7 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<(Action, Ve
     if action.valid_from > now {
         return Err(Verdict::NotYet(action.valid_from));
     }
-    Ok((action, signers, target))
+    Ok(Checked { action, signers, target })
 }
 
 /// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
@@ -237,6 +243,8 @@ fn advice(error: &SignatureError) -> &'static str {
 }
 
 impl StageWorker for ActionNew {
+    type Judged = Checked;
+
     fn name(&self) -> &'static str {
         "action-new"
     }
@@ -270,13 +278,22 @@ impl StageWorker for ActionNew {
         }
     }
 
-    fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
+    fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Checked, Verdict> + Send + Sync + use<> {
+        let keyring = Arc::clone(self.keyring.get());
+        move |entry| check(&keyring, entry, now)
+    }
+
+    fn work(
+        &mut self,
+        spool: &Spool,
+        batch: &[Entry],
+        judged: Vec<Result<Checked, Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure> {
         let mut verdicts = vec![Verdict::Gone; batch.len()];
         let (mut accepted, mut commands, mut ids) = (Vec::new(), 0, HashSet::new());
-        let keyring = self.keyring.get();
-        let checked = parallel::map(batch, |entry| check(keyring, entry, now));
-        for (index, checked) in checked.into_iter().enumerate() {
-            let (action, signers, target) = match checked {
+        for (index, checked) in judged.into_iter().enumerate() {
+            let Checked { action, signers, target } = match checked {
                 Ok(checked) => checked,
                 Err(verdict) => {
                     verdicts[index] = verdict;

@@ -7,6 +7,7 @@
 use super::Failure;
 use super::stage::{StageWorker, Verdict, Work, misnamed};
 use crate::command::{Command, KnownActions};
+use crate::id::CommandRef;
 use crate::limits;
 use crate::relay::{Message, Queue, Relay, Sent};
 use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY};
@@ -34,6 +35,8 @@ fn pause(entry: &Entry, now: Timestamp) -> Duration {
 }
 
 impl StageWorker for CommandReady {
+    type Judged = (CommandRef, Message);
+
     fn name(&self) -> &'static str {
         "command-ready"
     }
@@ -46,27 +49,42 @@ impl StageWorker for CommandReady {
         limits::COMMAND_FILE_SIZE_BYTES_MAX
     }
 
-    fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
-        let (mut verdicts, known) = (Vec::with_capacity(batch.len()), KnownActions::default());
-        let (mut messages, mut commands) = (Vec::new(), Vec::new());
-        for (index, entry) in batch.iter().enumerate() {
-            verdicts.push(match Command::parse_with(&entry.bytes, &known) {
-                Err(error) => Verdict::Reject(error.to_string()),
-                Ok(command) if entry.name != command.reference().into() => {
-                    Verdict::Reject(misnamed(command.reference(), "sent"))
-                }
-                // The collector ends it as expired.
-                Ok(command) if command.action.expire_after <= now => {
-                    Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX))
-                }
-                Ok(command) => {
-                    let queue = Queue::agent(&command.agent.queueloc);
-                    messages.push(Message { queue, body: entry.bytes.clone(), expires: command.action.expire_after });
-                    commands.push((index, command.reference()));
-                    Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }
-                }
-            });
+    fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Judged, Verdict> + Send + Sync + use<> {
+        let known = KnownActions::default();
+        move |entry| match Command::parse_with(&entry.bytes, &known) {
+            Err(error) => Err(Verdict::Reject(error.to_string())),
+            Ok(command) if entry.name != command.reference().into() => {
+                Err(Verdict::Reject(misnamed(command.reference(), "sent")))
+            }
+            // The collector ends it as expired.
+            Ok(command) if command.action.expire_after <= now => {
+                Err(Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX)))
+            }
+            Ok(command) => {
+                let queue = Queue::agent(&command.agent.queueloc);
+                let message = Message { queue, body: entry.bytes.clone(), expires: command.action.expire_after };
+                Ok((command.reference(), message))
+            }
         }
+    }
+
+    fn work(
+        &mut self,
+        _spool: &Spool,
+        batch: &[Entry],
+        judged: Vec<Result<Self::Judged, Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure> {
+        let (mut messages, mut commands) = (Vec::new(), Vec::new());
+        let mut verdict = |(index, judged): (usize, Result<Self::Judged, Verdict>)| match judged {
+            Ok((command, message)) => {
+                messages.push(message);
+                commands.push((index, command));
+                Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }
+            }
+            Err(verdict) => verdict,
+        };
+        let mut verdicts: Vec<Verdict> = judged.into_iter().enumerate().map(&mut verdict).collect();
         #[cfg(feature = "mutants")]
         if crate::mutants::Mutant::NoWaitForConfirm.is_on() {
             let step = |entry: &Entry| crate::spool::Move::new(COMMAND_READY, &entry.name, COMMAND_INFLIGHT);

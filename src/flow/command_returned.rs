@@ -101,6 +101,8 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
 }
 
 impl StageWorker for CommandReturned {
+    type Judged = Command;
+
     fn name(&self) -> &'static str {
         "command-returned"
     }
@@ -113,24 +115,36 @@ impl StageWorker for CommandReturned {
         limits::COMMAND_FILE_SIZE_BYTES_MAX
     }
 
-    fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
-        let (mut verdicts, known) = (Vec::with_capacity(batch.len()), KnownActions::default());
-        let mut answers = Vec::with_capacity(batch.len());
-        for entry in batch {
-            verdicts.push(match Command::parse_with(&entry.bytes, &known) {
-                Err(error) => Verdict::Reject(error.to_string()),
-                Ok(answer) if entry.name != answer.reference().into() => {
-                    Verdict::Reject(misnamed(answer.reference(), "stored"))
-                }
-                Ok(answer) if !answer.status.is_final() => {
-                    Verdict::Reject(format!("field 'status': '{}' is not an answer", answer.status))
-                }
-                Ok(answer) => {
-                    answers.push(answer);
-                    Verdict::Next { to: COMMAND_DONE, clear: &[COMMAND_READY, COMMAND_INFLIGHT] }
-                }
-            });
+    fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<Command, Verdict> + Send + Sync + use<> {
+        let known = KnownActions::default();
+        move |entry| match Command::parse_with(&entry.bytes, &known) {
+            Err(error) => Err(Verdict::Reject(error.to_string())),
+            Ok(answer) if entry.name != answer.reference().into() => {
+                Err(Verdict::Reject(misnamed(answer.reference(), "stored")))
+            }
+            Ok(answer) if !answer.status.is_final() => {
+                Err(Verdict::Reject(format!("field 'status': '{}' is not an answer", answer.status)))
+            }
+            Ok(answer) => Ok(answer),
         }
+    }
+
+    fn work(
+        &mut self,
+        spool: &Spool,
+        _batch: &[Entry],
+        judged: Vec<Result<Command, Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure> {
+        let mut answers = Vec::with_capacity(judged.len());
+        let mut verdict = |judged| match judged {
+            Ok(answer) => {
+                answers.push(answer);
+                Verdict::Next { to: COMMAND_DONE, clear: &[COMMAND_READY, COMMAND_INFLIGHT] }
+            }
+            Err(verdict) => verdict,
+        };
+        let verdicts: Vec<Verdict> = judged.into_iter().map(&mut verdict).collect();
         let actions: BTreeSet<ActionId> = answers.iter().map(|answer| answer.reference().action).collect();
         for action in actions {
             // The store was made anew since: it must know of all commands before the first answer looks like the last.
@@ -141,7 +155,7 @@ impl StageWorker for CommandReturned {
         #[cfg(feature = "mutants")]
         if crate::mutants::Mutant::MoveBeforeEffect.is_on() {
             let step = |entry: &Entry| crate::spool::Move::new(COMMAND_RETURNED, &entry.name, COMMAND_DONE);
-            spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
+            spool.advance(&_batch.iter().map(step).collect::<Vec<_>>())?;
         }
         let stored = self.store.finish_commands(&answers, now)?;
         let mut events = Vec::with_capacity(answers.len());

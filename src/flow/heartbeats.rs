@@ -14,6 +14,7 @@ use crate::spool::Spool;
 use crate::store::{Registration, Store};
 use crate::time::Timestamp;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module docs.
@@ -31,6 +32,8 @@ impl Heartbeats {
 }
 
 impl QueueWorker for Heartbeats {
+    type Judged = Result<Agent, Verdict>;
+
     fn name(&self) -> &'static str {
         "heartbeats"
     }
@@ -39,24 +42,34 @@ impl QueueWorker for Heartbeats {
         Queue::heartbeats()
     }
 
-    fn work(&mut self, _spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        let whitelist = self.whitelist.get();
-        let mut verdicts = vec![Verdict::Done; batch.len()];
+    fn judge(
+        &mut self,
+        _spool: &Arc<Spool>,
+        now: Timestamp,
+    ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<> {
+        let (whitelist, agent_timeout) = (Arc::clone(self.whitelist.get()), self.agent_timeout);
+        move |delivery| match Agent::parse_heartbeat(&delivery.body, now, agent_timeout) {
+            Ok(agent) if whitelist.allows(agent.queueloc.as_str()) => Ok(agent),
+            Ok(agent) => {
+                log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
+                Err(Verdict::Tell(Event::AgentAuthenticationFailure))
+            }
+            Err(error) => Err(Verdict::Reject(Kind::Malformed, error.to_string())),
+        }
+    }
+
+    fn work(&mut self, _spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        let mut verdicts = vec![Verdict::Done; judged.len()];
         // Of several heartbeats of one process in a batch only the newest is stored.
-        let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(batch.len());
-        for (index, delivery) in batch.iter().enumerate() {
-            let agent = match Agent::parse_heartbeat(&delivery.body, now, self.agent_timeout) {
+        let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(judged.len());
+        for (index, judged) in judged.into_iter().enumerate() {
+            let agent = match judged {
                 Ok(agent) => agent,
-                Err(error) => {
-                    verdicts[index] = Verdict::Reject(Kind::Malformed, error.to_string());
+                Err(verdict) => {
+                    verdicts[index] = verdict;
                     continue;
                 }
             };
-            if !whitelist.allows(agent.queueloc.as_str()) {
-                log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
-                verdicts[index] = Verdict::Tell(Event::AgentAuthenticationFailure);
-                continue;
-            }
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
             let older = newest.get(&key).is_some_and(|(known, _)| known.heartbeat_time >= agent.heartbeat_time);
             if !older {

@@ -1,13 +1,17 @@
-//! Draining a queue of the relay: receive, ask the worker, put what it keeps on our disk, then let go of the message.
+//! Draining a queue of the relay: receive, judge, ask the worker, put what it keeps on our disk, then let go of the message.
+//!
+//! Judging has no effect, so it runs ahead: a batch is judged while the one before is worked on.
 
 use super::refusal::{Kind, Tally};
 use super::{Failure, Pass, Worker};
 use crate::limits;
+use crate::parallel;
 use crate::relay::{Delivery, Event, Queue, Relay};
 use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{FileName, Spool};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// What shall become of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,18 +30,32 @@ pub enum Verdict {
 
 /// A worker on a queue.
 pub trait QueueWorker: Send {
+    /// What is found out about a message without any effect.
+    type Judged: Send;
     /// See [`Worker::name`].
     fn name(&self) -> &'static str;
     /// The queue it drains.
     fn source(&self) -> Queue;
-    /// Handles a batch: one verdict per delivery, in order.
-    fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure>;
+    /// What looks at the messages of a batch, one by one; apart from the worker, who works on another batch meanwhile.
+    fn judge(
+        &mut self,
+        spool: &Arc<Spool>,
+        now: Timestamp,
+    ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<Self>;
+    /// Handles a batch: one verdict per message, in order.
+    fn work(&mut self, spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure>;
+}
+
+/// A batch, and what was found out about each of its messages.
+struct Judged<W: QueueWorker> {
+    batch: Vec<Delivery>,
+    judged: Vec<W::Judged>,
 }
 
 /// A [`QueueWorker`] as a [`Worker`].
 pub struct QueueDrain<W> {
     worker: W,
-    spool: Spool,
+    spool: Arc<Spool>,
     relay: Box<dyn Relay>,
     refused: Tally,
 }
@@ -46,41 +64,47 @@ impl<W: QueueWorker> QueueDrain<W> {
     /// Drains the worker's queue of `relay`.
     pub fn new(spool: Spool, relay: Box<dyn Relay>, worker: W) -> QueueDrain<W> {
         let refused = Tally::new(worker.name());
-        QueueDrain { worker, spool, relay, refused }
+        QueueDrain { worker, spool: Arc::new(spool), relay, refused }
     }
 
     /// Hands a batch to the worker; when it refuses the whole, one by one, so that only the culprit is put aside.
-    fn work(&mut self, batch: &[Delivery], now: Timestamp) -> Result<(), Failure> {
-        match self.worker.work(&self.spool, batch, now) {
+    fn work(&mut self, Judged { batch, judged }: Judged<W>, now: Timestamp) -> Result<(), Failure> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        match self.worker.work(&self.spool, judged, now) {
             Ok(verdicts) => self.carry_out(batch, verdicts, now),
             Err(Failure::Refused(reason)) if batch.len() == 1 => {
                 self.carry_out(batch, vec![Verdict::Reject(Kind::Unusable, reason)], now)
             }
-            Err(Failure::Refused(_)) => batch.chunks(1).try_for_each(|delivery| self.work(delivery, now)),
+            Err(Failure::Refused(_)) => batch.into_iter().try_for_each(|delivery| {
+                let judged = vec![self.worker.judge(&self.spool, now)(&delivery)];
+                self.work(Judged { batch: vec![delivery], judged }, now)
+            }),
             Err(failure) => Err(failure),
         }
     }
 
-    fn carry_out(&mut self, batch: &[Delivery], verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), Failure> {
+    fn carry_out(&mut self, batch: Vec<Delivery>, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), Failure> {
         let queue = self.worker.source();
         let (mut kept, mut done, mut refused) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
         let mut events = Vec::new();
-        for (delivery, verdict) in batch.iter().zip(verdicts) {
+        for (delivery, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Keep(name, bytes) => {
                     kept.push((name, bytes));
-                    done.push(delivery.clone());
+                    done.push(delivery);
                 }
-                Verdict::Done => done.push(delivery.clone()),
+                Verdict::Done => done.push(delivery),
                 Verdict::Tell(event) => {
                     events.push((event, delivery.body.clone()));
-                    done.push(delivery.clone());
+                    done.push(delivery);
                 }
                 Verdict::Drop(kind, reason) => {
                     self.refused.count(kind, &reason, now);
-                    done.push(delivery.clone());
+                    done.push(delivery);
                 }
-                Verdict::Reject(kind, reason) => refused.push((delivery.clone(), kind, reason)),
+                Verdict::Reject(kind, reason) => refused.push((delivery, kind, reason)),
             }
         }
         #[cfg(feature = "mutants")]
@@ -112,12 +136,26 @@ impl<W: QueueWorker> Worker for QueueDrain<W> {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let batch = self.relay.receive(&self.worker.source(), limits::BATCH_ENTRIES_MAX, now)?;
-        if !batch.is_empty() {
-            self.work(&batch, now)?;
+        let queue = self.worker.source();
+        let (mut handled, mut ahead) = (0, Judged { batch: Vec::new(), judged: Vec::new() });
+        for _ in 0..limits::QUEUE_PASS_BATCHES_MAX {
+            let received = self.relay.receive_after(&ahead.batch, &queue, limits::BATCH_ENTRIES_MAX, now);
+            // What was received before is worked on before an error counts: it may be the same every time.
+            let (batch, failed) = received.map_or_else(|error| (Vec::new(), Some(error)), |batch| (batch, None));
+            let judge = self.worker.judge(&self.spool, now);
+            let (judged, worked) =
+                parallel::both(batch.len(), || parallel::map(&batch, judge), || self.work(ahead, now));
+            worked?;
+            failed.map_or(Ok(()), Err)?;
+            handled += batch.len();
+            ahead = Judged { batch, judged };
+            if ahead.batch.is_empty() {
+                break;
+            }
         }
+        self.work(ahead, now)?;
         // More may be there: the loop looks whether it shall stop, and comes back at once.
         let untold = self.refused.tell(now);
-        Ok(Pass { handled: batch.len(), again: if batch.is_empty() { untold } else { Some(now) } })
+        Ok(Pass { handled, again: if handled == 0 { untold } else { Some(now) } })
     }
 }

@@ -11,7 +11,6 @@ use crate::action::Action;
 use crate::command::{Command, CommandStatus, KnownActions};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
-use crate::parallel;
 use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
@@ -19,6 +18,7 @@ use crate::spool::stages::{
 use crate::spool::{FileName, ReadError, Spool, Stage};
 use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// See the module docs.
 pub struct Results {
@@ -29,32 +29,6 @@ impl Results {
     /// Asks this store about commands that are not in the spool.
     pub fn new(store: Box<dyn Store>) -> Results {
         Results { store }
-    }
-
-    /// What can be told of an answer without the store; otherwise the answer, to ask about it.
-    fn judge_here(
-        spool: &Spool,
-        delivery: &Delivery,
-        actions: &KnownActions,
-        now: Timestamp,
-    ) -> Result<Result<Verdict, Command>, Failure> {
-        let answer = match Command::parse_with(&delivery.body, actions) {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Ok(Verdict::Reject(Kind::Malformed, error.to_string()))),
-        };
-        let reference = answer.reference();
-        if !answer.status.is_final() {
-            let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
-            return Ok(Ok(Verdict::Reject(Kind::Unfinished, reason)));
-        }
-        let name = FileName::from(reference);
-        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
-            return Ok(Ok(judge_sent(sent, answer, name, now)));
-        }
-        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
-            return Ok(Ok(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
-        }
-        Ok(Err(answer))
     }
 
     /// A command that is not waiting here: answered before, or sent by another scheduler.
@@ -93,6 +67,32 @@ impl Results {
         }
         Ok(self.store.find_action(id)?)
     }
+}
+
+/// What can be told of an answer without the store; otherwise the answer, to ask about it.
+fn judge_here(
+    spool: &Spool,
+    delivery: &Delivery,
+    actions: &KnownActions,
+    now: Timestamp,
+) -> Result<Result<Verdict, Command>, Failure> {
+    let answer = match Command::parse_with(&delivery.body, actions) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ok(Verdict::Reject(Kind::Malformed, error.to_string()))),
+    };
+    let reference = answer.reference();
+    if !answer.status.is_final() {
+        let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
+        return Ok(Ok(Verdict::Reject(Kind::Unfinished, reason)));
+    }
+    let name = FileName::from(reference);
+    if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
+        return Ok(Ok(judge_sent(sent, answer, name, now)));
+    }
+    if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
+        return Ok(Ok(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+    }
+    Ok(Err(answer))
 }
 
 /// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves
@@ -151,6 +151,8 @@ fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Verdict {
 }
 
 impl QueueWorker for Results {
+    type Judged = Result<Result<Verdict, Command>, Failure>;
+
     fn name(&self) -> &'static str {
         "results"
     }
@@ -159,9 +161,17 @@ impl QueueWorker for Results {
         Queue::results()
     }
 
-    fn work(&mut self, spool: &Spool, batch: &[Delivery], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        let actions = KnownActions::default();
-        let judged = parallel::try_map(batch, |delivery| Results::judge_here(spool, delivery, &actions, now))?;
+    fn judge(
+        &mut self,
+        spool: &Arc<Spool>,
+        now: Timestamp,
+    ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<> {
+        let (spool, actions) = (Arc::clone(spool), KnownActions::default());
+        move |delivery| judge_here(&spool, delivery, &actions, now)
+    }
+
+    fn work(&mut self, spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        let judged = judged.into_iter().collect::<Result<Vec<_>, Failure>>()?;
         let asked: Vec<CommandRef> = judged.iter().filter_map(|one| Some(one.as_ref().err()?.reference())).collect();
         let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
         let mut found = found.into_iter();

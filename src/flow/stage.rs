@@ -1,4 +1,7 @@
-//! Draining a stage: list, read in batches, ask the worker, carry its answers out.
+//! Draining a stage: list, read in batches, judge, ask the worker, carry its answers out.
+//!
+//! Judging has no effect, so it runs ahead: a batch is judged while the one before is worked on. What changes in between
+//! is what may change at any time, and is met as such.
 //!
 //! Effects come first: a worker has stored or sent what it must before it answers. Then, in this order: actions end,
 //! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again.
@@ -6,6 +9,7 @@
 use super::{Failure, Pass, Worker, earlier};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
+use crate::parallel;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{Entry, FileName, Look, Move, Placed, ReadError, Spool, Stage};
@@ -50,6 +54,8 @@ pub struct Work {
 
 /// A worker on a stage.
 pub trait StageWorker: Send {
+    /// What is found out about an entry without any effect.
+    type Judged: Send;
     /// See [`Worker::name`].
     fn name(&self) -> &'static str;
     /// The stage it drains.
@@ -60,8 +66,23 @@ pub trait StageWorker: Send {
     fn recover(&mut self, _spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
         Ok(())
     }
+    /// What looks at the entries of a batch, one by one; apart from the worker, who works on another batch meanwhile. Of
+    /// an entry that there is nothing to do with it gives what shall become of it.
+    fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Judged, Verdict> + Send + Sync + use<Self>;
     /// Handles a batch: brings its effects about and says what shall become of each entry.
-    fn work(&mut self, spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure>;
+    fn work(
+        &mut self,
+        spool: &Spool,
+        batch: &[Entry],
+        judged: Vec<Result<Self::Judged, Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure>;
+}
+
+/// A batch, and what was found out about each of its entries.
+struct Judged<W: StageWorker> {
+    batch: Vec<Entry>,
+    judged: Vec<Result<W::Judged, Verdict>>,
 }
 
 struct Deferred {
@@ -161,9 +182,12 @@ impl<W: StageWorker> StageDrain<W> {
 
     /// Hands a batch to the worker. When it refuses the whole, each file is read again and handed over alone, so that only
     /// the culprit is refused.
-    fn work(&mut self, batch: &[Entry], now: Timestamp) -> Result<usize, Failure> {
-        match self.worker.work(&self.spool, batch, now) {
-            Ok(work) => self.carry_out(batch, work, now),
+    fn work(&mut self, Judged { batch, judged }: Judged<W>, now: Timestamp) -> Result<usize, Failure> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        match self.worker.work(&self.spool, &batch, judged, now) {
+            Ok(work) => self.carry_out(&batch, work, now),
             Err(Failure::Refused(reason)) if batch.len() == 1 => {
                 self.reject(&[(batch[0].name.clone(), reason)], now)?;
                 Ok(1)
@@ -171,12 +195,10 @@ impl<W: StageWorker> StageDrain<W> {
             Err(Failure::Refused(_)) => {
                 let mut handled = 0;
                 for entry in batch {
-                    let mut name = vec![entry.name.clone()].into_iter();
+                    let mut name = vec![entry.name].into_iter();
                     let (alone, refused) = self.read_batch(&mut name, now)?;
-                    handled += refused;
-                    if !alone.is_empty() {
-                        handled += self.work(&alone, now)?;
-                    }
+                    let judged = parallel::map(&alone, self.worker.judge(now));
+                    handled += refused + self.work(Judged { batch: alone, judged }, now)?;
                 }
                 Ok(handled)
             }
@@ -276,17 +298,24 @@ impl<W: StageWorker> Worker for StageDrain<W> {
             self.deferred.retain(|name, _| present.contains(name));
         }
         let mut names = names.into_iter();
-        let mut handled = 0;
+        let (mut handled, mut ahead) = (0, Judged { batch: Vec::new(), judged: Vec::new() });
         for _ in 0..limits::PASS_BATCHES_MAX {
-            let (batch, refused) = self.read_batch(&mut names, now)?;
-            handled += refused;
-            if batch.is_empty() && refused == 0 {
+            // What was read is worked on before an error counts: it may be the same every time.
+            let (read, failed) = match self.read_batch(&mut names, now) {
+                Ok(read) => (read, None),
+                Err(failure) => (Default::default(), Some(failure)),
+            };
+            let ((batch, refused), judge) = (read, self.worker.judge(now));
+            let (judged, worked) =
+                parallel::both(batch.len(), || parallel::map(&batch, judge), || self.work(ahead, now));
+            handled += refused + worked?;
+            failed.map_or(Ok(()), Err)?;
+            ahead = Judged { batch, judged };
+            if ahead.batch.is_empty() && refused == 0 {
                 break;
             }
-            if !batch.is_empty() {
-                handled += self.work(&batch, now)?;
-            }
         }
+        handled += self.work(ahead, now)?;
         // More is there: the loop looks whether it shall stop, and comes back at once.
         let more = (names.len() > 0).then_some(now);
         let again = self.deferred.values().fold(more, |again, deferred| earlier(again, deferred.until));
@@ -309,6 +338,7 @@ mod tests {
     }
 
     impl StageWorker for LateWriter {
+        type Judged = ();
         fn name(&self) -> &'static str {
             "late-writer"
         }
@@ -318,7 +348,16 @@ mod tests {
         fn size_bytes_max(&self) -> u64 {
             100
         }
-        fn work(&mut self, _spool: &Spool, batch: &[Entry], now: Timestamp) -> Result<Work, Failure> {
+        fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<(), Verdict> + Send + Sync + use<> {
+            |_| Ok(())
+        }
+        fn work(
+            &mut self,
+            _spool: &Spool,
+            batch: &[Entry],
+            _judged: Vec<Result<(), Verdict>>,
+            now: Timestamp,
+        ) -> Result<Work, Failure> {
             self.seen.extend(batch.iter().map(|entry| entry.bytes.clone()));
             if self.seen.len() == 1 {
                 std::fs::write(&self.file, "complete").unwrap();

@@ -242,8 +242,14 @@ impl Relay for AmqpRelay {
         Ok(())
     }
 
-    fn receive(&mut self, queue: &Queue, max: usize, _now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
-        self.inbox(queue)?.receive(max)
+    fn receive_after(
+        &mut self,
+        in_hand: &[Delivery],
+        queue: &Queue,
+        max: usize,
+        _now: Timestamp,
+    ) -> Result<Vec<Delivery>, RelayError> {
+        self.inbox(queue)?.receive_after(in_hand, max)
     }
 
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {

@@ -17,6 +17,7 @@ use crate::spool::watch::{Waker, Watch, WatchError};
 use crate::spool::{Dir, FileName, ReadError, is_settling};
 use crate::time::{self, Timestamp};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,16 +135,18 @@ impl DirectoryRelay {
         }
     }
 
-    /// Reads the first messages of a queue. Those that are gone by now are passed over.
+    /// Reads the first messages of a queue after those in hand. Those that are gone by now are passed over.
     fn read_messages(
         &self,
         dir: &Arc<Dir>,
         names: &BTreeSet<FileName>,
+        in_hand: &[Delivery],
         max: usize,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, RelayError> {
         let (mut deliveries, mut size_bytes) = (Vec::new(), 0);
-        for name in names {
+        let last = in_hand.iter().filter_map(Delivery::file).max();
+        for name in names.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)) {
             if deliveries.len() == max || size_bytes > limits::BATCH_SIZE_BYTES_MAX {
                 break;
             }
@@ -207,29 +210,30 @@ impl Relay for DirectoryRelay {
         Ok(sent)
     }
 
-    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
+    fn receive_after(
+        &mut self,
+        in_hand: &[Delivery],
+        queue: &Queue,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, RelayError> {
         let dir = self.queue_declared(queue)?;
         if let Some((_, names)) = self.listed.take().filter(|(listed, _)| listed == queue) {
-            let deliveries = self.read_messages(&dir, &names, max, now)?;
-            if !deliveries.is_empty() {
+            let deliveries = self.read_messages(&dir, &names, in_hand, max, now)?;
+            if !deliveries.is_empty() || !in_hand.is_empty() {
                 self.listed = Some((queue.clone(), names));
                 return Ok(deliveries);
             }
         }
         let names = dir.list(FileName::is_drop)?.into_iter().collect();
-        let deliveries = self.read_messages(&dir, &names, max, now)?;
+        let deliveries = self.read_messages(&dir, &names, in_hand, max, now)?;
         self.listed = Some((queue.clone(), names));
         Ok(deliveries)
     }
 
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         let dir = self.queue_declared(queue)?;
-        let mut done = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            if let Tag::File(name) = &delivery.tag {
-                done.push(name);
-            }
-        }
+        let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();
         // Not synced: a message that comes back after a power cut is a message delivered twice.
         parallel::try_map(&done, |name| dir.unlink(name))?;
         if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
@@ -241,10 +245,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
-        let file = |(delivery, reason): &(Delivery, String)| match &delivery.tag {
-            Tag::File(name) => Some((name.clone(), reason.clone())),
-            _ => None,
-        };
+        let file = |(delivery, reason): &(Delivery, String)| Some((delivery.file()?.clone(), reason.clone()));
         let files: Vec<(FileName, String)> = refused.iter().filter_map(file).collect();
         if files.is_empty() { Ok(()) } else { self.put_aside(&self.queue_declared(queue)?, &files, now) }
     }
@@ -296,6 +297,16 @@ impl Relay for DirectoryRelay {
             }
         }
         Ok(())
+    }
+}
+
+impl Delivery {
+    /// Its file, when it came from a directory.
+    fn file(&self) -> Option<&FileName> {
+        match &self.tag {
+            Tag::File(name) => Some(name),
+            _ => None,
+        }
     }
 }
 

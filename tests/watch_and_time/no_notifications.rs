@@ -127,8 +127,14 @@ impl Relay for Deaf {
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
         self.relay.send(messages, now)
     }
-    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
-        self.relay.receive(queue, max, now)
+    fn receive_after(
+        &mut self,
+        in_hand: &[Delivery],
+        queue: &Queue,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, RelayError> {
+        self.relay.receive_after(in_hand, queue, max, now)
     }
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
         self.relay.done(queue, deliveries)

@@ -14,6 +14,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ConsumerDelegate};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -126,15 +127,16 @@ impl Inbox {
         self.waiting.extend(self.shared.lock().arrived.drain(..));
     }
 
-    /// The oldest messages that are here. When there are none the broker is asked whether it has any, so that none is
-    /// an answer.
-    pub(super) fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, RelayError> {
+    /// The oldest messages that are here, after those in hand. When there are none at all the broker is asked whether it
+    /// has any, so that none is an answer.
+    pub(super) fn receive_after(&mut self, in_hand: &[Delivery], max: usize) -> Result<Vec<Delivery>, RelayError> {
         self.take_arrived();
         if self.waiting.is_empty() {
             self.await_arrival()?;
         }
         let (mut deliveries, mut size_bytes) = (Vec::new(), 0);
-        for (tag, body) in self.waiting.iter().take(max) {
+        let last = self.mine(in_hand).max().map_or(Bound::Unbounded, Bound::Excluded);
+        for (tag, body) in self.waiting.range((last, Bound::Unbounded)).take(max) {
             if size_bytes > limits::BATCH_SIZE_BYTES_MAX {
                 break;
             }
