@@ -60,14 +60,15 @@ pub const REGEX_SET_EXPRESSIONS_MAX: usize = 100;
 /// Bytes of the cache with which one set of a whitelist's regular expressions is matched.
 pub const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
-/// Entries that a worker handles in one batch: large enough to share the syncs, small enough to answer a stop quickly.
-pub const BATCH_ENTRIES_MAX: usize = 256;
+/// Entries that a worker handles in one batch: large enough to share the syncs, which cost as much as a hundred files
+/// each, small enough to answer a stop quickly.
+pub const BATCH_ENTRIES_MAX: usize = 1024;
 /// Entries of a batch from which on a second thread takes its half: below, starting it takes longer than it saves.
 pub const PARALLEL_ENTRIES_MIN: usize = 32;
 /// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
-pub const PASS_BATCHES_MAX: usize = 64;
+pub const PASS_BATCHES_MAX: usize = 16;
 /// The same for a queue of the relay, which may be a slow one.
-pub const QUEUE_PASS_BATCHES_MAX: usize = 8;
+pub const QUEUE_PASS_BATCHES_MAX: usize = 4;
 /// Bytes of file content that a batch may hold in memory, beyond its first entry.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names that one look at a stage keeps; the rest is seen by the next look.
@@ -121,6 +122,8 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
 /// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
 pub const BROKER_DELIVERIES_MAX: i64 = 20;
+/// Messages that the broker hands to a worker ahead. They are in memory, however large.
+pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 /// How often a consumer looks whether its connection is still there.
 pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// How long an event waits for its worker.

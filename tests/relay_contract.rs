@@ -56,6 +56,28 @@ fn messages_stay_until_done(open: Open) {
     assert_bodies(open().as_mut(), &queue, 10, &["{\"n\":2}"]);
 }
 
+fn messages_in_hand_are_passed_over(open: Open) {
+    let (mut relay, queue) = (open(), agent_queue("linux.hand.1"));
+    relay.declare(&queue).unwrap();
+    let messages: Vec<Message> = (1..=5).map(|n| message(&queue, &format!("{{{n}}}"))).collect();
+    relay.send(&messages, time::now()).unwrap();
+    let all = ["{1}", "{2}", "{3}", "{4}", "{5}"];
+    assert_bodies(relay.as_mut(), &queue, 10, &all);
+    let in_hand = relay.receive(&queue, 2, time::now()).unwrap();
+    let after = |relay: &mut dyn Relay, in_hand: &[_]| -> Vec<String> {
+        let deliveries = relay.receive_after(in_hand, &queue, 2, time::now()).unwrap();
+        deliveries.into_iter().map(|delivery| String::from_utf8(delivery.body).unwrap()).collect()
+    };
+    assert_eq!(after(relay.as_mut(), &in_hand), ["{3}", "{4}"]);
+    let next = relay.receive_after(&in_hand, &queue, 2, time::now()).unwrap();
+    relay.done(&queue, &in_hand).unwrap();
+    assert_eq!(after(relay.as_mut(), &next), ["{5}"]);
+    let last = relay.receive_after(&next, &queue, 2, time::now()).unwrap();
+    assert!(after(relay.as_mut(), &last).is_empty());
+    // In hand is not done: without them in hand they come again.
+    assert_bodies(relay.as_mut(), &queue, 10, &all[2..]);
+}
+
 fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     let mut relay = open();
     let (there, missing) = (agent_queue("linux.there.1"), agent_queue("linux.missing.1"));
@@ -156,6 +178,7 @@ fn a_watch_wakes_when_a_message_arrives(open: Open) {
 
 fn contract(open: Open) {
     messages_stay_until_done(open);
+    messages_in_hand_are_passed_over(open);
     a_queue_that_does_not_exist_is_unroutable(open);
     expired_messages_are_not_delivered(open);
     rejected_messages_do_not_come_again(open);

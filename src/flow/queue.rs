@@ -159,3 +159,70 @@ impl<W: QueueWorker> Worker for QueueDrain<W> {
         Ok(Pass { handled, again: if handled == 0 { untold } else { Some(now) } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::Message;
+    use crate::relay::directory::DirectoryRelay;
+    use crate::spool::stages;
+    use crate::time;
+    use std::sync::Mutex;
+
+    /// Lets go of every message, and remembers what it was asked.
+    #[derive(Default)]
+    struct Reader {
+        judged: Arc<Mutex<Vec<Vec<u8>>>>,
+        worked: Vec<Vec<u8>>,
+        batches: usize,
+    }
+
+    impl QueueWorker for Reader {
+        type Judged = Vec<u8>;
+        fn name(&self) -> &'static str {
+            "reader"
+        }
+        fn source(&self) -> Queue {
+            Queue::results()
+        }
+        fn judge(
+            &mut self,
+            _spool: &Arc<Spool>,
+            _now: Timestamp,
+        ) -> impl Fn(&Delivery) -> Vec<u8> + Send + Sync + use<> {
+            let judged = Arc::clone(&self.judged);
+            move |delivery| {
+                judged.lock().unwrap().push(delivery.body.clone());
+                delivery.body.clone()
+            }
+        }
+        fn work(&mut self, _spool: &Spool, judged: Vec<Vec<u8>>, _now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+            let verdicts = vec![Verdict::Done; judged.len()];
+            self.worked.extend(judged);
+            self.batches += 1;
+            Ok(verdicts)
+        }
+    }
+
+    #[test]
+    fn each_message_of_many_batches_is_judged_once_and_worked_on_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let relay = directory.path().join("relay");
+        std::fs::create_dir(&relay).unwrap();
+        let (mut relay, now) = (DirectoryRelay::open(&relay).unwrap(), time::now());
+        relay.declare(&Queue::results()).unwrap();
+        let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
+        let bodies: Vec<Vec<u8>> = (0..count).map(|n| format!("{{{n:05}}}").into_bytes()).collect();
+        let message = |body: &Vec<u8>| Message { queue: Queue::results(), body: body.clone(), expires: time::never() };
+        relay.send(&bodies.iter().map(message).collect::<Vec<_>>(), now).unwrap();
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+        let mut drain = QueueDrain::new(spool, Box::new(relay), Reader::default());
+        assert_eq!(drain.pass(now).unwrap().handled, count);
+        assert_eq!(drain.worker.worked, bodies);
+        let mut judged = drain.worker.judged.lock().unwrap().clone();
+        judged.sort();
+        assert_eq!((judged, drain.worker.batches), (bodies, 3));
+        assert_eq!(drain.pass(now).unwrap(), Pass { handled: 0, again: None });
+    }
+}

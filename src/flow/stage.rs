@@ -328,6 +328,7 @@ mod tests {
     use super::*;
     use crate::spool::stages;
     use std::path::PathBuf;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     /// Says of every file that it is not complete yet, and completes it itself after it was read: as a writer does who
@@ -365,6 +366,64 @@ mod tests {
             let hour = time::after(now, Duration::from_secs(3600));
             Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
         }
+    }
+
+    /// Leaves every file, and remembers what it was asked.
+    #[derive(Default)]
+    struct Reader {
+        judged: Arc<Mutex<Vec<FileName>>>,
+        worked: Vec<FileName>,
+        batches: usize,
+    }
+
+    impl StageWorker for Reader {
+        type Judged = FileName;
+        fn name(&self) -> &'static str {
+            "reader"
+        }
+        fn source(&self) -> Stage {
+            COMMAND_READY
+        }
+        fn size_bytes_max(&self) -> u64 {
+            100
+        }
+        fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<FileName, Verdict> + Send + Sync + use<> {
+            let judged = Arc::clone(&self.judged);
+            move |entry| {
+                judged.lock().unwrap().push(entry.name.clone());
+                Ok(entry.name.clone())
+            }
+        }
+        fn work(
+            &mut self,
+            _spool: &Spool,
+            batch: &[Entry],
+            judged: Vec<Result<FileName, Verdict>>,
+            now: Timestamp,
+        ) -> Result<Work, Failure> {
+            assert!(batch.iter().zip(&judged).all(|(entry, judged)| judged.as_ref() == Ok(&entry.name)));
+            self.worked.extend(judged.into_iter().flatten());
+            self.batches += 1;
+            let hour = time::after(now, Duration::from_secs(3600));
+            Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
+        let names: Vec<String> = (0..count).map(|n| format!("{n:05}.json")).collect();
+        names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+        let mut drain = StageDrain::new(spool, Reader::default());
+        assert_eq!(drain.pass(time::now()).unwrap().handled, 0, "all were left");
+        let texts = |found: &[FileName]| found.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&drain.worker.worked), names);
+        let mut judged = texts(&drain.worker.judged.lock().unwrap());
+        judged.sort();
+        assert_eq!((judged, drain.worker.batches), (names, 3));
     }
 
     #[test]

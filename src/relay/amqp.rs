@@ -163,7 +163,7 @@ impl AmqpRelay {
         }
         if !self.inboxes.contains_key(queue) {
             let prefetch =
-                if self.role == Role::Agent { limits::AGENT_DELIVERIES_MAX } else { 2 * limits::BATCH_ENTRIES_MAX };
+                if self.role == Role::Agent { limits::AGENT_DELIVERIES_MAX } else { limits::BROKER_MESSAGES_AHEAD_MAX };
             self.generation += 1;
             let waker = self.wakers.get(queue).cloned();
             let inbox = Inbox::open(Arc::clone(&self.receiver), queue, self.generation, prefetch as u16, waker)?;
