@@ -119,11 +119,18 @@ impl Command {
 
     /// Parses a command: sent, or with an agent's answer. Signatures are not verified here.
     pub fn parse(bytes: &[u8]) -> Result<Command, ActionError> {
-        Command::parse_with(bytes, &KnownActions::default())
+        Command::parse_by(bytes, |fields| Ok(Arc::new(parse_action(fields)?)))
     }
 
     /// Parses one of many commands: an action that is known, letter by letter, is not parsed again.
     pub fn parse_with(bytes: &[u8], known: &KnownActions) -> Result<Command, ActionError> {
+        Command::parse_by(bytes, |fields| known.parse(fields))
+    }
+
+    fn parse_by(
+        bytes: &[u8],
+        action: impl Fn(&Fields) -> Result<Arc<Action>, ActionError>,
+    ) -> Result<Command, ActionError> {
         let fields = Fields::parse(bytes)?;
         let id = fields.raw("id").map(|raw| CommandId::from_json_number(raw.get())).transpose()?.flatten();
         let id = id.ok_or_else(|| JsonError::field("id", "is missing"))?;
@@ -132,7 +139,7 @@ impl Command {
             let reason = format!("has {size_bytes} bytes, the limit is {ACTION_WITHIN_BYTES_MAX}");
             return Err(JsonError::field("action", reason).into());
         }
-        let action = known.parse(&fields)?;
+        let action = action(&fields)?;
         let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
         let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
         let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
@@ -193,9 +200,6 @@ impl Command {
 #[derive(Default)]
 pub struct KnownActions(Mutex<VecDeque<(Box<str>, Arc<Action>)>>);
 
-/// How many are known at once.
-const KNOWN_ACTIONS_MAX: usize = 4;
-
 impl KnownActions {
     fn parse(&self, command: &Fields) -> Result<Arc<Action>, ActionError> {
         let raw = command.raw("action").map_or("", RawValue::get);
@@ -203,16 +207,21 @@ impl KnownActions {
         if let Some((_, action)) = known().iter().find(|(text, _)| **text == *raw) {
             return Ok(Arc::clone(action));
         }
-        let fields = command.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
-        let action = Arc::new(Action::from_fields(&fields).map_err(|e| match e {
-            ActionError::Json(error) => ActionError::Json(error.inside("action")),
-            ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
-        })?);
+        let action = Arc::new(parse_action(command)?);
         let mut known = known();
         known.push_front((raw.into(), Arc::clone(&action)));
-        known.truncate(KNOWN_ACTIONS_MAX);
+        known.truncate(limits::KNOWN_ACTIONS_MAX);
         Ok(action)
     }
+}
+
+/// The action within a command.
+fn parse_action(command: &Fields) -> Result<Action, ActionError> {
+    let fields = command.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
+    Action::from_fields(&fields).map_err(|e| match e {
+        ActionError::Json(error) => ActionError::Json(error.inside("action")),
+        ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
+    })
 }
 
 /// Commands are written as one line. Line ends cannot stand inside strings of JSON, so they are white space.

@@ -60,16 +60,17 @@ pub const REGEX_SET_EXPRESSIONS_MAX: usize = 100;
 /// Bytes of the cache with which one set of a whitelist's regular expressions is matched.
 pub const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
-/// Entries that a worker handles in one batch: large enough to share the syncs, which cost as much as a hundred files
-/// each, small enough to answer a stop quickly.
+/// Entries that a worker handles in one batch: many share the syncs, each of which costs as much as a hundred files.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
-/// Entries of a batch from which on a second thread takes its half: below, starting it takes longer than it saves.
+/// Entries of the first batch after a start or a failure: trying again while something is away shall cost little.
+pub const TRIAL_ENTRIES_MAX: usize = 32;
+/// Entries of a batch from which on a second thread helps: below, starting it takes longer than it saves.
 pub const PARALLEL_ENTRIES_MIN: usize = 32;
 /// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
-pub const PASS_BATCHES_MAX: usize = 16;
+pub const PASS_BATCHES_MAX: usize = 8;
 /// The same for a queue of the relay, which may be a slow one.
 pub const QUEUE_PASS_BATCHES_MAX: usize = 4;
-/// Bytes of file content that a batch may hold in memory, beyond its first entry.
+/// Bytes of file content that a batch may hold in memory, beyond its first entry. Two batches are there at a time.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names that one look at a stage keeps; the rest is seen by the next look.
 pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
@@ -109,6 +110,10 @@ pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
 pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
 /// Commands that action-new prepares at once, beyond those of one action.
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
+/// How long action-new looks for the agents of one action after the other before it goes on with those it has.
+pub const SELECTING_TIME_MAX: Duration = Duration::from_secs(5);
+/// Actions whose parsed form is remembered while a batch of their commands is read.
+pub const KNOWN_ACTIONS_MAX: usize = 4;
 /// Agents that action-new has in memory at once, with all that they tell of themselves.
 pub const AGENTS_LOADED_MAX: usize = 1_000;
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
@@ -122,7 +127,7 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
 /// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
 pub const BROKER_DELIVERIES_MAX: i64 = 20;
-/// Messages that the broker hands to a worker ahead. They are in memory, however large.
+/// Messages that the broker hands to a worker ahead, which is then the largest batch. They are in memory, however large.
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 /// How often a consumer looks whether its connection is still there.
 pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

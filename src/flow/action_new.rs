@@ -28,6 +28,7 @@ use crate::target::Target;
 use crate::time::{self, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// See the module docs.
 pub struct ActionNew {
@@ -290,7 +291,7 @@ impl StageWorker for ActionNew {
         judged: Vec<Result<Checked, Verdict>>,
         now: Timestamp,
     ) -> Result<Work, Failure> {
-        let mut verdicts = vec![Verdict::Gone; batch.len()];
+        let (mut verdicts, started) = (vec![Verdict::Gone; batch.len()], Instant::now());
         let (mut accepted, mut commands, mut ids) = (Vec::new(), 0, HashSet::new());
         for (index, checked) in judged.into_iter().enumerate() {
             let Checked { action, signers, target } = match checked {
@@ -300,8 +301,9 @@ impl StageWorker for ActionNew {
                     continue;
                 }
             };
-            if commands > limits::FAN_OUT_COMMANDS_MAX {
-                // Memory is bounded by what is prepared at once; the rest of the batch comes in the next pass.
+            if commands > limits::FAN_OUT_COMMANDS_MAX || started.elapsed() > limits::SELECTING_TIME_MAX {
+                // Memory is bounded by what is prepared at once, and slow targets do not keep the others from being begun;
+                // the rest of the batch comes in the next pass.
                 verdicts[index] = Verdict::NotYet(now);
                 continue;
             }

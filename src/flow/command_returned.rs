@@ -132,11 +132,11 @@ impl StageWorker for CommandReturned {
     fn work(
         &mut self,
         spool: &Spool,
-        _batch: &[Entry],
+        batch: &[Entry],
         judged: Vec<Result<Command, Verdict>>,
         now: Timestamp,
     ) -> Result<Work, Failure> {
-        let mut answers = Vec::with_capacity(judged.len());
+        let mut answers = Vec::with_capacity(batch.len());
         let mut verdict = |judged| match judged {
             Ok(answer) => {
                 answers.push(answer);
@@ -155,7 +155,7 @@ impl StageWorker for CommandReturned {
         #[cfg(feature = "mutants")]
         if crate::mutants::Mutant::MoveBeforeEffect.is_on() {
             let step = |entry: &Entry| crate::spool::Move::new(COMMAND_RETURNED, &entry.name, COMMAND_DONE);
-            spool.advance(&_batch.iter().map(step).collect::<Vec<_>>())?;
+            spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
         }
         let stored = self.store.finish_commands(&answers, now)?;
         let mut events = Vec::with_capacity(answers.len());

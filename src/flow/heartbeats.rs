@@ -47,18 +47,15 @@ impl QueueWorker for Heartbeats {
         _spool: &Arc<Spool>,
         now: Timestamp,
     ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<> {
-        let (whitelist, agent_timeout) = (Arc::clone(self.whitelist.get()), self.agent_timeout);
-        move |delivery| match Agent::parse_heartbeat(&delivery.body, now, agent_timeout) {
-            Ok(agent) if whitelist.allows(agent.queueloc.as_str()) => Ok(agent),
-            Ok(agent) => {
-                log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
-                Err(Verdict::Tell(Event::AgentAuthenticationFailure))
-            }
-            Err(error) => Err(Verdict::Reject(Kind::Malformed, error.to_string())),
+        let agent_timeout = self.agent_timeout;
+        move |delivery| {
+            let parsed = Agent::parse_heartbeat(&delivery.body, now, agent_timeout);
+            parsed.map_err(|error| Verdict::Reject(Kind::Malformed, error.to_string()))
         }
     }
 
     fn work(&mut self, _spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        let whitelist = self.whitelist.get();
         let mut verdicts = vec![Verdict::Done; judged.len()];
         // Of several heartbeats of one process in a batch only the newest is stored.
         let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(judged.len());
@@ -70,6 +67,12 @@ impl QueueWorker for Heartbeats {
                     continue;
                 }
             };
+            // Not while it is judged: regular expressions keep a cache for each thread that they ever ran on.
+            if !whitelist.allows(agent.queueloc.as_str()) {
+                log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
+                verdicts[index] = Verdict::Tell(Event::AgentAuthenticationFailure);
+                continue;
+            }
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
             let older = newest.get(&key).is_some_and(|(known, _)| known.heartbeat_time >= agent.heartbeat_time);
             if !older {

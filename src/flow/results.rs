@@ -69,30 +69,32 @@ impl Results {
     }
 }
 
-/// What can be told of an answer without the store; otherwise the answer, to ask about it.
-fn judge_here(
-    spool: &Spool,
-    delivery: &Delivery,
-    actions: &KnownActions,
-    now: Timestamp,
-) -> Result<Result<Verdict, Command>, Failure> {
+/// What can be told of an answer without the store.
+pub enum Judged {
+    /// All.
+    Told(Verdict),
+    /// Nothing: the store is asked about it.
+    Ask(Box<Command>),
+}
+
+fn judge_here(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: Timestamp) -> Result<Judged, Failure> {
     let answer = match Command::parse_with(&delivery.body, actions) {
         Ok(answer) => answer,
-        Err(error) => return Ok(Ok(Verdict::Reject(Kind::Malformed, error.to_string()))),
+        Err(error) => return Ok(Judged::Told(Verdict::Reject(Kind::Malformed, error.to_string()))),
     };
     let reference = answer.reference();
     if !answer.status.is_final() {
         let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
-        return Ok(Ok(Verdict::Reject(Kind::Unfinished, reason)));
+        return Ok(Judged::Told(Verdict::Reject(Kind::Unfinished, reason)));
     }
     let name = FileName::from(reference);
     if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
-        return Ok(Ok(judge_sent(sent, answer, name, now)));
+        return Ok(Judged::Told(judge_sent(sent, answer, name, now)));
     }
     if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
-        return Ok(Ok(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+        return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
     }
-    Ok(Err(answer))
+    Ok(Judged::Ask(Box::new(answer)))
 }
 
 /// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves
@@ -151,7 +153,7 @@ fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Verdict {
 }
 
 impl QueueWorker for Results {
-    type Judged = Result<Result<Verdict, Command>, Failure>;
+    type Judged = Result<Judged, Failure>;
 
     fn name(&self) -> &'static str {
         "results"
@@ -172,14 +174,18 @@ impl QueueWorker for Results {
 
     fn work(&mut self, spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
         let judged = judged.into_iter().collect::<Result<Vec<_>, Failure>>()?;
-        let asked: Vec<CommandRef> = judged.iter().filter_map(|one| Some(one.as_ref().err()?.reference())).collect();
+        let asked = |one: &Judged| match one {
+            Judged::Ask(answer) => Some(answer.reference()),
+            Judged::Told(_) => None,
+        };
+        let asked: Vec<CommandRef> = judged.iter().filter_map(asked).collect();
         let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
         let mut found = found.into_iter();
         let mut verdicts = Vec::with_capacity(judged.len());
         for one in judged {
             verdicts.push(match one {
-                Ok(verdict) => verdict,
-                Err(answer) => self.judge_known(spool, answer, found.next().flatten(), now)?,
+                Judged::Told(verdict) => verdict,
+                Judged::Ask(answer) => self.judge_known(spool, *answer, found.next().flatten(), now)?,
             });
         }
         Ok(verdicts)

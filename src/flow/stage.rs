@@ -85,6 +85,21 @@ struct Judged<W: StageWorker> {
     judged: Vec<Result<W::Judged, Verdict>>,
 }
 
+impl<W: StageWorker> Default for Judged<W> {
+    fn default() -> Self {
+        Judged { batch: Vec::new(), judged: Vec::new() }
+    }
+}
+
+/// What came of reading a batch.
+struct Read {
+    batch: Vec<Entry>,
+    /// How many drops should not be read and were refused.
+    refused: usize,
+    /// Why it did not read on.
+    failed: Option<Failure>,
+}
+
 struct Deferred {
     until: Timestamp,
     look: Option<Look>,
@@ -96,12 +111,14 @@ pub struct StageDrain<W> {
     spool: Spool,
     /// A hint only: after a restart everything is looked at again.
     deferred: HashMap<FileName, Deferred>,
+    /// Nothing succeeded since the start or the last failure: the next batch is a small one, which is worked on alone.
+    is_trial: bool,
 }
 
 impl<W: StageWorker> StageDrain<W> {
     /// Drains the worker's stage of `spool`.
     pub fn new(spool: Spool, worker: W) -> StageDrain<W> {
-        StageDrain { worker, spool, deferred: HashMap::new() }
+        StageDrain { worker, spool, deferred: HashMap::new(), is_trial: false }
     }
 
     /// Only drops are written in place and belong to other users; in the other stages files appear whole, are ours, and
@@ -111,12 +128,12 @@ impl<W: StageWorker> StageDrain<W> {
     }
 
     /// Whether a file that was left alone is due: its time has come, or somebody changed it, or the clock was set back.
-    fn is_due(&self, name: &FileName, now: Timestamp) -> Result<bool, Failure> {
-        let Some(deferred) = self.deferred.get(name) else { return Ok(true) };
+    fn is_due(&self, name: &FileName, now: Timestamp) -> bool {
+        let Some(deferred) = self.deferred.get(name) else { return true };
         if deferred.until <= now || deferred.until > time::after(now, limits::UNROUTABLE_PAUSE_MAX) {
-            return Ok(true);
+            return true;
         }
-        Ok(self.holds_drops() && self.spool.look(ACTION_NEW, name)? != deferred.look)
+        self.holds_drops() && self.spool.look(ACTION_NEW, name).is_ok_and(|look| look != deferred.look)
     }
 
     /// Leaves a file alone until its time has come, or until it looks different from what was judged.
@@ -126,20 +143,19 @@ impl<W: StageWorker> StageDrain<W> {
     }
 
     /// Leaves a file alone that cannot be read or moved, and says so: others may well work.
-    fn pass_over(&mut self, name: &FileName, reason: &str, now: Timestamp) -> Result<(), Failure> {
+    fn pass_over(&mut self, name: &FileName, reason: &str, now: Timestamp) {
         let (worker, source) = (self.worker.name(), self.worker.source());
         log::error!("{worker}: {source}/{name}: {reason}; it stays, and is tried again from time to time");
-        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name)? } else { None };
+        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name).ok().flatten() } else { None };
         self.defer(name, look, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
-        Ok(())
     }
 
-    /// Reads files until the batch is full. Drops that should not be read are refused right away; gives how many.
-    fn read_batch(&mut self, names: &mut Names, now: Timestamp) -> Result<(Vec<Entry>, usize), Failure> {
-        let (mut batch, mut refused, mut size_bytes) = (Vec::new(), Vec::new(), 0);
-        while batch.len() + refused.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
+    /// Reads files until the batch is full. Drops that should not be read are refused right away.
+    fn read_batch(&mut self, names: &mut Names, entries_max: usize, now: Timestamp) -> Read {
+        let (mut batch, mut refused, mut size_bytes, mut failed) = (Vec::new(), Vec::new(), 0, None);
+        while batch.len() + refused.len() < entries_max && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
             let Some(name) = names.next() else { break };
-            if !self.is_due(&name, now)? {
+            if !self.is_due(&name, now) {
                 continue;
             }
             match self.spool.read(self.worker.source(), &name, self.worker.size_bytes_max()) {
@@ -151,15 +167,16 @@ impl<W: StageWorker> StageDrain<W> {
                 Err(ReadError::Refused(reason) | ReadError::Denied(reason)) if self.holds_drops() => {
                     refused.push((name, reason))
                 }
-                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => self.pass_over(&name, &reason, now)?,
-                Err(ReadError::Io(error)) if error.is_of_one_file() => {
-                    self.pass_over(&name, &error.to_string(), now)?
+                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => self.pass_over(&name, &reason, now),
+                Err(ReadError::Io(error)) if error.is_of_one_file() => self.pass_over(&name, &error.to_string(), now),
+                Err(ReadError::Io(error)) => {
+                    failed = Some(error.into());
+                    break;
                 }
-                Err(ReadError::Io(error)) => return Err(error.into()),
             }
         }
-        self.reject(&refused, now)?;
-        Ok((batch, refused.len()))
+        let rejected = self.reject(&refused, now);
+        Read { batch, refused: refused.len(), failed: rejected.err().or(failed) }
     }
 
     fn reject(&mut self, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
@@ -173,15 +190,15 @@ impl<W: StageWorker> StageDrain<W> {
         let outcomes = self.spool.reject(source, files, ACTION_INVALID, now)?;
         for ((name, _), outcome) in files.iter().zip(outcomes) {
             match outcome {
-                Err(error) if error.is_of_one_file() => self.pass_over(name, &error.to_string(), now)?,
+                Err(error) if error.is_of_one_file() => self.pass_over(name, &error.to_string(), now),
                 other => other?,
             }
         }
         Ok(())
     }
 
-    /// Hands a batch to the worker. When it refuses the whole, each file is read again and handed over alone, so that only
-    /// the culprit is refused.
+    /// Hands a batch to the worker. When it refuses the whole, each half is read again and handed over alone, until only the
+    /// culprit is refused.
     fn work(&mut self, Judged { batch, judged }: Judged<W>, now: Timestamp) -> Result<usize, Failure> {
         if batch.is_empty() {
             return Ok(0);
@@ -193,12 +210,17 @@ impl<W: StageWorker> StageDrain<W> {
                 Ok(1)
             }
             Err(Failure::Refused(_)) => {
+                let mut first: Vec<FileName> = batch.into_iter().map(|entry| entry.name).collect();
+                let second = first.split_off(first.len() / 2);
                 let mut handled = 0;
-                for entry in batch {
-                    let mut name = vec![entry.name].into_iter();
-                    let (alone, refused) = self.read_batch(&mut name, now)?;
-                    let judged = parallel::map(&alone, self.worker.judge(now));
-                    handled += refused + self.work(Judged { batch: alone, judged }, now)?;
+                for half in [first, second] {
+                    let Read { batch, refused, failed } =
+                        self.read_batch(&mut half.into_iter(), limits::BATCH_ENTRIES_MAX, now);
+                    if let Some(failure) = failed {
+                        return Err(failure);
+                    }
+                    let judged = parallel::map(&batch, self.worker.judge(now));
+                    handled += refused + self.work(Judged { batch, judged }, now)?;
                 }
                 Ok(handled)
             }
@@ -283,6 +305,7 @@ impl<W: StageWorker> Worker for StageDrain<W> {
     }
 
     fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.is_trial = true;
         self.spool.clean()?;
         self.worker.recover(&self.spool, now)
     }
@@ -298,20 +321,29 @@ impl<W: StageWorker> Worker for StageDrain<W> {
             self.deferred.retain(|name, _| present.contains(name));
         }
         let mut names = names.into_iter();
-        let (mut handled, mut ahead) = (0, Judged { batch: Vec::new(), judged: Vec::new() });
+        let (mut handled, mut ahead) = (0, Judged::default());
         for _ in 0..limits::PASS_BATCHES_MAX {
-            // What was read is worked on before an error counts: it may be the same every time.
-            let (read, failed) = match self.read_batch(&mut names, now) {
-                Ok(read) => (read, None),
-                Err(failure) => (Default::default(), Some(failure)),
-            };
-            let ((batch, refused), judge) = (read, self.worker.judge(now));
+            let entries_max = if self.is_trial { limits::TRIAL_ENTRIES_MAX } else { limits::BATCH_ENTRIES_MAX };
+            let Read { batch, refused, failed } = self.read_batch(&mut names, entries_max, now);
+            if let Some(Failure::Fatal(reason)) = failed {
+                return Err(Failure::Fatal(reason));
+            }
+            let judge = self.worker.judge(now);
             let (judged, worked) =
                 parallel::both(batch.len(), || parallel::map(&batch, judge), || self.work(ahead, now));
             handled += refused + worked?;
-            failed.map_or(Ok(()), Err)?;
+            let is_end = batch.is_empty() && refused == 0;
             ahead = Judged { batch, judged };
-            if ahead.batch.is_empty() && refused == 0 {
+            if self.is_trial {
+                handled += self.work(std::mem::take(&mut ahead), now)?;
+                self.is_trial = failed.is_some();
+            }
+            if let Some(failure) = failed {
+                // What was read is worked on first: the failure may be the same every time.
+                self.work(ahead, now)?;
+                return Err(failure);
+            }
+            if is_end {
                 break;
             }
         }
@@ -371,9 +403,13 @@ mod tests {
     /// Leaves every file, and remembers what it was asked.
     #[derive(Default)]
     struct Reader {
+        /// No batch with this file is worked on.
+        culprit: Option<FileName>,
         judged: Arc<Mutex<Vec<FileName>>>,
         worked: Vec<FileName>,
         batches: usize,
+        /// Files of the first batch.
+        first: usize,
     }
 
     impl StageWorker for Reader {
@@ -402,7 +438,13 @@ mod tests {
             now: Timestamp,
         ) -> Result<Work, Failure> {
             assert!(batch.iter().zip(&judged).all(|(entry, judged)| judged.as_ref() == Ok(&entry.name)));
+            if batch.iter().any(|entry| Some(&entry.name) == self.culprit.as_ref()) {
+                return Err(Failure::Refused("is the culprit".into()));
+            }
             self.worked.extend(judged.into_iter().flatten());
+            if self.batches == 0 {
+                self.first = batch.len();
+            }
             self.batches += 1;
             let hour = time::after(now, Duration::from_secs(3600));
             Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
@@ -424,6 +466,25 @@ mod tests {
         let mut judged = texts(&drain.worker.judged.lock().unwrap());
         judged.sort();
         assert_eq!((judged, drain.worker.batches), (names, 3));
+    }
+
+    #[test]
+    fn of_a_batch_that_is_refused_only_the_culprit_is_and_a_trial_is_small() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let names: Vec<String> = (0..100).map(|n| format!("{n:05}.json")).collect();
+        names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+        let culprit = FileName::new(names[70].clone());
+        let mut drain = StageDrain::new(spool, Reader { culprit, ..Reader::default() });
+        let now = time::now();
+        drain.recover(now).unwrap();
+        assert_eq!(drain.pass(now).unwrap().handled, 1, "the culprit");
+        assert_eq!(drain.worker.first, limits::TRIAL_ENTRIES_MAX);
+        let worked: Vec<&str> = drain.worker.worked.iter().map(|name| name.as_str().unwrap()).collect();
+        let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != names[70]).collect();
+        assert_eq!(worked, others);
+        assert!(directory.path().join("action/invalid").join(&names[70]).exists());
     }
 
     #[test]

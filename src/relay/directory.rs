@@ -157,6 +157,15 @@ impl DirectoryRelay {
         Ok(deliveries)
     }
 
+    /// Does not look for these again.
+    fn forget<'a>(&mut self, queue: &Queue, names: impl IntoIterator<Item = &'a FileName>) {
+        if let Some((_, listed)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
+            for name in names {
+                listed.remove(name);
+            }
+        }
+    }
+
     fn subscribers(&self, event: Event) -> Result<Vec<Queue>, RelayError> {
         let dir = self.top.sub(EVENTS)?.map(|dir| dir.sub(event.key())).transpose()?.flatten();
         let Some(dir) = dir else { return Ok(Vec::new()) };
@@ -236,18 +245,19 @@ impl Relay for DirectoryRelay {
         let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();
         // Not synced: a message that comes back after a power cut is a message delivered twice.
         parallel::try_map(&done, |name| dir.unlink(name))?;
-        if let Some((_, names)) = self.listed.as_mut().filter(|(listed, _)| listed == queue) {
-            for name in done {
-                names.remove(name);
-            }
-        }
+        self.forget(queue, done);
         Ok(())
     }
 
     fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
         let file = |(delivery, reason): &(Delivery, String)| Some((delivery.file()?.clone(), reason.clone()));
         let files: Vec<(FileName, String)> = refused.iter().filter_map(file).collect();
-        if files.is_empty() { Ok(()) } else { self.put_aside(&self.queue_declared(queue)?, &files, now) }
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.put_aside(&self.queue_declared(queue)?, &files, now)?;
+        self.forget(queue, files.iter().map(|(name, _)| name));
+        Ok(())
     }
 
     fn remove(&mut self, _queue: &Queue) -> Result<bool, RelayError> {

@@ -6,7 +6,8 @@ use crate::common::{Background, Sandbox};
 use crate::{register, wait};
 use std::collections::HashSet;
 
-const AGENTS: usize = 1000;
+/// Several batches.
+const AGENTS: usize = 3000;
 
 struct Pair {
     broker: Broker,

@@ -63,7 +63,7 @@ fn a_server_killed_in_a_transaction_has_all_of_it_or_nothing() {
                 retry_until_done(&mut store, &|store| begin(store, action, targets).map(drop));
                 let commands = begin(&mut store, action, targets);
                 let Ok(commands) = commands else { return };
-                for batch in answered(commands).chunks(256) {
+                for batch in answered(commands).chunks(mig::limits::BATCH_ENTRIES_MAX) {
                     retry_until_done(&mut store, &|store| store.finish_commands(batch, time::now()).map(drop));
                 }
             });

@@ -5,6 +5,7 @@ use crate::{OwnServer, action, agent, ago, begin, now, servers};
 use mig::command::{Command, CommandStatus};
 use mig::heartbeat::Agent;
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
+use mig::limits::BATCH_ENTRIES_MAX;
 use mig::store::Store;
 use mig::store::postgres::PostgresStore;
 use mig::time::{self, Timestamp};
@@ -86,7 +87,7 @@ fn references(first: u64) -> Vec<CommandRef> {
         action: ActionId::new(1 + (n - 1) / 1000).unwrap(),
         command: CommandId::new(10_000_000 + n).unwrap(),
     };
-    (first..first + 256).map(reference).collect()
+    (first..first + BATCH_ENTRIES_MAX as u64).map(reference).collect()
 }
 
 fn heartbeats(first: i64) -> Vec<Agent> {
@@ -127,7 +128,7 @@ fn frequent_statements_are_served_by_indexes() {
         store.mark_sent(&begun.iter().map(Command::reference).collect::<Vec<_>>()).unwrap();
     });
     watched.served_by_indexes("finish", |store, n| {
-        store.finish_commands(&answers(990_001 + 256 * n as u64), now()).unwrap();
+        store.finish_commands(&answers(990_001 + (BATCH_ENTRIES_MAX * n) as u64), now()).unwrap();
     });
     watched.served_by_indexes("restore", |store, n| {
         let command = |m: u64| {

@@ -6,6 +6,8 @@ use crate::command::{Command, CommandStatus};
 use crate::id::{CommandId, CommandRef};
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// A command's status and queueloc.
@@ -59,20 +61,25 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
 /// See `Store::overdue_commands`. A row that cannot be made a command of is passed over: nobody could act on it.
 pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) -> rusqlite::Result<Vec<Command>> {
     let sql = format!(
-        "SELECT {}, commands.id, commands.queueloc, commands.starttime
+        "SELECT {}, commands.id, commands.queueloc, commands.starttime, commands.actionid
         FROM actions JOIN commands ON commands.actionid = actions.id
         WHERE actions.status = 'inflight' AND actions.expireafter < ?1 AND commands.status IN ('prepared', 'sent') LIMIT ?2",
         actions::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query((micros(before), count as i64))?;
-    let mut overdue = Vec::new();
+    let (mut overdue, mut known) = (Vec::new(), HashMap::new());
     while let Some(row) = rows.next()? {
-        let Some(action) = actions::from_row(row)? else { continue };
+        // Commands of one action share it: it may be large, and they are many.
+        let action = match known.entry(row.get::<_, i64>(6)?) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(actions::from_row(row)?.map(Arc::new)),
+        };
+        let Some(action) = action.as_ref() else { continue };
         let agent = agents::by_queueloc(connection, row.get_ref(4)?.as_str()?)?;
         let id = CommandId::new(row.get::<_, i64>(3)? as u64);
         if let (Some(id), Some(agent)) = (id, agent) {
-            overdue.extend(Command::new(id, Arc::new(action), agent, from_micros(row.get(5)?)));
+            overdue.extend(Command::new(id, Arc::clone(action), agent, from_micros(row.get(5)?)));
         }
     }
     Ok(overdue)
