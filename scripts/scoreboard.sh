@@ -21,13 +21,14 @@ TEXT
 tests=()
 for name in "${scoreboard_tests[@]}"; do tests+=(--test "$name"); done
 
-# run COMMAND... : quietly; what failed is printed.
+# run COMMAND... : quietly; what failed is printed, and why.
 run() {
     local log
     log=$(mktemp)
     if ! "$@" >"$log" 2>&1; then
         failed=1
-        grep -E '^(test .* FAILED|error|.* violations:)' -A 12 "$log" | head -n 200 >&2 || true
+        # What did not compile, or what cargo lists of each test that failed: what it printed, then its name.
+        sed -n -e '/^error/,+12p' -e '/^failures:$/,/^test result/p' "$log" | head -n 400 >&2
     fi
     rm -f "$log"
 }
