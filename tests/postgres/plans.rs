@@ -128,7 +128,7 @@ fn frequent_statements_are_served_by_indexes() {
         store.mark_sent(&begun.iter().map(Command::reference).collect::<Vec<_>>()).unwrap();
     });
     watched.served_by_indexes("finish", |store, n| {
-        store.finish_commands(&answers(990_001 + (BATCH_ENTRIES_MAX * n) as u64), now()).unwrap();
+        store.finish_commands(&answers(985_001 + (BATCH_ENTRIES_MAX * n) as u64), now()).unwrap();
     });
     watched.served_by_indexes("restore", |store, n| {
         let command = |m: u64| {
@@ -144,7 +144,8 @@ fn frequent_statements_are_served_by_indexes() {
         assert!(store.has_commands(ActionId::new(7).unwrap()).unwrap());
     });
     watched.served_by_indexes("overdue", |store, _| {
-        assert_eq!(store.overdue_commands(in_hours(1000), 1000).unwrap().len(), 1000);
+        let overdue = store.overdue_commands(in_hours(1000), BATCH_ENTRIES_MAX).unwrap();
+        assert_eq!(overdue.len(), BATCH_ENTRIES_MAX);
     });
     watched.served_by_indexes("ended", |store, n| {
         let actions: Vec<ActionId> = (1..100).map(|m| ActionId::new(100 * n as u64 + m).unwrap()).collect();
