@@ -28,7 +28,7 @@ run() {
     if ! "$@" >"$log" 2>&1; then
         failed=1
         # What did not compile, or what cargo lists of each test that failed: what it printed, then its name.
-        sed -n -e '/^error/,+12p' -e '/^failures:$/,/^test result/p' "$log" | head -n 400 >&2
+        sed -n -e '/^error/,+12p' -e '/^failures:$/,/^test result/p' "$log" | head -n 400 >&2 || true
     fi
     rm -f "$log"
 }

@@ -1,0 +1,148 @@
+use super::*;
+use crate::spool::stages;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Says of every file that it is not complete yet, and completes it itself after it was read: as a writer does who
+/// is a moment later than the worker.
+struct LateWriter {
+    file: PathBuf,
+    seen: Vec<Vec<u8>>,
+}
+
+impl StageWorker for LateWriter {
+    type Judged = ();
+    fn name(&self) -> &'static str {
+        "late-writer"
+    }
+    fn source(&self) -> Stage {
+        ACTION_NEW
+    }
+    fn size_bytes_max(&self) -> u64 {
+        100
+    }
+    fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<(), Verdict> + Send + Sync + use<> {
+        |_| Ok(())
+    }
+    fn work(
+        &mut self,
+        _spool: &Spool,
+        batch: &[Entry],
+        _judged: Vec<Result<(), Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure> {
+        self.seen.extend(batch.iter().map(|entry| entry.bytes.clone()));
+        if self.seen.len() == 1 {
+            std::fs::write(&self.file, "complete").unwrap();
+        }
+        let hour = time::after(now, Duration::from_secs(3600));
+        Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
+    }
+}
+
+/// Leaves every file, and remembers what it was asked.
+#[derive(Default)]
+struct Reader {
+    /// No batch with this file is worked on.
+    culprit: Option<FileName>,
+    judged: Arc<Mutex<Vec<FileName>>>,
+    worked: Vec<FileName>,
+    batches: usize,
+    /// Files of the first batch.
+    first: usize,
+}
+
+impl StageWorker for Reader {
+    type Judged = FileName;
+    fn name(&self) -> &'static str {
+        "reader"
+    }
+    fn source(&self) -> Stage {
+        COMMAND_READY
+    }
+    fn size_bytes_max(&self) -> u64 {
+        100
+    }
+    fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<FileName, Verdict> + Send + Sync + use<> {
+        let judged = Arc::clone(&self.judged);
+        move |entry| {
+            judged.lock().unwrap().push(entry.name.clone());
+            Ok(entry.name.clone())
+        }
+    }
+    fn work(
+        &mut self,
+        _spool: &Spool,
+        batch: &[Entry],
+        judged: Vec<Result<FileName, Verdict>>,
+        now: Timestamp,
+    ) -> Result<Work, Failure> {
+        assert!(batch.iter().zip(&judged).all(|(entry, judged)| judged.as_ref() == Ok(&entry.name)));
+        if batch.iter().any(|entry| Some(&entry.name) == self.culprit.as_ref()) {
+            return Err(Failure::Refused("is the culprit".into()));
+        }
+        self.worked.extend(judged.into_iter().flatten());
+        if self.batches == 0 {
+            self.first = batch.len();
+        }
+        self.batches += 1;
+        let hour = time::after(now, Duration::from_secs(3600));
+        Ok(Work { verdicts: vec![Verdict::NotYet(hour); batch.len()], ended: Vec::new() })
+    }
+}
+
+#[test]
+fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+    let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
+    let names: Vec<String> = (0..count).map(|n| format!("{n:05}.json")).collect();
+    names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
+    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+    let mut drain = StageDrain::new(spool, Reader::default());
+    assert_eq!(drain.pass(time::now()).unwrap().handled, 0, "all were left");
+    let texts = |found: &[FileName]| found.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(texts(&drain.worker.worked), names);
+    let mut judged = texts(&drain.worker.judged.lock().unwrap());
+    judged.sort();
+    assert_eq!((judged, drain.worker.batches), (names, 3));
+}
+
+#[test]
+fn of_a_batch_that_is_refused_only_the_culprit_is_and_a_trial_is_small() {
+    let directory = tempfile::tempdir().unwrap();
+    stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+    let names: Vec<String> = (0..100).map(|n| format!("{n:05}.json")).collect();
+    names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
+    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+    let culprit = FileName::new(names[70].clone());
+    let mut drain = StageDrain::new(spool, Reader { culprit, ..Reader::default() });
+    let now = time::now();
+    drain.recover(now).unwrap();
+    assert_eq!(drain.pass(now).unwrap().handled, 1, "the culprit");
+    assert_eq!(drain.worker.first, limits::TRIAL_ENTRIES_MAX);
+    let worked: Vec<&str> = drain.worker.worked.iter().map(|name| name.as_str().unwrap()).collect();
+    let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != names[70]).collect();
+    assert_eq!(worked, others);
+    assert!(directory.path().join("action/invalid").join(&names[70]).exists());
+}
+
+#[test]
+fn a_file_that_is_completed_while_it_is_judged_is_looked_at_again() {
+    let directory = tempfile::tempdir().unwrap();
+    stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+    let file = directory.path().join("action/new/a.json");
+    std::fs::write(&file, "half").unwrap();
+    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "late-writer").unwrap();
+    let mut drain = StageDrain::new(spool, LateWriter { file, seen: Vec::new() });
+    let now = time::now();
+    assert_eq!(drain.pass(now).unwrap().handled, 0);
+    drain.pass(now).unwrap();
+    assert_eq!(drain.worker.seen, [b"half".to_vec(), b"complete".to_vec()]);
+    // Left as it is, it waits; but never longer than the longest pause, whatever the clock does.
+    let again = drain.pass(now).unwrap().again.unwrap();
+    assert_eq!(again, time::after(now, limits::UNROUTABLE_PAUSE_MAX));
+    drain.pass(time::before(now, Duration::from_secs(86400))).unwrap();
+    assert_eq!(drain.worker.seen.len(), 3, "a clock that was set back keeps nothing waiting");
+}
