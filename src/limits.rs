@@ -112,6 +112,8 @@ pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
 /// How long action-new looks for the agents of one action after the other before it goes on with those it has.
 pub const SELECTING_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long an agent goes from one command to the next before it looks whether it shall stop.
+pub const RUN_PASS_MAX: Duration = Duration::from_secs(1);
 /// Actions whose parsed form is remembered while a batch of their commands is read.
 pub const KNOWN_ACTIONS_MAX: usize = 4;
 /// Agents that action-new has in memory at once, with all that they tell of themselves.

@@ -139,15 +139,44 @@ impl Spool {
         files: &[(FileName, Vec<u8>)],
     ) -> Result<Vec<Placed>, Error> {
         let mut commit = self.commit();
-        let staged = files.iter().map(|(_, bytes)| commit.stage(bytes)).collect::<Result<Vec<Staged>, Error>>()?;
-        commit.sync_files()?;
-        let mut placed = Vec::with_capacity(files.len());
-        for (staged, (name, _)) in staged.into_iter().zip(files) {
-            placed.push(commit.place(staged, self.dir(stage), name)?);
-        }
+        let placed = self.place(&mut commit, stage, files)?;
         commit.finish()?;
         let clear = |name: &FileName| replaced.iter().try_for_each(|older| self.dir(*older).unlink(name).map(drop));
         parallel::try_map(files, |(name, _)| clear(name))?;
+        Ok(placed)
+    }
+
+    /// Puts files into `stage` and moves others, sharing the syncs. Gives what became of the moves. What the files replace
+    /// is for [`Spool::clear`].
+    pub fn put_and_advance(
+        &self,
+        stage: Stage,
+        files: &[(FileName, Vec<u8>)],
+        moves: &[Move],
+    ) -> Result<Vec<Placed>, Error> {
+        let mut commit = self.commit();
+        self.place(&mut commit, stage, files)?;
+        let moved = self.rename(&mut commit, moves)?;
+        commit.finish()?;
+        Ok(moved)
+    }
+
+    /// Files under their names, whole, but not for good before the commit is finished.
+    fn place(&self, commit: &mut Commit, stage: Stage, files: &[(FileName, Vec<u8>)]) -> Result<Vec<Placed>, Error> {
+        let staged = files.iter().map(|(_, bytes)| commit.stage(bytes)).collect::<Result<Vec<Staged>, Error>>()?;
+        commit.sync_files()?;
+        let place = |(staged, (name, _)): (Staged, &(FileName, _))| commit.place(staged, self.dir(stage), name);
+        staged.into_iter().zip(files).map(place).collect()
+    }
+
+    fn rename(&self, commit: &mut Commit, moves: &[Move]) -> Result<Vec<Placed>, Error> {
+        let mut placed = Vec::with_capacity(moves.len());
+        for step in moves {
+            placed.push(commit.rename(self.dir(step.from), &step.name, self.dir(step.to), &step.to_name)?);
+            for stage in step.clear {
+                self.dir(*stage).unlink(&step.to_name)?;
+            }
+        }
         Ok(placed)
     }
 
@@ -173,13 +202,7 @@ impl Spool {
     /// One whose name is taken by the same content is taken away; by other content it stays and is reported.
     pub fn advance(&self, moves: &[Move]) -> Result<Vec<Placed>, Error> {
         let mut commit = self.commit();
-        let mut placed = Vec::with_capacity(moves.len());
-        for step in moves {
-            placed.push(commit.rename(self.dir(step.from), &step.name, self.dir(step.to), &step.to_name)?);
-            for stage in step.clear {
-                self.dir(*stage).unlink(&step.to_name)?;
-            }
-        }
+        let placed = self.rename(&mut commit, moves)?;
         commit.finish()?;
         Ok(placed)
     }

@@ -2,7 +2,7 @@
 //!
 //! Verify, claim, run, answer. The move to `running` is the claim and is on the disk before the first operation begins;
 //! what a crash leaves there may have begun, so it ends as "interrupted". The answer is on the disk before `running` lets
-//! go of the command.
+//! go of the command. While commands wait, an answer and the claim of the next one share a sync.
 
 use super::execute::Executor;
 use super::forgotten::Forgotten;
@@ -11,11 +11,13 @@ use super::{Refusal, Trust, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::flow::{Failure, Pass, Worker};
 use crate::id::CommandRef;
+use crate::limits;
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::watch::{Waker, Watch};
 use crate::spool::{FileName, Move, Placed, Spool};
 use crate::time::{self, Timestamp};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// See the module docs.
 pub struct Run {
@@ -36,48 +38,75 @@ impl Run {
         Run { spool, trust, executor, spare: Spare::default(), waiting: HashMap::new(), unsaved: None }
     }
 
-    /// Runs the oldest command that may run. Gives how many left `received`.
-    fn run_one(&mut self, now: Timestamp) -> Result<usize, Failure> {
+    /// Runs what may run, for a while. The last answer is left unsaved. Gives how many were handled.
+    fn handle_waiting(&mut self, now: Timestamp) -> Result<usize, Failure> {
+        let started = Instant::now();
+        let mut handled = 0;
         let names = self.spool.list(AGENT_RECEIVED)?;
-        let more = names.len() > 1;
-        for name in names {
-            if self.waiting.get(&name).is_some_and(|until| *until > now) {
-                continue;
+        for (index, name) in names.iter().enumerate() {
+            let more = index + 1 < names.len();
+            handled += usize::from(self.handle(name, more, time::after(now, started.elapsed()))?);
+            if handled > 0 && started.elapsed() > limits::RUN_PASS_MAX {
+                break;
             }
-            let Some(mut command) = read_command(&self.spool, AGENT_RECEIVED, &name, now)? else { continue };
-            let CommandRef { action, command: id } = command.reference();
-            match self.judge(&command, now)? {
-                Err(Refusal::NotBefore(time)) => {
-                    log::info!(action:% = action, command:% = id; "waits until {time}");
-                    self.waiting.insert(name, time);
-                    continue;
-                }
-                Err(Refusal::Final(status, error)) => {
-                    log::warn!(action:% = action, command:% = id; "{status}: {error}");
-                    command.finish_unrun(status, &error, now);
-                    self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RECEIVED], &[(name, command.to_json())])?;
-                }
-                Ok(()) => {
-                    #[cfg(feature = "mutants")]
-                    if crate::mutants::Mutant::RunBeforeClaim.is_on() {
-                        self.execute(&mut command, more, now);
-                        self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])?;
-                        self.unsaved = Some((name, command.to_json()));
-                        self.save()?;
-                        return Ok(1);
-                    }
-                    // The claim: who does not find it where it was, or finds it claimed, does not run it.
-                    if self.spool.advance(&[Move::new(AGENT_RECEIVED, &name, AGENT_RUNNING)])? != [Placed::New] {
-                        continue;
-                    }
-                    self.execute(&mut command, more, now);
-                    self.unsaved = Some((name, command.to_json()));
-                    self.save()?;
-                }
-            }
-            return Ok(1);
         }
-        Ok(0)
+        Ok(handled)
+    }
+
+    /// Runs a command if it may run; `more` may follow it. Gives whether it was there to be handled.
+    fn handle(&mut self, name: &FileName, more: bool, now: Timestamp) -> Result<bool, Failure> {
+        if self.waiting.get(name).is_some_and(|until| *until > now) {
+            return Ok(false);
+        }
+        let Some(mut command) = read_command(&self.spool, AGENT_RECEIVED, name, now)? else { return Ok(false) };
+        let CommandRef { action, command: id } = command.reference();
+        match self.judge(&command, now)? {
+            Ok(()) => self.claim_and_execute(name, command, more, now),
+            Err(Refusal::NotBefore(time)) => {
+                log::info!(action:% = action, command:% = id; "waits until {time}");
+                self.waiting.insert(name.clone(), time);
+                Ok(false)
+            }
+            Err(Refusal::Final(status, error)) => {
+                log::warn!(action:% = action, command:% = id; "{status}: {error}");
+                command.finish_unrun(status, &error, now);
+                self.save()?;
+                self.spool.put_replacing(AGENT_ANSWERED, &[AGENT_RECEIVED], &[(name.clone(), command.to_json())])?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Claims a command and runs it. The claim shares its sync with the answer of the command before. Gives whether it
+    /// ran: who does not find it where it was, or finds it claimed, does not run it.
+    fn claim_and_execute(
+        &mut self,
+        name: &FileName,
+        mut command: Command,
+        more: bool,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let claim = [Move::new(AGENT_RECEIVED, name, AGENT_RUNNING)];
+        #[cfg(feature = "mutants")]
+        if crate::mutants::Mutant::RunBeforeClaim.is_on() {
+            self.save()?;
+            self.execute(&mut command, more, now);
+            self.spool.advance(&claim)?;
+            self.unsaved = Some((name.clone(), command.to_json()));
+            return Ok(true);
+        }
+        let claimed = self.spool.put_and_advance(AGENT_ANSWERED, self.unsaved.as_slice(), &claim)? == [Placed::New];
+        // What is claimed runs, also when the copy of the command before cannot be taken away now: that can wait.
+        let cleared = match self.unsaved.take() {
+            Some((before, _)) => self.spool.clear(&[(AGENT_RUNNING, before)]),
+            None => Ok(()),
+        };
+        if claimed {
+            self.execute(&mut command, more, now);
+            self.unsaved = Some((name.clone(), command.to_json()));
+        }
+        cleared?;
+        Ok(claimed)
     }
 
     /// Whether a command may run now, and is new for certain.
@@ -142,7 +171,11 @@ impl Worker for Run {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let handled = self.run_one(now)?;
+        let handled = match self.handle_waiting(now) {
+            // What is on the disk is not known: nothing more goes there.
+            Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
+            handled => self.save().and(handled)?,
+        };
         if handled == 0 {
             self.spare = Spare::default();
         }
