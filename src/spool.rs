@@ -6,7 +6,7 @@
 //!   crash at any point leaves either nothing or the whole file in the stage; what is left in `tmp/` is removed by the
 //!   worker that wrote it when it starts again ([`Spool::clean`]).
 //! - **A move is one rename.** Afterwards the destination directory is synced; a power cut may show the
-//!   file in both or in one, never in none.
+//!   file in both or in one, never in none. Only [`Spool::advance_unsynced`] leaves that to the kernel.
 //! - **Nothing is overwritten.** A name that is taken by the same content counts as done; by other content it is
 //!   [`Placed::Taken`], and the caller decides.
 //! - **An fsync that fails is fatal** ([`Error::Sync`]): the kernel has dropped what it could not write, and only a
@@ -205,6 +205,12 @@ impl Spool {
         let placed = self.rename(&mut commit, moves)?;
         commit.finish()?;
         Ok(placed)
+    }
+
+    /// Moves files without waiting for the disk: a power cut may show them where they were. For a step that nobody minds
+    /// being done again.
+    pub fn advance_unsynced(&self, moves: &[Move]) -> Result<Vec<Placed>, Error> {
+        self.rename(&mut self.commit(), moves)
     }
 
     /// Gives files of `from` new content and moves them to `to`, over an older file of the same name there. One that is not

@@ -1,6 +1,7 @@
 //! answer: from `answered` to the relay, then to `done`, where answers are kept until their actions run out.
 //!
-//! A crash between the relay's promise and the move sends an answer twice; the scheduler meets it by its ids.
+//! A crash between the relay's promise and the move sends an answer twice; the scheduler meets it by its ids. So the move
+//! need not wait for the disk, which has the answers to come to write.
 
 use super::forgotten::Forgotten;
 use super::read_command;
@@ -49,7 +50,7 @@ impl Answer {
             )));
         }
         let sent = moves.len();
-        for (placed, step) in self.spool.advance(&moves)?.iter().zip(moves) {
+        for (placed, step) in self.spool.advance_unsynced(&moves)?.iter().zip(moves) {
             // An answer is kept already; it was the first, and stays.
             if *placed == Placed::Taken {
                 self.spool.clear(&[(step.from, step.name)])?;
