@@ -6,6 +6,7 @@ use crate::common::servers::{self, Broker};
 use crate::common::{Background, Sandbox, json_file};
 use crate::idle::processor_seconds;
 use crate::journey::{memory_mebibytes, wait, wait_looking_every};
+use crate::registering::{self, AGENTS};
 use crate::report::{Goal, Row};
 use crate::{RUNS, median};
 use mig::config::database::PostgresConfig;
@@ -13,7 +14,6 @@ use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::{Message, Queue, Relay};
 use mig::store::Store;
 use mig::store::postgres::PostgresStore;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 /// A vhost, a database, and a scheduler's sandbox on both.
@@ -101,18 +101,9 @@ fn raw_upserts(place: &Place, count: usize) -> f64 {
 
 /// Heartbeats from the broker into the database, with three whitelists, of new and of known agents.
 pub fn heartbeats() -> Vec<Row> {
-    const AGENTS: usize = 10_000;
-    let lines = (0..AGENTS).fold(String::new(), |mut text, n| {
-        writeln!(text, "{}", broker_fleet::agent(n).queueloc).unwrap();
-        text
-    });
-    let regexes = (0..50).fold(String::new(), |mut text, n| {
-        writeln!(text, "re:^windows\\.[a-z]+{n}\\.(corp|dmz)\\.example\\.net\\.").unwrap();
-        text
-    });
-    let whitelists = ["re:^linux\\.\n".to_owned(), lines.clone(), regexes + &lines];
-    let (mut new, mut raws, mut known) = (Vec::new(), Vec::new(), vec![Vec::new(); 3]);
-    for _ in 0..RUNS {
+    let whitelists = registering::whitelists(|n| broker_fleet::agent(n).queueloc.to_string());
+    let (mut new, mut raws, mut known) = (Vec::new(), Vec::new(), <[Vec<f64>; 3]>::default());
+    for round in 0..RUNS {
         let place = Place::new();
         let rate = |whitelist: &str| {
             std::fs::write(place.sandbox.spool().join("agents_whitelist.txt"), whitelist).unwrap();
@@ -122,28 +113,14 @@ pub fn heartbeats() -> Vec<Row> {
             2.0 * AGENTS as f64 / started.elapsed().as_secs_f64()
         };
         new.push(rate(&whitelists[0]));
-        for (whitelist, rates) in whitelists.iter().zip(&mut known) {
-            rates.push(rate(whitelist));
-        }
+        registering::rate_each(round, &whitelists, &mut known, rate);
         assert_eq!(place.count("SELECT count(*) FROM agents"), AGENTS);
         raws.push(raw_upserts(&place, 2 * AGENTS));
     }
-    let none = known[0].clone();
-    let raw_is = "rows into PostgreSQL by UNNEST";
-    let row = |id: &str, values: &[f64], raw: &[f64], raw_is: &'static str, goal: Goal| Row {
-        id: id.into(),
-        values: values.to_vec(),
-        unit: "heartbeats/s",
-        raw: raw.to_vec(),
-        raw_is,
-        goal,
-    };
-    vec![
-        row("heartbeats, half of new agents", &new, &raws, raw_is, Goal::AtLeast(6000.0)),
-        row("heartbeats, known agents", &known[0], &raws, raw_is, Goal::AtLeast(6000.0)),
-        row("heartbeats, 10,000 lines", &known[1], &none, "no whitelist", Goal::RatioAtLeast(0.9)),
-        row("heartbeats, 10,000 lines, 50 regexes", &known[2], &none, "no whitelist", Goal::RatioAtLeast(0.9)),
-    ]
+    let row = registering::row(&raws, "rows into PostgreSQL by UNNEST", Goal::AtLeast(6000.0));
+    let mut rows = vec![row("heartbeats, half of new agents", &new)];
+    rows.extend(registering::rows("heartbeats, known agents", &known, row));
+    rows
 }
 
 /// How often a fan-out is looked at.
