@@ -117,10 +117,12 @@ fn events_reach_those_who_subscribed(open: Open) {
     relay.subscribe(&new, Event::AgentNew).unwrap();
     relay.subscribe(&all, Event::AgentNew).unwrap();
     relay.subscribe(&all, Event::AgentAuthenticationFailure).unwrap();
-    let events = [event(Event::AgentNew, 1), event(Event::AgentAuthenticationFailure, 2)];
+    // Of the one kind that nobody wants there are the most.
+    let kinds = [Event::CommandFinished, Event::AgentNew, Event::CommandFinished, Event::AgentAuthenticationFailure];
+    let events: Vec<_> = kinds.into_iter().cycle().take(8).zip(1..).map(|(kind, n)| event(kind, n)).collect();
     relay.publish(&events, time::now()).unwrap();
-    assert_bodies(relay.as_mut(), &new, 10, &["{\"n\":1}"]);
-    assert_bodies(relay.as_mut(), &all, 10, &["{\"n\":1}", "{\"n\":2}"]);
+    assert_bodies(relay.as_mut(), &new, 10, &["{\"n\":2}", "{\"n\":6}"]);
+    assert_bodies(relay.as_mut(), &all, 10, &["{\"n\":2}", "{\"n\":4}", "{\"n\":6}", "{\"n\":8}"]);
 }
 
 fn a_removed_queue_is_gone_with_its_messages(open: Open) {

@@ -83,6 +83,9 @@ impl AmqpRelay {
 
     /// Publishes all, then waits until the broker has confirmed all.
     fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, RelayError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
         let keys: Vec<ShortString> = messages.iter().map(|message| message.key.clone()).collect();
         let channel = self.sending()?;
         let what = format!("publish {} messages", messages.len());
@@ -221,18 +224,22 @@ impl Relay for AmqpRelay {
         self.publish_all(outgoing.collect())
     }
 
+    /// The first event of each kind tells whether anybody wants it; when nobody does, the others are not sent.
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let outgoing = events.iter().map(|(event, body)| Outgoing {
+        let message = |(event, body): &&(Event, Vec<u8>), mandatory| Outgoing {
             exchange: EVENTS,
             key: event.key().into(),
-            mandatory: false,
+            mandatory,
             body: body.clone(),
             properties: properties(limits::EVENT_LIFETIME, now),
-        });
-        self.publish_all(outgoing.collect()).map(drop)
+        };
+        let mut kinds = HashSet::new();
+        let (first, mut rest): (Vec<_>, Vec<_>) = events.iter().partition(|(event, _)| kinds.insert(*event));
+        let sent = self.publish_all(first.iter().map(|event| message(event, true)).collect())?;
+        let unwanted =
+            |event: &Event| first.iter().zip(&sent).any(|((of, _), sent)| of == event && *sent == Sent::Unroutable);
+        rest.retain(|(event, _)| !unwanted(event));
+        self.publish_all(rest.iter().map(|event| message(event, false)).collect()).map(drop)
     }
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
