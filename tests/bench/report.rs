@@ -13,6 +13,8 @@ pub enum Goal {
     RatioAtLeast(f64),
     /// The value over its rival, at most.
     RatioAtMost(f64),
+    /// Nothing: it is there for comparison.
+    Compare,
 }
 
 /// One figure.
@@ -60,6 +62,7 @@ impl Row {
             Goal::AtMost(goal) => value <= goal,
             Goal::RatioAtLeast(goal) => ratio >= goal,
             Goal::RatioAtMost(goal) => ratio <= goal,
+            Goal::Compare => true,
         }
     }
 
@@ -69,6 +72,7 @@ impl Row {
             Goal::AtMost(goal) => format!("at most {goal} {}", self.unit),
             Goal::RatioAtLeast(goal) => format!("ratio at least {goal}"),
             Goal::RatioAtMost(goal) => format!("ratio at most {goal}"),
+            Goal::Compare => "for comparison".into(),
         }
     }
 
