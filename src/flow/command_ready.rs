@@ -49,6 +49,11 @@ impl StageWorker for CommandReady {
         limits::COMMAND_FILE_SIZE_BYTES_MAX
     }
 
+    /// The relay shall not wait for our disk.
+    fn runs_ahead(&self) -> bool {
+        true
+    }
+
     fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Judged, Verdict> + Send + Sync + use<> {
         let known = KnownActions::default();
         move |entry| match Command::parse_with(&entry.bytes, &known) {

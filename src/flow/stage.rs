@@ -4,19 +4,20 @@
 //! is what may change at any time, and is met as such.
 //!
 //! Effects come first: a worker has stored or sent what it must before it answers. Then, in this order: actions end,
-//! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again.
+//! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again: those of
+//! two batches, where effects run ahead of the files ([`StageWorker::runs_ahead`]).
+
+mod files;
 
 use super::{Failure, Pass, Worker, earlier};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::parallel;
-use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
 use crate::spool::watch::{Waker, Watch};
-use crate::spool::{Entry, FileName, Look, Move, Placed, ReadError, Spool, Stage};
-use crate::time::{self, Timestamp};
-use std::collections::{HashMap, HashSet};
-
-type Names = std::vec::IntoIter<FileName>;
+use crate::spool::{Entry, FileName, Spool, Stage};
+use crate::time::Timestamp;
+use files::{Files, Names, Read};
+use std::sync::Arc;
 
 /// What shall become of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +63,11 @@ pub trait StageWorker: Send {
     fn source(&self) -> Stage;
     /// Files above this are refused.
     fn size_bytes_max(&self) -> u64;
+    /// Whether the effects of a batch may come before the files of the one before have moved: when they do not depend on
+    /// what is in the spool.
+    fn runs_ahead(&self) -> bool {
+        false
+    }
     /// See [`Worker::recover`].
     fn recover(&mut self, _spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
         Ok(())
@@ -91,26 +97,11 @@ impl<W: StageWorker> Default for Judged<W> {
     }
 }
 
-/// What came of reading a batch.
-struct Read {
-    batch: Vec<Entry>,
-    /// How many drops should not be read and were refused.
-    refused: usize,
-    /// Why it did not read on.
-    failed: Option<Failure>,
-}
-
-struct Deferred {
-    until: Timestamp,
-    look: Option<Look>,
-}
-
 /// A [`StageWorker`] as a [`Worker`].
 pub struct StageDrain<W> {
     worker: W,
-    spool: Spool,
-    /// A hint only: after a restart everything is looked at again.
-    deferred: HashMap<FileName, Deferred>,
+    spool: Arc<Spool>,
+    files: Files,
     /// Nothing succeeded since the start or the last failure: the next batch is a small one, which is worked on alone.
     is_trial: bool,
 }
@@ -118,174 +109,101 @@ pub struct StageDrain<W> {
 impl<W: StageWorker> StageDrain<W> {
     /// Drains the worker's stage of `spool`.
     pub fn new(spool: Spool, worker: W) -> StageDrain<W> {
-        StageDrain { worker, spool, deferred: HashMap::new(), is_trial: false }
+        let spool = Arc::new(spool);
+        let files = Files::new(worker.name(), worker.source(), worker.size_bytes_max(), Arc::clone(&spool));
+        StageDrain { worker, spool, files, is_trial: false }
     }
 
-    /// Only drops are written in place and belong to other users; in the other stages files appear whole, are ours, and
-    /// never change.
-    fn holds_drops(&self) -> bool {
-        self.worker.source() == ACTION_NEW
-    }
-
-    /// Whether a file that was left alone is due: its time has come, or somebody changed it, or the clock was set back.
-    fn is_due(&self, name: &FileName, now: Timestamp) -> bool {
-        let Some(deferred) = self.deferred.get(name) else { return true };
-        if deferred.until <= now || deferred.until > time::after(now, limits::UNROUTABLE_PAUSE_MAX) {
-            return true;
-        }
-        self.holds_drops() && self.spool.look(ACTION_NEW, name).is_ok_and(|look| look != deferred.look)
-    }
-
-    /// Leaves a file alone until its time has come, or until it looks different from what was judged.
-    fn defer(&mut self, name: &FileName, look: Option<Look>, until: Timestamp, now: Timestamp) {
-        let until = until.min(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
-        self.deferred.insert(name.clone(), Deferred { until, look });
-    }
-
-    /// Leaves a file alone that cannot be read or moved, and says so: others may well work.
-    fn pass_over(&mut self, name: &FileName, reason: &str, now: Timestamp) {
-        let (worker, source) = (self.worker.name(), self.worker.source());
-        log::error!("{worker}: {source}/{name}: {reason}; it stays, and is tried again from time to time");
-        let look = if self.holds_drops() { self.spool.look(ACTION_NEW, name).ok().flatten() } else { None };
-        self.defer(name, look, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
-    }
-
-    /// Reads files until the batch is full. Drops that should not be read are refused right away.
-    fn read_batch(&mut self, names: &mut Names, entries_max: usize, now: Timestamp) -> Read {
-        let (mut batch, mut refused, mut size_bytes, mut failed) = (Vec::new(), Vec::new(), 0, None);
-        while batch.len() + refused.len() < entries_max && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
-            let Some(name) = names.next() else { break };
-            if !self.is_due(&name, now) {
-                continue;
-            }
-            match self.spool.read(self.worker.source(), &name, self.worker.size_bytes_max()) {
-                Ok(entry) => {
-                    size_bytes += entry.bytes.len() as u64;
-                    batch.push(entry);
-                }
-                Err(ReadError::Gone) => {}
-                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) if self.holds_drops() => {
-                    refused.push((name, reason))
-                }
-                Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => self.pass_over(&name, &reason, now),
-                Err(ReadError::Io(error)) if error.is_of_one_file() => self.pass_over(&name, &error.to_string(), now),
-                Err(ReadError::Io(error)) => {
-                    failed = Some(error.into());
-                    break;
-                }
-            }
-        }
-        let rejected = self.reject(&refused, now);
-        Read { batch, refused: refused.len(), failed: rejected.err().or(failed) }
-    }
-
-    fn reject(&mut self, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let source = self.worker.source();
-        for (name, reason) in files {
-            log::warn!("{}: {source}/{name} is refused: {reason}", self.worker.name());
-        }
-        let outcomes = self.spool.reject(source, files, ACTION_INVALID, now)?;
-        for ((name, _), outcome) in files.iter().zip(outcomes) {
-            match outcome {
-                Err(error) if error.is_of_one_file() => self.pass_over(name, &error.to_string(), now),
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands a batch to the worker. When it refuses the whole, each half is read again and handed over alone, until only the
-    /// culprit is refused.
+    /// Hands a batch to the worker and carries out what it says.
     fn work(&mut self, Judged { batch, judged }: Judged<W>, now: Timestamp) -> Result<usize, Failure> {
         if batch.is_empty() {
             return Ok(0);
         }
         match self.worker.work(&self.spool, &batch, judged, now) {
-            Ok(work) => self.carry_out(&batch, work, now),
-            Err(Failure::Refused(reason)) if batch.len() == 1 => {
-                self.reject(&[(batch[0].name.clone(), reason)], now)?;
-                Ok(1)
-            }
-            Err(Failure::Refused(_)) => {
-                let mut first: Vec<FileName> = batch.into_iter().map(|entry| entry.name).collect();
-                let second = first.split_off(first.len() / 2);
-                let mut handled = 0;
-                for half in [first, second] {
-                    let Read { batch, refused, failed } =
-                        self.read_batch(&mut half.into_iter(), limits::BATCH_ENTRIES_MAX, now);
-                    if let Some(failure) = failed {
-                        return Err(failure);
-                    }
-                    let judged = parallel::map(&batch, self.worker.judge(now));
-                    handled += refused + self.work(Judged { batch, judged }, now)?;
-                }
-                Ok(handled)
-            }
-            Err(failure) => Err(failure),
+            Ok(work) => self.files.carry_out(&batch, work, now),
+            Err(failure) => self.refused(batch, failure, now),
         }
     }
 
-    fn carry_out(&mut self, batch: &[Entry], work: Work, now: Timestamp) -> Result<usize, Failure> {
-        self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &work.ended)?;
-        let source = self.worker.source();
-        let (mut moves, mut releases, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for (entry, verdict) in batch.iter().zip(work.verdicts) {
-            self.deferred.remove(&entry.name);
-            match verdict {
-                Verdict::Next { to, clear } => moves.push(Move { clear, ..Move::new(source, &entry.name, to) }),
-                Verdict::Release { action, commands } => releases.push((action, commands, entry)),
-                Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
-                Verdict::NotYet(until) => {
-                    self.defer(&entry.name, Some(entry.look), until, now);
-                    left += 1;
-                }
-                Verdict::Gone => left += 1,
-            }
+    /// When the worker refuses the whole of a batch, each half is read again and handed over alone, until only the culprit
+    /// is refused.
+    fn refused(&mut self, batch: Vec<Entry>, failure: Failure, now: Timestamp) -> Result<usize, Failure> {
+        let Failure::Refused(reason) = failure else { return Err(failure) };
+        if batch.len() == 1 {
+            self.files.reject(&[(batch[0].name.clone(), reason)], now)?;
+            return Ok(1);
         }
-        self.advance_commands(moves)?;
-        self.release(&releases, now)?;
-        self.reject(&refused, now)?;
-        Ok(batch.len() - left)
+        let mut first: Vec<FileName> = batch.into_iter().map(|entry| entry.name).collect();
+        let second = first.split_off(first.len() / 2);
+        let mut handled = 0;
+        for half in [first, second] {
+            let Read { batch, refused, failed } =
+                self.files.read_batch(&mut half.into_iter(), limits::BATCH_ENTRIES_MAX, now);
+            if let Some(failure) = failed {
+                return Err(failure);
+            }
+            let judged = parallel::map(&batch, self.worker.judge(now));
+            handled += refused + self.work(Judged { batch, judged }, now)?;
+        }
+        Ok(handled)
     }
 
-    /// A command whose name is taken in the next stage is there already: the first answer stays.
-    fn advance_commands(&self, moves: Vec<Move>) -> Result<(), Failure> {
-        let placed = self.spool.advance(&moves)?;
-        let taken = placed.iter().zip(moves).filter(|(placed, _)| **placed == Placed::Taken);
-        let duplicates: Vec<_> = taken.map(|(_, step)| (step.from, step.name)).collect();
-        Ok(self.spool.clear(&duplicates)?)
-    }
-
-    /// The move to action/inflight is the commit point; only then are the commands released.
-    fn release(&mut self, releases: &[(ActionId, Vec<CommandRef>, &Entry)], now: Timestamp) -> Result<(), Failure> {
-        let step = |(id, _, entry): &(ActionId, Vec<CommandRef>, &Entry)| {
-            let to_name = FileName::from(*id);
-            Move { to_name, ..Move::new(entry.stage, &entry.name, ACTION_INFLIGHT) }
-        };
-        let moves: Vec<Move> = releases.iter().map(step).collect();
-        let placed = self.spool.advance(&moves)?;
-        let (mut committed, mut refused) = (Vec::new(), Vec::new());
-        for ((id, commands, entry), placed) in releases.iter().zip(placed) {
-            match placed {
-                Placed::New | Placed::Same => {
-                    committed.extend_from_slice(commands);
-                    log::info!(action:% = id; "{} is in flight", entry.name);
-                }
-                // It came there since the worker looked. What was prepared are commands of that very action: the store
-                // has them, and they go out with it.
-                Placed::Taken => {
-                    committed.extend_from_slice(commands);
-                    refused.push((entry.name.clone(), in_flight_already(*id)));
-                }
-                // Withdrawn in the last moment: the collector ends what the store knows of it when it runs out.
-                Placed::Gone => self.spool.discard_prepared(commands)?,
+    /// Drains what is listed, three batches in hand: the files of one are taken further and the next is read and judged,
+    /// while one is worked on.
+    fn drain(&mut self, names: &mut Names, now: Timestamp) -> Result<usize, Failure> {
+        let (mut handled, mut ahead) = (0, Judged::default());
+        let mut worked: Option<(Vec<Entry>, Work)> = None;
+        for _ in 0..limits::PASS_BATCHES_MAX {
+            let entries_max = if self.is_trial { limits::TRIAL_ENTRIES_MAX } else { limits::BATCH_ENTRIES_MAX };
+            let Judged { batch, judged } = std::mem::take(&mut ahead);
+            let judge = self.worker.judge(now);
+            let (worker, files, worked_before) = (&mut self.worker, &mut self.files, worked.take());
+            let beside = || {
+                let carried = worked_before.map_or(Ok(0), |(batch, work)| files.carry_out(&batch, work, now))?;
+                let read = files.read_batch(names, entries_max, now);
+                let judged = parallel::map(&read.batch, judge);
+                Ok::<_, Failure>((carried, read, judged))
+            };
+            let here =
+                || if batch.is_empty() { Ok(Work::default()) } else { worker.work(&self.spool, &batch, judged, now) };
+            let (beside, work) = parallel::both(batch.len(), beside, here);
+            if let Err(Failure::Fatal(reason)) = work {
+                return Err(Failure::Fatal(reason));
+            }
+            let (carried, Read { batch: next, refused, failed }, judged) = beside?;
+            if let Some(Failure::Fatal(reason)) = failed {
+                return Err(Failure::Fatal(reason));
+            }
+            handled += carried + refused;
+            match work {
+                Ok(work) if self.worker.runs_ahead() => worked = Some((batch, work)),
+                Ok(work) => handled += self.files.carry_out(&batch, work, now)?,
+                Err(failure) => handled += self.refused(batch, failure, now)?,
+            }
+            let is_end = next.is_empty() && refused == 0;
+            ahead = Judged { batch: next, judged };
+            if self.is_trial {
+                handled += self.work(std::mem::take(&mut ahead), now)?;
+                self.is_trial = failed.is_some();
+            }
+            if failed.is_some() || is_end {
+                // What was read is worked on first: the failure may be the same every time.
+                handled += self.finish(worked, ahead, now)?;
+                return failed.map_or(Ok(handled), Err);
             }
         }
-        self.spool.release(&committed, COMMAND_READY)?;
-        self.reject(&refused, now)
+        Ok(handled + self.finish(worked, ahead, now)?)
+    }
+
+    /// The batches that are still in hand.
+    fn finish(
+        &mut self,
+        worked: Option<(Vec<Entry>, Work)>,
+        ahead: Judged<W>,
+        now: Timestamp,
+    ) -> Result<usize, Failure> {
+        let carried = worked.map_or(Ok(0), |(batch, work)| self.files.carry_out(&batch, work, now))?;
+        Ok(carried + self.work(ahead, now)?)
     }
 }
 
@@ -315,42 +233,11 @@ impl<W: StageWorker> Worker for StageDrain<W> {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let names = self.spool.list(self.worker.source())?;
-        if !self.deferred.is_empty() {
-            let present: HashSet<&FileName> = names.iter().collect();
-            self.deferred.retain(|name, _| present.contains(name));
-        }
-        let mut names = names.into_iter();
-        let (mut handled, mut ahead) = (0, Judged::default());
-        for _ in 0..limits::PASS_BATCHES_MAX {
-            let entries_max = if self.is_trial { limits::TRIAL_ENTRIES_MAX } else { limits::BATCH_ENTRIES_MAX };
-            let Read { batch, refused, failed } = self.read_batch(&mut names, entries_max, now);
-            if let Some(Failure::Fatal(reason)) = failed {
-                return Err(Failure::Fatal(reason));
-            }
-            let judge = self.worker.judge(now);
-            let (judged, worked) =
-                parallel::both(batch.len(), || parallel::map(&batch, judge), || self.work(ahead, now));
-            handled += refused + worked?;
-            let is_end = batch.is_empty() && refused == 0;
-            ahead = Judged { batch, judged };
-            if self.is_trial {
-                handled += self.work(std::mem::take(&mut ahead), now)?;
-                self.is_trial = failed.is_some();
-            }
-            if let Some(failure) = failed {
-                // What was read is worked on first: the failure may be the same every time.
-                self.work(ahead, now)?;
-                return Err(failure);
-            }
-            if is_end {
-                break;
-            }
-        }
-        handled += self.work(ahead, now)?;
+        let mut names = self.files.list()?;
+        let handled = self.drain(&mut names, now)?;
         // More is there: the loop looks whether it shall stop, and comes back at once.
         let more = (names.len() > 0).then_some(now);
-        let again = self.deferred.values().fold(more, |again, deferred| earlier(again, deferred.until));
+        let again = self.files.next_due().into_iter().fold(more, earlier);
         Ok(Pass { handled, again })
     }
 }

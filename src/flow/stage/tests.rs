@@ -1,5 +1,6 @@
 use super::*;
-use crate::spool::stages;
+use crate::spool::stages::{self, ACTION_NEW, COMMAND_INFLIGHT, COMMAND_READY};
+use crate::time;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -145,4 +146,67 @@ fn a_file_that_is_completed_while_it_is_judged_is_looked_at_again() {
     assert_eq!(again, time::after(now, limits::UNROUTABLE_PAUSE_MAX));
     drain.pass(time::before(now, Duration::from_secs(86400))).unwrap();
     assert_eq!(drain.worker.seen.len(), 3, "a clock that was set back keeps nothing waiting");
+}
+
+/// Has effects that do not depend on the spool, and knows how far the files may be behind them.
+struct Sender {
+    /// The batch that it fails at.
+    away_at: Option<usize>,
+    sent: Vec<Vec<FileName>>,
+}
+
+impl StageWorker for Sender {
+    type Judged = ();
+    fn name(&self) -> &'static str {
+        "sender"
+    }
+    fn source(&self) -> Stage {
+        COMMAND_READY
+    }
+    fn size_bytes_max(&self) -> u64 {
+        100
+    }
+    fn runs_ahead(&self) -> bool {
+        true
+    }
+    fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<(), Verdict> + Send + Sync + use<> {
+        |_| Ok(())
+    }
+    fn work(
+        &mut self,
+        spool: &Spool,
+        batch: &[Entry],
+        _judged: Vec<Result<(), Verdict>>,
+        _now: Timestamp,
+    ) -> Result<Work, Failure> {
+        if self.away_at == Some(self.sent.len()) {
+            return Err(Failure::Away("the relay is away".into()));
+        }
+        let moved = self.sent.iter().rev().skip(1).flatten();
+        assert!(moved.into_iter().all(|name| !spool.has(COMMAND_READY, name).unwrap()), "two batches behind");
+        self.sent.push(batch.iter().map(|entry| entry.name.clone()).collect());
+        Ok(Work { verdicts: vec![Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }; batch.len()], ended: Vec::new() })
+    }
+}
+
+#[test]
+fn effects_run_one_batch_ahead_of_the_files_and_leave_none_behind() {
+    for away_at in [None, Some(0), Some(1), Some(2)] {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
+        let ready = directory.path().join("command/ready");
+        (0..count).for_each(|n| std::fs::write(ready.join(format!("{n:05}.json")), "{}").unwrap());
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "sender").unwrap();
+        let mut drain = StageDrain::new(spool, Sender { away_at, sent: Vec::new() });
+        let outcome = drain.pass(time::now());
+        let sent: Vec<FileName> = drain.worker.sent.iter().flatten().cloned().collect();
+        assert_eq!(drain.worker.sent.len(), away_at.unwrap_or(3), "batches");
+        assert_eq!(drain.spool.list(COMMAND_INFLIGHT).unwrap(), sent, "away at {away_at:?}");
+        assert_eq!(drain.spool.list(COMMAND_READY).unwrap().len(), count - sent.len());
+        match away_at {
+            None => assert_eq!(outcome.unwrap().handled, count),
+            Some(_) => assert!(matches!(outcome, Err(Failure::Away(_)))),
+        }
+    }
 }
