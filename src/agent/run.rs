@@ -28,7 +28,7 @@ pub struct Run {
     spare: Spare,
     /// Commands of actions that are not valid yet; a hint only.
     waiting: HashMap<FileName, Timestamp>,
-    /// An answer that could not be written to the disk yet; without it the command would end as interrupted.
+    /// The answer of the command that ran last, until it is on the disk; without it the command would end as interrupted.
     unsaved: Option<(FileName, Vec<u8>)>,
 }
 
@@ -45,7 +45,12 @@ impl Run {
         let names = self.spool.list(AGENT_RECEIVED)?;
         for (index, name) in names.iter().enumerate() {
             let more = index + 1 < names.len();
-            handled += usize::from(self.handle(name, more, time::after(now, started.elapsed()))?);
+            if self.handle(name, more, time::after(now, started.elapsed()))? {
+                handled += 1;
+            } else {
+                // There is no claim to share a sync with.
+                self.save()?;
+            }
             if handled > 0 && started.elapsed() > limits::RUN_PASS_MAX {
                 break;
             }

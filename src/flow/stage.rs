@@ -1,6 +1,6 @@
 //! Draining a stage: list, read in batches, judge, ask the worker, carry its answers out.
 //!
-//! Judging has no effect, so it runs ahead: a batch is judged while the one before is worked on. What changes in between
+//! Reading and judging have no effect, so they run ahead: of a batch, while the one before is worked on. What changes in between
 //! is what may change at any time, and is met as such.
 //!
 //! Effects come first: a worker has stored or sent what it must before it answers. Then, in this order: actions end,
@@ -139,23 +139,28 @@ impl<W: StageWorker> StageDrain<W> {
         for half in [first, second] {
             let Read { batch, refused, failed } =
                 self.files.read_batch(&mut half.into_iter(), limits::BATCH_ENTRIES_MAX, now);
+            self.files.reject(&refused, now)?;
             if let Some(failure) = failed {
                 return Err(failure);
             }
             let judged = parallel::map(&batch, self.worker.judge(now));
-            handled += refused + self.work(Judged { batch, judged }, now)?;
+            handled += refused.len() + self.work(Judged { batch, judged }, now)?;
         }
         Ok(handled)
     }
 
-    /// Drains what is listed, three batches in hand: the files of one are taken further and the next is read and judged,
-    /// while one is worked on.
+    /// Drains what is listed, three batches in hand: while one is worked on, the files of the one before are taken further
+    /// and the next is read and judged. A failed sync of those files is met when the worker has come back from the relay.
     fn drain(&mut self, names: &mut Names, now: Timestamp) -> Result<usize, Failure> {
         let (mut handled, mut ahead) = (0, Judged::default());
         let mut worked: Option<(Vec<Entry>, Work)> = None;
         for _ in 0..limits::PASS_BATCHES_MAX {
             let entries_max = if self.is_trial { limits::TRIAL_ENTRIES_MAX } else { limits::BATCH_ENTRIES_MAX };
-            let Judged { batch, judged } = std::mem::take(&mut ahead);
+            let Judged { mut batch, judged } = std::mem::take(&mut ahead);
+            if batch.len() < limits::PARALLEL_ENTRIES_MIN {
+                // One after the other, then: nothing has an effect after a failed sync.
+                handled += self.carry_out(worked.take(), now)?;
+            }
             let judge = self.worker.judge(now);
             let (worker, files, worked_before) = (&mut self.worker, &mut self.files, worked.take());
             let beside = || {
@@ -171,16 +176,21 @@ impl<W: StageWorker> StageDrain<W> {
                 return Err(Failure::Fatal(reason));
             }
             let (carried, Read { batch: next, refused, failed }, judged) = beside?;
+            let failed = self.files.reject(&refused, now).err().or(failed);
             if let Some(Failure::Fatal(reason)) = failed {
                 return Err(Failure::Fatal(reason));
             }
-            handled += carried + refused;
+            handled += carried + refused.len();
             match work {
-                Ok(work) if self.worker.runs_ahead() => worked = Some((batch, work)),
+                Ok(work) if self.worker.runs_ahead() => {
+                    // Files move by their names: what is in them is not needed any more.
+                    batch.iter_mut().for_each(|entry| entry.bytes = Vec::new());
+                    worked = Some((batch, work));
+                }
                 Ok(work) => handled += self.files.carry_out(&batch, work, now)?,
                 Err(failure) => handled += self.refused(batch, failure, now)?,
             }
-            let is_end = next.is_empty() && refused == 0;
+            let is_end = next.is_empty() && refused.is_empty();
             ahead = Judged { batch: next, judged };
             if self.is_trial {
                 handled += self.work(std::mem::take(&mut ahead), now)?;
@@ -188,22 +198,15 @@ impl<W: StageWorker> StageDrain<W> {
             }
             if failed.is_some() || is_end {
                 // What was read is worked on first: the failure may be the same every time.
-                handled += self.finish(worked, ahead, now)?;
+                handled += self.carry_out(worked, now)? + self.work(ahead, now)?;
                 return failed.map_or(Ok(handled), Err);
             }
         }
-        Ok(handled + self.finish(worked, ahead, now)?)
+        Ok(handled + self.carry_out(worked, now)? + self.work(ahead, now)?)
     }
 
-    /// The batches that are still in hand.
-    fn finish(
-        &mut self,
-        worked: Option<(Vec<Entry>, Work)>,
-        ahead: Judged<W>,
-        now: Timestamp,
-    ) -> Result<usize, Failure> {
-        let carried = worked.map_or(Ok(0), |(batch, work)| self.files.carry_out(&batch, work, now))?;
-        Ok(carried + self.work(ahead, now)?)
+    fn carry_out(&mut self, worked: Option<(Vec<Entry>, Work)>, now: Timestamp) -> Result<usize, Failure> {
+        worked.map_or(Ok(0), |(batch, work)| self.files.carry_out(&batch, work, now))
     }
 }
 

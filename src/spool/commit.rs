@@ -212,6 +212,8 @@ impl Commit {
             }
             Err(Errno::NOENT) => Ok(Placed::Gone),
             Err(Errno::EXIST) if same_content(from, name, to, to_name)? => {
+                // Whoever brought it there may not have come to the sync.
+                self.touch(Arc::clone(to));
                 from.unlink(name)?;
                 Ok(Placed::Same)
             }

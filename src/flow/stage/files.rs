@@ -14,8 +14,8 @@ pub(super) type Names = std::vec::IntoIter<FileName>;
 /// What came of reading a batch.
 pub(super) struct Read {
     pub batch: Vec<Entry>,
-    /// How many drops should not be read and were refused.
-    pub refused: usize,
+    /// Drops that should not be read, and why, for [`Files::reject`].
+    pub refused: Vec<(FileName, String)>,
     /// Why it did not read on.
     pub failed: Option<Failure>,
 }
@@ -86,7 +86,7 @@ impl Files {
         self.defer(name, look, time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
     }
 
-    /// Reads files until the batch is full. Drops that should not be read are refused right away.
+    /// Reads files until the batch is full; has no effect.
     pub(super) fn read_batch(&mut self, names: &mut Names, entries_max: usize, now: Timestamp) -> Read {
         let (mut batch, mut refused, mut size_bytes, mut failed) = (Vec::new(), Vec::new(), 0, None);
         while batch.len() + refused.len() < entries_max && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
@@ -111,10 +111,10 @@ impl Files {
                 }
             }
         }
-        let rejected = self.reject(&refused, now);
-        Read { batch, refused: refused.len(), failed: rejected.err().or(failed) }
+        Read { batch, refused, failed }
     }
 
+    /// Moves files to action/invalid, with the reasons.
     pub(super) fn reject(&mut self, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
         if files.is_empty() {
             return Ok(());

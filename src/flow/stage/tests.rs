@@ -184,8 +184,10 @@ impl StageWorker for Sender {
         }
         let moved = self.sent.iter().rev().skip(1).flatten();
         assert!(moved.into_iter().all(|name| !spool.has(COMMAND_READY, name).unwrap()), "two batches behind");
+        let ended =
+            if self.sent.is_empty() { vec![(FileName::new("7.json").unwrap(), b"{}".to_vec())] } else { vec![] };
         self.sent.push(batch.iter().map(|entry| entry.name.clone()).collect());
-        Ok(Work { verdicts: vec![Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }; batch.len()], ended: Vec::new() })
+        Ok(Work { verdicts: vec![Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }; batch.len()], ended })
     }
 }
 
@@ -208,5 +210,31 @@ fn effects_run_one_batch_ahead_of_the_files_and_leave_none_behind() {
             None => assert_eq!(outcome.unwrap().handled, count),
             Some(_) => assert!(matches!(outcome, Err(Failure::Away(_)))),
         }
+    }
+}
+
+#[test]
+fn files_that_cannot_move_leave_the_batch_that_ran_ahead_where_it_is() {
+    for (count, batches_sent) in
+        [(limits::BATCH_ENTRIES_MAX + limits::PARALLEL_ENTRIES_MIN, 2), (limits::BATCH_ENTRIES_MAX + 1, 1)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let ready = directory.path().join("command/ready");
+        (0..count).for_each(|n| std::fs::write(ready.join(format!("{n:05}.json")), "{}").unwrap());
+        std::fs::write(directory.path().join("action/inflight/7.json"), "{}").unwrap();
+        let obstacle = directory.path().join("action/done/7.json");
+        std::fs::create_dir(&obstacle).unwrap();
+        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "sender").unwrap();
+        let mut drain = StageDrain::new(spool, Sender { away_at: None, sent: Vec::new() });
+        assert!(matches!(drain.pass(time::now()), Err(Failure::Away(_))));
+        assert_eq!(drain.worker.sent.len(), batches_sent, "a few are not sent beside files that move");
+        assert_eq!(drain.spool.list(COMMAND_READY).unwrap().len(), count);
+        std::fs::remove_dir(obstacle).unwrap();
+        drain.worker.sent.clear();
+        drain.recover(time::now()).unwrap();
+        assert_eq!(drain.pass(time::now()).unwrap().handled, count);
+        assert_eq!(drain.worker.sent[0].len(), limits::TRIAL_ENTRIES_MAX);
+        assert_eq!(drain.spool.list(COMMAND_INFLIGHT).unwrap().len(), count);
     }
 }
