@@ -1,7 +1,7 @@
 //! Draining a stage: list, read in batches, judge, ask the worker, carry its answers out.
 //!
-//! Reading and judging have no effect, so they run ahead: of a batch, while the one before is worked on. What changes in between
-//! is what may change at any time, and is met as such.
+//! Reading and judging have no effect, so they run ahead: the next batch is read and judged while one is worked on. What
+//! changes in between is what may change at any time, and is met as such.
 //!
 //! Effects come first: a worker has stored or sent what it must before it answers. Then, in this order: actions end,
 //! files move, refused ones go to action/invalid. A crash anywhere leaves files that the next pass meets again: those of
@@ -97,6 +97,13 @@ impl<W: StageWorker> Default for Judged<W> {
     }
 }
 
+/// A batch whose effects are there, and what shall become of its files.
+#[derive(Default)]
+struct Worked {
+    batch: Vec<Entry>,
+    work: Work,
+}
+
 /// A [`StageWorker`] as a [`Worker`].
 pub struct StageDrain<W> {
     worker: W,
@@ -120,7 +127,7 @@ impl<W: StageWorker> StageDrain<W> {
             return Ok(0);
         }
         match self.worker.work(&self.spool, &batch, judged, now) {
-            Ok(work) => self.files.carry_out(&batch, work, now),
+            Ok(work) => self.files.carry_out(Worked { batch, work }, now),
             Err(failure) => self.refused(batch, failure, now),
         }
     }
@@ -152,19 +159,18 @@ impl<W: StageWorker> StageDrain<W> {
     /// Drains what is listed, three batches in hand: while one is worked on, the files of the one before are taken further
     /// and the next is read and judged. A failed sync of those files is met when the worker has come back from the relay.
     fn drain(&mut self, names: &mut Names, now: Timestamp) -> Result<usize, Failure> {
-        let (mut handled, mut ahead) = (0, Judged::default());
-        let mut worked: Option<(Vec<Entry>, Work)> = None;
+        let (mut handled, mut ahead, mut worked) = (0, Judged::default(), Worked::default());
         for _ in 0..limits::PASS_BATCHES_MAX {
             let entries_max = if self.is_trial { limits::TRIAL_ENTRIES_MAX } else { limits::BATCH_ENTRIES_MAX };
             let Judged { mut batch, judged } = std::mem::take(&mut ahead);
             if batch.len() < limits::PARALLEL_ENTRIES_MIN {
                 // One after the other, then: nothing has an effect after a failed sync.
-                handled += self.carry_out(worked.take(), now)?;
+                handled += self.files.carry_out(std::mem::take(&mut worked), now)?;
             }
             let judge = self.worker.judge(now);
-            let (worker, files, worked_before) = (&mut self.worker, &mut self.files, worked.take());
+            let (worker, files, worked_before) = (&mut self.worker, &mut self.files, std::mem::take(&mut worked));
             let beside = || {
-                let carried = worked_before.map_or(Ok(0), |(batch, work)| files.carry_out(&batch, work, now))?;
+                let carried = files.carry_out(worked_before, now)?;
                 let read = files.read_batch(names, entries_max, now);
                 let judged = parallel::map(&read.batch, judge);
                 Ok::<_, Failure>((carried, read, judged))
@@ -185,9 +191,9 @@ impl<W: StageWorker> StageDrain<W> {
                 Ok(work) if self.worker.runs_ahead() => {
                     // Files move by their names: what is in them is not needed any more.
                     batch.iter_mut().for_each(|entry| entry.bytes = Vec::new());
-                    worked = Some((batch, work));
+                    worked = Worked { batch, work };
                 }
-                Ok(work) => handled += self.files.carry_out(&batch, work, now)?,
+                Ok(work) => handled += self.files.carry_out(Worked { batch, work }, now)?,
                 Err(failure) => handled += self.refused(batch, failure, now)?,
             }
             let is_end = next.is_empty() && refused.is_empty();
@@ -198,15 +204,11 @@ impl<W: StageWorker> StageDrain<W> {
             }
             if failed.is_some() || is_end {
                 // What was read is worked on first: the failure may be the same every time.
-                handled += self.carry_out(worked, now)? + self.work(ahead, now)?;
+                handled += self.files.carry_out(worked, now)? + self.work(ahead, now)?;
                 return failed.map_or(Ok(handled), Err);
             }
         }
-        Ok(handled + self.carry_out(worked, now)? + self.work(ahead, now)?)
-    }
-
-    fn carry_out(&mut self, worked: Option<(Vec<Entry>, Work)>, now: Timestamp) -> Result<usize, Failure> {
-        worked.map_or(Ok(0), |(batch, work)| self.files.carry_out(&batch, work, now))
+        Ok(handled + self.files.carry_out(worked, now)? + self.work(ahead, now)?)
     }
 }
 

@@ -234,12 +234,12 @@ impl Relay for AmqpRelay {
             properties: properties(limits::EVENT_LIFETIME, now),
         };
         let mut kinds = HashSet::new();
-        let (first, mut rest): (Vec<_>, Vec<_>) = events.iter().partition(|(event, _)| kinds.insert(*event));
+        let (first, rest): (Vec<_>, Vec<_>) = events.iter().partition(|(event, _)| kinds.insert(*event));
         let sent = self.publish_all(first.iter().map(|event| message(event, true)).collect())?;
-        let unwanted =
-            |event: &Event| first.iter().zip(&sent).any(|((of, _), sent)| of == event && *sent == Sent::Unroutable);
-        rest.retain(|(event, _)| !unwanted(event));
-        self.publish_all(rest.iter().map(|event| message(event, false)).collect()).map(drop)
+        let wanted = first.iter().zip(sent).filter(|(_, sent)| *sent == Sent::Kept);
+        let wanted: HashSet<Event> = wanted.map(|((event, _), _)| *event).collect();
+        let rest = rest.iter().filter(|(event, _)| wanted.contains(event));
+        self.publish_all(rest.map(|event| message(event, false)).collect()).map(drop)
     }
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {

@@ -1,5 +1,6 @@
 use super::stages::*;
 use super::*;
+use crate::id::CommandRef;
 use std::os::unix::fs::symlink;
 
 struct Fixture {

@@ -9,18 +9,6 @@ const AGENTS: usize = 10_000;
 /// One window has a sweep at `freq = 60s`.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Ticks of a second in `/proc/PID/stat`, on every machine that the programs are built for.
-const USER_HZ: f64 = 100.0;
-
-/// Of a process so far, with the threads that have ended.
-pub fn processor_seconds(pid: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    // Fields 14 and 15 of proc(5), in user and in kernel mode; the third follows the name.
-    let ticks = |field: usize| fields[field - 3].parse::<f64>().unwrap();
-    (ticks(14) + ticks(15)) / USER_HZ
-}
-
 /// Shares of one core, at two sweep frequencies, in the same minutes.
 pub fn measure() -> Vec<Row> {
     let waiting = ["60s", "1s"].map(|freq| {
@@ -40,10 +28,10 @@ pub fn measure() -> Vec<Row> {
     let mut shares = [Vec::new(), Vec::new()];
     for _ in 0..RUNS {
         let started = Instant::now();
-        let before = waiting.each_ref().map(|(_, _, scheduler)| processor_seconds(scheduler.0.id()));
+        let before = waiting.each_ref().map(|(_, _, scheduler)| scheduler.processor_seconds());
         std::thread::sleep(WINDOW);
         for (index, (_, _, scheduler)) in waiting.iter().enumerate() {
-            let used = processor_seconds(scheduler.0.id()) - before[index];
+            let used = scheduler.processor_seconds() - before[index];
             shares[index].push(100.0 * used / started.elapsed().as_secs_f64());
         }
     }

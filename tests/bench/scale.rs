@@ -4,7 +4,6 @@
 use crate::common::broker_fleet::{self, BrokerFleet};
 use crate::common::servers::{self, Broker};
 use crate::common::{Background, Sandbox, json_file};
-use crate::idle::processor_seconds;
 use crate::journey::{memory_mebibytes, wait, wait_looking_every};
 use crate::registering::{self, AGENTS};
 use crate::report::{Goal, Row};
@@ -174,7 +173,7 @@ struct FanOut {
 fn fan_out(place: &Place, agents: usize) -> FanOut {
     let scheduler = place.sandbox.start_scheduler();
     std::thread::sleep(Duration::from_secs(2));
-    let (before, done) = (processor_seconds(scheduler.0.id()), place.sandbox.names("action/done").len());
+    let (before, done) = (scheduler.processor_seconds(), place.sandbox.names("action/done").len());
     let action = place.sandbox.sign(place.sandbox.draft("bench")).to_string();
     // Cheaper than to list them all.
     let waiting = |stage: &str| place.sandbox.spool().join(stage).read_dir().unwrap().next().is_some();
@@ -187,7 +186,7 @@ fn fan_out(place: &Place, agents: usize) -> FanOut {
     let published = started.elapsed().as_secs_f64();
     wait("landed", &|| ended() && !waiting("command/returned"));
     let landed = started.elapsed().as_secs_f64();
-    let processor = processor_seconds(scheduler.0.id()) - before;
+    let processor = scheduler.processor_seconds() - before;
     let memory = memory_mebibytes(&scheduler, "VmHWM");
     for name in place.sandbox.names("action/done") {
         let action = json_file(&place.sandbox.spool().join("action/done").join(name));
@@ -295,9 +294,9 @@ pub fn idle() -> Vec<Row> {
     std::thread::sleep(Duration::from_secs(5));
     let mut values = Vec::new();
     for _ in 0..RUNS {
-        let (started, before) = (Instant::now(), processor_seconds(scheduler.0.id()));
+        let (started, before) = (Instant::now(), scheduler.processor_seconds());
         std::thread::sleep(Duration::from_secs(60));
-        values.push(100.0 * (processor_seconds(scheduler.0.id()) - before) / started.elapsed().as_secs_f64());
+        values.push(100.0 * (scheduler.processor_seconds() - before) / started.elapsed().as_secs_f64());
     }
     let id = format!("idle, {AGENTS} commands wait, freq 60s");
     vec![Row { id, values, unit: "% of a core", raw: vec![], raw_is: "", goal: Goal::AtMost(0.5) }]

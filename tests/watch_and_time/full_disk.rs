@@ -9,8 +9,6 @@ use rustix::process::Signal;
 use std::path::Path;
 use std::time::Duration;
 
-/// In /proc, whatever the kernel ticks by.
-const TICKS_PER_SECOND: f64 = 100.0;
 const AGENTS: usize = 2;
 const ACTIONS: usize = 3;
 /// How long nothing fits.
@@ -79,14 +77,7 @@ impl Running {
 
     /// Seconds of processor time that all have used.
     fn processor_time(&self) -> f64 {
-        let of = |process: &Background| {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.0.id())).unwrap();
-            // After the name, which may hold anything: user time is the 12th field, system time the 13th.
-            let fields: Vec<u64> =
-                stat.rsplit(") ").next().unwrap().split(' ').map(|n| n.parse().unwrap_or(0)).collect();
-            (fields[11] + fields[12]) as f64 / TICKS_PER_SECOND
-        };
-        self.processes().map(of).sum()
+        self.processes().map(Background::processor_seconds).sum()
     }
 
     fn log(&self) -> String {

@@ -1,6 +1,6 @@
 //! The files of a stage: which of them are due, and the steps that take them further.
 
-use super::{Failure, Verdict, Work, in_flight_already};
+use super::{Failure, Verdict, Worked, in_flight_already};
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY};
@@ -134,7 +134,7 @@ impl Files {
     }
 
     /// Does with the files of a batch what the worker said. Gives how many were handled.
-    pub(super) fn carry_out(&mut self, batch: &[Entry], work: Work, now: Timestamp) -> Result<usize, Failure> {
+    pub(super) fn carry_out(&mut self, Worked { batch, work }: Worked, now: Timestamp) -> Result<usize, Failure> {
         self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &work.ended)?;
         let source = self.source;
         let (mut moves, mut releases, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new(), 0);

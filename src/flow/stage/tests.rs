@@ -93,14 +93,19 @@ impl StageWorker for Reader {
     }
 }
 
-#[test]
-fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
+/// A spool with so many files in command/ready, and their names.
+fn with_commands(count: usize) -> (tempfile::TempDir, Vec<String>, Spool) {
     let directory = tempfile::tempdir().unwrap();
     stages::make(directory.path(), &stages::SCHEDULER).unwrap();
-    let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
     let names: Vec<String> = (0..count).map(|n| format!("{n:05}.json")).collect();
     names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
-    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "drain").unwrap();
+    (directory, names, spool)
+}
+
+#[test]
+fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
+    let (_directory, names, spool) = with_commands(2 * limits::BATCH_ENTRIES_MAX + 1);
     let mut drain = StageDrain::new(spool, Reader::default());
     assert_eq!(drain.pass(time::now()).unwrap().handled, 0, "all were left");
     let texts = |found: &[FileName]| found.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>();
@@ -112,11 +117,7 @@ fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
 
 #[test]
 fn of_a_batch_that_is_refused_only_the_culprit_is_and_a_trial_is_small() {
-    let directory = tempfile::tempdir().unwrap();
-    stages::make(directory.path(), &stages::SCHEDULER).unwrap();
-    let names: Vec<String> = (0..100).map(|n| format!("{n:05}.json")).collect();
-    names.iter().for_each(|name| std::fs::write(directory.path().join("command/ready").join(name), "{}").unwrap());
-    let spool = Spool::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
+    let (directory, names, spool) = with_commands(100);
     let culprit = FileName::new(names[70].clone());
     let mut drain = StageDrain::new(spool, Reader { culprit, ..Reader::default() });
     let now = time::now();
@@ -194,12 +195,8 @@ impl StageWorker for Sender {
 #[test]
 fn effects_run_one_batch_ahead_of_the_files_and_leave_none_behind() {
     for away_at in [None, Some(0), Some(1), Some(2)] {
-        let directory = tempfile::tempdir().unwrap();
-        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
         let count = 2 * limits::BATCH_ENTRIES_MAX + 1;
-        let ready = directory.path().join("command/ready");
-        (0..count).for_each(|n| std::fs::write(ready.join(format!("{n:05}.json")), "{}").unwrap());
-        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "sender").unwrap();
+        let (_directory, _, spool) = with_commands(count);
         let mut drain = StageDrain::new(spool, Sender { away_at, sent: Vec::new() });
         let outcome = drain.pass(time::now());
         let sent: Vec<FileName> = drain.worker.sent.iter().flatten().cloned().collect();
@@ -218,14 +215,10 @@ fn files_that_cannot_move_leave_the_batch_that_ran_ahead_where_it_is() {
     for (count, batches_sent) in
         [(limits::BATCH_ENTRIES_MAX + limits::PARALLEL_ENTRIES_MIN, 2), (limits::BATCH_ENTRIES_MAX + 1, 1)]
     {
-        let directory = tempfile::tempdir().unwrap();
-        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
-        let ready = directory.path().join("command/ready");
-        (0..count).for_each(|n| std::fs::write(ready.join(format!("{n:05}.json")), "{}").unwrap());
+        let (directory, _, spool) = with_commands(count);
         std::fs::write(directory.path().join("action/inflight/7.json"), "{}").unwrap();
         let obstacle = directory.path().join("action/done/7.json");
         std::fs::create_dir(&obstacle).unwrap();
-        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "sender").unwrap();
         let mut drain = StageDrain::new(spool, Sender { away_at: None, sent: Vec::new() });
         assert!(matches!(drain.pass(time::now()), Err(Failure::Away(_))));
         assert_eq!(drain.worker.sent.len(), batches_sent, "a few are not sent beside files that move");
