@@ -45,7 +45,13 @@ impl Watched {
         let database = config.database.clone();
         servers::psql(server.path(), &database, FILL);
         servers::psql(server.path(), &database, "VACUUM ANALYZE");
-        for setting in ["session_preload_libraries = auto_explain", "auto_explain.log_min_duration = 0"] {
+        let settings = [
+            "session_preload_libraries = auto_explain",
+            "auto_explain.log_min_duration = 0",
+            "auto_explain.log_analyze = on",
+            "auto_explain.log_timing = off",
+        ];
+        for setting in settings {
             servers::psql(server.path(), "postgres", &format!("ALTER DATABASE {database} SET {setting}"));
         }
         Watched { store: PostgresStore::open(&config).unwrap(), server, database }
@@ -55,30 +61,42 @@ impl Watched {
         self.server.path().join("log")
     }
 
-    /// The large tables that `work` made the server read from one end to the other.
-    fn scanned(&mut self, work: impl FnOnce(&mut PostgresStore)) -> Vec<String> {
+    /// How the server did what `work` asked of it.
+    fn plans(&mut self, work: impl FnOnce(&mut PostgresStore)) -> String {
         let before = std::fs::read_to_string(self.log()).unwrap().len();
         work(&mut self.store);
-        let log = std::fs::read_to_string(self.log()).unwrap();
-        let plans = &log[before..];
+        let plans = std::fs::read_to_string(self.log()).unwrap().split_off(before);
         assert!(plans.contains("Query Text: "), "nothing was explained");
-        let mut scanned: Vec<String> = ["agents", "commands"]
-            .into_iter()
-            .filter(|table| {
-                plans.contains(&format!("Seq Scan on {table}"))
-                    || plans.contains(&format!("Seq Scan on public.{table}"))
-            })
-            .map(str::to_owned)
-            .collect();
-        scanned.sort();
-        scanned
+        plans
     }
 
-    /// Nothing large is read from end to end, neither with the first plans nor with the general one.
-    fn served_by_indexes(&mut self, what: &str, work: impl Fn(&mut PostgresStore, usize)) {
-        let scanned = self.scanned(|store| (0..USES).for_each(|n| work(store, n)));
-        assert!(scanned.is_empty(), "{what} reads all of {scanned:?}");
+    /// The large tables that `work` made the server read from one end to the other.
+    fn scanned(&mut self, work: impl FnOnce(&mut PostgresStore)) -> Vec<String> {
+        scanned(&self.plans(work))
     }
+
+    /// Nothing large is read from end to end, and nothing is compared with everything else, neither with the first plans
+    /// nor with the general one.
+    fn served_by_indexes(&mut self, what: &str, work: impl Fn(&mut PostgresStore, usize)) {
+        let plans = self.plans(|store| (0..USES).for_each(|n| work(store, n)));
+        let scanned = scanned(&plans);
+        assert!(scanned.is_empty(), "{what} reads all of {scanned:?}");
+        let compared = compared_in_vain(&plans);
+        assert!(compared <= 10 * BATCH_ENTRIES_MAX as u64, "{what} compares {compared} pairs of rows in vain");
+    }
+}
+
+fn scanned(plans: &str) -> Vec<String> {
+    let is_read = |table: &&str| {
+        [format!("Seq Scan on {table}"), format!("Seq Scan on public.{table}")].iter().any(|scan| plans.contains(scan))
+    };
+    ["agents", "commands"].iter().filter(|table| is_read(table)).map(|table| (*table).to_owned()).collect()
+}
+
+/// The most pairs of rows that one join looked at and that did not belong together.
+fn compared_in_vain(plans: &str) -> u64 {
+    let removed = plans.lines().filter_map(|line| line.trim().strip_prefix("Rows Removed by Join Filter: "));
+    removed.map(|count| count.parse().unwrap()).max().unwrap_or(0)
 }
 
 fn references(first: u64) -> Vec<CommandRef> {

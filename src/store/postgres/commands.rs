@@ -63,7 +63,7 @@ pub(super) fn finish_all(session: &mut Session, answers: &[Command], now: Timest
     if !missing.is_empty() {
         // The store was made anew since: the files have all that it needs to know.
         restore(session, &missing, now)?;
-        now_ended.extend(finish(session, missing.into_iter(), now)?);
+        now_ended.extend(finish(session, missing.iter().copied(), now)?);
     }
     let outcome = |answer: &Command| {
         let reference = answer.reference();
@@ -80,35 +80,44 @@ pub(super) fn finish_all(session: &mut Session, answers: &[Command], now: Timest
 }
 
 /// Stores answers of commands that have not ended; gives the ids of those. Rows are locked in the order of their ids.
+///
+/// In two statements: of a batch joined with the rows that a lock gives, neither of which has an index or a known size, the
+/// server would compare each with each.
 fn finish<'a>(
     session: &mut Session,
-    answers: impl Iterator<Item = &'a Command>,
+    answers: impl Iterator<Item = &'a Command> + Clone,
     now: Timestamp,
 ) -> Result<HashSet<i64>, Error> {
-    let (mut ids, mut actions, mut statuses, mut finished) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let ids: Vec<i64> = answers.clone().map(|answer| number(answer.reference())).collect();
+    let sql = "SELECT id, actionid FROM commands WHERE id = ANY($1) AND status IN ('prepared', 'sent')
+        ORDER BY id FOR UPDATE";
+    let mut unfinished = HashSet::new();
+    for row in session.query(sql, &[&ids])? {
+        unfinished.insert((row.try_get(0)?, row.try_get(1)?));
+    }
+    let (mut ids, mut statuses, mut finished) = (Vec::new(), Vec::new(), Vec::new());
     let (mut results, mut as_sent) = (Vec::new(), Vec::new());
     for answer in answers {
-        let reference = answer.reference();
-        ids.push(number(reference));
-        actions.push(reference.action.get() as i64);
+        let id = number(answer.reference());
+        if !unfinished.contains(&(id, answer.reference().action.get() as i64)) {
+            continue;
+        }
+        ids.push(id);
         statuses.push(answer.status.as_str());
         finished.push(if answer.finish_time == time::not_set() { now } else { answer.finish_time });
         let readable = text::readable(answer.results.get());
         as_sent.push(matches!(readable, Cow::Owned(_)).then_some(answer.results.get()));
         results.push(readable);
     }
-    let sql = "WITH answers AS (
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
-                AS answers (id, actionid, status, results, assent, finishtime)),
-        unfinished AS (
-            SELECT id FROM commands WHERE id = ANY($1) AND status IN ('prepared', 'sent') ORDER BY id FOR UPDATE)
-        UPDATE commands SET status = answers.status, results = answers.results::json, resultsassent = answers.assent,
-            finishtime = answers.finishtime
-        FROM answers JOIN unfinished USING (id)
-        WHERE commands.id = answers.id AND commands.actionid = answers.actionid
-        RETURNING commands.id";
-    let rows = session.query(sql, &[&ids, &actions, &statuses, &results, &as_sent, &finished])?;
-    rows.iter().map(|row| row.try_get(0)).collect()
+    let sql = "UPDATE commands SET status = answers.status, results = answers.results::json,
+            resultsassent = answers.assent, finishtime = answers.finishtime
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+            AS answers (id, status, results, assent, finishtime)
+        WHERE commands.id = answers.id";
+    if !ids.is_empty() {
+        session.execute(sql, &[&ids, &statuses, &results, &as_sent, &finished])?;
+    }
+    Ok(ids.into_iter().collect())
 }
 
 /// Adds commands that are missing, with their actions and agents, as sent. Those that cannot be added, because an id of
