@@ -116,7 +116,8 @@ pub const SELECTING_TIME_MAX: Duration = Duration::from_secs(5);
 pub const RUN_PASS_MAX: Duration = Duration::from_secs(1);
 /// Actions whose parsed form is remembered while a batch of their commands is read.
 pub const KNOWN_ACTIONS_MAX: usize = 4;
-/// Agents that action-new has in memory at once, with all that they tell of themselves.
+/// Agents that action-new loads at once, with all that they tell of themselves: so many again are loaded while the
+/// commands of these are written.
 pub const AGENTS_LOADED_MAX: usize = 1_000;
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);

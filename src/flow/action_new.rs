@@ -19,6 +19,7 @@ use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
+use crate::parallel;
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
@@ -150,7 +151,6 @@ impl ActionNew {
         let begins: Vec<Begin> = begins.collect();
         let owner = self.owner(spool)?;
         let begun = self.store.begin_actions(&owner, &begins, now)?;
-        let mut preparation = spool.preparation();
         let mut verdicts = Vec::with_capacity(accepted.len());
         let mut commands = Vec::new();
         for (begin, begun) in begins.iter().zip(begun) {
@@ -168,25 +168,56 @@ impl ActionNew {
                 Err(away) => return Err(away.into()),
             });
         }
-        for commands in commands.chunks(limits::AGENTS_LOADED_MAX) {
-            self.write(&mut preparation, commands, now)?;
-        }
-        preparation.finish()?;
+        self.write(spool, &commands, now)?;
         Ok(verdicts)
     }
 
-    fn write(&mut self, preparation: &mut Preparation, all: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
-        let ids: Vec<AgentId> = all.iter().map(|one| one.prepared.agent).collect();
-        let agents = self.store.load_agents(&ids)?;
-        let agents: HashMap<AgentId, Agent> = agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect();
-        for one in all {
-            let Some(agent) = agents.get(&one.prepared.agent) else { continue };
-            let command = Command::new(one.prepared.id, Arc::clone(&one.action), agent.clone(), now);
-            let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
-            preparation.add(command.reference(), &command.to_json())?;
+    /// Writes the commands. While those for some agents are written, the next agents are loaded, and what was written
+    /// before goes to the disk.
+    fn write(&mut self, spool: &Spool, commands: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
+        let mut preparation = spool.preparation();
+        let mut chunks = commands.chunks(limits::AGENTS_LOADED_MAX).peekable();
+        let mut agents = self.load(chunks.peek().copied().unwrap_or_default())?;
+        while let Some(chunk) = chunks.next() {
+            let beside = || match chunks.peek() {
+                Some(next) => {
+                    let next = self.load(next)?;
+                    spool.begin_sync()?;
+                    Ok(next)
+                }
+                None => Ok(HashMap::new()),
+            };
+            let here = || write_for(&mut preparation, chunk, &agents, now);
+            let (next, written): (Result<_, Failure>, _) = parallel::both(chunk.len(), beside, here);
+            // A failed sync first: it ends the process.
+            agents = next?;
+            written?;
         }
-        Ok(())
+        Ok(preparation.finish()?)
     }
+
+    /// The agents of these commands.
+    fn load(&mut self, commands: &[Unwritten]) -> Result<HashMap<AgentId, Agent>, Failure> {
+        let ids: Vec<AgentId> = commands.iter().map(|one| one.prepared.agent).collect();
+        let agents = self.store.load_agents(&ids)?;
+        Ok(agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect())
+    }
+}
+
+/// Commands whose agent is gone from the store are left out.
+fn write_for(
+    preparation: &mut Preparation,
+    commands: &[Unwritten],
+    agents: &HashMap<AgentId, Agent>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for one in commands {
+        let Some(agent) = agents.get(&one.prepared.agent) else { continue };
+        let command = Command::new(one.prepared.id, Arc::clone(&one.action), agent.clone(), now);
+        let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
+        preparation.add(command.reference(), &command.to_json())?;
+    }
+    Ok(())
 }
 
 /// Everything that needs no effect: the action, or what becomes of its file instead.

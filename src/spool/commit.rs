@@ -129,7 +129,8 @@ impl Commit {
         Ok(())
     }
 
-    fn sync_all(&self) -> Result<(), Error> {
+    /// Brings everything on the file system to the disk.
+    pub(super) fn sync_all(&self) -> Result<(), Error> {
         rustix::fs::syncfs(&self.tmp)
             .map_err(|e| Error::Sync { path: format!("file system of {}", self.tmp.path().display()), cause: e.into() })
     }

@@ -13,6 +13,11 @@ impl Spool {
         Preparation { spool: self, commit: self.commit() }
     }
 
+    /// Has the disk begin with what was written so far, so that the sync that counts has less to wait for.
+    pub fn begin_sync(&self) -> Result<(), Error> {
+        self.commit().sync_all()
+    }
+
     /// Moves prepared commands to `stage`. Those that are not in `tmp/` were released before.
     pub fn release(&self, commands: &[CommandRef], stage: Stage) -> Result<(), Error> {
         let mut commit = self.commit();
