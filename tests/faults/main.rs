@@ -14,6 +14,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fan_out;
 mod matrix;
 #[cfg(feature = "mutants")]
 mod mutants;

@@ -1,0 +1,92 @@
+//! An action for more agents than are loaded at once: its commands are written on one thread while another loads the next
+//! agents and has the disk begin. What goes wrong on either must be met.
+
+use crate::common::score::Score;
+use crate::common::{Sandbox, broker_fleet, text};
+use crate::matrix;
+use mig::error::ExitClass;
+use mig::heartbeat::Agent;
+use mig::limits::AGENTS_LOADED_MAX;
+use mig::store::Store;
+use mig::store::sqlite::SqliteStore;
+use mig::time;
+use std::collections::HashSet;
+use std::process::Command;
+
+const AGENTS: usize = AGENTS_LOADED_MAX + 1;
+
+/// How a run ends.
+enum End {
+    Killed,
+    /// Nothing was done after the failed sync: so many commands are written.
+    SyncFailed(usize),
+    Full,
+}
+
+/// Faults, and how the program ends. `-f` is for all threads, of which each counts its own calls.
+const FAULTS: [(&str, &str, End); 7] = [
+    (
+        "the disk fails while commands are written",
+        "-f -e inject=syncfs:error=EIO:when=1",
+        End::SyncFailed(AGENTS_LOADED_MAX),
+    ),
+    ("the disk fails when all are written", "-e inject=syncfs:error=EIO:when=1", End::SyncFailed(AGENTS)),
+    ("killed while commands are written", "-f -e inject=syncfs:signal=KILL:when=1", End::Killed),
+    ("killed when all are written", "-e inject=syncfs:signal=KILL:when=1", End::Killed),
+    ("the disk is full", "-e inject=openat:error=ENOSPC:when=700", End::Full),
+    ("killed at one of them", "-e inject=openat:signal=KILL:when=700", End::Killed),
+    ("killed at a release", "-e inject=renameat2:signal=KILL:when=500", End::Killed),
+];
+
+/// What is wrong after a run with a fault, and one without.
+fn violations(options: &str, end: &End) -> Vec<String> {
+    let sandbox = Sandbox::new();
+    let agents: Vec<Agent> = (0..AGENTS).map(broker_fleet::agent).collect();
+    SqliteStore::open(&sandbox.path("mig.db")).unwrap().register(&agents, time::now()).unwrap();
+    sandbox.drop_action("all.json");
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-o", "/dev/null"]).args(options.split(' ')).arg(env!("CARGO_BIN_EXE_mig-scheduler"));
+    let faulty =
+        strace.arg("-c").arg(sandbox.scheduler_cfg()).args(["--once", "--only", "action-new"]).output().unwrap();
+    let (class, written) = match end {
+        End::Killed => (None, None),
+        End::SyncFailed(written) => (Some(ExitClass::Io), Some(*written)),
+        End::Full => (Some(ExitClass::TemporaryFailure), None),
+    };
+    let mut violations = Vec::new();
+    if faulty.status.code() != class.map(|class| class as i32) {
+        violations.push(format!("ends with {}: {}", faulty.status, text(&faulty)));
+    }
+    let found = sandbox.names("tmp").len();
+    if written.is_some_and(|written| written != found) {
+        violations.push(format!("{found} commands are written"));
+    }
+    sandbox.once("action-new");
+    let commands = sandbox.commands("command/ready");
+    let reached: HashSet<&str> =
+        commands.iter().map(|(_, command)| command["agent"]["queueloc"].as_str().unwrap()).collect();
+    if (commands.len(), reached.len()) != (AGENTS, AGENTS) {
+        violations.push(format!("{} commands for {} of {AGENTS} agents", commands.len(), reached.len()));
+    }
+    for directory in ["tmp", "action/new"] {
+        let left = sandbox.names(directory);
+        if !left.is_empty() {
+            violations.push(format!("{} left in {directory}", left.len()));
+        }
+    }
+    violations
+}
+
+#[test]
+fn an_action_for_many_agents_survives_faults_on_both_threads() {
+    let mut score = Score::begin("an action for many agents");
+    if let Some(why) = matrix::missing() {
+        return score.skip(why);
+    }
+    let mut found = Vec::new();
+    for (what, options, end) in FAULTS {
+        found.extend(violations(options, &end).into_iter().map(|violation| format!("{what}: {violation}")));
+        score.add_runs(1);
+    }
+    score.end(&found, "");
+}
