@@ -196,7 +196,8 @@ fn lists_for_the_api_are_served_by_indexes() {
         store.mark_absent(ago(86400), ago(86400 * 2)).unwrap();
     });
     assert_eq!(absent, ["agents"]);
-    let sql = "ALTER TABLE commands DROP CONSTRAINT commands_actionid_queueloc_key; DROP INDEX commands_action;
+    let sql = "ALTER TABLE commands DROP CONSTRAINT commands_actionid_queueloc_key;
+        DROP INDEX commands_action, commands_queueloc;
         ALTER TABLE commands DROP CONSTRAINT commands_agentid_actionid_key";
     servers::psql(&path, &database, sql);
     let unserved = watched.scanned(|store| {

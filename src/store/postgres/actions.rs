@@ -35,14 +35,15 @@ pub(super) fn find(session: &mut Session, ids: &[i64]) -> Result<HashMap<i64, Ac
     Ok(found)
 }
 
-/// Adds the action's row, as nobody's, unless it is there. Refuses one whose id belongs to an action with another signed
-/// text, or that cannot be stored.
+/// Adds the action's row unless it is there: as `owner`'s, which is empty for nobody's. Gives whether it was added, and
+/// is in flight now. Refuses one whose id belongs to an action with another signed text, or that cannot be stored.
 pub(super) fn insert(
     session: &mut Session,
     action: &Action,
     id: ActionId,
+    owner: &str,
     now: Timestamp,
-) -> Result<Result<(), StoreError>, Error> {
+) -> Result<Result<bool, StoreError>, Error> {
     if action.name.contains('\0') || action.target.contains('\0') {
         let text = "its name or target has a character U+0000, which PostgreSQL cannot store; sign it without";
         return Ok(Err(StoreError::Refused(text.into())));
@@ -50,7 +51,7 @@ pub(super) fn insert(
     let sql = "INSERT INTO actions (id, name, target, description, threat, operations, operationsassent, validfrom,
             expireafter, starttime, finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents)
         VALUES ($1, $2, $3, $4::text::json, $5::text::json, $6::text::json, $7, $8, $9, $10, $11, $10, 'inflight', $12,
-            $13::text::json, '', $14)
+            $13::text::json, $15, $14)
         ON CONFLICT (id) DO NOTHING";
     let operations = json(&action.operations);
     let readable = text::readable(&operations);
@@ -73,14 +74,15 @@ pub(super) fn insert(
             &action.syntax_version,
             &text::readable(&json(&action.signatures)).into_owned(),
             &ends_agents(action),
+            &owner,
         ],
     )?;
     if inserted == 1 {
-        return Ok(Ok(()));
+        return Ok(Ok(true));
     }
     let stored = find(session, &[number])?.remove(&number);
     let is_same = stored.is_some_and(|stored| stored.signed_text() == action.signed_text());
-    Ok(if is_same { Ok(()) } else { Err(id_taken(id)) })
+    Ok(if is_same { Ok(false) } else { Err(id_taken(id)) })
 }
 
 /// Makes the action `owner`'s, unless it is in flight as somebody else's.
@@ -138,10 +140,11 @@ fn begin(
     begin: &Begin,
     now: Timestamp,
 ) -> Result<Result<Vec<Prepared>, StoreError>, Error> {
-    if let Err(refused) = insert(session, begin.action, begin.id, now)? {
-        return Ok(Err(refused));
-    }
-    if let Err(refused) = claim(session, begin.id, owner)? {
+    let is_new = match insert(session, begin.action, begin.id, owner, now)? {
+        Ok(is_new) => is_new,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if !is_new && let Err(refused) = claim(session, begin.id, owner)? {
         return Ok(Err(refused));
     }
     insert_signers(session, begin, now)?;
@@ -152,7 +155,7 @@ fn begin(
         ORDER BY queueloc ON CONFLICT DO NOTHING";
     let agents: Vec<i64> = begin.agents.iter().map(|id| id.get() as i64).collect();
     let added = session.execute(sql, &[&action, &agents, &now, &time::never()])?;
-    if added > 0 {
+    if added > 0 && !is_new {
         let sql = "UPDATE actions SET status = 'inflight', finishtime = $2, lastupdatetime = $3 WHERE id = $1";
         session.execute(sql, &[&action, &time::never(), &now])?;
     }

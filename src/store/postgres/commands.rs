@@ -135,7 +135,7 @@ pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timesta
         let text = match checked.get(&id) {
             Some(text) => text,
             None => {
-                let is_there = actions::insert(session, &command.action, id, now)?.is_ok();
+                let is_there = actions::insert(session, &command.action, id, "", now)?.is_ok();
                 checked.entry(id).or_insert(is_there.then(|| command.action.signed_text()))
             }
         };

@@ -30,9 +30,9 @@ pub(super) fn find(connection: &Connection, id: ActionId) -> rusqlite::Result<Op
 }
 
 /// What was found where an action's row should be.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Inserted {
-    /// Nothing: it is there now, and nobody's.
+    /// Nothing: it is there now, in flight.
     Now,
     /// The same action.
     Before,
@@ -40,18 +40,19 @@ pub(super) enum Inserted {
     Other,
 }
 
-/// Adds the action's row unless it is there.
+/// Adds the action's row unless it is there: as `owner`'s, which is empty for nobody's.
 pub(super) fn insert(
     transaction: &Transaction,
     action: &Action,
     id: ActionId,
+    owner: &str,
     now: Timestamp,
 ) -> rusqlite::Result<Inserted> {
     let sql =
         "INSERT INTO actions (id, name, target, description, threat, operations, validfrom, expireafter, starttime,
-            finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, endsagents)
+            finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents)
         VALUES (:id, :name, :target, :description, :threat, :operations, :validfrom, :expireafter, :now, :never, :now,
-            'inflight', :syntaxversion, :pgpsignatures, :endsagents)
+            'inflight', :syntaxversion, :pgpsignatures, :owner, :endsagents)
         ON CONFLICT (id) DO NOTHING";
     let operations = json(&action.operations);
     let inserted = transaction.prepare_cached(sql)?.execute(named_params! {
@@ -59,7 +60,7 @@ pub(super) fn insert(
         ":description": json(&action.description), ":threat": json(&action.threat), ":operations": operations,
         ":validfrom": micros(action.valid_from), ":expireafter": micros(action.expire_after),
         ":now": micros(now), ":never": micros(time::never()), ":syntaxversion": action.syntax_version,
-        ":pgpsignatures": json(&action.signatures), ":endsagents": ends_agents(action),
+        ":pgpsignatures": json(&action.signatures), ":owner": owner, ":endsagents": ends_agents(action),
     })?;
     if inserted == 1 {
         return Ok(Inserted::Now);
@@ -118,10 +119,13 @@ pub(super) fn begin(
     begin: &Begin,
     now: Timestamp,
 ) -> rusqlite::Result<Result<Vec<Prepared>, StoreError>> {
-    if insert(transaction, begin.action, begin.id, now)? == Inserted::Other {
-        return Ok(Err(id_taken(begin.id)));
-    }
-    if let Err(refused) = claim(transaction, begin.id, owner)? {
+    let inserted = insert(transaction, begin.action, begin.id, owner, now)?;
+    let may_begin = match inserted {
+        Inserted::Now => Ok(()),
+        Inserted::Before => claim(transaction, begin.id, owner)?,
+        Inserted::Other => Err(id_taken(begin.id)),
+    };
+    if let Err(refused) = may_begin {
         return Ok(Err(refused));
     }
     insert_signers(transaction, begin.action, begin.id, begin.signers, now)?;
@@ -134,7 +138,7 @@ pub(super) fn begin(
     for (id, agent) in next_ids(transaction, begin.agents.len())?.zip(begin.agents) {
         added += insert.execute((id, action, agent.get() as i64, micros(now), micros(time::never())))?;
     }
-    if added > 0 {
+    if added > 0 && inserted == Inserted::Before {
         let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3 WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute((action, micros(time::never()), micros(now)))?;
     }

@@ -46,7 +46,7 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
     if find(transaction, reference)?.is_some() {
         return Ok(true);
     }
-    if actions::insert(transaction, &command.action, reference.action, now)? == actions::Inserted::Other {
+    if actions::insert(transaction, &command.action, reference.action, "", now)? == actions::Inserted::Other {
         return Ok(false);
     }
     let agent = agents::id_for_answer(transaction, &command.agent)?;
