@@ -119,6 +119,8 @@ pub const KNOWN_ACTIONS_MAX: usize = 4;
 /// Agents that action-new loads at once, with all that they tell of themselves: so many again are loaded while the
 /// commands of these are written.
 pub const AGENTS_LOADED_MAX: usize = 1_000;
+/// How long the disk may take for what action-new syncs ahead; one that takes longer is asked once, at the end.
+pub const SYNC_AHEAD_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 /// Bytes that all operations of a command may print together: with the action they fit RESULT_SIZE_BYTES_MAX.

@@ -70,7 +70,7 @@ impl ActionNew {
         if let Some(owner) = &self.owner {
             return Ok(owner.clone());
         }
-        let owner = owner::scheduler_id(spool).map_err(Failure::Away)?;
+        let owner = owner::scheduler_id(spool)?;
         Ok(self.owner.insert(owner).clone())
     }
 
@@ -173,24 +173,28 @@ impl ActionNew {
     }
 
     /// Writes the commands. While those for some agents are written, the next agents are loaded, and what was written
-    /// before goes to the disk.
+    /// before is synced, so that the sync that counts is short; as long as the disk is quick about it.
     fn write(&mut self, spool: &Spool, commands: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
-        let mut preparation = spool.preparation();
         let mut chunks = commands.chunks(limits::AGENTS_LOADED_MAX).peekable();
-        let mut agents = self.load(chunks.peek().copied().unwrap_or_default())?;
+        let Some(first) = chunks.peek() else { return Ok(()) };
+        let (mut agents, mut is_quick) = (self.load(first)?, true);
+        let mut preparation = spool.preparation();
         while let Some(chunk) = chunks.next() {
-            let beside = || match chunks.peek() {
-                Some(next) => {
-                    let next = self.load(next)?;
-                    spool.begin_sync()?;
-                    Ok(next)
+            let next = chunks.peek().copied().unwrap_or_default();
+            let beside = || {
+                let loaded = if next.is_empty() { HashMap::new() } else { self.load(next)? };
+                if is_quick && !next.is_empty() {
+                    let started = Instant::now();
+                    spool.sync_ahead()?;
+                    is_quick = started.elapsed() < limits::SYNC_AHEAD_TIME_MAX;
                 }
-                None => Ok(HashMap::new()),
+                Ok(loaded)
             };
+            let entries = if next.is_empty() { 0 } else { chunk.len() };
             let here = || write_for(&mut preparation, chunk, &agents, now);
-            let (next, written): (Result<_, Failure>, _) = parallel::both(chunk.len(), beside, here);
+            let (loaded, written): (Result<_, Failure>, _) = parallel::both(entries, beside, here);
             // A failed sync first: it ends the process.
-            agents = next?;
+            agents = loaded?;
             written?;
         }
         Ok(preparation.finish()?)

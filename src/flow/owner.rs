@@ -5,30 +5,35 @@
 //! It is made once, by whoever holds action-new's lock, and synced before it is used: a crash leaves no note, and then
 //! nothing was begun, or a whole one. A spool that is copied must not take the note along.
 
-use crate::spool::{FileName, ReadError, Spool};
+use super::Failure;
+use crate::spool::{Error, FileName, ReadError, Spool};
 
 const FILE: &str = "scheduler-id";
 /// Hex digits of an id.
 const DIGITS: usize = 16;
 
 /// Reads the id, or makes one.
-pub fn scheduler_id(spool: &Spool) -> Result<String, String> {
-    let name = FileName::new(FILE).ok_or("an empty name")?;
+pub fn scheduler_id(spool: &Spool) -> Result<String, Failure> {
+    let away = |reason: &str| Failure::Away(format!("{FILE}: {reason}"));
+    // What could not be synced may be gone after a power cut, though it can be read until then.
+    let failed = |error: Error| if error.is_fatal() { error.into() } else { away(&error.to_string()) };
+    let name = FileName::new(FILE).ok_or_else(|| away("an empty name"))?;
     match spool.read_note(&name, 2 * DIGITS as u64) {
         // An empty one was never on the disk whole, so nothing was begun with it.
         Ok(bytes) if !bytes.is_empty() => {
             let text = String::from_utf8_lossy(&bytes).trim().to_owned();
             let is_id = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             let help = "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
-            if is_id { Ok(text) } else { Err(format!("{FILE}: '{}' is not an id; {help}", text.escape_default())) }
+            if is_id { Ok(text) } else { Err(away(&format!("'{}' is not an id; {help}", text.escape_default()))) }
         }
         Ok(_) | Err(ReadError::Gone) => {
-            let random = getrandom::u64().map_err(|e| format!("no random numbers: {e}"))?;
+            let random = getrandom::u64().map_err(|e| away(&format!("no random numbers: {e}")))?;
             let id = format!("{random:0DIGITS$x}");
-            spool.write_note(&name, format!("{id}\n").as_bytes()).map_err(|e| format!("{FILE}: {e}"))?;
+            spool.write_note(&name, format!("{id}\n").as_bytes()).map_err(failed)?;
             Ok(id)
         }
-        Err(error) => Err(format!("{FILE}: {error}")),
+        Err(ReadError::Io(error)) => Err(failed(error)),
+        Err(error) => Err(away(&error.to_string())),
     }
 }
 
@@ -47,7 +52,7 @@ mod tests {
         assert_ne!(scheduler_id(&open()).unwrap(), first);
         for broken in ["x\n", "0123456789abcdefg\n"] {
             std::fs::write(directory.path().join(FILE), broken).unwrap();
-            assert!(scheduler_id(&open()).unwrap_err().contains("is not an id"));
+            assert!(scheduler_id(&open()).unwrap_err().to_string().contains("is not an id"));
         }
         std::fs::write(directory.path().join(FILE), "0".repeat(100)).unwrap();
         assert!(scheduler_id(&open()).is_err());

@@ -13,8 +13,8 @@ impl Spool {
         Preparation { spool: self, commit: self.commit() }
     }
 
-    /// Has the disk begin with what was written so far, so that the sync that counts has less to wait for.
-    pub fn begin_sync(&self) -> Result<(), Error> {
+    /// Syncs what was written so far, so that the sync that counts has less to wait for.
+    pub fn sync_ahead(&self) -> Result<(), Error> {
         self.commit().sync_all()
     }
 

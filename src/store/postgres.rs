@@ -167,7 +167,7 @@ impl Store for PostgresStore {
     }
 
     fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
-        // By an index without the status: there the first entries are of rows that were 'prepared' once.
+        // By (actionid, queueloc): in (actionid, status) the first entries are of rows that were 'prepared' once.
         let sql = "SELECT 1 FROM commands WHERE actionid = $1 ORDER BY queueloc LIMIT 1";
         self.transact(&format!("look up action {action}"), |session| {
             Ok(!session.query(sql, &[&(action.get() as i64)])?.is_empty())
