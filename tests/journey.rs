@@ -3,7 +3,6 @@
 mod common;
 
 use common::{Sandbox, broker_fleet, json_file, names, text};
-use mig::heartbeat::Agent;
 use mig::limits::AGENTS_LOADED_MAX;
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Queue, Relay};
@@ -303,8 +302,7 @@ fn actions_for_more_agents_than_are_loaded_at_once_reach_each_of_them() {
     const AGENTS: usize = AGENTS_LOADED_MAX + 1;
     let sandbox = Sandbox::new();
     let mut store = SqliteStore::open(&sandbox.path("mig.db")).unwrap();
-    let agents: Vec<Agent> = (0..AGENTS).map(broker_fleet::agent).collect();
-    store.register(&agents, time::now()).unwrap();
+    broker_fleet::register(&mut store, AGENTS);
     ["one.json", "two.json"].iter().for_each(|name| sandbox.drop_action(name));
     sandbox.once("action-new");
     let mut reached = HashSet::new();

@@ -175,28 +175,28 @@ impl ActionNew {
     /// Writes the commands. While those for some agents are written, the next agents are loaded, and what was written
     /// before is synced, so that the sync that counts is short; as long as the disk is quick about it.
     fn write(&mut self, spool: &Spool, commands: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
-        let mut chunks = commands.chunks(limits::AGENTS_LOADED_MAX).peekable();
-        let Some(first) = chunks.peek() else { return Ok(()) };
-        let (mut agents, mut is_quick) = (self.load(first)?, true);
+        let mut chunks = commands.chunks(limits::AGENTS_LOADED_MAX);
+        let Some(mut chunk) = chunks.next() else { return Ok(()) };
+        let (mut agents, mut is_quick) = (self.load(chunk)?, true);
         let mut preparation = spool.preparation();
-        while let Some(chunk) = chunks.next() {
-            let next = chunks.peek().copied().unwrap_or_default();
+        for next in chunks {
             let beside = || {
-                let loaded = if next.is_empty() { HashMap::new() } else { self.load(next)? };
-                if is_quick && !next.is_empty() {
+                let loaded = self.load(next)?;
+                if is_quick {
                     let started = Instant::now();
                     spool.sync_ahead()?;
                     is_quick = started.elapsed() < limits::SYNC_AHEAD_TIME_MAX;
                 }
                 Ok(loaded)
             };
-            let entries = if next.is_empty() { 0 } else { chunk.len() };
             let here = || write_for(&mut preparation, chunk, &agents, now);
-            let (loaded, written): (Result<_, Failure>, _) = parallel::both(entries, beside, here);
+            let (loaded, written): (Result<_, Failure>, _) = parallel::both(chunk.len(), beside, here);
             // A failed sync first: it ends the process.
             agents = loaded?;
             written?;
+            chunk = next;
         }
+        write_for(&mut preparation, chunk, &agents, now)?;
         Ok(preparation.finish()?)
     }
 
@@ -208,7 +208,7 @@ impl ActionNew {
     }
 }
 
-/// Commands whose agent is gone from the store are left out.
+/// Writes commands; those whose agent is gone from the store are left out.
 fn write_for(
     preparation: &mut Preparation,
     commands: &[Unwritten],

@@ -2,10 +2,7 @@
 
 pub use crate::common::broker_fleet::agent;
 use crate::common::{Sandbox, broker_fleet, names};
-use mig::heartbeat::Agent;
-use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
-use mig::time;
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
@@ -14,9 +11,7 @@ use std::sync::mpsc::channel;
 /// Registers `count` agents and makes their queues.
 pub fn register(sandbox: &Sandbox, count: usize) {
     sandbox.once("heartbeats,results");
-    let agents: Vec<Agent> = (0..count).map(agent).collect();
-    SqliteStore::open(&sandbox.path("mig.db")).unwrap().register(&agents, time::now()).unwrap();
-    for agent in &agents {
+    for agent in broker_fleet::register(&mut SqliteStore::open(&sandbox.path("mig.db")).unwrap(), count) {
         std::fs::create_dir(sandbox.path("relay").join(format!("mig.agt.{}", agent.queueloc))).unwrap();
     }
 }

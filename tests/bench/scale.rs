@@ -14,7 +14,6 @@ use mig::config::database::PostgresConfig;
 use mig::id::CommandRef;
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::{Message, Queue, Relay};
-use mig::store::Store;
 use mig::store::postgres::PostgresStore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,11 +36,7 @@ impl Place {
 
     /// Has agents registered, without their heartbeats.
     fn register(&self, count: usize) {
-        let agents: Vec<_> = (0..count).map(broker_fleet::agent).collect();
-        let mut store = PostgresStore::open(&self.database).unwrap();
-        for batch in agents.chunks(1000) {
-            store.register(batch, mig::time::now()).unwrap();
-        }
+        broker_fleet::register(&mut PostgresStore::open(&self.database).unwrap(), count);
     }
 
     fn count(&self, sql: &str) -> usize {

@@ -8,6 +8,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use mig::command::{Command, CommandStatus};
 use mig::heartbeat::{Agent, QueueLoc};
 use mig::modules::ModuleResult;
+use mig::store::Store;
 use mig::time;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,15 @@ pub fn agent(n: usize) -> Agent {
         environment: object(serde_json::json!({"os": "linux", "arch": "amd64", "ident": "Debian", "init": "systemd"})),
         tags: object(serde_json::json!({"group": "bench"})),
     }
+}
+
+/// Has a store know so many agents; gives them.
+pub fn register(store: &mut impl Store, count: usize) -> Vec<Agent> {
+    let agents: Vec<Agent> = (0..count).map(agent).collect();
+    for batch in agents.chunks(1000) {
+        store.register(batch, time::now()).unwrap();
+    }
+    agents
 }
 
 /// The answer to a command.

@@ -1,18 +1,15 @@
 //! An action for more agents than are loaded at once: its commands are written on one thread while another loads the next
-//! agents and has the disk begin. What goes wrong on either must be met.
+//! agents and syncs. What goes wrong on either must be met.
 
 use crate::common::score::Score;
 use crate::common::{Sandbox, broker_fleet, text};
 use crate::matrix;
+use crate::subject::Subject;
 use mig::error::ExitClass;
-use mig::heartbeat::Agent;
 use mig::limits::AGENTS_LOADED_MAX;
-use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
-use mig::time;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::process::Command;
 
 const AGENTS: usize = AGENTS_LOADED_MAX + 1;
 
@@ -28,8 +25,8 @@ enum End {
 /// The first thousand, at most.
 const SOME: End = End::Killed(1..=AGENTS_LOADED_MAX);
 
-/// Faults, and how the program ends. `-f` is for all threads, of which each counts its own calls; `-P`
-/// for the calls on one directory.
+/// Faults, and how the program ends. `-f` is for all threads, of which each counts its own calls; `-P` for the calls on one
+/// directory.
 const FAULTS: [(&str, &str, End); 8] = [
     ("the disk fails under the scheduler's id", "-P SPOOL -e inject=fsync:error=EIO", End::SyncFailed(0)),
     (
@@ -48,18 +45,12 @@ const FAULTS: [(&str, &str, End); 8] = [
 /// What is wrong after a run with a fault, and one without.
 fn violations(options: &str, end: &End) -> Vec<String> {
     let sandbox = Sandbox::new();
-    let agents: Vec<Agent> = (0..AGENTS).map(broker_fleet::agent).collect();
-    SqliteStore::open(&sandbox.path("mig.db")).unwrap().register(&agents, time::now()).unwrap();
+    broker_fleet::register(&mut SqliteStore::open(&sandbox.path("mig.db")).unwrap(), AGENTS);
     sandbox.drop_action("all.json");
     let spool = sandbox.spool().display().to_string();
     let words = options.split(' ').map(|word| if word == "SPOOL" { &spool } else { word });
-    let mut strace = Command::new("timeout");
-    strace
-        .args(["-s", "KILL", "60", "strace", "-qq", "-o", "/dev/null"])
-        .args(words)
-        .arg(env!("CARGO_BIN_EXE_mig-scheduler"));
-    let faulty =
-        strace.arg("-c").arg(sandbox.scheduler_cfg()).args(["--once", "--only", "action-new"]).output().unwrap();
+    let options: Vec<&str> = ["-o", "/dev/null"].into_iter().chain(words).collect();
+    let faulty = matrix::strace(Subject::Worker("action-new").command(&sandbox), &options).output().unwrap();
     let (class, written) = match end {
         End::Killed(written) => (None, Some(written.clone())),
         End::SyncFailed(written) => (Some(ExitClass::Io), Some(*written..=*written)),

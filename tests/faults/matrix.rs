@@ -68,6 +68,15 @@ pub fn missing() -> Option<&'static str> {
     (!works).then_some("no strace here, or no right to trace")
 }
 
+/// A program under strace, for a minute at most.
+pub fn strace(program: Command, options: &[&str]) -> Command {
+    let mut strace = Command::new("timeout");
+    strace.args(["-s", "KILL", "60", "strace", "-qq"]).args(options);
+    strace.arg(program.get_program()).args(program.get_args());
+    strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    strace
+}
+
 /// A subject, its place, and a fault that is put into it at one point after the other.
 pub struct Matrix {
     /// Who is hit.
@@ -92,12 +101,7 @@ impl Matrix {
     }
 
     fn strace(&self, options: &[&str]) -> Command {
-        let command = self.subject.command(&self.place.sandbox);
-        let mut strace = Command::new("timeout");
-        strace.args(["-s", "KILL", "60", "strace", "-qq"]).args(options);
-        strace.arg(command.get_program()).args(command.get_args());
-        strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        strace
+        strace(self.subject.command(&self.place.sandbox), options)
     }
 
     /// Runs the subject with a fault at a point.

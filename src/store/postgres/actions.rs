@@ -51,7 +51,7 @@ pub(super) fn insert(
     let sql = "INSERT INTO actions (id, name, target, description, threat, operations, operationsassent, validfrom,
             expireafter, starttime, finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents)
         VALUES ($1, $2, $3, $4::text::json, $5::text::json, $6::text::json, $7, $8, $9, $10, $11, $10, 'inflight', $12,
-            $13::text::json, $15, $14)
+            $13::text::json, $14, $15)
         ON CONFLICT (id) DO NOTHING";
     let operations = json(&action.operations);
     let readable = text::readable(&operations);
@@ -73,8 +73,8 @@ pub(super) fn insert(
             &time::never(),
             &action.syntax_version,
             &text::readable(&json(&action.signatures)).into_owned(),
-            &ends_agents(action),
             &owner,
+            &ends_agents(action),
         ],
     )?;
     if inserted == 1 {
