@@ -132,8 +132,12 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
 /// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
 pub const BROKER_DELIVERIES_MAX: i64 = 20;
-/// Messages that the broker hands to a worker ahead, which is then the largest batch. They are in memory, however large.
+/// Messages that the broker hands to a worker ahead, which is then the largest batch.
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
+/// Bytes that they may have together.
+pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
+/// Messages that it hands over ahead for a while when they had more: as many of the largest size have room.
+pub const BROKER_MESSAGES_AHEAD_CAREFUL: usize = 4;
 /// How often a consumer looks whether its connection is still there.
 pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// How long an event waits for its worker.

@@ -5,6 +5,7 @@ mod servers;
 
 use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
+use mig::limits::{BATCH_ENTRIES_MAX, RESULT_SIZE_BYTES_MAX};
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Message, Queue, Relay, Sent};
@@ -256,6 +257,66 @@ fn a_watch_wakes_when_the_connection_ends() {
         assert!(relay.receive(&queue, 1, time::now()).is_err());
         drop(watch);
     }
+}
+
+/// The most memory that this process has had.
+fn resident_mebibytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
+}
+
+/// Receives so many messages and lets go of them.
+fn take(relay: &mut AmqpRelay, queue: &Queue, count: usize, mut seen: impl FnMut(Vec<u8>)) {
+    let (mut taken, started) = (0, Instant::now());
+    while taken < count {
+        assert!(started.elapsed() < Duration::from_secs(60), "{taken} of {count} have come");
+        let batch = relay.receive(queue, BATCH_ENTRIES_MAX, time::now()).unwrap();
+        assert!(!batch.is_empty(), "none is an answer, and here it would be a wrong one");
+        relay.done(queue, &batch).unwrap();
+        taken += batch.len();
+        batch.into_iter().for_each(|delivery| seen(delivery.body));
+    }
+}
+
+/// Messages of more bytes than there is room for arrive all the same, each once, in order; and then things go on as before.
+fn large_messages_are_taken_as_memory_allows(queue_type: QueueType) {
+    const MESSAGES: usize = 40;
+    let (config, queue) = (broker(queue_type), Queue::results());
+    let mut sender = AmqpRelay::open(&config, Role::Scheduler).unwrap();
+    sender.declare(&queue).unwrap();
+    for n in 0..MESSAGES {
+        let body = format!("{{\"{n}\":\"{}\"}}", "x".repeat(RESULT_SIZE_BYTES_MAX as usize - 100));
+        sender.send(&[message(&queue, &body)], time::now()).unwrap();
+    }
+    let before = resident_mebibytes();
+    let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
+    relay.watch(&queue, Sleeper::new().waker()).unwrap();
+    // The broker hands over what it may.
+    std::thread::sleep(Duration::from_secs(3));
+    let mut expected = 0..MESSAGES;
+    take(&mut relay, &queue, MESSAGES, |body| {
+        let start = format!("{{\"{}\":", expected.next().unwrap());
+        assert!(body.starts_with(start.as_bytes()), "the order of sending");
+    });
+    let used = resident_mebibytes() - before;
+    assert!(used < 20 * (RESULT_SIZE_BYTES_MAX as usize >> 20), "{used} MiB were in memory");
+    let small: Vec<Message> = (0..1000).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
+    sender.send(&small, time::now()).unwrap();
+    let mut received = Vec::new();
+    take(&mut relay, &queue, small.len(), |body| received.push(body));
+    assert!(received.into_iter().eq(small.into_iter().map(|message| message.body)));
+    assert!(relay.receive(&queue, 1, time::now()).unwrap().is_empty());
+}
+
+#[test]
+fn large_messages_of_classic_queues_are_taken_as_memory_allows() {
+    large_messages_are_taken_as_memory_allows(QueueType::Classic);
+}
+
+#[test]
+fn large_messages_of_quorum_queues_are_taken_as_memory_allows() {
+    large_messages_are_taken_as_memory_allows(QueueType::Quorum);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! A message's time to live is the broker's work, by its own clock.
 
 mod inbox;
+mod intake;
 mod link;
 
 use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
@@ -17,6 +18,7 @@ use crate::spool::watch::{Waker, Watch};
 use crate::time::{self, Timestamp};
 use futures_util::future::try_join_all;
 use inbox::Inbox;
+use intake::Ended;
 use lapin::options::*;
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -49,6 +51,8 @@ pub struct AmqpRelay {
     receiver: Arc<Link>,
     sending: Option<Channel>,
     inboxes: HashMap<Queue, Inbox>,
+    /// Whose messages have been too large to be taken many at a time.
+    careful: HashSet<Queue>,
     wakers: HashMap<Queue, Waker>,
     /// Tells the deliveries of one connection from those of the next.
     generation: u64,
@@ -66,6 +70,7 @@ impl AmqpRelay {
             receiver,
             sending: None,
             inboxes: HashMap::new(),
+            careful: HashSet::new(),
             wakers: HashMap::new(),
             generation: 0,
         })
@@ -160,19 +165,43 @@ impl AmqpRelay {
 
     /// The consumer of a queue. One whose connection was lost is told of once, and made anew by the next call.
     fn inbox(&mut self, queue: &Queue) -> Result<&mut Inbox, RelayError> {
-        if let Some(reason) = self.inboxes.get(queue).and_then(Inbox::ended) {
-            self.inboxes.remove(queue);
-            return Err(self.receiver.away(&format!("receive from queue {queue}"), reason));
+        match self.inboxes.get(queue).and_then(Inbox::ended) {
+            None => {}
+            Some(Ended::Lost(reason)) => {
+                self.inboxes.remove(queue);
+                return Err(self.receiver.away(&format!("receive from queue {queue}"), reason));
+            }
+            Some(Ended::Full) => {
+                let max = limits::BROKER_BYTES_AHEAD_MAX >> 20;
+                let few = limits::BROKER_MESSAGES_AHEAD_CAREFUL;
+                log::warn!(
+                    "queue {queue}: messages taken ahead have more than {max} MiB together, taking {few} at a time for now"
+                );
+                self.inboxes.remove(queue);
+                self.careful.insert(queue.clone());
+            }
         }
         if !self.inboxes.contains_key(queue) {
-            let prefetch =
-                if self.role == Role::Agent { limits::AGENT_DELIVERIES_MAX } else { limits::BROKER_MESSAGES_AHEAD_MAX };
+            let ahead = match self.role {
+                _ if self.careful.contains(queue) => limits::BROKER_MESSAGES_AHEAD_CAREFUL,
+                Role::Agent => limits::AGENT_DELIVERIES_MAX,
+                Role::Scheduler => limits::BROKER_MESSAGES_AHEAD_MAX,
+            };
             self.generation += 1;
             let waker = self.wakers.get(queue).cloned();
-            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, self.generation, prefetch as u16, waker)?;
+            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, self.generation, ahead, waker)?;
             self.inboxes.insert(queue.clone(), inbox);
         }
         self.inboxes.get_mut(queue).ok_or_else(|| RelayError::Fatal("an inbox is gone".into()))
+    }
+
+    /// After a while, messages of a queue that had too large ones are taken many at a time again.
+    fn trust_again(&mut self, queue: &Queue) {
+        let enough = |inbox: &Inbox| inbox.handled() >= limits::BROKER_MESSAGES_AHEAD_MAX;
+        if self.careful.contains(queue) && self.inboxes.get(queue).is_some_and(enough) {
+            self.inboxes.remove(queue);
+            self.careful.remove(queue);
+        }
     }
 }
 
@@ -256,6 +285,9 @@ impl Relay for AmqpRelay {
         max: usize,
         _now: Timestamp,
     ) -> Result<Vec<Delivery>, RelayError> {
+        if in_hand.is_empty() {
+            self.trust_again(queue);
+        }
         self.inbox(queue)?.receive_after(in_hand, max)
     }
 

@@ -154,9 +154,6 @@ pub fn heartbeats() -> Vec<Row> {
     rows
 }
 
-/// How often a fan-out is looked at.
-const LOOK: Duration = Duration::from_millis(5);
-
 /// What one fan-out took.
 struct FanOut {
     published: f64,
@@ -175,7 +172,9 @@ fn fan_out(place: &Place, agents: usize) -> FanOut {
     let started = Instant::now();
     place.sandbox.drop_bytes("all.json", action.as_bytes());
     let ended = || place.sandbox.names("action/done").len() > done;
-    let wait = |what: &str, condition: &dyn Fn() -> bool| wait_looking_every(LOOK, what, condition);
+    // Two hundred times at the least speed that is allowed: looking costs the time of the processors that is measured.
+    let look = Duration::from_micros(5 * agents as u64 / 2);
+    let wait = |what: &str, condition: &dyn Fn() -> bool| wait_looking_every(look, what, condition);
     wait("begun", &|| waiting("command/ready") || ended());
     wait("published", &|| !waiting("command/ready"));
     let published = started.elapsed().as_secs_f64();

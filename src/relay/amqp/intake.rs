@@ -1,0 +1,197 @@
+//! What the broker hands over of a queue, as long as there is room for it.
+//!
+//! The broker bounds how many messages it hands over ahead, not how large they are, and whoever may publish chooses that.
+//! When too much is in memory the channel is closed, and what is still on its way is dropped as it arrives: the broker has
+//! all of it back. Whoever opens the next intake asks for fewer messages ahead.
+
+use super::link::Link;
+use crate::limits;
+use crate::relay::{Queue, RelayError};
+use crate::spool::watch::Waker;
+use futures_util::StreamExt;
+use futures_util::future::select;
+use lapin::message::DeliveryResult;
+use lapin::options::*;
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer, ConsumerDelegate};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// See the module docs.
+pub(super) struct Intake {
+    link: Arc<Link>,
+    channel: Channel,
+    shared: Arc<Shared>,
+}
+
+/// Why nothing comes any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There is no room.
+    Full,
+    /// The broker, or the way to it.
+    Lost(String),
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// To end it. Not with its delegate, which lapin drops while it holds what the end of a consumer needs.
+    consumer: Option<(Channel, Consumer)>,
+    /// By delivery tag.
+    arrived: VecDeque<(u64, Vec<u8>)>,
+    /// Of all that arrived and was not let go of.
+    held_bytes: usize,
+    /// It is full, and the broker does not have everything back yet.
+    is_closing: bool,
+    ended: Option<Ended>,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.lock().waker {
+            waker.wake();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits, for a limited time, while a condition holds.
+    fn wait_while(&self, limit: Duration, condition: impl FnMut(&mut State) -> bool) {
+        drop(self.changed.wait_timeout_while(self.lock(), limit, condition));
+    }
+}
+
+/// Fills a [`Shared`] from the I/O thread.
+struct Filler(Arc<Shared>);
+
+impl ConsumerDelegate for Filler {
+    fn on_new_delivery(&self, delivery: DeliveryResult) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (mut guard, mut full) = (self.0.lock(), None);
+        let state = &mut *guard;
+        match delivery {
+            Ok(Some(delivery)) if state.ended.is_none() => {
+                state.held_bytes += delivery.data.len();
+                state.arrived.push_back((delivery.delivery_tag, delivery.data));
+                if state.held_bytes > limits::BROKER_BYTES_AHEAD_MAX {
+                    full = state.consumer.take();
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let reason = "the broker ended it; the queue may have been deleted";
+                state.ended.get_or_insert_with(|| Ended::Lost(reason.into()));
+            }
+            Err(error) => state.ended = Some(Ended::Lost(error.to_string())),
+        }
+        if full.is_some() {
+            state.ended = Some(Ended::Full);
+            state.is_closing = true;
+            state.arrived = VecDeque::new();
+        }
+        drop(guard);
+        self.0.wake();
+        match full {
+            Some((channel, consumer)) => Box::pin(close(Arc::clone(&self.0), channel, consumer)),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+}
+
+/// Gives everything back to the broker.
+async fn close(shared: Arc<Shared>, channel: Channel, mut consumer: Consumer) {
+    let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+    // They come here now, and until the broker has answered.
+    let dropped = async { while consumer.next().await.is_some() {} };
+    select(pin!(cancelled), pin!(dropped)).await;
+    let _ = channel.close(200, "done".into()).await;
+    shared.lock().is_closing = false;
+    shared.wake();
+}
+
+impl Intake {
+    /// Has the broker hand over the messages of a queue, at most `ahead` that are not acknowledged; fewer than
+    /// [`limits::BROKER_MESSAGES_AHEAD_MAX`] may be of any size.
+    pub(super) fn open(link: Arc<Link>, queue: &Queue, ahead: u16, waker: Option<Waker>) -> Result<Intake, RelayError> {
+        let channel = link.channel()?;
+        let shared = Arc::new(Shared::default());
+        shared.lock().waker = waker;
+        let name = queue.as_str();
+        link.wait(&format!("receive from queue {name}"), async {
+            channel.basic_qos(ahead, BasicQosOptions::default()).await?;
+            let options = BasicConsumeOptions::default();
+            let consumer = channel.basic_consume(name.into(), "".into(), options, FieldTable::default()).await?;
+            if usize::from(ahead) > limits::BROKER_MESSAGES_AHEAD_CAREFUL {
+                shared.lock().consumer = Some((channel.clone(), consumer.clone()));
+            }
+            consumer.set_delegate(Filler(Arc::clone(&shared)));
+            Ok(())
+        })?;
+        // lapin does not always tell a consumer that its connection is gone.
+        let (status, weak) = (channel.status().clone(), Arc::downgrade(&shared));
+        link.spawn(async move {
+            while status.connected() && weak.strong_count() > 0 {
+                tokio::time::sleep(limits::BROKER_CONNECTION_LOOKED_AT_EVERY).await;
+            }
+            if let Some(shared) = weak.upgrade() {
+                shared.wake();
+            }
+        });
+        Ok(Intake { link, channel, shared })
+    }
+
+    /// Where messages are acknowledged.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Why nothing comes any more, if so.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        let ended = self.shared.lock().ended.clone();
+        ended.or_else(|| (!self.channel.status().connected()).then(|| Ended::Lost("the connection was lost".into())))
+    }
+
+    pub(super) fn wake_with(&self, waker: Waker) {
+        self.shared.lock().waker = Some(waker);
+    }
+
+    /// What arrived since this was asked before, by delivery tag.
+    pub(super) fn take_arrived(&self) -> VecDeque<(u64, Vec<u8>)> {
+        std::mem::take(&mut self.shared.lock().arrived)
+    }
+
+    /// Waits until something arrives or nothing will, for a limited time.
+    pub(super) fn await_arrival(&self, limit: Duration) {
+        self.shared.wait_while(limit, |state| state.arrived.is_empty() && state.ended.is_none());
+    }
+
+    /// Messages of so many bytes are not in memory any more.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.shared.lock().held_bytes -= bytes;
+    }
+}
+
+impl Drop for Intake {
+    /// The broker has what was not acknowledged back before this returns, for whoever asks next.
+    fn drop(&mut self) {
+        self.shared.wait_while(self.link.config().timeout, |state| state.is_closing);
+        if self.channel.status().connected() {
+            let _ = self.link.wait("close a channel", self.channel.close(200, "done".into()));
+        }
+        // Here rather than with the last delegate, see there.
+        let state = std::mem::take(&mut *self.shared.lock());
+        drop(state);
+    }
+}
