@@ -119,6 +119,20 @@ impl Spool {
         Ok(Entry { stage, name: name.clone(), bytes: file.bytes, look: file.look })
     }
 
+    /// Reads a file if there is one that can be read. Trouble with this one alone is only told of: others shall not wait for
+    /// it.
+    pub fn read_if_readable(&self, stage: Stage, name: &FileName, size_bytes_max: u64) -> Result<Option<Entry>, Error> {
+        match self.read(stage, name, size_bytes_max) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
+            Err(ReadError::Io(error)) if error.is_of_one_file() => {
+                log::warn!("{}: {error}", self.owner);
+                Ok(None)
+            }
+            Err(ReadError::Io(error)) => Err(error),
+        }
+    }
+
     /// Whether a stage has a file of that name.
     pub fn has(&self, stage: Stage, name: &FileName) -> Result<bool, Error> {
         self.dir(stage).has(name)

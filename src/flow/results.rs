@@ -15,7 +15,7 @@ use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, ReadError, Spool, Stage};
+use crate::spool::{FileName, Spool, Stage};
 use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -55,14 +55,9 @@ impl Results {
     /// the store.
     fn known_action(&mut self, spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
         for stage in [ACTION_INFLIGHT, ACTION_DONE] {
-            match spool.read(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX) {
-                Ok(entry) => {
-                    if let Ok(action) = Action::parse(&entry.bytes) {
-                        return Ok(Some(action));
-                    }
-                }
-                Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
-                Err(ReadError::Io(error)) => return Err(error.into()),
+            let entry = spool.read_if_readable(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX)?;
+            if let Some(action) = entry.and_then(|entry| Action::parse(&entry.bytes).ok()) {
+                return Ok(Some(action));
             }
         }
         Ok(self.store.find_action(id)?)
@@ -101,10 +96,8 @@ fn judge_here(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: T
 /// meanwhile is met.
 fn find(spool: &Spool, stages: &[Stage], name: &FileName, actions: &KnownActions) -> Result<Option<Command>, Failure> {
     for stage in stages {
-        match spool.read(*stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-            Ok(entry) => return Ok(Command::parse_with(&entry.bytes, actions).ok()),
-            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
-            Err(ReadError::Io(error)) => return Err(error.into()),
+        if let Some(entry) = spool.read_if_readable(*stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)? {
+            return Ok(Command::parse_with(&entry.bytes, actions).ok());
         }
     }
     Ok(None)

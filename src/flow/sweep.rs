@@ -7,7 +7,7 @@ use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::parallel;
 use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
-use crate::spool::{Entry, FileName, ReadError, Spool, Stage};
+use crate::spool::{FileName, ReadError, Spool, Stage};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -184,7 +184,7 @@ fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Resul
         let Some(name) = rest.next() else { break };
         if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
             overdue.answered.push((stage, name.clone()));
-        } else if let Some(entry) = read_file(spool, stage, name)? {
+        } else if let Some(entry) = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)? {
             size_bytes += entry.bytes.len() as u64;
             overdue.waiting.extend(Command::parse_with(&entry.bytes, &known).ok());
         }
@@ -193,19 +193,8 @@ fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Resul
 }
 
 fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
-    Ok(read_file(spool, stage, name)?.and_then(|entry| Command::parse(&entry.bytes).ok()))
-}
-
-fn read_file(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Entry>, Failure> {
-    match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-        Ok(entry) => Ok(Some(entry)),
-        Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => Ok(None),
-        Err(ReadError::Io(error)) if error.is_of_one_file() => {
-            log::warn!("collector: {error}");
-            Ok(None)
-        }
-        Err(ReadError::Io(error)) => Err(error.into()),
-    }
+    let entry = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
+    Ok(entry.and_then(|entry| Command::parse(&entry.bytes).ok()))
 }
 
 fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {

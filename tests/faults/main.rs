@@ -12,6 +12,7 @@
 //!
 //! That the matrices can fail is shown by `mutants.rs`: planted bugs, which no release can have.
 
+mod bad_sector;
 #[path = "../common/mod.rs"]
 mod common;
 mod fan_out;
