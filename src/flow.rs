@@ -134,6 +134,13 @@ pub struct Pass {
     pub again: Option<Timestamp>,
 }
 
+impl Pass {
+    /// Whether another pass at this time may find something.
+    pub fn has_more(&self, now: Timestamp) -> bool {
+        self.handled > 0 || self.again.is_some_and(|again| again <= now)
+    }
+}
+
 /// Something that the loop can run. `now` is an argument, so that tests can move the clock.
 pub trait Worker: Send {
     /// What it is called: on the command line, in systemd, in the logs, and in the spool's `lock`.

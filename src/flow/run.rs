@@ -172,13 +172,13 @@ pub fn once(workers: &mut [Box<dyn Worker>]) -> Result<(), Failure> {
     for worker in workers.iter_mut() {
         worker.recover(time::now())?;
     }
-    loop {
-        let mut handled = 0;
+    let mut more = true;
+    while more {
+        more = false;
         for worker in workers.iter_mut() {
-            handled += worker.pass(time::now())?.handled;
-        }
-        if handled == 0 {
-            return Ok(());
+            let now = time::now();
+            more |= worker.pass(now)?.has_more(now);
         }
     }
+    Ok(())
 }

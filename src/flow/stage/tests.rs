@@ -1,4 +1,5 @@
 use super::*;
+use crate::flow::run;
 use crate::spool::stages::{self, ACTION_NEW, COMMAND_INFLIGHT, COMMAND_READY};
 use crate::time;
 use std::path::PathBuf;
@@ -113,6 +114,16 @@ fn each_file_of_many_batches_is_judged_once_and_worked_on_in_order() {
     let mut judged = texts(&drain.worker.judged.lock().unwrap());
     judged.sort();
     assert_eq!((judged, drain.worker.batches), (names, 3));
+}
+
+#[test]
+fn files_that_are_left_hide_none_behind_them() {
+    const FILES: usize = limits::PASS_BATCHES_MAX * limits::BATCH_ENTRIES_MAX + limits::BATCH_ENTRIES_MAX + 1;
+    let (_directory, _names, spool) = with_commands(FILES);
+    let reader = Reader::default();
+    let judged = Arc::clone(&reader.judged);
+    run::once(&mut [Box::new(StageDrain::new(spool, reader))]).unwrap();
+    assert_eq!(judged.lock().unwrap().len(), FILES);
 }
 
 #[test]
