@@ -31,6 +31,8 @@ install() {
 
 # What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.
 install_build_tools() {
+    # The scripts that OpenSSL is built with take spaces, but not this.
+    [[ $root != *\'* ]] || die "OpenSSL cannot be built below a directory with an apostrophe in its name: $root; move the project, then run this again"
     install build-essential pkg-config nettle-dev clang libclang-dev perl
     need_rust
 }

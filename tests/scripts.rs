@@ -192,6 +192,19 @@ fn shellcheck_finds_nothing() {
 }
 
 /// Path below the spool, and mode.
+#[test]
+fn where_openssl_cannot_be_built_is_told_before_anything_is_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let scripts = directory.path().join("somebody's mig/scripts");
+    fs::create_dir_all(&scripts).unwrap();
+    for name in ["lib.sh", "quickstart.sh"] {
+        fs::copy(Path::new(ROOT).join("scripts").join(name), scripts.join(name)).unwrap();
+    }
+    let refused = ran(Command::new(scripts.join("quickstart.sh")).output().unwrap());
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("an apostrophe in its name"), "{}", refused.err);
+}
+
 fn modes(spool: &Path) -> Vec<(String, u32)> {
     let mut found = Vec::new();
     let mut waiting = vec![spool.to_owned()];
