@@ -136,7 +136,8 @@ pub const BROKER_DELIVERIES_MAX: i64 = 20;
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 /// Bytes that they may have together.
 pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
-/// Messages that it hands over ahead for a while when they had more: as many of the largest size have room.
+/// Messages that it hands over ahead for a while when they had more, of any size that the broker takes: as many of the
+/// largest that count have room.
 pub const BROKER_MESSAGES_AHEAD_CAREFUL: usize = 4;
 /// How often a consumer looks whether its connection is still there.
 pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

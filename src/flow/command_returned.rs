@@ -90,8 +90,10 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
             if reference.is_none_or(|reference| reference.action != action) {
                 continue;
             }
-            if let Some(entry) = spool.read_if_readable(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX)? {
-                commands.extend(Command::parse_with(&entry.bytes, &known));
+            match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+                Ok(entry) => commands.extend(Command::parse_with(&entry.bytes, &known)),
+                Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
+                Err(ReadError::Io(error)) => return Err(error.into()),
             }
         }
     }

@@ -1,8 +1,9 @@
 //! results: takes agents' answers from the relay and puts them on our disk, in command/returned.
 //!
 //! An answer counts when it belongs to a command of ours, to that command's agent and to the action that was sent. What is
-//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. The
-//! file is synced before the message is let go of, so a crash brings the message again, and the same content counts as done.
+//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. Where
+//! the command's file is lost or cannot be read, the store and the action's file tell whose answer counts. What is kept is
+//! synced before the message is let go of, so a crash brings the message again, and the same content counts as done.
 
 use super::Failure;
 use super::queue::{QueueWorker, Verdict};

@@ -7,7 +7,7 @@ use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::parallel;
 use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
-use crate::spool::{FileName, ReadError, Spool, Stage};
+use crate::spool::{FileName, Spool, Stage};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -84,14 +84,12 @@ impl Sweep<'_> {
             return Ok(Some(*deadline));
         }
         let inflight = FileName::from(reference.action);
-        let expires = match self.spool.read(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2) {
-            Ok(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
-            Err(ReadError::Io(error)) => return Err(error.into()),
-            // A command that was replayed after its action was done.
-            Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {
-                read_command(self.spool, stage, name)?.map(|command| command.action.expire_after)
-            }
-        };
+        let expires =
+            match self.spool.read_if_readable(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2)? {
+                Some(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
+                // A command that was replayed after its action was done, for one.
+                None => read_command(self.spool, stage, name)?.map(|command| command.action.expire_after),
+            };
         let deadline = expires.map(|expires| time::after(expires, limits::EXPIRY_GRACE));
         self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
         Ok(deadline)

@@ -195,6 +195,10 @@ impl AmqpRelay {
         self.inboxes.get_mut(queue).ok_or_else(|| RelayError::Fatal("an inbox is gone".into()))
     }
 
+    fn is_full(&self, queue: &Queue) -> bool {
+        self.inboxes.get(queue).is_some_and(Inbox::is_full)
+    }
+
     /// After a while, messages of a queue that had too large ones are taken many at a time again.
     fn trust_again(&mut self, queue: &Queue) {
         let enough = |inbox: &Inbox| inbox.handled() >= limits::BROKER_MESSAGES_AHEAD_MAX;
@@ -288,7 +292,17 @@ impl Relay for AmqpRelay {
         if in_hand.is_empty() {
             self.trust_again(queue);
         }
-        self.inbox(queue)?.receive_after(in_hand, max)
+        loop {
+            // What is in hand comes again through another consumer: it is worked on first.
+            if !in_hand.is_empty() && self.is_full(queue) {
+                return Ok(Vec::new());
+            }
+            let received = self.inbox(queue)?.receive_after(in_hand, max);
+            // That there is no message is no answer when there were too many bytes of them, nor is an error one.
+            if received.as_ref().is_ok_and(|received| !received.is_empty()) || !self.is_full(queue) {
+                return received;
+            }
+        }
     }
 
     fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {

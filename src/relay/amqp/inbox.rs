@@ -51,6 +51,11 @@ impl Inbox {
         self.intake.ended()
     }
 
+    /// Whether the broker has everything back, because it was too much for the memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.ended() == Some(Ended::Full)
+    }
+
     /// How many messages were let go of.
     pub(super) fn handled(&self) -> usize {
         self.handled
@@ -96,14 +101,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// Lets the broker forget these. Those of an earlier consumer are passed over.
+    /// Lets the broker forget these. Those of an earlier consumer are passed over, and so are those that it has back.
     pub(super) fn acknowledge(&mut self, deliveries: &[Delivery]) -> Result<(), RelayError> {
         let tags: Vec<u64> = self.mine(deliveries).filter(|tag| self.waiting.contains_key(tag)).collect();
         let Some(last) = tags.iter().max().copied() else { return Ok(()) };
         // With all that came before it, where that is what is meant: one frame instead of hundreds.
         let all_before = self.waiting.range(..=last).count() == tags.len();
         let channel = self.intake.channel();
-        self.link.wait("acknowledge messages", async {
+        let acknowledged = self.link.wait("acknowledge messages", async {
             if all_before {
                 return channel.basic_ack(last, BasicAckOptions { multiple: true }).await;
             }
@@ -111,7 +116,11 @@ impl Inbox {
                 channel.basic_ack(*tag, BasicAckOptions::default()).await?;
             }
             Ok(())
-        })?;
+        });
+        if acknowledged.is_err() && self.is_full() {
+            return Ok(());
+        }
+        acknowledged?;
         tags.iter().for_each(|tag| self.forget(*tag));
         Ok(())
     }
@@ -122,7 +131,11 @@ impl Inbox {
         for tag in tags {
             if self.waiting.contains_key(&tag) {
                 let refused = self.intake.channel().basic_reject(tag, BasicRejectOptions { requeue: false });
-                self.link.wait("reject a message", refused)?;
+                let refused = self.link.wait("reject a message", refused);
+                if refused.is_err() && self.is_full() {
+                    return Ok(());
+                }
+                refused?;
                 self.forget(tag);
             }
         }

@@ -122,8 +122,8 @@ async fn close(shared: Arc<Shared>, channel: Channel, mut consumer: Consumer) {
 }
 
 impl Intake {
-    /// Has the broker hand over the messages of a queue, at most `ahead` that are not acknowledged; fewer than
-    /// [`limits::BROKER_MESSAGES_AHEAD_MAX`] may be of any size.
+    /// Has the broker hand over the messages of a queue, at most `ahead` that are not acknowledged;
+    /// [`limits::BROKER_MESSAGES_AHEAD_CAREFUL`] or fewer may be of any size.
     pub(super) fn open(link: Arc<Link>, queue: &Queue, ahead: u16, waker: Option<Waker>) -> Result<Intake, RelayError> {
         let channel = link.channel()?;
         let shared = Arc::new(Shared::default());
