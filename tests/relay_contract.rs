@@ -2,6 +2,8 @@
 
 #[path = "common/servers.rs"]
 mod servers;
+#[path = "common/status.rs"]
+mod status;
 
 use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
@@ -259,13 +261,6 @@ fn a_watch_wakes_when_the_connection_ends() {
     }
 }
 
-/// The most memory that this process has had since the kernel was asked to forget it.
-fn resident_mebibytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
-}
-
 /// Receives so many messages and lets go of them.
 fn take(relay: &mut AmqpRelay, queue: &Queue, count: usize, mut seen: impl FnMut(Vec<u8>)) {
     let (mut taken, started) = (0, Instant::now());
@@ -289,7 +284,8 @@ fn large_messages_are_taken_as_memory_allows(queue_type: QueueType, time_to_arri
         sender.send(&[message(&queue, &body)], time::now()).unwrap();
     }
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = resident_mebibytes();
+    let peak = || status::mebibytes(std::process::id(), "VmHWM");
+    let before = peak();
     let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
     relay.watch(&queue, Sleeper::new().waker()).unwrap();
     std::thread::sleep(time_to_arrive);
@@ -298,8 +294,8 @@ fn large_messages_are_taken_as_memory_allows(queue_type: QueueType, time_to_arri
         let start = format!("{{\"{}\":", expected.next().unwrap());
         assert!(body.starts_with(start.as_bytes()), "the order of sending");
     });
-    let used = resident_mebibytes() - before;
-    assert!(used < 20 * (RESULT_SIZE_BYTES_MAX as usize >> 20), "{used} MiB were in memory");
+    let used = peak() - before;
+    assert!(used < 20.0 * (RESULT_SIZE_BYTES_MAX >> 20) as f64, "{used:.0} MiB were in memory");
     let small: Vec<Message> = (0..1000).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
     sender.send(&small, time::now()).unwrap();
     let mut received = Vec::new();

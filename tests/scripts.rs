@@ -191,7 +191,6 @@ fn shellcheck_finds_nothing() {
     assert_eq!((checked.code, checked.out.as_str()), (0, ""));
 }
 
-/// Path below the spool, and mode.
 #[test]
 fn where_openssl_cannot_be_built_is_told_before_anything_is_done() {
     let directory = tempfile::tempdir().unwrap();
@@ -205,6 +204,7 @@ fn where_openssl_cannot_be_built_is_told_before_anything_is_done() {
     assert!(refused.err.contains("an apostrophe in its name"), "{}", refused.err);
 }
 
+/// Path below the spool, and mode.
 fn modes(spool: &Path) -> Vec<(String, u32)> {
     let mut found = Vec::new();
     let mut waiting = vec![spool.to_owned()];

@@ -1,7 +1,7 @@
 //! The real agent: memory while idle, one command, many commands.
 
 use crate::common::{Background, Sandbox, names};
-use crate::journey::{memory_mebibytes, wait};
+use crate::journey::wait;
 use crate::report::{Goal, Row};
 use crate::{RUNS, median, raw};
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub fn measure() -> Vec<Row> {
         alone.push(median(&times));
         queued.push(COMMANDS_QUEUED as f64 / endpoint.answer(COMMANDS_QUEUED).as_secs_f64());
         std::thread::sleep(Duration::from_millis(500));
-        memory.push(memory_mebibytes(&endpoint.agent, "VmRSS"));
+        memory.push(endpoint.agent.mebibytes("VmRSS"));
         assert_eq!(endpoint.agent.terminate(), Some(0));
         let directory = endpoint.sandbox.path("raw");
         let files = vec![vec![b' '; 3000]; FILES_OF_A_COMMAND * COMMANDS_ALONE];

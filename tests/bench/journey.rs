@@ -1,6 +1,6 @@
 //! From `cp` into action/new to the answer in command/done: one real agent, and many simulated ones.
 
-use crate::common::{Background, Sandbox};
+use crate::common::Sandbox;
 use crate::report::{Goal, Row};
 use crate::workers::settle;
 use crate::{RUNS, fleet, median, raw};
@@ -25,13 +25,6 @@ pub fn wait_looking_every(pause: Duration, what: &str, condition: impl Fn() -> b
         assert!(started.elapsed() < Duration::from_secs(120), "still not {what}");
         std::thread::sleep(pause);
     }
-}
-
-/// Memory that a process has, or had at most, as its status names them.
-pub fn memory_mebibytes(process: &Background, field: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
 /// One action to one agent.
@@ -78,7 +71,7 @@ pub fn many_agents() -> Vec<Row> {
         sandbox.drop_bytes("all.json", action.as_bytes());
         wait("all done", || !sandbox.names("action/done").is_empty() && sandbox.names("command/returned").is_empty());
         rates.push(AGENTS as f64 / started.elapsed().as_secs_f64());
-        memory.push(memory_mebibytes(&scheduler, "VmHWM"));
+        memory.push(scheduler.mebibytes("VmHWM"));
         assert_eq!(sandbox.names("command/done").len(), AGENTS);
         assert_eq!(sandbox.only("action/done")["counters"]["success"], AGENTS);
         assert_eq!(scheduler.terminate(), Some(0));

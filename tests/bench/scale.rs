@@ -4,7 +4,7 @@
 use crate::common::broker_fleet::{self, BrokerFleet};
 use crate::common::servers::{self, Broker};
 use crate::common::{Background, Sandbox, json_file};
-use crate::journey::{memory_mebibytes, wait, wait_looking_every};
+use crate::journey::{wait, wait_looking_every};
 use crate::registering::{self, AGENTS};
 use crate::report::{Goal, Row};
 use crate::{RUNS, median};
@@ -181,7 +181,7 @@ fn fan_out(place: &Place, agents: usize) -> FanOut {
     wait("landed", &|| ended() && !waiting("command/returned"));
     let landed = started.elapsed().as_secs_f64();
     let processor = scheduler.processor_seconds() - before;
-    let memory = memory_mebibytes(&scheduler, "VmHWM");
+    let memory = scheduler.mebibytes("VmHWM");
     for name in place.sandbox.names("action/done") {
         let action = json_file(&place.sandbox.spool().join("action/done").join(name));
         assert_eq!(action["counters"]["success"], agents);

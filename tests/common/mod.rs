@@ -5,6 +5,7 @@ pub mod broker_fleet;
 pub mod proxy;
 pub mod score;
 pub mod servers;
+pub mod status;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
@@ -364,6 +365,11 @@ impl Background {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
         Background(child.unwrap())
+    }
+
+    /// Memory that it has (VmRSS), or had at most (VmHWM).
+    pub fn mebibytes(&self, name: &str) -> f64 {
+        status::mebibytes(self.0.id(), name)
     }
 
     /// Seconds of processor time that it has used, with its threads that ended.

@@ -7,7 +7,7 @@ use crate::subject::Subject;
 
 const FILES: usize = 3;
 
-/// What is wrong when the first command of a stage cannot be read by `worker`, who should take all of them to another.
+/// What is wrong when the first command of a stage cannot be read by `worker`, who should take so many to another stage.
 fn violations(worker: &'static str, stage: &str, to: &str, taken: usize) -> Vec<String> {
     let subject = Subject::Worker(worker);
     let sandbox = subject.prepare(FILES);

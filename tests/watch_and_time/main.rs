@@ -45,10 +45,3 @@ fn inotify_watches(pid: u32) -> usize {
 fn signal(process: &Background, signal: Signal) {
     kill_process(Pid::from_child(&process.0), signal).unwrap();
 }
-
-/// A line of /proc/PID/status.
-fn status(process: &Background, key: &str) -> String {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    line.unwrap_or_default().trim().to_owned()
-}

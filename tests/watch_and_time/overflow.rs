@@ -3,8 +3,8 @@
 //! an hour apart, so it is the listing after an overflow that finds it.
 
 use crate::common::score::Score;
-use crate::common::{Sandbox, names};
-use crate::{inotify_watches, is_full, signal, spool_check, status};
+use crate::common::{Sandbox, names, status};
+use crate::{inotify_watches, is_full, signal, spool_check};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -75,7 +75,7 @@ fn what_came_while_notifications_overflowed_is_found() {
     let scheduler = sandbox.start_scheduler();
     sandbox.wait("watching", |_| inotify_watches(scheduler.0.id()) == 5);
     signal(&scheduler, Signal::STOP);
-    sandbox.wait("stopped", |_| status(&scheduler, "State").starts_with('T'));
+    sandbox.wait("stopped", |_| status::line(scheduler.0.id(), "State").starts_with('T'));
     for stage in ["action/new", "command/ready", "command/returned"] {
         flood(&sandbox.spool().join(stage));
     }
@@ -110,7 +110,7 @@ fn what_came_while_notifications_overflowed_is_found() {
     let actions = ANSWERED + ON_THE_WAY + GOOD;
     sandbox
         .wait("done", |s| s.names("command/done").len() == actions * AGENTS && s.names("action/done").len() == actions);
-    let memory = status(&scheduler, "VmHWM");
+    let memory = scheduler.mebibytes("VmHWM");
     assert_eq!(scheduler.terminate(), Some(0));
     sandbox.once("collector");
 
@@ -132,5 +132,5 @@ fn what_came_while_notifications_overflowed_is_found() {
         }
     }
     score.add_runs(count);
-    score.end(&found, &format!("the scheduler took {memory} of memory at most"));
+    score.end(&found, &format!("the scheduler took {memory:.0} MiB at most"));
 }

@@ -12,6 +12,7 @@ use crate::spool::watch::Waker;
 use lapin::options::*;
 use lapin::types::FieldTable;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +109,7 @@ impl Inbox {
         // With all that came before it, where that is what is meant: one frame instead of hundreds.
         let all_before = self.waiting.range(..=last).count() == tags.len();
         let channel = self.intake.channel();
-        let acknowledged = self.link.wait("acknowledge messages", async {
+        let settled = self.settle("acknowledge messages", async {
             if all_before {
                 return channel.basic_ack(last, BasicAckOptions { multiple: true }).await;
             }
@@ -116,12 +117,10 @@ impl Inbox {
                 channel.basic_ack(*tag, BasicAckOptions::default()).await?;
             }
             Ok(())
-        });
-        if acknowledged.is_err() && self.is_full() {
-            return Ok(());
+        })?;
+        if settled {
+            tags.iter().for_each(|tag| self.forget(*tag));
         }
-        acknowledged?;
-        tags.iter().for_each(|tag| self.forget(*tag));
         Ok(())
     }
 
@@ -131,15 +130,20 @@ impl Inbox {
         for tag in tags {
             if self.waiting.contains_key(&tag) {
                 let refused = self.intake.channel().basic_reject(tag, BasicRejectOptions { requeue: false });
-                let refused = self.link.wait("reject a message", refused);
-                if refused.is_err() && self.is_full() {
-                    return Ok(());
+                if self.settle("reject a message", refused)? {
+                    self.forget(tag);
                 }
-                refused?;
-                self.forget(tag);
             }
         }
         Ok(())
+    }
+
+    /// Tells the broker what shall become of messages. Gives whether it took that: not when it has them back.
+    fn settle(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) -> Result<bool, RelayError> {
+        match self.link.wait(what, request) {
+            Err(_) if self.is_full() => Ok(false),
+            settled => settled.map(|()| true),
+        }
     }
 
     fn forget(&mut self, tag: u64) {
