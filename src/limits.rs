@@ -118,7 +118,7 @@ pub const RUN_PASS_MAX: Duration = Duration::from_secs(1);
 pub const KNOWN_ACTIONS_MAX: usize = 4;
 /// Agents that action-new loads at once, with all that they tell of themselves: so many again are loaded while the
 /// commands of these are written.
-pub const AGENTS_LOADED_MAX: usize = 1_000;
+pub const AGENTS_LOADED_MAX: usize = BATCH_ENTRIES_MAX;
 /// How long the disk may take for what action-new syncs ahead; one that takes longer is asked once, at the end.
 pub const SYNC_AHEAD_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.

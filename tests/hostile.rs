@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Sandbox, json_file, names, text};
+use common::{Sandbox, broker_fleet, json_file, names, text};
+use mig::limits::{BATCH_ENTRIES_MAX, PARALLEL_ENTRIES_MIN, TRIAL_ENTRIES_MAX};
 use mig::store::sqlite::SqliteStore;
 use mig::time;
 use serde_json::{Value, json};
@@ -65,6 +66,27 @@ fn one_id_dropped_twice_goes_out_once() {
     (1..=3).for_each(|number| drop(sandbox.agent_once(number)));
     sandbox.once("results,command-returned");
     assert_eq!(sandbox.only("action/done")["counters"], json!({"sent": 2, "done": 2, "success": 2}));
+}
+
+#[test]
+fn one_id_dropped_twice_in_batches_of_which_one_runs_ahead_is_begun_once() {
+    let sandbox = Sandbox::new();
+    broker_fleet::register(&mut SqliteStore::open(&sandbox.path("mig.db")).unwrap(), 1);
+    let mut same = sandbox.sign(sandbox.draft("same id"));
+    same["id"] = 7.into();
+    let first_of_second = TRIAL_ENTRIES_MAX + BATCH_ENTRIES_MAX;
+    for number in 0..first_of_second + PARALLEL_ENTRIES_MIN {
+        let name = format!("{number:04}.json");
+        if [first_of_second - 1, first_of_second].contains(&number) {
+            sandbox.drop_bytes(&name, same.to_string().as_bytes());
+        } else {
+            sandbox.drop_action(&name);
+        }
+    }
+    let log = text(&sandbox.scheduler(&["--only", "action-new", "--once"]));
+    assert_eq!(log.matches("'same id' goes to").count(), 1, "{log}");
+    assert!(sandbox.reason(&format!("{first_of_second:04}.json")).starts_with("action 7 is in flight already"));
+    assert_eq!(sandbox.commands("command/ready").len(), first_of_second + PARALLEL_ENTRIES_MIN - 1);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::spool::{Entry, Preparation, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
 use crate::target::Target;
 use crate::time::{self, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +37,8 @@ pub struct ActionNew {
     /// Whose the actions are in the store: [`super::owner`]; read when the first one is begun.
     owner: Option<String>,
     keyring: Reloaded<Keyring>,
+    /// What was begun with the batch before, whose files may not have moved to action/inflight yet.
+    begun_before: HashSet<ActionId>,
 }
 
 /// An action that passed every check that needs no store.
@@ -63,7 +65,7 @@ struct Unwritten {
 impl ActionNew {
     /// Works with this store and these keys.
     pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>) -> ActionNew {
-        ActionNew { store, owner: None, keyring }
+        ActionNew { store, owner: None, keyring, begun_before: HashSet::new() }
     }
 
     fn owner(&mut self, spool: &Spool) -> Result<String, Failure> {
@@ -202,8 +204,8 @@ impl ActionNew {
 
     /// The agents of these commands.
     fn load(&mut self, commands: &[Unwritten]) -> Result<HashMap<AgentId, Agent>, Failure> {
-        let ids: Vec<AgentId> = commands.iter().map(|one| one.prepared.agent).collect();
-        let agents = self.store.load_agents(&ids)?;
+        let ids: BTreeSet<AgentId> = commands.iter().map(|one| one.prepared.agent).collect();
+        let agents = self.store.load_agents(&Vec::from_iter(ids))?;
         Ok(agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect())
     }
 }
@@ -293,6 +295,11 @@ impl StageWorker for ActionNew {
         limits::ACTION_SIZE_BYTES_MAX
     }
 
+    /// An action that was begun and has not moved yet is known by its id.
+    fn runs_ahead(&self) -> bool {
+        true
+    }
+
     fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
         // A list has an end, and there may be more.
         loop {
@@ -327,7 +334,7 @@ impl StageWorker for ActionNew {
         now: Timestamp,
     ) -> Result<Work, Failure> {
         let (mut verdicts, started) = (vec![Verdict::Gone; batch.len()], Instant::now());
-        let (mut accepted, mut commands, mut ids) = (Vec::new(), 0, HashSet::new());
+        let (mut accepted, mut commands, mut begun) = (Vec::new(), 0, std::mem::take(&mut self.begun_before));
         for (index, checked) in judged.into_iter().enumerate() {
             let Checked { action, signers, target } = match checked {
                 Ok(checked) => checked,
@@ -342,8 +349,8 @@ impl StageWorker for ActionNew {
                 verdicts[index] = Verdict::NotYet(now);
                 continue;
             }
-            if action.id.is_some_and(|id| !ids.insert(id)) {
-                // The same id twice in a batch: the next pass sees what became of the first.
+            if action.id.is_some_and(|id| !begun.insert(id)) {
+                // The same id twice: the next pass sees what became of the first.
                 verdicts[index] = Verdict::NotYet(now);
                 continue;
             }
@@ -360,6 +367,7 @@ impl StageWorker for ActionNew {
             for index in self.adopt(spool, batch, &mut accepted, now)? {
                 verdicts[index] = Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
             }
+            self.begun_before = accepted.iter().filter_map(|one| one.action.id).collect();
             for (one, verdict) in accepted.iter().zip(self.begin(spool, &accepted, now)?) {
                 verdicts[one.index] = verdict;
             }

@@ -64,7 +64,7 @@ pub trait StageWorker: Send {
     /// Files above this are refused.
     fn size_bytes_max(&self) -> u64;
     /// Whether the effects of a batch may come before the files of the one before have moved: when they do not depend on
-    /// what is in the spool.
+    /// where those are.
     fn runs_ahead(&self) -> bool {
         false
     }

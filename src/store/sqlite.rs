@@ -255,7 +255,9 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
         self.transact("begin actions", |transaction| {
-            actions.iter().map(|begin| actions::begin(transaction, owner, begin, now)).collect()
+            let commands = actions.iter().map(|begin| begin.agents.len()).sum();
+            let mut ids = next_ids(transaction, commands)?;
+            actions.iter().map(|begin| actions::begin(transaction, owner, begin, &mut ids, now)).collect()
         })
     }
 

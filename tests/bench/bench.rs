@@ -27,9 +27,10 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 8] = [
+    let embedded: [Group; 9] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
+        ("one-each", workers::one_command_each),
         ("fleet", journey::many_agents),
         ("heartbeats", registering::measure),
         ("idle", idle::measure),

@@ -16,20 +16,24 @@ const WORKERS: [&str; 5] = ["action-new", "command-ready", "results", "command-r
 /// The rates of all workers.
 pub fn measure() -> Vec<Row> {
     let mut rows: Vec<Row> = WORKERS.iter().map(|worker| row(worker)).collect();
-    let mut many = row("action-new, one command each");
+    (0..RUNS).for_each(|_| run(&mut rows));
+    rows
+}
+
+/// The rate of action-new when each action is for one agent.
+pub fn one_command_each() -> Vec<Row> {
+    let mut row = row("action-new, one command each");
     for _ in 0..RUNS {
-        run(&mut rows);
         let sandbox = Sandbox::new();
         fleet::register(&sandbox, 1);
         (0..FILES).for_each(|n| sandbox.drop_action(&format!("{n:05}.json")));
         // Of each it writes two files: the action with its id, and the command.
         let actions = contents(&sandbox.spool().join("action/new"));
         let files: Vec<_> = actions.iter().flat_map(|action| [action.clone(), command_like(action)]).collect();
-        time(&mut many, &sandbox, "action-new", &files);
+        time(&mut row, &sandbox, "action-new", &files);
         assert_eq!(sandbox.names("command/ready").len(), FILES);
     }
-    rows.insert(1, many);
-    rows
+    vec![row]
 }
 
 fn row(worker: &str) -> Row {

@@ -4,7 +4,6 @@
 use crate::common::score::Score;
 use crate::common::{Sandbox, broker_fleet, text};
 use crate::matrix;
-use crate::subject::Subject;
 use mig::error::ExitClass;
 use mig::limits::AGENTS_LOADED_MAX;
 use mig::store::sqlite::SqliteStore;
@@ -22,7 +21,7 @@ enum End {
     Full,
 }
 
-/// The first thousand, at most.
+/// Those for the agents that are loaded first, at most.
 const SOME: End = End::Killed(1..=AGENTS_LOADED_MAX);
 
 /// Faults, and how the program ends. `-f` is for all threads, of which each counts its own calls; `-P` for the calls on one
@@ -47,10 +46,7 @@ fn violations(options: &str, end: &End) -> Vec<String> {
     let sandbox = Sandbox::new();
     broker_fleet::register(&mut SqliteStore::open(&sandbox.path("mig.db")).unwrap(), AGENTS);
     sandbox.drop_action("all.json");
-    let spool = sandbox.spool().display().to_string();
-    let words = options.split(' ').map(|word| if word == "SPOOL" { &spool } else { word });
-    let options: Vec<&str> = ["-o", "/dev/null"].into_iter().chain(words).collect();
-    let faulty = matrix::strace(Subject::Worker("action-new").command(&sandbox), &options).output().unwrap();
+    let faulty = matrix::strace_worker(&sandbox, "action-new", options).output().unwrap();
     let (class, written) = match end {
         End::Killed(written) => (None, Some(written.clone())),
         End::SyncFailed(written) => (Some(ExitClass::Io), Some(*written..=*written)),

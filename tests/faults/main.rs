@@ -16,6 +16,7 @@ mod bad_sector;
 #[path = "../common/mod.rs"]
 mod common;
 mod fan_out;
+mod many_actions;
 mod matrix;
 #[cfg(feature = "mutants")]
 mod mutants;

@@ -1,7 +1,7 @@
 //! Faults at system calls, by strace.
 
 use super::common::score::Score;
-use super::common::text;
+use super::common::{Sandbox, text};
 use super::place::Place;
 use super::subject::Subject;
 use rustix::process::Pid;
@@ -75,6 +75,14 @@ pub fn strace(program: Command, options: &[&str]) -> Command {
     strace.arg(program.get_program()).args(program.get_args());
     strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace
+}
+
+/// A scheduler's worker under strace, with a line of options: in those, SPOOL is the spool.
+pub fn strace_worker(sandbox: &Sandbox, worker: &'static str, options: &str) -> Command {
+    let spool = sandbox.spool().display().to_string();
+    let words: Vec<String> = options.split(' ').map(|word| word.replace("SPOOL", &spool)).collect();
+    let options: Vec<&str> = ["-o", "/dev/null"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    strace(Subject::Worker(worker).command(sandbox), &options)
 }
 
 /// A subject, its place, and a fault that is put into it at one point after the other.

@@ -8,6 +8,7 @@ use crate::id::ActionId;
 use crate::investigator::Investigator;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+use std::ops::RangeInclusive;
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -112,11 +113,12 @@ fn insert_signers(
     Ok(())
 }
 
-/// See `Store::begin_actions`.
+/// See `Store::begin_actions`. The commands get the next of `ids`, which must be as many.
 pub(super) fn begin(
     transaction: &Transaction,
     owner: &str,
     begin: &Begin,
+    ids: &mut RangeInclusive<i64>,
     now: Timestamp,
 ) -> rusqlite::Result<Result<Vec<Prepared>, StoreError>> {
     let inserted = insert(transaction, begin.action, begin.id, owner, now)?;
@@ -134,11 +136,16 @@ pub(super) fn begin(
         SELECT ?1, ?2, agents.id, agents.queueloc, 'prepared', '[]', ?4, ?5 FROM agents WHERE agents.id = ?3
         ON CONFLICT DO NOTHING";
     let mut insert = transaction.prepare_cached(sql)?;
-    let mut added = 0;
-    for (id, agent) in next_ids(transaction, begin.agents.len())?.zip(begin.agents) {
-        added += insert.execute((id, action, agent.get() as i64, micros(now), micros(time::never())))?;
+    let mut added = Vec::with_capacity(begin.agents.len());
+    for (agent, id) in begin.agents.iter().zip(ids) {
+        if insert.execute((id, action, agent.get() as i64, micros(now), micros(time::never())))? == 1 {
+            added.extend(Prepared::stored(id, agent.get() as i64));
+        }
     }
-    if added > 0 && inserted == Inserted::Before {
+    if inserted == Inserted::Now {
+        return Ok(Ok(added));
+    }
+    if !added.is_empty() {
         let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3 WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute((action, micros(time::never()), micros(now)))?;
     }
