@@ -160,17 +160,19 @@ impl Spool {
         Ok(placed)
     }
 
-    /// Puts files into `stage` and moves others: gives what became of the moves, which are on the disk then, and a commit
-    /// that brings the names of the files there. What the files replace is for [`Spool::clear`] after that.
+    /// Puts files into `stage` and moves others, sharing the syncs. Gives what became of the moves. What the files replace
+    /// is for [`Spool::clear`].
     pub fn put_and_advance(
         &self,
         stage: Stage,
         files: &[(FileName, Vec<u8>)],
         moves: &[Move],
-    ) -> Result<(Vec<Placed>, Commit), Error> {
-        let mut put = self.commit();
-        self.place(&mut put, stage, files)?;
-        Ok((self.advance(moves)?, put))
+    ) -> Result<Vec<Placed>, Error> {
+        let mut commit = self.commit();
+        self.place(&mut commit, stage, files)?;
+        let moved = self.rename(&mut commit, moves)?;
+        commit.finish()?;
+        Ok(moved)
     }
 
     /// Files under their names, whole, but not for good before the commit is finished.

@@ -35,13 +35,7 @@ const GOOD: &str =
 
 fn run(script: &str, timeout: Duration) -> (CommandStatus, Vec<mig::modules::ModuleResult>) {
     let directory = tempfile::tempdir().unwrap();
-    executor(directory.path(), script, timeout).run(
-        &action(&["file"]),
-        false,
-        &mut Spare::default(),
-        &mut || {},
-        mig::time::now(),
-    )
+    executor(directory.path(), script, timeout).run(&action(&["file"]), false, &mut Spare::default(), mig::time::now())
 }
 
 fn only_error(script: &str, timeout: Duration) -> (CommandStatus, String) {
@@ -56,26 +50,12 @@ fn each_operation_gives_one_result_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let executor = executor(directory.path(), GOOD, LONG);
     let (status, results) =
-        executor.run(&action(&["file", "nosuch", "file"]), false, &mut Spare::default(), &mut || {}, mig::time::now());
+        executor.run(&action(&["file", "nosuch", "file"]), false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     let success: Vec<bool> = results.iter().map(|result| result.success).collect();
     assert_eq!(success, [true, false, true]);
     assert_eq!(results[1].errors.as_ref().unwrap()[0], "module 'nosuch': is not available on this agent");
     assert_eq!(results[2].elements, json!({"a": 1}));
-}
-
-#[test]
-fn a_module_does_not_pay_for_what_is_done_meanwhile() {
-    let directory = tempfile::tempdir().unwrap();
-    let (timeout, file) = (Duration::from_secs(1), directory.path().join("begun"));
-    let executor = executor(directory.path(), &format!("touch '{}'; {GOOD}", file.display()), timeout);
-    let mut begun = false;
-    let mut work = || {
-        std::thread::sleep(2 * timeout);
-        begun = file.exists();
-    };
-    let (status, _) = executor.run(&action(&["file"]), false, &mut Spare::default(), &mut work, mig::time::now());
-    assert_eq!((status, begun), (CommandStatus::Success, true));
 }
 
 #[test]
@@ -88,7 +68,7 @@ fn a_process_that_was_started_ahead_runs_the_next_operation_or_none() {
     let mut spare = Spare::default();
     let action = action(&["file", "file"]);
     for more in [true, true] {
-        let (status, results) = executor.run(&action, more, &mut spare, &mut || {}, mig::time::now());
+        let (status, results) = executor.run(&action, more, &mut spare, mig::time::now());
         assert_eq!((status, results.len()), (CommandStatus::Success, 2));
     }
     drop(spare);
@@ -114,7 +94,7 @@ fn the_end_of_the_validity_ends_an_operation_too() {
     let executor = executor(directory.path(), "exec sleep 1000", LONG);
     let mut action = action(&["file"]);
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_millis(400));
-    let (status, _) = executor.run(&action, false, &mut Spare::default(), &mut || {}, mig::time::now());
+    let (status, _) = executor.run(&action, false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Timeout);
 }
 
@@ -138,8 +118,7 @@ fn the_results_of_all_operations_fit_one_message() {
     let directory = tempfile::tempdir().unwrap();
     let script = r#"cat >/dev/null; printf '{"foundanything":true,"success":true,"elements":"'; head -c 3900000 /dev/zero | tr '\0' x; printf '","statistics":null,"errors":null}'"#;
     let executor = executor(directory.path(), script, LONG);
-    let (status, results) =
-        executor.run(&action(&["file"; 6]), false, &mut Spare::default(), &mut || {}, mig::time::now());
+    let (status, results) = executor.run(&action(&["file"; 6]), false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     assert_eq!(results.iter().filter(|result| result.success).count(), 3);
     assert!(serde_json::to_vec(&results).unwrap().len() < 16 << 20);

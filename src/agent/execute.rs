@@ -37,13 +37,11 @@ impl Executor {
 
     /// Runs every operation of an action, in order. The time limit of each is the module timeout or what is left of the
     /// action's validity, whichever is less. When `more` actions wait, the next one is taken to begin like this one.
-    /// `work` is done while each of the modules runs, who do not pay for its time.
     pub fn run(
         &self,
         action: &Action,
         more: bool,
         spare: &mut Spare,
-        work: &mut dyn FnMut(),
         now: Timestamp,
     ) -> (CommandStatus, Vec<ModuleResult>) {
         let started = Instant::now();
@@ -54,7 +52,7 @@ impl Executor {
         for (index, operation) in action.operations.iter().enumerate() {
             let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed()));
             let next = action.operations.get(index + 1).or(action.operations.first().filter(|_| more));
-            let result = match self.operation(operation, timeout, (spare, next), work, &mut output_bytes_left) {
+            let result = match self.operation(operation, timeout, (spare, next), &mut output_bytes_left) {
                 Outcome::Finished(result) => {
                     if !result.success && status == CommandStatus::Success {
                         status = CommandStatus::Failed;
@@ -76,7 +74,6 @@ impl Executor {
         operation: &Operation,
         timeout: Duration,
         (spare, next): (&mut Spare, Option<&Operation>),
-        work: &mut dyn FnMut(),
         output_bytes_left: &mut usize,
     ) -> Outcome {
         let failed = |reason: String| {
@@ -95,7 +92,7 @@ impl Executor {
         }
         let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(*output_bytes_left);
         let deadline = Instant::now() + timeout;
-        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), output_max, deadline, work);
+        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), output_max, deadline);
         if talked.is_err() {
             let _ = child.kill();
         }
@@ -140,30 +137,16 @@ impl From<Errno> for TalkError {
     }
 }
 
-/// Gives the child its input, does some work, and takes the child's output; never waits for the child past `deadline`, which
-/// is later by what the work takes.
-fn talk(
-    child: &mut Child,
-    input: &[u8],
-    output_max: usize,
-    mut deadline: Instant,
-    work: &mut dyn FnMut(),
-) -> Result<Vec<u8>, TalkError> {
+/// Gives the child its input and takes its output, never waiting past `deadline` for either.
+fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -> Result<Vec<u8>, TalkError> {
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TalkError::Io(std::io::Error::other("its pipes are gone")));
     };
     rustix::fs::fcntl_setfl(&stdin, OFlags::NONBLOCK)?;
     let mut stdin = Some(stdin);
-    let (mut input, mut work) = (input, Some(work));
+    let mut input = input;
     let mut output = Vec::new();
     loop {
-        if stdin.is_none()
-            && let Some(work) = work.take()
-        {
-            let started = Instant::now();
-            work();
-            deadline += started.elapsed();
-        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(TalkError::TimedOut);

@@ -2,8 +2,7 @@
 //!
 //! Verify, claim, run, answer. The move to `running` is the claim and is on the disk before the first operation begins;
 //! what a crash leaves there may have begun, so it ends as "interrupted". The answer is on the disk before `running` lets
-//! go of the command. While commands wait, the last of an answer's syncs is done while the next one runs, which was claimed
-//! after it.
+//! go of the command. While commands wait, an answer and the claim of the next one share a sync.
 
 use super::execute::Executor;
 use super::forgotten::Forgotten;
@@ -83,8 +82,8 @@ impl Run {
         }
     }
 
-    /// Claims a command and runs it; meanwhile the command before is done with. Gives whether it ran: who does not find it
-    /// where it was, or finds it claimed, does not run it.
+    /// Claims a command and runs it. The claim shares its sync with the answer of the command before. Gives whether it
+    /// ran: who does not find it where it was, or finds it claimed, does not run it.
     fn claim_and_execute(
         &mut self,
         name: &FileName,
@@ -96,28 +95,22 @@ impl Run {
         #[cfg(feature = "mutants")]
         if crate::mutants::Mutant::RunBeforeClaim.is_on() {
             self.save()?;
-            execute(&self.executor, &mut command, more, &mut self.spare, &mut || {}, now);
+            self.execute(&mut command, more, now);
             self.spool.advance(&claim)?;
             self.unsaved = Some((name.clone(), command.to_json()));
             return Ok(true);
         }
-        let (placed, answer) = self.spool.put_and_advance(AGENT_ANSWERED, self.unsaved.as_slice(), &claim)?;
-        let claimed = placed == [Placed::New];
-        let mut before = Some((answer, self.unsaved.take()));
-        let mut ended = Ok(());
-        let mut end_before = || {
-            if let Some((answer, before)) = before.take() {
-                let running: Vec<_> = before.into_iter().map(|(name, _)| (AGENT_RUNNING, name)).collect();
-                ended = answer.finish().and_then(|()| self.spool.clear(&running));
-            }
-        };
+        let claimed = self.spool.put_and_advance(AGENT_ANSWERED, self.unsaved.as_slice(), &claim)? == [Placed::New];
         // What is claimed runs, also when the copy of the command before cannot be taken away now: that can wait.
+        let cleared = match self.unsaved.take() {
+            Some((before, _)) => self.spool.clear(&[(AGENT_RUNNING, before)]),
+            None => Ok(()),
+        };
         if claimed {
-            execute(&self.executor, &mut command, more, &mut self.spare, &mut end_before, now);
+            self.execute(&mut command, more, now);
             self.unsaved = Some((name.clone(), command.to_json()));
         }
-        end_before();
-        ended?;
+        cleared?;
         Ok(claimed)
     }
 
@@ -126,6 +119,15 @@ impl Run {
         let trusted = self.trust.judge(command, now);
         let forgotten = Forgotten::read(&self.spool).map_err(Failure::Away)?;
         Ok(trusted.and_then(|()| forgotten.judge(&command.action)))
+    }
+
+    /// Runs a command's operations and puts their results into it.
+    fn execute(&mut self, command: &mut Command, more: bool, now: Timestamp) {
+        let CommandRef { action, command: id } = command.reference();
+        log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
+        let (status, results) = self.executor.run(&command.action, more, &mut self.spare, now);
+        log::info!(action:% = action, command:% = id; "{status}");
+        command.finish(status, &results, time::now());
     }
 
     fn is_answered(&self, name: &FileName) -> Result<bool, Failure> {
@@ -140,22 +142,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// Runs a command's operations and puts their results into it; see [`Executor::run`].
-fn execute(
-    executor: &Executor,
-    command: &mut Command,
-    more: bool,
-    spare: &mut Spare,
-    work: &mut dyn FnMut(),
-    now: Timestamp,
-) {
-    let CommandRef { action, command: id } = command.reference();
-    log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
-    let (status, results) = executor.run(&command.action, more, spare, work, now);
-    log::info!(action:% = action, command:% = id; "{status}");
-    command.finish(status, &results, time::now());
 }
 
 impl Worker for Run {
