@@ -1,6 +1,5 @@
 //! A file that cannot be read any more: the others must not wait for it.
 
-use crate::common::score::Score;
 use crate::common::text;
 use crate::matrix;
 use crate::subject::Subject;
@@ -9,11 +8,11 @@ const FILES: usize = 3;
 
 /// What is wrong when the first command of a stage cannot be read by `worker`, who should take so many to another stage.
 fn violations(worker: &'static str, stage: &str, to: &str, taken: usize) -> Vec<String> {
-    let subject = Subject::Worker(worker);
-    let sandbox = subject.prepare(FILES);
-    let bad = sandbox.spool().join(stage).join(&sandbox.names(stage)[0]).display().to_string();
-    let options = ["-f", "-o", "/dev/null", "-P", &bad, "-e", "inject=read:error=EIO"];
-    let output = matrix::strace(subject.command(&sandbox), &options).output().unwrap();
+    let sandbox = Subject::Worker(worker).prepare(FILES);
+    let name = sandbox.names(stage).swap_remove(0);
+    let bad = sandbox.spool().join(stage).join(&name).display().to_string();
+    let options = format!("-f -P SPOOL/{stage}/{name} -e inject=read:error=EIO");
+    let output = matrix::strace_worker(&sandbox, worker, &options).output().unwrap();
     let (log, mut violations) = (text(&output), Vec::new());
     if !output.status.success() {
         violations.push(format!("ends with {}: {log}", output.status));
@@ -30,20 +29,14 @@ fn violations(worker: &'static str, stage: &str, to: &str, taken: usize) -> Vec<
 
 #[test]
 fn a_file_that_cannot_be_read_holds_up_no_other() {
-    let mut score = Score::begin("a file that cannot be read");
-    if let Some(why) = matrix::missing() {
-        return score.skip(why);
-    }
-    let mut found = Vec::new();
     // The store has what is needed of a command that was sent.
-    for (worker, stage, to, taken) in [
-        ("command-ready", "command/ready", "command/inflight", FILES - 1),
-        ("results", "command/inflight", "command/returned", FILES),
-        ("command-returned", "command/returned", "command/done", FILES - 1),
-    ] {
-        found
-            .extend(violations(worker, stage, to, taken).into_iter().map(|violation| format!("{worker}: {violation}")));
-        score.add_runs(1);
-    }
-    score.end(&found, "");
+    let cases = [
+        ("command-ready", ("command/ready", "command/inflight", FILES - 1)),
+        ("results", ("command/inflight", "command/returned", FILES)),
+        ("command-returned", ("command/returned", "command/done", FILES - 1)),
+    ];
+    let cases = cases.map(|(worker, case)| (worker, (worker, case)));
+    matrix::try_cases("a file that cannot be read", cases, |(worker, (stage, to, taken))| {
+        violations(worker, stage, to, taken)
+    });
 }

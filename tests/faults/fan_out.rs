@@ -1,7 +1,6 @@
 //! An action for more agents than are loaded at once: its commands are written on one thread while another loads the next
 //! agents and syncs. What goes wrong on either must be met.
 
-use crate::common::score::Score;
 use crate::common::{Sandbox, broker_fleet, text};
 use crate::matrix;
 use mig::error::ExitClass;
@@ -67,25 +66,12 @@ fn violations(options: &str, end: &End) -> Vec<String> {
     if (commands.len(), reached.len()) != (AGENTS, AGENTS) {
         violations.push(format!("{} commands for {} of {AGENTS} agents", commands.len(), reached.len()));
     }
-    for directory in ["tmp", "action/new"] {
-        let left = sandbox.names(directory);
-        if !left.is_empty() {
-            violations.push(format!("{} left in {directory}", left.len()));
-        }
-    }
+    violations.extend(matrix::miscounted(&sandbox, &[("tmp", 0), ("action/new", 0)]));
     violations
 }
 
 #[test]
 fn an_action_for_many_agents_survives_faults_on_both_threads() {
-    let mut score = Score::begin("an action for many agents");
-    if let Some(why) = matrix::missing() {
-        return score.skip(why);
-    }
-    let mut found = Vec::new();
-    for (what, options, end) in FAULTS {
-        found.extend(violations(options, &end).into_iter().map(|violation| format!("{what}: {violation}")));
-        score.add_runs(1);
-    }
-    score.end(&found, "");
+    let cases = FAULTS.map(|(what, options, end)| (what, (options, end)));
+    matrix::try_cases("an action for many agents", cases, |(options, end)| violations(options, &end));
 }

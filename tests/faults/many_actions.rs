@@ -1,7 +1,6 @@
 //! More actions than a batch: those of one batch are begun on one thread while those of the batch before move to
 //! action/inflight on another. What goes wrong on the other one must be met.
 
-use crate::common::score::Score;
 use crate::common::{Sandbox, broker_fleet, text};
 use crate::matrix;
 use mig::error::ExitClass;
@@ -58,25 +57,12 @@ fn violations(options: &str, class: Option<ExitClass>) -> Vec<String> {
     }
     let expected =
         [("tmp", 0), ("action/new", 0), ("action/inflight", ACTIONS), ("action/invalid", 2 * TRIAL_ENTRIES_MAX)];
-    for (directory, count) in expected {
-        let found = sandbox.names(directory).len();
-        if found != count {
-            violations.push(format!("{found} files in {directory}, not {count}"));
-        }
-    }
+    violations.extend(matrix::miscounted(&sandbox, &expected));
     violations
 }
 
 #[test]
 fn actions_of_several_batches_survive_faults_on_both_threads() {
-    let mut score = Score::begin("actions of several batches");
-    if let Some(why) = matrix::missing() {
-        return score.skip(why);
-    }
-    let mut found = Vec::new();
-    for (what, options, class) in FAULTS {
-        found.extend(violations(options, class).into_iter().map(|violation| format!("{what}: {violation}")));
-        score.add_runs(1);
-    }
-    score.end(&found, "");
+    let cases = FAULTS.map(|(what, options, class)| (what, (options, class)));
+    matrix::try_cases("actions of several batches", cases, |(options, class)| violations(options, class));
 }

@@ -85,6 +85,31 @@ pub fn strace_worker(sandbox: &Sandbox, worker: &'static str, options: &str) -> 
     strace(Subject::Worker(worker).command(sandbox), &options)
 }
 
+/// Tries the cases of a test, each with what it is called; `violations` tells what is wrong with one.
+pub fn try_cases<T>(
+    test: &str,
+    cases: impl IntoIterator<Item = (&'static str, T)>,
+    violations: impl Fn(T) -> Vec<String>,
+) {
+    let mut score = Score::begin(test);
+    if let Some(why) = missing() {
+        return score.skip(why);
+    }
+    let mut found = Vec::new();
+    for (what, case) in cases {
+        found.extend(violations(case).into_iter().map(|violation| format!("{what}: {violation}")));
+        score.add_runs(1);
+    }
+    score.end(&found, "");
+}
+
+/// Which of these directories of the spool do not have so many files.
+pub fn miscounted(sandbox: &Sandbox, expected: &[(&str, usize)]) -> Vec<String> {
+    let found = |directory: &str| sandbox.names(directory).len();
+    let wrong = expected.iter().filter(|(directory, count)| found(directory) != *count);
+    wrong.map(|(directory, count)| format!("{} files in {directory}, not {count}", found(directory))).collect()
+}
+
 /// A subject, its place, and a fault that is put into it at one point after the other.
 pub struct Matrix {
     /// Who is hit.
