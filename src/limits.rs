@@ -139,6 +139,8 @@ pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Messages that it hands over ahead for a while when they had more, of any size that the broker takes: as many of the
 /// largest that count have room.
 pub const BROKER_MESSAGES_AHEAD_CAREFUL: usize = 4;
+/// How long whoever ends waits for the broker to answer a goodbye.
+pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often a consumer looks whether its connection is still there.
 pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// How long an event waits for its worker.

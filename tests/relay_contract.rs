@@ -7,12 +7,13 @@ mod status;
 
 use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
-use mig::limits::{BATCH_ENTRIES_MAX, RESULT_SIZE_BYTES_MAX};
+use mig::limits::{BATCH_ENTRIES_MAX, BROKER_GOODBYE_TIME_MAX, RESULT_SIZE_BYTES_MAX};
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Message, Queue, Relay, Sent};
 use mig::spool::watch::Sleeper;
 use mig::time;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 /// Opens another connection to the same relay.
@@ -236,6 +237,31 @@ fn a_queue_that_somebody_consumes_from_is_not_removed() {
             assert!(started.elapsed() < Duration::from_secs(10), "its consumer is gone");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// As the workers of a scheduler do. lapin's own way to close a channel, when the last of it is dropped, lost the answer to
+/// a goodbye in one of some hundred rounds.
+#[test]
+fn relays_that_end_together_do_not_wait_for_each_other() {
+    const RELAYS: usize = 6;
+    let config = broker(QueueType::Classic);
+    for round in 0..300 {
+        let together = Barrier::new(RELAYS);
+        let end = &|n: usize| {
+            let (mut relay, queue) =
+                (AmqpRelay::open(&config, Role::Scheduler).unwrap(), agent_queue(&format!("linux.end.{n}")));
+            relay.declare(&queue).unwrap();
+            if n.is_multiple_of(2) {
+                relay.watch(&queue, Sleeper::new().waker()).unwrap();
+            }
+            relay.publish(&[(Event::CommandFinished, b"{}".to_vec())], time::now()).unwrap();
+            together.wait();
+            let begun = Instant::now();
+            drop(relay);
+            assert!(begun.elapsed() < BROKER_GOODBYE_TIME_MAX, "round {round}: relay {n} took {:?}", begun.elapsed());
+        };
+        std::thread::scope(|scope| (0..RELAYS).for_each(|n| drop(scope.spawn(move || end(n)))));
     }
 }
 

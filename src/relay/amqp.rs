@@ -23,7 +23,7 @@ use lapin::options::*;
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
-use link::{Link, Purpose};
+use link::{Link, OpenChannel, Purpose};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct AmqpRelay {
     role: Role,
     sender: Arc<Link>,
     receiver: Arc<Link>,
-    sending: Option<Channel>,
+    sending: Option<OpenChannel>,
     inboxes: HashMap<Queue, Inbox>,
     /// Whose messages have been too large to be taken many at a time.
     careful: HashSet<Queue>,
@@ -79,11 +79,11 @@ impl AmqpRelay {
     /// The channel to publish on, with confirms.
     fn sending(&mut self) -> Result<Channel, RelayError> {
         if let Some(channel) = self.sending.as_ref().filter(|channel| channel.status().connected()) {
-            return Ok(channel.clone());
+            return Ok(Channel::clone(channel));
         }
         let channel = self.sender.channel()?;
         self.sender.wait("ask for confirms", channel.confirm_select(ConfirmSelectOptions::default()))?;
-        Ok(self.sending.insert(channel).clone())
+        Ok(Channel::clone(self.sending.insert(channel)))
     }
 
     /// Publishes all, then waits until the broker has confirmed all.
@@ -240,10 +240,7 @@ impl Relay for AmqpRelay {
         if self.role == Role::Scheduler {
             self.declare_exchanges(&channel)?;
         }
-        self.declare_bound(&channel, queue.as_str(), EXCHANGE, queue.as_str(), self.queue_arguments(queue))?;
-        // A channel that failed is closed by that; this one has done its work.
-        let _ = self.receiver.wait("close a channel", channel.close(200, "done".into()));
-        Ok(())
+        self.declare_bound(&channel, queue.as_str(), EXCHANGE, queue.as_str(), self.queue_arguments(queue))
     }
 
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
@@ -277,9 +274,7 @@ impl Relay for AmqpRelay {
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
         let channel = self.receiver.channel()?;
-        self.declare_bound(&channel, queue.as_str(), EVENTS, event.key(), FieldTable::default())?;
-        let _ = self.receiver.wait("close a channel", channel.close(200, "done".into()));
-        Ok(())
+        self.declare_bound(&channel, queue.as_str(), EVENTS, event.key(), FieldTable::default())
     }
 
     fn receive_after(

@@ -37,7 +37,7 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
         told.len() == 6
     });
     worker.done(&ended, &told).unwrap();
-    assert_eq!((scheduler.terminate(), agent.terminate()), (Some(0), Some(0)));
+    assert_eq!((agent.terminate(), scheduler.terminate()), (Some(0), Some(0)));
     wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
 }
 

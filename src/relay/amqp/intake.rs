@@ -4,7 +4,7 @@
 //! When too much is in memory the channel is closed, and what is still on its way is dropped as it arrives: the broker has
 //! all of it back. Whoever opens the next intake asks for fewer messages ahead.
 
-use super::link::Link;
+use super::link::{Link, OpenChannel};
 use crate::limits;
 use crate::relay::{Queue, RelayError};
 use crate::spool::watch::Waker;
@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::future::select;
 use lapin::message::DeliveryResult;
 use lapin::options::*;
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, ConsumerDelegate};
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ use std::time::Duration;
 /// See the module docs.
 pub(super) struct Intake {
     link: Arc<Link>,
-    channel: Channel,
+    channel: OpenChannel,
     shared: Arc<Shared>,
 }
 
@@ -116,7 +117,7 @@ async fn close(shared: Arc<Shared>, channel: Channel, mut consumer: Consumer) {
     // They come here now, and until the broker has answered.
     let dropped = async { while consumer.next().await.is_some() {} };
     select(pin!(cancelled), pin!(dropped)).await;
-    let _ = channel.close(200, "done".into()).await;
+    let _ = channel.close(REPLY_SUCCESS, "done".into()).await;
     shared.lock().is_closing = false;
     shared.wake();
 }
@@ -187,9 +188,7 @@ impl Drop for Intake {
     /// The broker has what was not acknowledged back before this returns, for whoever asks next.
     fn drop(&mut self) {
         self.shared.wait_while(self.link.config().timeout, |state| state.is_closing);
-        if self.channel.status().connected() {
-            let _ = self.link.wait("close a channel", self.channel.close(200, "done".into()));
-        }
+        self.channel.close();
         // Here rather than with the last delegate, see there.
         let state = std::mem::take(&mut *self.shared.lock());
         drop(state);

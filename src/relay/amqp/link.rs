@@ -11,6 +11,7 @@ use crate::relay::RelayError;
 use crate::tls::trusting;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
@@ -19,9 +20,10 @@ use native_tls::{Identity, TlsConnectorBuilder};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
 
 /// What a link is for.
@@ -84,28 +86,43 @@ impl Link {
     }
 
     /// A new channel, on a new connection when there is none that works.
-    pub fn channel(&self) -> Result<Channel, RelayError> {
+    pub fn channel(self: &Arc<Self>) -> Result<OpenChannel, RelayError> {
         let mut connection = locked(&self.connection);
         if !is_live(&connection) {
             *connection = None;
             *connection = Some(self.connect()?);
         }
         let Some(live) = connection.as_ref() else { return Err(self.away("open a channel", "not connected")) };
-        self.wait("open a channel", live.create_channel())
+        let channel = self.wait("open a channel", live.create_channel())?;
+        Ok(OpenChannel { channel, link: Arc::clone(self) })
     }
 
     /// Runs a request to its end, or to the end of the time that the broker has for it.
     pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, RelayError> {
-        // Inside, because the timer must be made where the I/O thread is known.
-        match self.io.block_on(async { tokio::time::timeout(self.config.timeout, request).await }) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.away(what, cause(&error))),
-            Err(_) => {
-                let timeout = self.config.timeout;
+        let timeout = self.config.timeout;
+        match self.within(timeout, request) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(self.away(what, cause(&error))),
+            None => {
                 let cause =
                     format!("no answer within {timeout:?}; rabbitmqctl status tells whether it has raised an alarm");
                 Err(RelayError::Down { what: self.at_broker(what), cause })
             }
+        }
+    }
+
+    /// Runs a request to its end, or gives up after a while.
+    fn within<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Option<T> {
+        // Inside, because the timer must be made where the I/O thread is known.
+        self.io.block_on(async { tokio::time::timeout(limit, request).await }).ok()
+    }
+
+    /// Tells the broker that something is over. Nothing depends on its answer, so whoever ends does not wait long for it.
+    fn say_goodbye(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) {
+        match self.within(limits::BROKER_GOODBYE_TIME_MAX.min(self.config.timeout), request) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => log::debug!("{}: {error}", self.at_broker(what)),
+            None => log::debug!("{}: no answer", self.at_broker(what)),
         }
     }
 
@@ -213,8 +230,38 @@ impl Drop for Link {
     fn drop(&mut self) {
         let connection = locked(&self.connection).take();
         if let Some(connection) = connection.filter(|connection| connection.status().connected()) {
-            let _ = self.wait("disconnect", connection.close(200, "done".into()));
+            self.say_goodbye("disconnect", connection.close(REPLY_SUCCESS, "done".into()));
         }
+    }
+}
+
+/// A channel of a link, closed when it is dropped. lapin itself closes a dropped one a moment later; when that meets the
+/// end of the connection, the broker's answer to the goodbye is lost.
+pub struct OpenChannel {
+    channel: Channel,
+    link: Arc<Link>,
+}
+
+impl OpenChannel {
+    /// Closes it now. The broker has what was not acknowledged on it back when this returns.
+    pub fn close(&self) {
+        if self.channel.status().connected() {
+            self.link.say_goodbye("close a channel", self.channel.close(REPLY_SUCCESS, "done".into()));
+        }
+    }
+}
+
+impl Deref for OpenChannel {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for OpenChannel {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
