@@ -73,6 +73,7 @@ pub mod modules;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod parallel;
+pub mod re2;
 pub mod relay;
 pub mod reload;
 #[cfg(feature = "server")]

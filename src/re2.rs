@@ -1,0 +1,231 @@
+//! Regular expressions of RE2's grammar, as investigations hold them, for crates `regex` and `grep-regex`.
+//!
+//! Both crates read another grammar: set operators in classes, other escapes, no literal `{`.
+//! [`Expression::parse`] therefore reads RE2's grammar itself. It accepts what Go 1.19's `regexp` accepts, and
+//! `(?<name>...)`. The patterns made from an expression hold nothing on which the grammars differ: classes are
+//! listed range by range, flags are resolved, groups capture nothing.
+//!
+//! Promises:
+//! * No text makes the parser panic, or use stack in proportion to the text. Its time is near linear in the text.
+//! * A pattern matches what Go matches. Unicode data (categories, scripts, case) is that of crate `regex-syntax`,
+//!   so some characters may differ from Go 1.19, which has Unicode 13.
+//! * What would take much memory is refused: an expression nested too deeply, or too large once repetitions are
+//!   written out, both by Go's measure; and, other than in Go, one whose classes list over 200,000 ranges.
+
+mod class;
+mod cursor;
+mod limits;
+mod lines;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod unicode;
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use regex_syntax::hir::ClassUnicode;
+
+/// The `nest_limit` for whoever compiles a pattern. It allows for any number of groups that only group: they cost no
+/// stack. The parser bounds what does: with optimisation, the deepest expression compiles on 1 MiB of stack.
+pub const NEST_LIMIT: u32 = 1 << 20;
+
+/// Fragments in messages are cut to this many characters.
+const CITED_CHARS: usize = 60;
+
+/// An expression of RE2's grammar.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    /// In the order of the text. Flat, so nothing done to an expression recurses.
+    pieces: Vec<Piece>,
+    /// Whether an assertion must hold more than once in a row, like `(?:^a?){2}`.
+    repeats_assertion: bool,
+}
+
+/// Why a text is no expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SyntaxError(String);
+
+/// A pattern for many lines at once. See [`Expression::to_lines_pattern`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinesPattern {
+    /// For grep-regex, with `multi_line(true)` and `line_terminator(Some(b'\n'))`.
+    pub pattern: String,
+    /// Every match is one of the expression's own. Otherwise a line where it matches must be checked with
+    /// [`Expression::to_pattern`].
+    pub is_exact: bool,
+}
+
+/// What an expression is made of, one after the other.
+#[derive(Debug, Clone, PartialEq)]
+enum Piece {
+    Literal(char),
+    /// Never just one character.
+    Class(ClassUnicode),
+    Assertion(Assertion),
+    Open,
+    Or,
+    Close,
+    /// Of the piece or group before it.
+    Repeat {
+        min: u32,
+        max: Option<u32>,
+        lazy: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Assertion {
+    TextStart,
+    TextEnd,
+    LineStart,
+    LineEnd,
+    WordBoundary,
+    NoWordBoundary,
+}
+
+impl Expression {
+    /// Reads `text` as Go's `regexp.Compile` does.
+    ///
+    /// # Errors
+    ///
+    /// When `text` is not of the grammar, or beyond its limits.
+    pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+        parse::parse(text)
+    }
+
+    /// For crate `regex`, over strings: matches the same texts as Go. See [`text`] for texts that are not UTF-8.
+    #[must_use]
+    pub fn to_pattern(&self) -> String {
+        let mut pattern = String::new();
+        self.pieces.iter().for_each(|piece| write_plain(&mut pattern, piece));
+        pattern
+    }
+
+    /// The same, anchored at both ends: `^(?:...)$`.
+    #[must_use]
+    pub fn to_whole_pattern(&self) -> String {
+        format!("^(?:{})$", self.to_pattern())
+    }
+
+    /// For searching many lines of raw bytes at once with grep-regex. Finds every line where the expression matches,
+    /// and every line with a NUL-separated piece where it does, and maybe others:
+    ///
+    /// * What may be U+FFFD may also be one byte beyond ASCII, as [`text`] has U+FFFD for bytes that are not UTF-8.
+    /// * Anchors also match one NUL, or, where another assertion is met at the same place, anywhere.
+    /// * `\B` is not exact, as it may match inside a character.
+    ///
+    /// Nothing matches a newline, as lines hold none.
+    #[must_use]
+    pub fn to_lines_pattern(&self) -> LinesPattern {
+        lines::render(self)
+    }
+
+    /// Whether some literal in it is `letter`, be it in one alternative only. A class counts when it has no other
+    /// member, so a letter whose case is ignored does not.
+    #[must_use]
+    pub fn names(&self, letter: char) -> bool {
+        self.pieces.contains(&Piece::Literal(letter))
+    }
+
+    /// Whether it has `^`, `$`, `\A` or `\z` anywhere.
+    #[must_use]
+    pub fn has_anchors(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Assertion(assertion) if assertion.is_anchor()))
+    }
+}
+
+/// Bytes as Go's `regexp` sees them: each byte that is no part of valid UTF-8 is one U+FFFD. Borrowed when valid.
+#[must_use]
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(valid) = str::from_utf8(bytes) {
+        return Cow::Borrowed(valid);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
+impl SyntaxError {
+    fn new(problem: &str, fragment: &str) -> SyntaxError {
+        let mut chars = fragment.chars();
+        let cited: String = chars.by_ref().take(CITED_CHARS).collect();
+        let dots = if chars.next().is_some() { "..." } else { "" };
+        SyntaxError(format!("{problem}: `{cited}{dots}`"))
+    }
+}
+
+impl Assertion {
+    fn is_anchor(self) -> bool {
+        !matches!(self, Assertion::WordBoundary | Assertion::NoWordBoundary)
+    }
+
+    fn is_start(self) -> bool {
+        matches!(self, Assertion::TextStart | Assertion::LineStart)
+    }
+
+    fn syntax(self) -> &'static str {
+        match self {
+            Assertion::TextStart => r"\A",
+            Assertion::TextEnd => r"\z",
+            Assertion::LineStart => "(?m:^)",
+            Assertion::LineEnd => "(?m:$)",
+            Assertion::WordBoundary => r"(?-u:\b)",
+            Assertion::NoWordBoundary => r"(?-u:\B)",
+        }
+    }
+}
+
+/// Writes a piece as it is for strings.
+fn write_plain(pattern: &mut String, piece: &Piece) {
+    match piece {
+        Piece::Literal(letter) => regex_syntax::escape_into(letter.encode_utf8(&mut [0; 4]), pattern),
+        Piece::Class(class) => write_class(pattern, class),
+        Piece::Assertion(assertion) => pattern.push_str(assertion.syntax()),
+        Piece::Open => pattern.push_str("(?:"),
+        Piece::Or => pattern.push('|'),
+        Piece::Close => pattern.push(')'),
+        Piece::Repeat { min, max, lazy } => write_repeat(pattern, *min, *max, *lazy),
+    }
+}
+
+fn write_class(pattern: &mut String, class: &ClassUnicode) {
+    if class.ranges().is_empty() {
+        // Matches nothing.
+        pattern.push_str("[a&&b]");
+        return;
+    }
+    pattern.push('[');
+    for range in class.ranges() {
+        write_bound(pattern, range.start());
+        if range.start() != range.end() {
+            pattern.push('-');
+            write_bound(pattern, range.end());
+        }
+    }
+    pattern.push(']');
+}
+
+fn write_bound(pattern: &mut String, bound: char) {
+    if bound.is_ascii_alphanumeric() {
+        pattern.push(bound);
+    } else {
+        // Writing to a String never fails.
+        let _ = write!(pattern, r"\x{{{:X}}}", u32::from(bound));
+    }
+}
+
+/// Always in braces: one repetition may follow another, where `*?` would be read as one.
+fn write_repeat(pattern: &mut String, min: u32, max: Option<u32>, lazy: bool) {
+    let _ = match max {
+        Some(max) => write!(pattern, "{{{min},{max}}}"),
+        None => write!(pattern, "{{{min},}}"),
+    };
+    if lazy {
+        pattern.push('?');
+    }
+}
