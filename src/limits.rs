@@ -93,8 +93,20 @@ pub const AGENT_MESSAGE_PERIODS: u32 = 10;
 
 /// Bytes of address space that a module's process may have: files are read, not loaded, so this is plenty.
 pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
-/// Bytes that a module's process may print: the results of all operations of a command must fit RESULT_SIZE_BYTES_MAX.
+/// Bytes that a module's process may print at a time: the results of all operations of a command must fit
+/// RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// How often it may print so much: the last is its result, those before are what it had found so far.
+pub const MODULE_RESULTS_MAX: usize = 32;
+/// What of that a module keeps free, so that its own limit is met first, and it says so.
+pub const MODULE_OUTPUT_RESERVE_BYTES: usize = 4 << 10;
+/// Bytes of a result of a module that is run by hand.
+pub const MODULE_OUTPUT_BYTES_BY_HAND_MAX: usize = 64 << 20;
+/// How long before its end a module stops, so that it returns what it has found: a tenth of its time, and no longer than
+/// this.
+pub const MODULE_TIME_RESERVE_MAX: Duration = Duration::from_secs(10);
+/// How long a module whose result is there may take to end.
+pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest pause between two looks at every kept file and every queue, for what is old enough to be deleted.
 pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 

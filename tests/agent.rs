@@ -4,7 +4,7 @@ mod common;
 
 use common::{Sandbox, names, text};
 use mig::action::Action;
-use mig::agent::execute::Executor;
+use mig::agent::execute::{Executor, ModuleLimits};
 use mig::agent::spare::Spare;
 use mig::command::CommandStatus;
 use serde_json::{Value, json};
@@ -101,8 +101,8 @@ fn the_end_of_the_validity_ends_an_operation_too() {
 #[test]
 fn what_a_module_does_to_itself_is_a_failed_operation() {
     for (script, expected) in [
-        ("kill -SEGV $$", "printed no result, its process ended with signal: 11 (SIGSEGV)"),
-        ("exit 3", "printed no result, its process ended with exit status: 3"),
+        ("kill -SEGV $$", "its process ended with signal: 11 (SIGSEGV)"),
+        ("exit 3", "its process ended with exit status: 3"),
         ("echo nonsense", "printed no result"),
         ("exec yes", "its result has more than 4194304 bytes"),
         ("exec 0<&-; exec 1>&-; exec sleep 0", "printed no result"),
@@ -111,6 +111,40 @@ fn what_a_module_does_to_itself_is_a_failed_operation() {
         assert_eq!(status, CommandStatus::Failed);
         assert!(error.contains(expected), "{script}: {error}");
     }
+}
+
+#[test]
+fn what_a_module_had_found_stands_however_it_ends() {
+    const FOUND: &str =
+        r#"echo '{"foundanything":true,"success":true,"elements":["hit"],"statistics":{},"errors":null}'; "#;
+    for (end, timeout, status, reason) in [
+        (
+            "kill -KILL $$",
+            LONG,
+            CommandStatus::Failed,
+            "partial: module 'file': its process ended with signal: 9 (SIGKILL)",
+        ),
+        ("printf '{\"found'; exit 3", LONG, CommandStatus::Failed, "its process ended with exit status: 3"),
+        ("exec sleep 100", Duration::from_secs(1), CommandStatus::Timeout, "took longer than 1.0s and was ended"),
+        ("exec tr '\\0' x </dev/zero", LONG, CommandStatus::Failed, "its result has more than 4194304 bytes"),
+    ] {
+        let (got, results) = run(&format!("{FOUND}{end}"), timeout);
+        let result = &results[0];
+        assert_eq!((got, &result.elements), (status, &json!(["hit"])), "{end}");
+        assert!(result.errors.as_ref().unwrap()[0].contains(reason), "{end}: {result:?}");
+    }
+    // The last line counts.
+    let (status, results) = run(&format!("{FOUND}{}", FOUND.replace("hit", "more")), LONG);
+    assert_eq!((status, &results[0].elements, &results[0].errors), (CommandStatus::Success, &json!(["more"]), &None));
+}
+
+#[test]
+fn a_module_is_told_limits_below_the_agents() {
+    let script = r#"read -r line; cat >/dev/null; echo "{\"foundanything\":true,\"success\":true,\"elements\":\"$line\",\"statistics\":null,\"errors\":null}""#;
+    let (_, results) = run(script, Duration::from_secs(50));
+    let limits = ModuleLimits::parse(results[0].elements.as_str().unwrap()).unwrap();
+    assert_eq!(limits.time, Duration::from_secs(45));
+    assert!(limits.result_bytes < 4 << 20 && limits.result_bytes > 4_000_000);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Running operations: each in a process of its own, `mig-agent --limited -m MODULE -`, with limits on time, address
 //! space and output. What goes wrong there is an operation that failed, never an agent that did.
+//!
+//! The process is told limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
+//! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
 use super::spare::Spare;
 use crate::action::{Action, Operation};
@@ -12,7 +15,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How operations are run.
@@ -23,10 +26,40 @@ pub struct Executor {
     pub module_timeout: Duration,
 }
 
-/// How one operation ended.
+/// How one operation ended. One that ran out of time has the result that it had until then.
 enum Outcome {
     Finished(ModuleResult),
     TimedOut(ModuleResult),
+}
+
+/// The limits of a module's process, as the first line of its input: `2.7 4190208`, seconds and bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModuleLimits {
+    /// When it stops.
+    pub time: Duration,
+    /// Bytes that its result may have.
+    pub result_bytes: usize,
+}
+
+impl ModuleLimits {
+    /// Below those of the agent.
+    fn below(timeout: Duration, output_bytes_max: usize) -> ModuleLimits {
+        ModuleLimits {
+            time: timeout - (timeout / 10).min(limits::MODULE_TIME_RESERVE_MAX),
+            result_bytes: output_bytes_max.saturating_sub(limits::MODULE_OUTPUT_RESERVE_BYTES),
+        }
+    }
+
+    fn line(self) -> String {
+        format!("{} {}\n", self.time.as_secs_f64(), self.result_bytes)
+    }
+
+    /// Reads the line; `None` if it is none.
+    pub fn parse(line: &str) -> Option<ModuleLimits> {
+        let (seconds, bytes) = line.split_once(' ')?;
+        let time = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+        Some(ModuleLimits { time, result_bytes: bytes.parse().ok()? })
+    }
 }
 
 impl Executor {
@@ -91,30 +124,39 @@ impl Executor {
             spare.start(self, &next.module);
         }
         let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(*output_bytes_left);
-        let deadline = Instant::now() + timeout;
-        let talked = talk(&mut child, operation.parameters.to_string().as_bytes(), output_max, deadline);
-        if talked.is_err() {
-            let _ = child.kill();
-        }
-        let ended = child.wait();
-        match talked {
-            Ok(output) => {
-                *output_bytes_left -= output.len();
-                match (serde_json::from_slice(&output), ended) {
-                    (Ok(result), _) => Outcome::Finished(result),
-                    (Err(_), Ok(status)) => failed(format!("printed no result, its process ended with {status}")),
-                    (Err(_), Err(error)) => failed(format!("wait for its process: {error}")),
-                }
+        let own_limits = ModuleLimits::below(timeout, output_max);
+        let input = own_limits.line() + &operation.parameters.to_string();
+        let begun = Instant::now();
+        let mut output = Output::new(output_max);
+        let talked = talk(&mut child, input.as_bytes(), &mut output, begun + timeout);
+        let ended = end(child, talked.is_ok());
+        let reason = match (talked, ended) {
+            (Ok(()), Some(status)) if status.success() => None,
+            (Ok(()), Some(status)) => Some(format!("its process ended with {status}")),
+            (Ok(()), None) => Some("its process does not end".into()),
+            (Err(TalkError::TimedOut), _) => Some(format!("took longer than {timeout:.1?} and was ended")),
+            (Err(TalkError::TooMuch), _) => {
+                Some(format!("its result has more than {output_max} bytes; narrow the search or lower its match limit"))
             }
-            Err(TalkError::TimedOut) => {
-                let text = format!("module '{}': took longer than {timeout:.1?} and was ended", operation.module);
-                Outcome::TimedOut(ModuleResult::failed(text))
+            (Err(TalkError::Io(error)), _) => Some(format!("talk to its process: {error}")),
+        };
+        let is_out_of_time = begun.elapsed() >= own_limits.time;
+        *output_bytes_left = output_bytes_left.saturating_sub(output.last.len());
+        let result = match (serde_json::from_slice::<ModuleResult>(&output.last), reason) {
+            (Ok(result), None) => result,
+            (Ok(mut result), Some(reason)) => {
+                // What it had found stands; but it did not do all that it was asked to.
+                result.success = false;
+                let text = format!("partial: module '{}': {reason}", operation.module);
+                result.errors.get_or_insert_default().insert(0, text);
+                result
             }
-            Err(TalkError::TooMuch) => failed(format!(
-                "its result has more than {output_max} bytes; narrow the search or lower its match limit"
-            )),
-            Err(TalkError::Io(error)) => failed(format!("talk to its process: {error}")),
-        }
+            (Err(_), reason) => {
+                let reason = reason.unwrap_or_else(|| "printed no result".into());
+                ModuleResult::failed(format!("module '{}': {reason}", operation.module))
+            }
+        };
+        if is_out_of_time { Outcome::TimedOut(result) } else { Outcome::Finished(result) }
     }
 
     /// Starts a module's process.
@@ -137,15 +179,53 @@ impl From<Errno> for TalkError {
     }
 }
 
-/// Gives the child its input and takes its output, never waiting past `deadline` for either.
-fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -> Result<Vec<u8>, TalkError> {
+/// What a child prints: results, a line each.
+struct Output {
+    /// The last whole one.
+    last: Vec<u8>,
+    /// What came behind it.
+    line: Vec<u8>,
+    line_bytes_max: usize,
+    /// Of all lines.
+    bytes_left: usize,
+}
+
+impl Output {
+    fn new(line_bytes_max: usize) -> Output {
+        let bytes_left = line_bytes_max.saturating_mul(limits::MODULE_RESULTS_MAX);
+        Output { last: Vec::new(), line: Vec::new(), line_bytes_max, bytes_left }
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
+        self.bytes_left = self.bytes_left.checked_sub(bytes.len()).ok_or(TalkError::TooMuch)?;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.len() > self.line_bytes_max {
+                return Err(TalkError::TooMuch);
+            }
+            if part.ends_with(b"\n") {
+                self.last = std::mem::take(&mut self.line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The only line may lack its newline.
+    fn end(&mut self) {
+        if self.last.is_empty() {
+            self.last = std::mem::take(&mut self.line);
+        }
+    }
+}
+
+/// Sends the child its input and takes its output, never waiting past `deadline` for either.
+fn talk(child: &mut Child, input: &[u8], output: &mut Output, deadline: Instant) -> Result<(), TalkError> {
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TalkError::Io(std::io::Error::other("its pipes are gone")));
     };
     rustix::fs::fcntl_setfl(&stdin, OFlags::NONBLOCK)?;
     let mut stdin = Some(stdin);
     let mut input = input;
-    let mut output = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -155,10 +235,34 @@ fn talk(child: &mut Child, input: &[u8], output_max: usize, deadline: Instant) -
         if writable {
             input = write_some(&mut stdin, input);
         }
-        if readable && read_some(&mut stdout, &mut output, output_max)? == 0 {
-            return Ok(output);
+        if readable && read_some(&mut stdout, output)? == 0 {
+            output.end();
+            return Ok(());
         }
     }
+}
+
+/// Ends a child, which may end by itself first. `None`: it does not end, because it waits for a disk that does not answer;
+/// a thread waits for it then.
+fn end(mut child: Child, may_end: bool) -> Option<ExitStatus> {
+    if !may_end {
+        let _ = child.kill();
+    }
+    let started = Instant::now();
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if started.elapsed() < limits::MODULE_END_TIME_MAX => std::thread::sleep(pause),
+            _ => break,
+        }
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    std::thread::spawn(move || {
+        let _ = child.kill();
+        let _ = child.wait();
+    });
+    None
 }
 
 /// Waits until there is something to read, or room to write.
@@ -189,7 +293,7 @@ fn write_some<'a>(stdin: &mut Option<ChildStdin>, input: &'a [u8]) -> &'a [u8] {
     rest
 }
 
-fn read_some(stdout: &mut ChildStdout, output: &mut Vec<u8>, output_max: usize) -> Result<usize, TalkError> {
+fn read_some(stdout: &mut ChildStdout, output: &mut Output) -> Result<usize, TalkError> {
     let mut buffer = [0; 64 << 10];
     let read = loop {
         match stdout.read(&mut buffer) {
@@ -197,6 +301,5 @@ fn read_some(stdout: &mut ChildStdout, output: &mut Vec<u8>, output_max: usize) 
             other => break other.map_err(TalkError::Io)?,
         }
     };
-    output.extend_from_slice(&buffer[..read]);
-    if output.len() > output_max { Err(TalkError::TooMuch) } else { Ok(read) }
+    output.add(&buffer[..read]).map(|()| read)
 }

@@ -1,52 +1,78 @@
 //! Modules by hand and in the limited process: `mig-agent -m MODULE …` and `mig-agent -i action.json`.
 
-use super::execute::Executor;
+use super::execute::{Executor, ModuleLimits};
 use super::spare::Spare;
 use crate::action::Action;
 use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
-use crate::modules::{self, Module, ModuleResult, Settings};
+use crate::modules::{self, Context, Module, ModuleResult};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit, Signal};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs a module in this process.
 ///
-/// One word that is a JSON object, or `-` for standard input, gives one result object as JSON. Other words are the
+/// One word that is a JSON object, or `-` for standard input, prints one result object as JSON. Other words are the
 /// module's command-line form, and the result is printed for people.
 pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), ProgramError> {
-    if limited {
-        limit_this_process()?;
-    }
     let usage = |text: String| ProgramError::new(ExitClass::Usage, text);
     let known = || modules::all().iter().map(|module| module.name()).collect::<Vec<_>>().join(", ");
     let module =
         modules::by_name(name).ok_or_else(|| usage(format!("-m: no module '{name}'; known are {}", known())))?;
+    if limited {
+        limit_this_process()?;
+    }
     let json = match words {
         [] => return Err(usage(format!("-m {name}: parameters are missing; try mig-agent -m {name} help"))),
         [word] if word == "help" => {
             print(module.help());
             return Ok(());
         }
-        [word] if word == "-" => read_parameters()?,
+        [word] if word == "-" => read_input()?,
         [word] if word.trim_start().starts_with('{') => word.clone(),
         words => return run_for_people(module, words),
     };
-    let result = match crate::json::value(&json) {
-        Ok(parameters) => module.run(&parameters, settings()),
+    match json.split_once('\n').and_then(|(line, json)| Some((ModuleLimits::parse(line)?, json))) {
+        Some((limits, json)) => run_for_agent(module, limits, json),
+        None => {
+            print_result(&run_json(module, &json, context()));
+            Ok(())
+        }
+    }
+}
+
+fn run_json(module: &dyn Module, json: &str, context: Context) -> ModuleResult {
+    match crate::json::value(json) {
+        Ok(parameters) => module.run(&parameters, context),
         Err(error) => ModuleResult::failed(format!("parameters: {error}")),
-    };
-    print(&format!("{}\n", serde_json::to_string(&result).unwrap_or_default()));
-    Ok(())
+    }
+}
+
+fn print_result(result: &ModuleResult) {
+    print(&format!("{}\n", serde_json::to_string(result).unwrap_or_default()));
+}
+
+/// Runs a module for the agent, whose limits are the first line of the input. To standard output go results, a line each,
+/// of which the last counts: the others are what was found so far.
+fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str) -> Result<(), ProgramError> {
+    let deadline = Instant::now().checked_add(limits.time);
+    let context =
+        Context { deadline, result_bytes_max: limits.result_bytes, progress: Some(&print_result), ..context() };
+    print_result(&run_json(module, json, context));
+    // The agent has the result now, whatever this process still waits for.
+    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let closed = std::io::stdout().flush().and_then(|()| Ok(rustix::stdio::dup2_stdout(null?)?));
+    closed.map_err(|e| ProgramError::new(ExitClass::Io, format!("close standard output: {e}")))
 }
 
 fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramError> {
     let parameters = module.parse_arguments(words);
     let usage =
         |e| ProgramError::new(ExitClass::Usage, format!("-m {}: {e}; try mig-agent -m {0} help", module.name()));
-    let result = module.run(&parameters.map_err(usage)?, settings());
+    let result = module.run(&parameters.map_err(usage)?, context());
     let mut text = module.print(&result).join("\n");
     text.push('\n');
     print(&text);
@@ -56,18 +82,19 @@ fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramEr
     }
 }
 
-fn read_parameters() -> Result<String, ProgramError> {
+fn read_input() -> Result<String, ProgramError> {
     let mut text = String::new();
-    let read = std::io::stdin().take(limits::ACTION_SIZE_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = std::io::stdin().take(limits::ACTION_SIZE_BYTES_MAX + 100).read_to_string(&mut text);
     read.map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read parameters from standard input: {e}")))?;
     Ok(text)
 }
 
 /// Half of the cores at most, so that an investigation is not an outage.
-fn settings() -> Settings {
+fn context() -> Context<'static> {
     // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
     let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
-    Settings { threads: (cores / 2).max(1) }
+    let result_bytes_max = limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
+    Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
 }
 
 /// Ends with the agent, lowest priority, bounded address space, no core dump.

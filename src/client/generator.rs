@@ -6,6 +6,7 @@ use crate::cli::{Common, Program, print};
 use crate::config::Ini;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
+use crate::modules;
 use crate::signature::{Keyring, SignatureError, generate_key, sign_with_gpg, sign_with_key};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
@@ -25,7 +26,9 @@ pub const PROGRAM: Program = Program {
     details: "KEY is a file with a secret key that needs no passphrase, or anything that names a key to gpg: then gpg signs, and asks its\n\
         agent, a smartcard or you for what it needs. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
         TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom from now on, for\n\
-        -expireafter from then on. Defaults: -validfrom -60s, -expireafter 30m.\n\n\
+        -expireafter from then on. Defaults: -validfrom -60s, -expireafter 30m.\n\
+        What every agent would refuse is not signed; nor, without --force, a search that cannot mean what was meant, such as one\n\
+        with a misspelt field.\n\n\
         Exit codes: 0 done; 64 command line; 65 the action or the key is not usable; 66 unreadable file; 74 the file could not be\n\
         written; 78 the migrc is wrong.",
     rest_after: None,
@@ -67,6 +70,9 @@ pub struct GeneratorOptions {
     /// keep dates and signatures, add one
     #[options(no_short)]
     keep_dates: bool,
+    /// sign although a search cannot mean what was meant
+    #[options(no_short)]
+    force: bool,
     /// drop it into this spool
     #[options(no_short, meta = "DIR")]
     spool: Option<String>,
@@ -107,6 +113,7 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     let draft = Action::parse_draft(&read_file(input, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(input, e))?;
     let now = time::now();
     let mut action = prepare(draft, &options, now)?;
+    check_operations(&action, input, options.force)?;
     let text = action.signed_text();
     let signature = sign(&text, &options, now)?;
     if action.signatures.contains(&signature) {
@@ -126,6 +133,37 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
             Ok(())
         }
     }
+}
+
+/// Refuses what every agent would refuse an hour later, and what an agent would not run because it is doubtful.
+fn check_operations(action: &Action, input: &str, force: bool) -> Result<(), ProgramError> {
+    let mut doubts = Vec::new();
+    for (index, operation) in action.operations.iter().enumerate() {
+        let at = |error| format!("{input}: operations[{index}]: {error}");
+        let Some(module) = modules::by_name(&operation.module) else {
+            doubts.extend(unknown_module(&operation.module).map(at));
+            continue;
+        };
+        let found = module.validate(&operation.parameters);
+        let found = found.map_err(|error| ProgramError::new(ExitClass::Data, at(error.to_string())))?;
+        doubts.extend(found.iter().map(ToString::to_string).map(at));
+    }
+    if doubts.is_empty() || force {
+        return Ok(());
+    }
+    Err(ProgramError::new(ExitClass::Data, format!("{} (--force signs all the same)", doubts.join("\n"))))
+}
+
+/// A module that this build has not may be one of an agent of another version; a misspelt one is of none.
+fn unknown_module(name: &str) -> Option<String> {
+    /// Modules of the original, which its agents run.
+    const OF_OTHERS: [&str; 9] =
+        ["agentdestroy", "example", "memory", "netstat", "ping", "pkg", "scribe", "timedrift", "upgrade"];
+    if OF_OTHERS.contains(&name) {
+        return None;
+    }
+    let known = modules::all().iter().map(|module| module.name()).chain(OF_OTHERS);
+    Some(format!("module '{name}' is not known; known are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 fn data(input: &str, error: ActionError) -> ProgramError {

@@ -2,40 +2,49 @@
 //!
 //! # Parameters
 //!
-//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`, see `spec/modules.md` and, for what
-//! each field means, the help of the command line. With `matchall` a file must pass every check of a search (of a
-//! list of hash sums: one, as a file has one sum), else every check reports its own files. A search without
-//! checks reports every file.
+//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`; what each field means is in the help of
+//! the command line. With `matchall` a file must pass every check of a search (of a list of hash sums: one, as a file
+//! has one sum), else every check reports its own files. A search that cannot mean what was meant is not run.
 //!
 //! # What is looked at
 //!
 //! - Files, and what else is not a directory: fifos, sockets and devices are compared by name, size, mode and time, but
 //!   never opened, so they never pass a check of contents (negated ones neither) or hash sums.
 //! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are not
-//!   followed, except when a path of a search is one (`/bin`); links that lead nowhere are left out.
+//!   followed, except when a path of a search is one (`/bin`); links that lead nowhere are left out. Links below `/proc`
+//!   are followed by the kernel: to deleted programs, to memory, into containers.
 //! - `maxdepth` 1 is the files directly in a path, and the path itself if it is a file.
 //! - No network mounts, unless the search has `remotefs`; without it, nothing on them is touched, so one that hangs
 //!   hangs nothing here.
 //!
 //! # Promises
 //!
-//! - It only reads, waits for nothing but the disk, and opens nothing but regular files.
+//! - It only reads, waits for nothing but the disk and leases, opens nothing but regular files, and reads nothing that is
+//!   taken away from others by that. Times of access stay, where the kernel allows it.
 //! - A directory is read once for all searches, and so is a file for contents and for hash sums, whatever the number of
-//!   patterns. Memory is bounded for every file, see `limits.rs`.
+//!   patterns. Memory is bounded for every file and every tree, see `limits.rs`.
 //! - What could not be looked at is said in `errors` (at most `maxerrors`), counted in `openfailed` when it could
 //!   not be opened or read, and ends nothing else. A check of which it is unknown whether it holds doesn't hold.
+//! - Whatever limit is met, what was found until then is returned. What was found so far is reported now and then, for
+//!   the case that the process is ended.
 //! - There is no state: a run that is killed leaves nothing behind.
 
 mod arguments;
+mod budget;
 mod candidate;
 mod content;
+mod doubts;
+mod echo;
 mod entry;
 mod evaluate;
 mod filter;
 mod format;
+mod gzip;
 mod hashes;
 mod json;
+mod late;
 mod limits;
+mod lines;
 mod mounts;
 mod open;
 mod options;
@@ -46,20 +55,21 @@ mod queue;
 mod readings;
 mod results;
 mod roots;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use super::{Module, ModuleResult, ParameterError, Settings};
+use super::{Context, Module, ModuleResult, ParameterError};
 use evaluate::Run;
 use mounts::Mounts;
-use parameters::Plan;
+use parameters::{Plan, Search};
 use readings::Readings;
 use results::Collector;
-use roots::Roots;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use walk::Walk;
 
@@ -72,16 +82,17 @@ impl Module for File {
         "file"
     }
 
-    fn validate(&self, parameters: &Value) -> Result<(), ParameterError> {
-        parameters::parse(parameters).map(drop)
+    fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
+        let plan = parameters::parse(parameters)?;
+        Ok(plan.searches.into_iter().flat_map(|search| search.doubts).map(|doubt| doubt.error).collect())
     }
 
-    fn run(&self, parameters: &Value, settings: Settings) -> ModuleResult {
+    fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
         let plan = match parameters::parse(parameters) {
             Ok(plan) => plan,
             Err(error) => return ModuleResult::failed(error.to_string()),
         };
-        search(&plan, Mounts::read(), settings)
+        search(&plan, Mounts::read(), context)
     }
 
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
@@ -98,17 +109,70 @@ impl Module for File {
 }
 
 /// Runs a plan on a machine with these mounts.
-fn search(plan: &Plan, mounts: io::Result<Mounts>, settings: Settings) -> ModuleResult {
+fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleResult {
     let started = Instant::now();
-    let collector = Collector::new(plan);
-    let mounts = mounts.unwrap_or_else(|error| {
+    let (mounts, unread) = match mounts {
+        Ok(mounts) => (mounts, None),
         // Without /proc there is no way to know; to search nothing at all would help less.
+        Err(error) => (Mounts::default(), Some(error)),
+    };
+    let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts)).collect();
+    let collector = Collector::new(plan, &doubts, context.result_bytes_max);
+    if let Some(error) = unread {
         collector.error("read", Path::new("/proc/self/mountinfo"), &error);
-        Mounts::default()
-    });
+    }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
     let run = Run { plan, collector: &collector, mounts: &mounts, readings: &readings, now };
-    Walk { roots: Roots::new(plan), run }.search(settings.threads);
-    collector.finish(started.elapsed())
+    let walk = Walk::new(run);
+    std::thread::scope(|scope| {
+        let (is_walking, walk_end) = channel::<()>();
+        let walking = scope.spawn(|| {
+            let _is_walking = is_walking;
+            walk.search(context.threads);
+        });
+        supervise(&collector, &walk_end, started, context);
+        if walking.join().is_err() {
+            collector.stop("by a fault of this program");
+        }
+    });
+    collector.result(started.elapsed(), true)
+}
+
+/// Why a search is not run.
+fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
+    let holds = |path: &Path| mounts.locate(path).is_err();
+    let doubt = search.doubts.iter().find(|doubt| doubt.unless_there.as_deref().is_none_or(holds))?;
+    Some(format!("not searched: {}", doubt.error))
+}
+
+/// Waits for the end of the walk, reports what was found so far, and stops the walk at the deadline. A walk that hangs in a
+/// system call does not stop; what it had found is reported.
+fn supervise(collector: &Collector, walk_end: &Receiver<()>, started: Instant, context: Context) {
+    let report = || {
+        if let Some(progress) = context.progress {
+            progress(&collector.result(started.elapsed(), false));
+        }
+    };
+    let (mut pause, mut deadline) = (limits::PROGRESS_PAUSE_FIRST, context.deadline);
+    let mut next = started + pause;
+    loop {
+        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        match walk_end.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            collector.stop(&format!("at the time limit, after {:.1?}", started.elapsed()));
+            deadline = None;
+            report();
+        } else if now >= next {
+            report();
+        }
+        if now >= next {
+            pause *= 2;
+            next = now + pause;
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::parameters::{Search, Stage};
 pub(super) struct Candidate {
     /// Its number in the plan.
     pub(super) search: usize,
-    /// The checks it passed, unless it must pass all.
+    /// The checks it passed; if it must pass all, the sums among them that it has.
     pub(super) passed: Vec<usize>,
     /// It sees the file unpacked.
     pub(super) unpack: bool,
@@ -17,23 +17,24 @@ pub(super) struct Candidate {
     pub(super) sha256: Option<Vec<u8>>,
 }
 
-/// Whether a file passes all hash checks. It has one digest, so any value of a field is enough for the field.
-pub(super) fn all_hashes_hold(search: &Search, digests: &Digests) -> bool {
+/// The sums that a file has, by the numbers of their checks, if it passes all hash checks. It has one digest of a kind, so
+/// any value of a field is enough for the field.
+pub(super) fn passing_sums(search: &Search, digests: &Digests) -> Option<Vec<usize>> {
     let mut fields: Vec<(Field, bool)> = Vec::new();
-    for (_, check) in search.checks_of(Stage::Hashes) {
+    let mut sums = Vec::new();
+    for (number, check) in search.checks_of(Stage::Hashes) {
         // Checks of one field follow each other.
         if fields.last().is_none_or(|(field, _)| *field != check.field) {
             // No value yet: fails, or passes when that is asked for. Without a digest nothing passes.
             fields.push((check.field, check.inverted));
         }
-        let Some(equal) = equals_digest(check, digests) else {
-            return false;
-        };
+        let equal = equals_digest(check, digests)?;
         if let Some((_, passed)) = fields.last_mut().filter(|_| equal) {
             *passed = !check.inverted;
+            sums.push(number);
         }
     }
-    fields.iter().all(|(_, passed)| *passed)
+    fields.iter().all(|(_, passed)| *passed).then_some(sums)
 }
 
 /// Compares a check with its digest; `None` when that is not known.

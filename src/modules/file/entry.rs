@@ -1,5 +1,6 @@
 //! An entry of a directory, and the searches that cover it.
 
+use rustix::fs::CWD;
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,12 @@ pub(super) struct Entry<'a> {
     pub(super) kind: Kind,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// What is at a path, links followed.
+    pub(super) fn of_path(path: &'a OsStr) -> Self {
+        Entry { at: CWD, directory: Path::new(""), name: path, kind: Kind::Link }
+    }
+
     /// The path it is reported under.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join(self.name)

@@ -2,21 +2,26 @@
 //!
 //! Stages: the name, which needs no system call; size, mode and time; the contents; the hash sums. A search whose files
 //! must pass everything is given up at the first stage that fails, and a file that no search is left for is not looked
-//! at any further. Each reading serves all searches.
+//! at any further. Each reading serves all searches. A file that may take long to read is put off ([`Outcome::PutOff`]).
 
-use super::candidate::{Candidate, all_hashes_hold, equals_digest};
-use super::content::{Buffer, Contents, Verdict};
+use super::candidate::{Candidate, equals_digest, passing_sums};
+use super::content::{Contents, Verdict};
 use super::entry::{Active, Entry, Kind};
 use super::filter::{Check, Test};
 use super::format;
 use super::hashes::{self, Algorithm, Digests};
+use super::limits;
+use super::lines::{Buffer, Decoding, Mark};
 use super::mounts::{Mounts, Place};
-use super::open::{self, Metadata, Source};
+use super::open::{self, Metadata, Reading, Source};
 use super::parameters::{Plan, Stage};
 use super::patterns::Names;
 use super::readings::{Key, Readings};
 use super::results::Collector;
+use rustix::io::Errno;
 use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// What the threads of a run share.
 #[derive(Clone, Copy)]
@@ -31,6 +36,24 @@ pub(super) struct Run<'a> {
     pub(super) readings: &'a Readings,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
+}
+
+/// What to do about a file that may take long.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// Leave it for the end of the walk.
+    PutOff,
+    /// Read it, and wait until then for a lease to be given back.
+    Until(Instant),
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was compared with all searches.
+    Settled,
+    /// It has so many bytes, and is to be evaluated again when everything else was.
+    PutOff(u64),
 }
 
 /// A file that is being read, as it is or unpacked.
@@ -74,18 +97,14 @@ impl<'a> Evaluator<'a> {
         if self.candidates.iter().any(|candidate| plan.searches[candidate.search].reads()) {
             return true;
         }
-        if !self.candidates.is_empty() {
-            self.settle(entry);
-        }
+        self.settle(entry, Patience::PutOff);
         false
     }
 
-    /// Settles an entry.
-    pub(super) fn evaluate(&mut self, entry: &Entry, active: &[Active]) {
+    /// Compares an entry with the searches `active`.
+    pub(super) fn evaluate(&mut self, entry: &Entry, active: &[Active], patience: Patience) -> Outcome {
         self.match_name(entry, active);
-        if !self.candidates.is_empty() {
-            self.settle(entry);
-        }
+        self.settle(entry, patience)
     }
 
     /// Fills `candidates` with the searches that the name leaves possible.
@@ -111,9 +130,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn settle(&mut self, entry: &Entry) {
+    fn settle(&mut self, entry: &Entry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
-        if let Some(metadata) = self.compare(entry, &mut candidates) {
+        let compared = if candidates.is_empty() { Ok(None) } else { self.compare(entry, &mut candidates, patience) };
+        if let Ok(Some(metadata)) = compared {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
@@ -123,39 +143,50 @@ impl<'a> Evaluator<'a> {
         }
         // Kept for its memory.
         self.candidates = candidates;
+        compared.err().unwrap_or(Outcome::Settled)
     }
 
-    /// All stages after the name. `None`: nothing is left.
-    fn compare(&mut self, entry: &Entry, candidates: &mut Vec<Candidate>) -> Option<Metadata> {
+    /// All stages after the name. `None`: nothing is left. An error is [`Outcome::PutOff`].
+    fn compare(
+        &mut self,
+        entry: &Entry,
+        candidates: &mut Vec<Candidate>,
+        patience: Patience,
+    ) -> Result<Option<Metadata>, Outcome> {
         let plan = self.run.plan;
         let search = |candidate: &Candidate| &plan.searches[candidate.search];
-        if entry.kind == Kind::Link && !self.run.mounts.is_empty() {
-            let remote = !matches!(self.run.mounts.locate(&entry.path()), Ok(Place::Local(_)));
-            candidates.retain(|candidate| !remote || search(candidate).options.remotefs);
+        if entry.kind == Kind::Link && self.run.mounts.must_locate(entry.directory) {
+            let place = self.run.mounts.locate(&entry.path());
+            let before = candidates.len();
+            candidates.retain(|candidate| matches!(place, Ok(Place::Local(_))) || search(candidate).options.remotefs);
+            if candidates.len() < before && matches!(place, Ok(Place::Network(_))) {
+                self.run.collector.unread("a link into a network mount, see option remotefs", &entry.path());
+            }
         }
         let reads = candidates.iter().any(|candidate| search(candidate).reads());
         let mut metadata = None;
         // A file that will be opened anyway tells its metadata then.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Stage::Metadata)) {
-            let known = self.stat(entry).filter(|known| !candidates.is_empty() && !known.is_directory())?;
+            let known = self.stat(entry).filter(|known| !candidates.is_empty() && !known.is_directory());
+            let Some(known) = known else { return Ok(None) };
             self.match_metadata(&known, candidates);
             metadata = Some(known);
         }
         if candidates.iter().any(|candidate| search(candidate).reads()) {
-            let opened = if metadata.is_none_or(|known| known.is_regular()) { self.open(entry) } else { None };
-            match opened {
+            let regular = metadata.is_none_or(|known| known.is_regular());
+            match if regular { self.open(entry, patience)? } else { None } {
                 Some((file, known)) => {
+                    if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::PutOff) {
+                        return Err(Outcome::PutOff(known.size_bytes));
+                    }
                     metadata = Some(known);
                     self.match_readings(entry, &file, &known, candidates);
                 }
-                None => candidates.retain(|candidate| {
-                    let search = search(candidate);
-                    !search.all || !(search.has(Stage::Contents) || search.has(Stage::Hashes))
-                }),
+                None => leave_unread(plan, candidates),
             }
         }
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
-        if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry)) }
+        Ok(if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry)) })
     }
 
     fn stat(&self, entry: &Entry) -> Option<Metadata> {
@@ -170,14 +201,20 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn open(&self, entry: &Entry) -> Option<(File, Metadata)> {
-        match open::open(entry.at, entry.name, entry.kind == Kind::Link) {
-            Ok(opened) => opened,
-            Err(error) => {
-                if !open::is_gone(error) {
-                    self.run.collector.failed("open", &entry.path(), &error);
+    fn open(&self, entry: &Entry, patience: Patience) -> Result<Option<(File, Metadata)>, Outcome> {
+        loop {
+            match (open::open(entry.at, entry.name, entry.kind == Kind::Link), patience) {
+                (Ok(opened), _) => return Ok(opened),
+                (Err(Errno::AGAIN), Patience::PutOff) => return Err(Outcome::PutOff(0)),
+                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !self.run.collector.is_done() => {
+                    std::thread::sleep(Duration::from_millis(100));
                 }
-                None
+                (Err(error), _) => {
+                    if !open::is_gone(error) {
+                        self.run.collector.failed("open", &entry.path(), &error);
+                    }
+                    return Ok(None);
+                }
             }
         }
     }
@@ -187,7 +224,7 @@ impl<'a> Evaluator<'a> {
         let passes = |check: &Check| {
             let holds = match &check.test {
                 Test::Size(size) => size.holds(metadata.size_bytes),
-                Test::Mode(pattern) => pattern.is_match(mode.as_bytes()),
+                Test::Mode(pattern) => pattern.is_match(&mode),
                 Test::Mtime(age) => age.holds(metadata.mtime_nanoseconds(), self.run.now),
                 _ => false,
             };
@@ -200,14 +237,11 @@ impl<'a> Evaluator<'a> {
     /// Contents and hash sums: of the file as it is, then of what is packed in it, for the searches that want that.
     fn match_readings(&mut self, entry: &Entry, file: &File, metadata: &Metadata, candidates: &mut Vec<Candidate>) {
         let plan = self.run.plan;
-        let mut source = match Source::new(file, metadata) {
-            Ok(source) => source,
-            Err(error) => {
-                self.run.collector.failed("read", &entry.path(), &error);
-                candidates.retain(|one| !plan.searches[one.search].all);
-                return;
-            }
-        };
+        if let Some(reason) = (metadata.size_bytes == 0).then(|| open::never_read(file)).flatten() {
+            self.run.collector.unread(reason, &entry.path());
+            return leave_unread(plan, candidates);
+        }
+        let mut source = Source::new(file, metadata, self.run.collector.stop_flag());
         let unpacks = |candidate: &Candidate| plan.searches[candidate.search].options.decompress;
         if candidates.iter().any(unpacks) && source.is_gzip() {
             candidates.iter_mut().for_each(|candidate| candidate.unpack = unpacks(candidate));
@@ -218,6 +252,10 @@ impl<'a> Evaluator<'a> {
                 self.match_contents(&mut view, candidates);
                 self.match_hashes(&mut view, candidates);
             }
+        }
+        if source.has_tail {
+            let reason = "behind what is packed are bytes that are not gzip, and were not looked into";
+            self.run.collector.error("unpack", &entry.path(), &reason);
         }
     }
 
@@ -258,13 +296,31 @@ impl<'a> Evaluator<'a> {
 
     /// Sets the verdicts of the patterns `wanted`.
     fn read_lines(&mut self, view: &mut View, wanted: &[usize]) {
-        let (buffer, verdicts) = (&mut self.buffer, &mut self.verdicts);
-        if self.run.readings.verdicts(view.key, wanted, verdicts) {
+        if self.run.readings.verdicts(view.key, wanted, &mut self.verdicts) {
             return;
         }
-        match view.source.read_with(view.unpack, |reader| self.contents.scan(reader, wanted, buffer, verdicts)) {
-            Ok(()) => self.run.readings.add_verdicts(view.key, wanted, verdicts),
+        match self.scan(view, wanted) {
+            Ok(()) => self.run.readings.add_verdicts(view.key, wanted, &self.verdicts),
             Err(error) => self.run.collector.failed("read", &view.entry.path(), &error),
+        }
+    }
+
+    /// Looks into a file as it is, and where it may be in another encoding decoded as well: it matches if either does.
+    fn scan(&mut self, view: &mut View, wanted: &[usize]) -> io::Result<()> {
+        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
+        let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
+        let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, verdicts))?;
+        let open: Vec<usize> = wanted.iter().copied().filter(|number| verdicts[*number] != Verdict::Yes).collect();
+        match mark {
+            _ if open.is_empty() => Ok(()),
+            Mark::None => Ok(()),
+            Mark::Utf16(encoding) => view.source.read_with(how, |reader| {
+                contents.scan(&mut Decoding::new(encoding, reader), &open, buffer, verdicts).map(drop)
+            }),
+            Mark::Utf32 => {
+                open.iter().for_each(|number| verdicts[*number] = Verdict::Unknown);
+                Err(io::Error::other("it begins like UTF-32, which was looked into as bytes only"))
+            }
         }
     }
 
@@ -282,7 +338,9 @@ impl<'a> Evaluator<'a> {
                 return true;
             }
             if search.all {
-                return all_hashes_hold(search, &digests);
+                let Some(sums) = passing_sums(search, &digests) else { return false };
+                candidate.passed = sums;
+                return true;
             }
             let passes = |check: &Check| equals_digest(check, &digests).is_some_and(|equal| equal != check.inverted);
             candidate.apply(search, Stage::Hashes, passes)
@@ -314,7 +372,8 @@ impl<'a> Evaluator<'a> {
             return Digests::new(known);
         }
         let buffer = &mut self.buffer;
-        match view.source.read_with(view.unpack, |reader| hashes::read(algorithms, reader, buffer)) {
+        let how = if view.unpack { Reading::Unpacked } else { Reading::Whole };
+        match view.source.read_with(how, |reader| hashes::read(algorithms, reader, buffer)) {
             Ok(digests) => {
                 self.run.readings.add_digests(view.key, digests.all());
                 digests
@@ -325,4 +384,12 @@ impl<'a> Evaluator<'a> {
             }
         }
     }
+}
+
+/// A file that is not read passes no check of contents or sums.
+fn leave_unread(plan: &Plan, candidates: &mut Vec<Candidate>) {
+    candidates.retain(|candidate| {
+        let search = &plan.searches[candidate.search];
+        !search.all || !(search.has(Stage::Contents) || search.has(Stage::Hashes))
+    });
 }

@@ -1,7 +1,6 @@
 //! Filters: the fields of a search that a file is compared with, and the comparisons that need no reading.
 
 use super::hashes::{self, Algorithm};
-use super::patterns;
 use std::time::Duration;
 
 /// A list of a search, by what it compares.
@@ -108,7 +107,7 @@ pub(super) enum Test {
     /// On the size.
     Size(Size),
     /// On the mode string.
-    Mode(regex::bytes::Regex),
+    Mode(regex::Regex),
     /// On the age.
     Mtime(Age),
     /// On a digest.
@@ -230,9 +229,4 @@ pub(super) fn parse_digest(family: Family, algorithm: Option<Algorithm>, text: &
             Err(format!("{} hexadecimal digits, where {} are expected", text.len(), lengths.join(" or ")))
         }
     }
-}
-
-/// Reads a regular expression on the mode string.
-pub(super) fn parse_mode(pattern: &str) -> Result<Test, String> {
-    Ok(Test::Mode(patterns::compile(pattern)?.0))
 }

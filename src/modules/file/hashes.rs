@@ -1,6 +1,6 @@
 //! Hash sums: all that a file needs in one reading.
 
-use super::content::Buffer;
+use super::lines::Buffer;
 use sha2::Digest;
 use std::io::{self, Read};
 

@@ -52,3 +52,33 @@ pub(super) fn strings(given: &Fields, at: &str, name: &str, count_max: usize) ->
     };
     values.iter().enumerate().map(string).collect()
 }
+
+/// Doubts about the keys of an object that are not among `known`, each with the right key that is nearest.
+pub(super) fn unknown_keys(given: &Fields, at: &str, known: &[&str]) -> Vec<ParameterError> {
+    let unknown = given.keys().filter(|key| !known.contains(&key.as_str()));
+    let doubt = |key: &String| {
+        let reason = match nearest(key, known) {
+            Some(right) => format!("is not known here; did you mean \"{right}\"?"),
+            None => format!("is not known here; known are {}", known.join(", ")),
+        };
+        ParameterError::new(format!("{at}.{key}"), reason)
+    };
+    unknown.map(doubt).collect()
+}
+
+/// What earlier versions of the original, and people, call some keys.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("regex", "contents"),
+    ("regexes", "contents"),
+    ("filename", "names"),
+    ("filenames", "names"),
+    ("directory", "paths"),
+    ("directories", "paths"),
+];
+
+/// The word of `known` that was probably meant.
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == key).map_or(key, |(_, right)| right);
+    let distance = |word: &&str| strsim::osa_distance(meant, word);
+    known.iter().copied().min_by_key(|word| distance(&word)).filter(|word| distance(&word) <= meant.len() / 2)
+}

@@ -4,13 +4,18 @@
 //! `/proc/self/mountinfo` (proc_pid_mountinfo(5)), which asks no server, and a path is followed link by link up to the
 //! mount and not into it. The root of the system is never taken for a network mount, or a diskless machine could
 //! not be searched.
+//!
+//! Some links below `/proc` (`PID/exe`, `PID/cwd`, `PID/root`, `PID/fd/N`, `PID/map_files/A`, proc(5)) lead where their text
+//! does not: to deleted files, to memory, into the mounts of a container. They are left to the kernel, unless the list of
+//! mounts of that process says that they lead into a network mount.
 
 use super::limits;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// File systems whose data are on another machine. `autofs` stands for a mount that would be made by looking at it.
 const NETWORK_TYPES: [&str; 32] = [
@@ -52,16 +57,26 @@ const NETWORK_TYPES: [&str; 32] = [
 const NETWORK_FUSE: [&str; 9] =
     ["rclone", "juicefs", "seaweedfs", "moosefs", "cephfs", "ceph-fuse", "hdfs", "gvfsd-fuse", "lizardfs"];
 
-/// The network mounts of this machine.
+/// The mounts that a process sees: per mount point, whether it is a network mount.
+type Points = HashMap<PathBuf, bool>;
+
+/// The mounts of this machine that matter to a walk.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    points: HashSet<PathBuf>,
+    own: Arc<Points>,
+    /// The network mounts: of this process, and those of others in the paths that lead to them through `/proc`.
+    network: RwLock<HashSet<PathBuf>>,
+    /// Where proc file systems are.
+    procs: Vec<PathBuf>,
+    /// What processes in other mount namespaces see, by the name of the namespace.
+    others: Mutex<HashMap<PathBuf, Arc<Points>>>,
 }
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// To this path without links, on this machine as far as mounts tell.
+    /// To this path, which has no links in it but those that only the kernel can follow. On this machine as far as mounts
+    /// tell.
     Local(PathBuf),
     /// Into the network mount at this path.
     Network(PathBuf),
@@ -73,30 +88,25 @@ impl Mounts {
         Ok(Mounts::parse(&std::fs::read("/proc/self/mountinfo")?))
     }
 
-    /// Reads the text of a mountinfo file; lines that are not understood are left out.
+    /// Reads the text of a mountinfo file.
     pub(super) fn parse(mountinfo: &[u8]) -> Self {
-        let mut top: HashMap<PathBuf, bool> = HashMap::new();
-        for line in mountinfo.split(|&byte| byte == b'\n') {
-            let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-            let separator = words.iter().position(|word| *word == b"-");
-            let kind = separator.and_then(|at| words.get(at + 1));
-            if let (Some(point), Some(kind)) = (words.get(4), kind) {
-                // A later mount on the same point covers the earlier: an automounted disk its autofs.
-                top.insert(unescape(point), is_network(&String::from_utf8_lossy(kind)));
-            }
-        }
-        let points = top.into_iter().filter(|(point, network)| *network && point != Path::new("/"));
-        Mounts { points: points.map(|(point, _)| point).collect() }
+        let (own, procs) = parse(mountinfo);
+        let network = own.iter().filter(|(_, network)| **network).map(|(point, _)| point.clone()).collect();
+        Mounts { own: Arc::new(own), network: RwLock::new(network), procs, others: Mutex::default() }
     }
 
-    /// No network mounts: nothing to look out for.
-    pub(super) fn is_empty(&self) -> bool {
-        self.points.is_empty()
+    fn network(&self) -> RwLockReadGuard<'_, HashSet<PathBuf>> {
+        self.network.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `path`, which has no links in it, is a network mount.
+    /// Whether where an entry of `directory` leads must be looked up before it is touched.
+    pub(super) fn must_locate(&self, directory: &Path) -> bool {
+        self.procs.iter().any(|proc| directory.starts_with(proc)) || !self.network().is_empty()
+    }
+
+    /// Whether `path`, as [`Place::Local`] has it, is a network mount.
     pub(super) fn contains(&self, path: &Path) -> bool {
-        self.points.contains(path)
+        self.network().contains(path)
     }
 
     /// Follows `path`, and every symbolic link in it, up to the first network mount.
@@ -110,30 +120,105 @@ impl Mounts {
                 continue;
             }
             real.push(&word);
-            if self.points.contains(&real) {
+            if self.contains(&real) {
                 return Ok(Place::Network(real));
             }
-            match std::fs::read_link(&real) {
-                Ok(target) => {
-                    links += 1;
-                    if links > limits::LINKS_PER_PATH_MAX {
-                        return Err(rustix::io::Errno::LOOP.into());
-                    }
-                    real.pop();
-                    if target.is_absolute() {
-                        real = PathBuf::from("/");
-                    }
-                    for word in words(&target).rev() {
-                        rest.push_front(word);
-                    }
+            let target = match std::fs::read_link(&real) {
+                Ok(target) => target,
+                // EINVAL: not a link. A path that is too long for a call is met by a walk only, which follows no links.
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename) => {
+                    continue;
                 }
-                // EINVAL: not a link.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                 Err(error) => return Err(error),
+            };
+            if let Some(process) = self.process_of_jump(&real) {
+                if let Some(point) = self.jump(&real, &target, &process) {
+                    return Ok(Place::Network(point));
+                }
+                continue;
+            }
+            links += 1;
+            if links > limits::LINKS_PER_PATH_MAX {
+                return Err(rustix::io::Errno::LOOP.into());
+            }
+            real.pop();
+            if target.is_absolute() {
+                real = PathBuf::from("/");
+            }
+            for word in words(&target).rev() {
+                rest.push_front(word);
             }
         }
         Ok(Place::Local(real))
     }
+
+    /// The directory below `/proc` of the process whose link `path` is, if it is one that only the kernel can follow.
+    fn process_of_jump(&self, path: &Path) -> Option<PathBuf> {
+        let proc = self.procs.iter().find(|proc| path.starts_with(proc))?;
+        let name = path.file_name()?;
+        let parent = path.parent()?.file_name()?;
+        let jumps = ["exe", "cwd", "root"].iter().any(|of| name == *of)
+            || ["fd", "map_files", "ns"].iter().any(|of| parent == *of);
+        let process = path.strip_prefix(proc).ok()?.components().next()?;
+        jumps.then(|| proc.join(process))
+    }
+
+    /// Looks where the link `path` of a process leads. `Some`: into the network mount there. Otherwise the network mounts
+    /// below it are known from now on.
+    fn jump(&self, path: &Path, target: &Path, process: &Path) -> Option<PathBuf> {
+        let text = target.as_os_str().as_bytes();
+        let target = Path::new(OsStr::from_bytes(text.strip_suffix(b" (deleted)").unwrap_or(text)));
+        if !target.is_absolute() {
+            // A pipe, a socket, a namespace.
+            return None;
+        }
+        let points = self.points_of(process);
+        if let Some(point) = target.ancestors().find(|ancestor| points.contains_key(*ancestor))
+            && points.get(point) == Some(&true)
+        {
+            return Some(point.to_owned());
+        }
+        let below = points.iter().filter(|(_, network)| **network);
+        let below: Vec<PathBuf> =
+            below.filter_map(|(point, _)| Some(path.join(point.strip_prefix(target).ok()?))).collect();
+        if !below.is_empty() {
+            self.network.write().unwrap_or_else(PoisonError::into_inner).extend(below);
+        }
+        None
+    }
+
+    /// The mounts that a process sees. Of one that can't be asked, which has ended, none.
+    fn points_of(&self, process: &Path) -> Arc<Points> {
+        let Ok(namespace) = std::fs::read_link(process.join("ns/mnt")) else { return Arc::default() };
+        if std::fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == namespace) {
+            return self.own.clone();
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let read =
+            || Arc::new(std::fs::read(process.join("mountinfo")).map_or_else(|_| Points::new(), |text| parse(&text).0));
+        others.entry(namespace).or_insert_with(read).clone()
+    }
+}
+
+/// Reads the text of a mountinfo file, and which of its mounts are proc file systems; lines that are not understood are left
+/// out.
+fn parse(mountinfo: &[u8]) -> (Points, Vec<PathBuf>) {
+    let (mut points, mut procs) = (Points::new(), Vec::new());
+    for line in mountinfo.split(|&byte| byte == b'\n') {
+        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let separator = words.iter().position(|word| *word == b"-");
+        let kind = separator.and_then(|at| words.get(at + 1));
+        if let (Some(point), Some(kind)) = (words.get(4), kind) {
+            let point = unescape(point);
+            if *kind == b"proc" {
+                procs.push(point.clone());
+            }
+            // A later mount on the same point covers the earlier: an automounted disk its autofs.
+            let network = point != Path::new("/") && is_network(&String::from_utf8_lossy(kind));
+            points.insert(point, network);
+        }
+    }
+    (points, procs)
 }
 
 fn words(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {

@@ -2,18 +2,22 @@
 //!
 //! Only regular files are opened: opening a fifo waits for its other end, opening a device may start it. Between the
 //! look and the opening the name can be given to something else, so the descriptor never waits (`O_NONBLOCK`), and is
-//! used only if it turns out to be a regular file. `O_NONBLOCK` also makes files like `/proc/kmsg` an error, not a wait.
+//! used only if it turns out to be a regular file. The time of access stays as it is where the kernel allows that
+//! (`O_NOATIME`: to root and the owner). What the kernel takes away from others when it is read is never read.
 
 use super::entry::Kind;
+use super::gzip::Members;
 use super::limits;
-use flate2::bufread::MultiGzDecoder;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use super::sparse::Sparse;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What stat(2) tells of a file, as far as it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +28,8 @@ pub(super) struct Metadata {
     pub(super) mode: u32,
     /// Size.
     pub(super) size_bytes: u64,
+    /// What it takes of the disk; less than the size if there are holes.
+    pub(super) stored_bytes: u64,
     /// Last change of the contents: whole seconds since 1970 and the nanoseconds after them.
     pub(super) mtime: (i64, u32),
 }
@@ -61,6 +67,7 @@ impl From<Stat> for Metadata {
             id: (stat.st_dev, stat.st_ino),
             mode: stat.st_mode,
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            stored_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
         }
     }
@@ -72,13 +79,21 @@ pub(super) fn stat(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Metadat
     Ok(rustix::fs::statat(at, name, flags | AtFlags::NO_AUTOMOUNT)?.into())
 }
 
-/// Opens the regular file `name` in the directory `at`; `None` if it is something else.
-pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<(File, Metadata)>, Errno> {
-    let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    if !follow {
-        flags |= OFlags::NOFOLLOW;
+/// Opens something for reading, and leaves its time of access alone if possible.
+pub(super) fn open_quietly(at: BorrowedFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match rustix::fs::openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Another user's.
+        Err(Errno::PERM) => rustix::fs::openat(at, name, flags, Mode::empty()),
+        opened => opened,
     }
-    let descriptor = match rustix::fs::openat(at, name, flags, Mode::empty()) {
+}
+
+/// Opens the regular file `name` in the directory `at`; `None` if it is something else. `EAGAIN`: another process has a
+/// lease on the file, which the kernel is asking for now (fcntl(2)).
+pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<(File, Metadata)>, Errno> {
+    let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let descriptor = match open_quietly(at, Path::new(name), flags) {
         // A fifo, a socket or a link came in place of the file that was seen.
         Err(Errno::NXIO | Errno::LOOP) => return Ok(None),
         opened => opened?,
@@ -87,25 +102,79 @@ pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<
     Ok(metadata.is_regular().then(|| (File::from(descriptor), metadata)))
 }
 
+/// Opens the directory `path`, which may be longer than a system call takes.
+pub(super) fn open_directory(path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+    let flags = if follow { OFlags::DIRECTORY } else { OFlags::DIRECTORY | OFlags::NOFOLLOW };
+    match open_quietly(CWD, path, flags) {
+        Err(Errno::NAMETOOLONG) => {}
+        opened => return opened,
+    }
+    let (mut at, mut step) = (None::<OwnedFd>, PathBuf::new());
+    let open = |at: &Option<OwnedFd>, step: &Path, flags| {
+        open_quietly(at.as_ref().map_or(CWD, AsFd::as_fd), step, OFlags::DIRECTORY | flags)
+    };
+    for component in path.components() {
+        if step.as_os_str().len() + component.as_os_str().len() + 2 > limits::PATH_BYTES_MAX {
+            at = Some(open(&at, &step, OFlags::PATH)?);
+            step.clear();
+        }
+        step.push(component);
+    }
+    open(&at, &step, flags)
+}
+
+/// Why the file of a pseudo file system is never read, if it is not: the magic numbers are those of statfs(2).
+pub(super) fn never_read(file: &File) -> Option<&'static str> {
+    const PROC: i64 = 0x9fa0;
+    const TRACEFS: i64 = 0x7472_6163;
+    const DEBUGFS: i64 = 0x6462_6720;
+    let kind = rustix::fs::fstatfs(file).ok()?.f_type;
+    // The name that a link to it has tells nothing.
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let name = path.file_name()?.to_str()?;
+    match (kind, name) {
+        (PROC, "kmsg" | "event" | "xenbus") | (TRACEFS, "trace_pipe" | "trace_pipe_raw" | "snapshot_raw") => {
+            Some("what is read there is taken away from others")
+        }
+        (DEBUGFS, _) => Some("reading files of debugfs can change what the kernel does"),
+        (PROC, "pagemap" | "kpagecount" | "kpageflags" | "kpagecgroup") => {
+            Some("a table of the memory's pages, no text")
+        }
+        _ => None,
+    }
+}
+
 /// Whether an error only says that the file is gone, or leads nowhere: no failure of the search.
 pub(super) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::SRCH | Errno::NOTDIR | Errno::LOOP)
 }
 
+/// How a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Every byte.
+    Whole,
+    /// As text: of a long hole not all NULs.
+    Text,
+    /// What is packed in a gzip file.
+    Unpacked,
+}
+
 /// An open file, to be read as often as needed.
 pub(super) struct Source<'a> {
     file: &'a File,
-    size_bytes: u64,
+    metadata: &'a Metadata,
+    /// Reading ends with an error when this is set.
+    stopped: &'a AtomicBool,
     fresh: bool,
+    /// Behind what was unpacked is something else.
+    pub(super) has_tail: bool,
 }
 
 impl<'a> Source<'a> {
-    /// Refuses a file that is larger than any can be.
-    pub(super) fn new(file: &'a File, metadata: &Metadata) -> io::Result<Self> {
-        if metadata.size_bytes > limits::FILE_BYTES_MAX {
-            return Err(io::Error::other(format!("it claims to have {} bytes", metadata.size_bytes)));
-        }
-        Ok(Source { file, size_bytes: metadata.size_bytes, fresh: true })
+    /// Of a file with this metadata.
+    pub(super) fn new(file: &'a File, metadata: &'a Metadata, stopped: &'a AtomicBool) -> Self {
+        Source { file, metadata, stopped, fresh: true, has_tail: false }
     }
 
     /// Whether the file begins like a gzip file, RFC 1952.
@@ -114,42 +183,59 @@ impl<'a> Source<'a> {
         self.file.read_exact_at(&mut magic, 0).is_ok() && magic == [0x1f, 0x8b]
     }
 
-    /// Reads from the beginning; `unpack` gives what is packed in a gzip file.
+    /// Reads from the beginning.
     pub(super) fn read_with<T>(
         &mut self,
-        unpack: bool,
+        how: Reading,
         use_reader: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> io::Result<T> {
         if !std::mem::replace(&mut self.fresh, false) {
             self.file.rewind()?;
         }
-        if unpack {
-            let packed = BufReader::with_capacity(limits::READ_BYTES, self.file);
+        let stopped = self.stopped;
+        if how == Reading::Unpacked {
+            let mut members = Members::new(BufReader::with_capacity(limits::READ_BYTES, self.file));
             let limit = limits::UNPACKED_BYTES_MAX;
-            return use_reader(&mut Bounded { inner: MultiGzDecoder::new(packed), left: limit, limit });
+            let read = use_reader(&mut Bounded { inner: &mut members, left: limit, limit, stopped });
+            self.has_tail = members.has_tail;
+            return read;
         }
-        let pseudo = self.size_bytes == 0;
-        let limit = if pseudo { limits::PSEUDO_FILE_BYTES_MAX } else { limits::FILE_BYTES_MAX };
-        use_reader(&mut Bounded { inner: self.file, left: limit, limit })
+        let size_bytes = self.metadata.size_bytes;
+        let hole_bytes_max = if how == Reading::Text { limits::HOLE_BYTES_MAX } else { u64::MAX };
+        let is_sparse = self.metadata.stored_bytes < size_bytes;
+        if let Some(sparse) = is_sparse.then(|| Sparse::new(self.file, size_bytes, hole_bytes_max)).flatten() {
+            let limit = limits::FILE_BYTES_MAX;
+            return use_reader(&mut Bounded { inner: sparse, left: limit, limit, stopped });
+        }
+        if size_bytes > limits::FILE_BYTES_MAX {
+            return Err(io::Error::other(format!("it claims to have {size_bytes} bytes")));
+        }
+        let limit = if size_bytes == 0 { limits::PSEUDO_FILE_BYTES_MAX } else { limits::FILE_BYTES_MAX };
+        use_reader(&mut Bounded { inner: self.file, left: limit, limit, stopped })
     }
 }
 
-/// A reader that fails when there is more than a limit allows.
-pub(super) struct Bounded<R> {
+/// A reader that fails when there is more than a limit allows, or when it is to stop.
+pub(super) struct Bounded<'a, R> {
     /// What is read.
     pub(super) inner: R,
     /// Bytes that may still come.
     pub(super) left: u64,
     /// The limit, for the message.
     pub(super) limit: u64,
+    /// Set when reading is to stop.
+    pub(super) stopped: &'a AtomicBool,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stopped.load(Relaxed) {
+            return Err(io::Error::other("the search was stopped"));
+        }
         let count = self.inner.read(buffer)?;
         match self.left.checked_sub(count as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(format!("it gives more than {} bytes", self.limit))),
+            None => return Err(io::Error::other(format!("it has more than {} bytes", self.limit))),
         }
         Ok(count)
     }

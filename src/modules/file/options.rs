@@ -1,7 +1,7 @@
 //! The options of a search.
 
 use super::filter::FIELDS;
-use super::json::{fields, strings, whole_number};
+use super::json::{fields, strings, unknown_keys, whole_number};
 use super::limits;
 use crate::modules::ParameterError;
 use serde_json::{Map, Value, json};
@@ -29,11 +29,24 @@ pub(super) struct Options {
     pub(super) mismatch: Vec<String>,
 }
 
+/// The names of all options.
+pub(super) const NAMES: [&str; 9] = [
+    "maxdepth",
+    "matchlimit",
+    "maxerrors",
+    "matchall",
+    "remotefs",
+    "macroal",
+    "returnsha256",
+    "decompress",
+    "mismatch",
+];
+
 impl Options {
-    /// Reads the options at `at`.
-    pub(super) fn parse(value: Option<&Value>, at: &str) -> Result<Self, ParameterError> {
+    /// Reads the options at `at`, and returns them with the doubts about them.
+    pub(super) fn parse(value: Option<&Value>, at: &str) -> Result<(Self, Vec<ParameterError>), ParameterError> {
         let Some(value) = value else {
-            return Ok(Options::default());
+            return Ok(Default::default());
         };
         let given = fields(value, at, &format!("{at}."))?;
         let number = |name: &str| match given.get(name) {
@@ -55,7 +68,7 @@ impl Options {
                 return Err(ParameterError::new(format!("{at}.mismatch[{index}]"), reason));
             }
         }
-        Ok(Options {
+        let options = Options {
             maxdepth: number("maxdepth")?.unwrap_or(0),
             matchlimit: number("matchlimit")?.unwrap_or(0),
             maxerrors: number("maxerrors")?,
@@ -65,7 +78,8 @@ impl Options {
             returnsha256: flag("returnsha256")?,
             decompress: flag("decompress")?,
             mismatch,
-        })
+        };
+        Ok((options, unknown_keys(&given, at, &NAMES)))
     }
 
     /// The options as the original writes them: three always, the rest when they are set.

@@ -1,22 +1,22 @@
 //! From the JSON of an operation to a [`Plan`]: the one place where parameters are read, and refused.
 //!
-//! Field names are matched in any case, unknown fields are ignored, `null` is the same as missing. Everything else
-//! that can't be what was meant is a [`ParameterError`] that names the field.
+//! Field names are matched in any case, `null` is the same as missing. What can't be read is a [`ParameterError`] that
+//! names the field. What can be read but cannot mean what was meant (see `doubts.rs`) is a doubt about its search: one with
+//! doubts is not run, because neither "nothing" nor "every file" would be an answer to it.
 
 use super::content::{Contents, ContentsBuilder, Lines};
+use super::doubts::{self, Doubt};
+use super::echo::Echo;
 use super::filter::{self, Age, Check, FIELDS, Field, Size, Test};
 use super::hashes::Algorithm;
-use super::json::{fields, strings};
+use super::json::{Fields, fields, strings, unknown_keys};
 use super::limits;
 use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder};
 use crate::modules::ParameterError;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::PathBuf;
-
-/// About how long the fields of an entry are as JSON, beside its search and its path.
-const FILE_INFO_BYTES: usize = 200;
 
 /// All searches of an operation, ready to run.
 #[derive(Debug)]
@@ -40,8 +40,7 @@ pub(super) struct Search {
     pub(super) checks: Vec<Check>,
     /// How.
     pub(super) options: Options,
-    /// A file must pass all checks, rather than each check have its own files. Holds without checks too: then every
-    /// file of the paths is reported.
+    /// A file must pass all checks, rather than each check have its own files.
     pub(super) all: bool,
     /// Per [`Stage`], where its checks are.
     stages: [Range<usize>; 4],
@@ -49,12 +48,10 @@ pub(super) struct Search {
     pub(super) needs_name_match: bool,
     /// The hash functions of the checks.
     pub(super) algorithms: Vec<Algorithm>,
-    /// The search as JSON, for the entries of `matchall`.
-    pub(super) echo: Value,
-    /// The options as JSON, for the entries of single checks.
-    pub(super) options_echo: Value,
-    /// About how long an entry is as JSON, without its path.
-    pub(super) entry_bytes: usize,
+    /// How its entries repeat it.
+    pub(super) echo: Echo,
+    /// Why it may not be run.
+    pub(super) doubts: Vec<Doubt>,
 }
 
 /// The order of comparisons, the cheap ones first. The checks of a search are in this order too.
@@ -123,112 +120,115 @@ pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
         let reason = format!("holds more than {} searches", limits::SEARCHES_MAX);
         return Err(ParameterError::new("searches", reason));
     }
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(searches);
     let mut parsed = Vec::with_capacity(searches.len());
     for (label, search) in searches {
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if label.is_empty() || label.len() > limits::LABEL_BYTES_MAX || !label.bytes().all(valid) {
-            let reason = format!("a label is 1 to {} of letters, digits, _ and -", limits::LABEL_BYTES_MAX);
-            return Err(ParameterError::new(format!("searches.{label}"), reason));
+        if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
+            let reason =
+                format!("a label is 1 to {} characters, none of them a control character", limits::LABEL_CHARS_MAX);
+            return Err(ParameterError::new(format!("searches.{}", label.escape_debug()), reason));
         }
         parsed.push(builder.search(label, search)?);
+    }
+    // What stands beside the searches was meant for all of them.
+    for error in unknown_keys(&top, "parameters", &["searches"]) {
+        parsed.iter_mut().for_each(|search: &mut Search| search.doubts.push(Doubt::new(error.clone())));
     }
     let names = builder.names.build().map_err(|reason| ParameterError::new("searches", reason))?;
     Ok(Plan { searches: parsed, names, contents: builder.contents.build() })
 }
 
 /// What the searches have in common while they are read.
-#[derive(Default)]
 struct Builder {
     names: NamesBuilder,
     contents: ContentsBuilder,
     patterns: usize,
+    cache_bytes: usize,
 }
 
 impl Builder {
+    fn new(searches: &Map<String, Value>) -> Self {
+        let lists = searches.values().filter_map(Value::as_object).flat_map(Map::values).filter_map(Value::as_array);
+        let values: usize = lists.map(Vec::len).sum();
+        let share = limits::PATTERNS_CACHE_BYTES_MAX / values.max(1);
+        let cache_bytes = share.clamp(limits::PATTERN_CACHE_BYTES_MIN, limits::PATTERN_CACHE_BYTES_MAX);
+        let (names, contents) = (NamesBuilder::new(cache_bytes), ContentsBuilder::new(cache_bytes));
+        Builder { names, contents, patterns: 0, cache_bytes }
+    }
+
     fn search(&mut self, label: &str, value: &Value) -> Result<Search, ParameterError> {
         let at = format!("searches.{label}");
         let given = fields(value, &at, &format!("{at}."))?;
-        let mut echo = Map::new();
-        if let Some(description) = given.get("description") {
-            let text = description.as_str();
-            let text = text.ok_or_else(|| ParameterError::new(format!("{at}.description"), "must be a string"))?;
-            if !text.is_empty() {
-                echo.insert("description".to_owned(), json!(text));
-            }
-        }
+        let (options, of_options) = Options::parse(given.get("options").copied(), &format!("{at}.options"))?;
+        let mut doubts = doubts::about_keys(&given, &at);
+        doubts.extend(of_options.into_iter().map(Doubt::new));
         let paths = strings(&given, &at, "paths", limits::PATHS_PER_SEARCH_MAX)?;
-        let options = Options::parse(given.get("options").copied(), &format!("{at}.options"))?;
+        let mut echo = Echo::new(description(&given, &at)?, &paths, &options);
         let mut checks = Vec::new();
         for (field, name, _) in FIELDS {
             let values = strings(&given, &at, name, limits::VALUES_PER_FIELD_MAX)?;
-            if !values.is_empty() {
-                echo.insert(name.to_owned(), json!(values));
-            }
+            echo.add(field, &values);
             for (index, value) in values.into_iter().enumerate() {
-                let check = self.check(field, &value, &options);
-                checks.push(check.map_err(|reason| ParameterError::new(format!("{at}.{name}[{index}]"), reason))?);
+                let at = format!("{at}.{name}[{index}]");
+                let refuse = |reason| ParameterError::new(&at, reason);
+                let (check, doubt) = self.check(field, value, &options).map_err(refuse)?;
+                checks.push(check);
+                doubts.extend(doubt.map(refuse).map(Doubt::new));
             }
         }
-        let options_echo = options.echo();
-        echo.insert("paths".to_owned(), json!(paths));
-        echo.insert("options".to_owned(), options_echo.clone());
-        let all = options.matchall || checks.is_empty();
+        doubts.extend(doubts::about_filters(&checks, &options, &at));
         let paths = parse_paths(paths, &format!("{at}.paths"))?;
+        doubts.extend(doubts::about_paths(&paths, &at));
+        let all = options.matchall;
         let needs_name_match = all && checks.iter().any(|check| check.field == Field::Names && !check.inverted);
         let mut algorithms: Vec<Algorithm> = checks.iter().filter_map(|check| check.test.algorithm()).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
-        let (label, echo) = (label.to_owned(), Value::Object(echo));
-        let own_bytes = if all { echo.to_string().len() } else { options_echo.to_string().len() };
-        let entry_bytes = own_bytes + FILE_INFO_BYTES;
-        let stages = stages(&checks);
-        Ok(Search {
-            label,
-            paths,
-            checks,
-            options,
-            all,
-            stages,
-            needs_name_match,
-            algorithms,
-            echo,
-            options_echo,
-            entry_bytes,
-        })
+        let (label, stages) = (label.to_owned(), stages(&checks));
+        Ok(Search { label, paths, checks, options, all, stages, needs_name_match, algorithms, echo, doubts })
     }
 
-    fn check(&mut self, field: Field, value: &str, options: &Options) -> Result<Check, String> {
-        let mut negated = false;
+    /// Reads one value. Beside the check, why it can't mean what was meant.
+    fn check(&mut self, field: Field, value: String, options: &Options) -> Result<(Check, Option<String>), String> {
+        let (mut negated, mut doubt) = (false, None);
         let test = match field {
             Field::Names => {
                 let pattern;
-                (negated, pattern) = patterns::split_negation(value)?;
-                Test::Name(self.names.add(pattern)?)
+                (negated, pattern) = patterns::split_negation(&value);
+                let expression = patterns::parse(pattern)?;
+                doubt = doubts::about_name(&expression);
+                Test::Name(self.names.add(&expression)?)
             }
             Field::Contents => {
                 let pattern;
-                (negated, pattern) = patterns::split_negation(value)?;
+                (negated, pattern) = patterns::split_negation(&value);
+                let expression = patterns::parse(pattern)?;
+                doubt = doubts::about_content(&expression);
                 // "Every line doesn't match" is "not: some line matches", so only the positive form asks for all.
                 let lines = if options.macroal && !negated { Lines::Every } else { Lines::Some };
-                Test::Content(self.contents.add(pattern, lines)?)
+                Test::Content(self.contents.add(pattern, &expression, lines)?)
             }
-            Field::Modes => filter::parse_mode(value)?,
-            Field::Sizes => Test::Size(Size::parse(value)?),
-            Field::Mtimes => Test::Mtime(Age::parse(value)?),
-            Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, value)?,
+            Field::Modes => Test::Mode(patterns::compile(&patterns::parse(&value)?, self.cache_bytes)?),
+            Field::Sizes => Test::Size(Size::parse(&value)?),
+            Field::Mtimes => Test::Mtime(Age::parse(&value)?),
+            Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,
         };
         if matches!(field, Field::Names | Field::Contents | Field::Modes) {
-            if value.is_empty() {
-                return Err("the regular expression is empty".to_owned());
-            }
             self.patterns += 1;
             if self.patterns > limits::PATTERNS_MAX {
                 return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));
             }
         }
         let mismatched = options.mismatch.iter().any(|word| field.is_named_by(word));
-        Ok(Check { field, value: value.to_owned(), test, inverted: negated != mismatched })
+        Ok((Check { field, value, test, inverted: negated != mismatched }, doubt))
+    }
+}
+
+fn description(given: &Fields, at: &str) -> Result<String, ParameterError> {
+    match given.get("description").map(|text| text.as_str()) {
+        None => Ok(String::new()),
+        Some(Some(text)) => Ok(text.to_owned()),
+        Some(None) => Err(ParameterError::new(format!("{at}.description"), "must be a string")),
     }
 }
 

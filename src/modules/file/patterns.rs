@@ -1,71 +1,44 @@
-//! Regular expressions: how they are compiled, and the set that all name patterns form.
+//! Regular expressions of RE2's grammar: how they are compiled, and the sets that all name patterns form.
 //!
-//! The original's expressions are RE2's, where `\w`, `\d`, `\s` and `\b` know ASCII only and text need not be UTF-8. So
-//! a pattern is compiled to work on bytes (`.` is any byte but a line's end); one that can't be, because it names
-//! characters outside ASCII or `\p{..}` classes, is compiled to work on Unicode characters. `(?u)` in front asks for
-//! the latter. All programs are limited in size, and matching takes time linear in the text.
+//! Text is compared as characters of UTF-8; a byte that is part of none is one U+FFFD. All programs are limited in size,
+//! and matching takes time linear in the text.
 
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
-use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
+use crate::re2::{self, Expression};
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
-/// What the `.` of a pattern stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Alphabet {
-    /// Any byte.
-    Bytes,
-    /// Any character of valid UTF-8.
-    Unicode,
-}
-
-impl Alphabet {
-    /// The setting of the `unicode` flag.
-    pub(super) fn is_unicode(self) -> bool {
-        self == Alphabet::Unicode
+/// Splits the negation off a pattern: `!x` is `x`, negated.
+pub(super) fn split_negation(text: &str) -> (bool, &str) {
+    match text.strip_prefix('!') {
+        Some(rest) => (true, rest),
+        None => (false, text),
     }
 }
 
-/// Splits the negation off a pattern: `!x` is `x`, negated. Refuses what is empty or too long.
-pub(super) fn split_negation(text: &str) -> Result<(bool, &str), String> {
-    let (negated, pattern) = match text.strip_prefix('!') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
+/// Reads an expression. Refuses what is empty or too long.
+pub(super) fn parse(pattern: &str) -> Result<Expression, String> {
     if pattern.is_empty() {
         return Err("the regular expression is empty".to_owned());
     }
     if pattern.len() > limits::PATTERN_BYTES_MAX {
         return Err(format!("the regular expression is longer than {} bytes", limits::PATTERN_BYTES_MAX));
     }
-    Ok((negated, pattern))
-}
-
-/// Builds with the first alphabet that the pattern allows.
-pub(super) fn first_alphabet<T, E: ToString>(
-    build: impl Fn(Alphabet) -> Result<T, E>,
-) -> Result<(T, Alphabet), String> {
-    if let Ok(built) = build(Alphabet::Bytes) {
-        return Ok((built, Alphabet::Bytes));
-    }
-    match build(Alphabet::Unicode) {
-        Ok(built) => Ok((built, Alphabet::Unicode)),
-        Err(error) => Err(reason(&error.to_string())),
-    }
+    Expression::parse(pattern).map_err(|error| format!("bad regular expression: {error}"))
 }
 
 /// One expression for short texts.
-pub(super) fn compile(pattern: &str) -> Result<(regex::bytes::Regex, Alphabet), String> {
-    first_alphabet(|alphabet| {
-        RegexBuilder::new(pattern)
-            .unicode(alphabet.is_unicode())
-            .size_limit(limits::PATTERN_COMPILED_BYTES_MAX)
-            .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
-            .build()
-    })
+pub(super) fn compile(expression: &Expression, cache_bytes: usize) -> Result<Regex, String> {
+    RegexBuilder::new(&expression.to_pattern())
+        .nest_limit(re2::NEST_LIMIT)
+        .size_limit(limits::PATTERN_COMPILED_BYTES_MAX)
+        .dfa_size_limit(cache_bytes)
+        .build()
+        .map_err(|error| reason(&error.to_string()))
 }
 
-/// The essence of a syntax error, which comes as a drawing of several lines.
-fn reason(message: &str) -> String {
+/// The essence of the engine's error, which may come as a drawing of several lines.
+pub(super) fn reason(message: &str) -> String {
     let last = message.lines().next_back().unwrap_or(message).trim();
     format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
@@ -73,8 +46,8 @@ fn reason(message: &str) -> String {
 /// All name patterns of all searches, matched together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
-    /// Sets of one alphabet, and for each of its patterns the number in the order of [`NamesBuilder::add`].
-    groups: Vec<(RegexSet, Vec<usize>)>,
+    /// Of [`REGEX_SET_EXPRESSIONS_MAX`] patterns each, in the order of [`NamesBuilder::add`].
+    sets: Vec<RegexSet>,
     count: usize,
 }
 
@@ -86,18 +59,19 @@ impl Names {
 
     /// Matches `name`. False: no pattern does, and `hits` is not touched. True: `hits` says which do.
     pub(super) fn mark(&self, name: &[u8], hits: &mut [bool]) -> bool {
+        let name = re2::text(name);
         let mut any = false;
-        for (set, numbers) in &self.groups {
+        for (set, hits_from) in self.sets.iter().zip((0..).step_by(REGEX_SET_EXPRESSIONS_MAX)) {
             // Nearly all names match nothing, and this call allocates nothing.
-            if !set.is_match(name) {
+            if !set.is_match(&name) {
                 continue;
             }
             if !any {
                 hits.fill(false);
                 any = true;
             }
-            for index in &set.matches(name) {
-                hits[numbers[index]] = true;
+            for index in &set.matches(&name) {
+                hits[hits_from + index] = true;
             }
         }
         any
@@ -105,38 +79,38 @@ impl Names {
 }
 
 /// Collects name patterns into [`Names`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct NamesBuilder {
-    patterns: Vec<(String, Alphabet)>,
+    patterns: Vec<String>,
+    cache_bytes: usize,
 }
 
 impl NamesBuilder {
-    /// Adds a pattern and gives its number.
-    pub(super) fn add(&mut self, pattern: &str) -> Result<usize, String> {
-        let (_, alphabet) = compile(pattern)?;
-        self.patterns.push((pattern.to_owned(), alphabet));
+    /// For patterns that may have so large a cache each.
+    pub(super) fn new(cache_bytes: usize) -> Self {
+        NamesBuilder { patterns: Vec::new(), cache_bytes }
+    }
+
+    /// Adds a pattern and returns its number.
+    pub(super) fn add(&mut self, expression: &Expression) -> Result<usize, String> {
+        compile(expression, self.cache_bytes)?;
+        self.patterns.push(expression.to_pattern());
         Ok(self.patterns.len() - 1)
     }
 
     /// Puts the patterns together.
     pub(super) fn build(self) -> Result<Names, String> {
-        let count = self.patterns.len();
-        let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / count.div_ceil(REGEX_SET_EXPRESSIONS_MAX).max(1);
-        let mut groups = Vec::new();
-        for alphabet in [Alphabet::Bytes, Alphabet::Unicode] {
-            let patterns = self.patterns.iter().enumerate().filter(|(_, (_, of))| *of == alphabet);
-            let numbers: Vec<usize> = patterns.map(|(number, _)| number).collect();
-            for numbers in numbers.chunks(REGEX_SET_EXPRESSIONS_MAX) {
-                let set = RegexSetBuilder::new(numbers.iter().map(|number| &self.patterns[*number].0))
-                    .unicode(alphabet.is_unicode())
-                    .size_limit(share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX))
-                    .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
-                    .build()
-                    .map_err(|error| reason(&error.to_string()))?;
-                groups.push((set, numbers.to_vec()));
-            }
-        }
-        Ok(Names { groups, count })
+        let sets = self.patterns.chunks(REGEX_SET_EXPRESSIONS_MAX);
+        let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / sets.len().max(1);
+        let build = |patterns: &[String]| {
+            RegexSetBuilder::new(patterns)
+                .nest_limit(re2::NEST_LIMIT)
+                .size_limit(share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX))
+                .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
+                .build()
+        };
+        let sets: Result<Vec<_>, _> = sets.map(build).collect();
+        Ok(Names { sets: sets.map_err(|error| reason(&error.to_string()))?, count: self.patterns.len() })
     }
 }
 
@@ -147,11 +121,10 @@ mod tests {
     #[test]
     fn patterns_keep_their_numbers_however_many_there_are() {
         let count = 2 * REGEX_SET_EXPRESSIONS_MAX + 50;
-        let mut builder = NamesBuilder::default();
+        let mut builder = NamesBuilder::new(limits::PATTERN_CACHE_BYTES_MAX);
         for number in 0..count {
-            // Every seventh works on characters and is put into another set.
-            let class = if number % 7 == 0 { "\\p{Nd}" } else { "[0-9]" };
-            assert_eq!(builder.add(&format!("^x{number}_{class}$")), Ok(number));
+            let expression = Expression::parse(&format!("^x{number}_[0-9]$")).unwrap();
+            assert_eq!(builder.add(&expression), Ok(number));
         }
         let names = builder.build().unwrap();
         let mut hits = vec![true; count];

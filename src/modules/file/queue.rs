@@ -1,6 +1,5 @@
 //! The stack of tasks that the threads of a walk share, and the end of their work.
 
-use super::limits;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +17,7 @@ struct State<T> {
 }
 
 impl<T> Queue<T> {
-    /// Nothing waits, nobody works.
+    /// Empty.
     pub(super) fn new() -> Self {
         let state = Mutex::new(State { tasks: Vec::new(), busy: 0 });
         Queue { state, changed: Condvar::new(), idle: AtomicUsize::new(0) }
@@ -33,17 +32,12 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds tasks; false if some were left out because too many wait.
-    pub(super) fn push(&self, tasks: impl IntoIterator<Item = T>) -> bool {
-        let mut state = self.lock();
-        state.tasks.extend(tasks);
-        let fits = state.tasks.len() <= limits::DIRECTORIES_WAITING_MAX;
-        state.tasks.truncate(limits::DIRECTORIES_WAITING_MAX);
-        drop(state);
+    /// Adds tasks; the last is done first.
+    pub(super) fn push(&self, tasks: impl IntoIterator<Item = T>) {
+        self.lock().tasks.extend(tasks);
         if self.has_idle_threads() {
             self.changed.notify_all();
         }
-        fits
     }
 
     /// Works until nothing waits and no thread can add to it.

@@ -1,5 +1,11 @@
 //! What the threads find, collected within limits, and its form as a result.
+//!
+//! A result may have so many bytes as JSON ([`Budget`]). Whatever limit is met, what was found until then is returned, and
+//! the limit is among the errors, which begin with "partial" then; a search that was not looked through to its end reports
+//! its matches only, and never that there are none.
 
+use super::budget::{Budget, json_bytes};
+use super::echo::Form;
 use super::format;
 use super::hashes;
 use super::limits;
@@ -7,6 +13,7 @@ use super::open::Metadata;
 use super::parameters::{Plan, Search};
 use crate::modules::ModuleResult;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -17,48 +24,73 @@ use std::time::Duration;
 pub(super) struct Collector<'a> {
     plan: &'a Plan,
     found: Mutex<Found>,
-    /// Per search: it has all the files it may report.
+    /// Per search: no more files are wanted.
     closed: Vec<AtomicBool>,
     /// Searches that are not closed.
     open_count: AtomicUsize,
-    errors: Mutex<Vec<String>>,
+    /// The walk is over, whatever is left to look at.
+    stopped: AtomicBool,
+    /// At least one search is run.
+    is_run: bool,
+    errors: Mutex<Errors>,
     errors_max: usize,
     files: AtomicU64,
     failed: AtomicU64,
 }
 
-#[derive(Default)]
 struct Found {
     /// Per search.
     matches: Vec<Vec<Match>>,
-    /// Limits that were met; few, and never left out.
+    /// Searches that were not run, and limits that were met; few, and never left out.
     notes: Vec<String>,
+    is_partial: bool,
     entries: usize,
-    bytes: usize,
+    budget: Budget,
 }
 
 /// A file that matched.
 struct Match {
     path: String,
     info: Value,
-    /// The checks that it passed, by number; empty when the search wants all.
+    /// By number: the checks that it passed, or of a search that wants all, the sums among them that it has.
     checks: Vec<usize>,
 }
 
+#[derive(Default)]
+struct Errors {
+    texts: Vec<String>,
+    bytes: usize,
+    /// Files that are never read, by the reason: how many, and one of them.
+    unread: BTreeMap<&'static str, (u64, String)>,
+}
+
 impl<'a> Collector<'a> {
-    /// For a run of `plan`.
-    pub(super) fn new(plan: &'a Plan) -> Self {
+    /// For a run of `plan` whose result may have `result_bytes_max`. `doubts` is per search why it is not run.
+    pub(super) fn new(plan: &'a Plan, doubts: &[Option<String>], result_bytes_max: usize) -> Self {
         let errors_max = plan.searches.iter().map(|search| match search.options.maxerrors {
             None => limits::ERRORS_DEFAULT,
             Some(0) => limits::ERRORS_MAX,
             Some(count) => count.min(limits::ERRORS_MAX),
         });
-        let matches = plan.searches.iter().map(|_| Vec::new()).collect();
+        let closed: Vec<AtomicBool> = doubts.iter().map(|doubt| AtomicBool::new(doubt.is_some())).collect();
+        let open_count = doubts.iter().filter(|doubt| doubt.is_none()).count();
+        let mut found = Found {
+            matches: plan.searches.iter().map(|_| Vec::new()).collect(),
+            notes: Vec::new(),
+            is_partial: false,
+            entries: 0,
+            budget: Budget::new(plan, result_bytes_max),
+        };
+        for doubt in doubts.iter().flatten() {
+            found.note(doubt.clone());
+        }
         Collector {
             plan,
-            found: Mutex::new(Found { matches, ..Found::default() }),
-            closed: plan.searches.iter().map(|_| AtomicBool::new(false)).collect(),
-            open_count: AtomicUsize::new(plan.searches.len()),
+            found: Mutex::new(found),
+            closed,
+            open_count: AtomicUsize::new(open_count),
+            stopped: AtomicBool::new(false),
+            is_run: open_count > 0,
             errors: Mutex::default(),
             errors_max: errors_max.max().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX)),
             files: AtomicU64::new(0),
@@ -73,7 +105,23 @@ impl<'a> Collector<'a> {
 
     /// No search needs more files.
     pub(super) fn is_done(&self) -> bool {
-        self.open_count.load(Relaxed) == 0
+        self.open_count.load(Relaxed) == 0 || self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// True when the walk was stopped before its end, for those who read.
+    pub(super) fn stop_flag(&self) -> &AtomicBool {
+        &self.stopped
+    }
+
+    /// Stops the walk: what is being read now is left.
+    pub(super) fn stop(&self, reason: &str) {
+        if !self.stopped.swap(true, Relaxed) {
+            lock(&self.found).limit(format!("stopped {reason}, before everything was looked at"));
+        }
     }
 
     /// Counts files that were looked at.
@@ -83,44 +131,60 @@ impl<'a> Collector<'a> {
 
     /// Notes that `path` could not be opened or read.
     pub(super) fn failed(&self, what: &str, path: &Path, error: &dyn Display) {
-        self.failed.fetch_add(1, Relaxed);
-        self.error(what, path, error);
+        // Not the file's fault, and said once.
+        if !self.is_stopped() {
+            self.failed.fetch_add(1, Relaxed);
+            self.error(what, path, error);
+        }
     }
 
     /// Notes an error that is no failure to open.
     pub(super) fn error(&self, what: &str, path: &Path, error: &dyn Display) {
         let mut errors = lock(&self.errors);
-        if errors.len() < self.errors_max {
-            errors.push(format!("{what} {}: {error}", path.display()));
+        if errors.texts.len() >= self.errors_max {
+            return;
+        }
+        let text = format!("{what} {}: {error}", path.display());
+        errors.bytes += json_bytes(&text);
+        if errors.bytes <= lock(&self.found).budget.errors_bytes_max {
+            errors.texts.push(text);
         }
     }
 
-    /// Notes a matching file of a search; `checks` are those it passed, or none when it passed all.
+    /// Notes a file that is never read.
+    pub(super) fn unread(&self, reason: &'static str, path: &Path) {
+        let mut errors = lock(&self.errors);
+        errors.unread.entry(reason).or_insert_with(|| (0, path.display().to_string())).0 += 1;
+    }
+
+    /// Notes a matching file of a search; for `checks` see [`Match`].
     pub(super) fn add(&self, number: usize, checks: &[usize], path: &Path, of: &Metadata, sha256: Option<&[u8]>) {
         let search = &self.plan.searches[number];
         let path = path.to_string_lossy().into_owned();
-        let entries = checks.len().max(1);
-        let bytes = entries * (path.len() + search.entry_bytes);
+        let info = file_info(of, sha256, search.options.returnsha256);
+        let of_checks = || checks.iter().map(|check| &search.checks[*check]);
+        let own_bytes = |search: Value| json_bytes(&path) + info.to_string().len() + search.to_string().len();
+        let (entries, bytes) = if search.all {
+            (1, own_bytes(search.echo.of_all(Form::Short, of_checks())))
+        } else {
+            (checks.len(), of_checks().map(|check| own_bytes(search.echo.of_check(Form::Short, check))).sum())
+        };
         let mut found = lock(&self.found);
         if self.is_closed(number) {
             return;
         }
+        let label = &search.label;
         if found.matches[number].len() as u64 >= search.matchlimit() {
-            let note = format!("search {}: stopped at the matchlimit of {} files", search.label, search.matchlimit());
-            found.notes.push(note);
+            found.limit(format!("search {label}: stopped at the matchlimit of {} files", search.matchlimit()));
             self.close(number);
-            return;
+        } else if found.entries + entries > limits::RESULT_ENTRIES_MAX || !found.budget.take(number, entries, bytes) {
+            let count = found.matches[number].len();
+            found.limit(format!("search {label}: stopped after {count} files, the result has no room for more"));
+            self.close(number);
+        } else {
+            found.entries += entries;
+            found.matches[number].push(Match { path, info, checks: checks.to_vec() });
         }
-        if found.entries + entries > limits::RESULT_ENTRIES_MAX || found.bytes + bytes > limits::RESULT_BYTES_MAX {
-            let (entries, bytes) = (limits::RESULT_ENTRIES_MAX, limits::RESULT_BYTES_MAX);
-            found.notes.push(format!("all searches: stopped at {entries} entries or {bytes} bytes of results"));
-            (0..self.closed.len()).for_each(|number| self.close(number));
-            return;
-        }
-        found.entries += entries;
-        found.bytes += bytes;
-        let info = file_info(of, sha256, search.options.returnsha256);
-        found.matches[number].push(Match { path, info, checks: checks.to_vec() });
     }
 
     fn close(&self, number: usize) {
@@ -129,32 +193,72 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The result of the run, files and errors in order of their text.
-    pub(super) fn finish(self, exectime: Duration) -> ModuleResult {
-        let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    /// The result, files and errors in order of their text. When the run is not over, it is what was found so far.
+    pub(super) fn result(&self, exectime: Duration, is_over: bool) -> ModuleResult {
+        let mut found = lock(&self.found);
+        let form = found.budget.form();
+        let is_brief = found.budget.is_brief();
         let mut elements = Map::new();
         let mut hits = 0_usize;
-        for (search, matches) in self.plan.searches.iter().zip(&mut found.matches) {
+        for (number, search) in self.plan.searches.iter().enumerate() {
+            let matches = &mut found.matches[number];
             matches.sort_by(|one, other| one.path.cmp(&other.path));
-            let (entries, of_search) = search_elements(search, matches);
+            let was_looked_through = is_over && !self.is_stopped() && !self.is_closed(number);
+            let unmatched = match (was_looked_through, is_brief) {
+                (false, _) => Unmatched::Left,
+                (true, true) => Unmatched::Once,
+                (true, false) => Unmatched::Each,
+            };
+            let (entries, of_search) = search_elements(search, matches, form, unmatched);
             hits += of_search;
             elements.insert(search.label.clone(), Value::Array(entries));
         }
-        let mut errors = self.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
-        errors.sort();
-        errors.splice(0..0, found.notes);
+        let mut errors = found.notes.clone();
+        if !is_over && !self.is_stopped() {
+            errors.push(format!("partial: what was found after {:.0}s", exectime.as_secs_f64()));
+        }
+        errors.extend(lock(&self.errors).lines());
+        let mut statistics = json!({
+            "filescount": self.files.load(Relaxed),
+            "openfailed": self.failed.load(Relaxed),
+            "totalhits": hits,
+            "exectime": format::duration(exectime),
+        });
+        if found.is_partial || !is_over {
+            statistics["partial"] = json!(true);
+        }
         ModuleResult {
             foundanything: hits > 0,
-            success: true,
+            success: self.is_run,
             elements: Value::Object(elements),
-            statistics: json!({
-                "filescount": self.files.into_inner(),
-                "openfailed": self.failed.into_inner(),
-                "totalhits": hits,
-                "exectime": format::duration(exectime),
-            }),
+            statistics,
             errors: if errors.is_empty() { None } else { Some(errors) },
         }
+    }
+}
+
+impl Found {
+    fn note(&mut self, text: String) {
+        if self.budget.take_note(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    fn limit(&mut self, text: String) {
+        self.is_partial = true;
+        self.note(format!("partial: {text}"));
+    }
+}
+
+impl Errors {
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.texts.clone();
+        lines.sort();
+        let unread = self.unread.iter().map(|(reason, (count, path))| match count {
+            1 => format!("not read: {path}: {reason}"),
+            _ => format!("not read: {path} and {} others: {reason}", count - 1),
+        });
+        unread.chain(lines).collect()
     }
 }
 
@@ -164,31 +268,44 @@ impl Search {
     }
 }
 
+/// Entries without a file, which say that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unmatched {
+    /// For each check of its own.
+    Each,
+    /// One for the search.
+    Once,
+    /// None, as not everything was looked at.
+    Left,
+}
+
 /// The entries of one search, and how many of them name a file.
-fn search_elements(search: &Search, matches: &[Match]) -> (Vec<Value>, usize) {
-    let empty = json!({"size": 0, "mode": "", "lastmodified": ""});
-    let entry = |file: &str, info: &Value, of: &Value| json!({"file": file, "fileinfo": info, "search": of});
-    let mut entries = Vec::new();
-    let mut hits = 0;
-    let mut report = |files: &mut dyn Iterator<Item = &Match>, of: &Value| {
-        let before = hits;
-        for found in files {
-            entries.push(entry(&found.path, &found.info, of));
-            hits += 1;
-        }
-        if hits == before {
-            entries.push(entry("", &empty, of));
-        }
-    };
+fn search_elements(search: &Search, matches: &[Match], form: Form, unmatched: Unmatched) -> (Vec<Value>, usize) {
+    let entry = |file: &str, info: &Value, of: Value| json!({"file": file, "fileinfo": info, "search": of});
+    let empty = |of: Value| entry("", &json!({"size": 0, "mode": "", "lastmodified": ""}), of);
     if search.all {
-        report(&mut matches.iter(), &search.echo);
+        let sums = |found: &Match| search.echo.of_all(form, found.checks.iter().map(|check| &search.checks[*check]));
+        let mut entries: Vec<Value> =
+            matches.iter().map(|found| entry(&found.path, &found.info, sums(found))).collect();
+        let hits = entries.len();
+        if hits == 0 && unmatched != Unmatched::Left {
+            entries.push(empty(search.echo.of_all(form, std::iter::empty())));
+        }
         return (entries, hits);
     }
+    let (mut entries, mut hits) = (Vec::new(), 0);
     for (number, check) in search.checks.iter().enumerate() {
-        let mut of = Map::new();
-        of.insert(check.field.name().to_owned(), json!([check.value]));
-        of.insert("options".to_owned(), search.options_echo.clone());
-        report(&mut matches.iter().filter(|found| found.checks.contains(&number)), &Value::Object(of));
+        let before = hits;
+        for found in matches.iter().filter(|found| found.checks.contains(&number)) {
+            entries.push(entry(&found.path, &found.info, search.echo.of_check(form, check)));
+            hits += 1;
+        }
+        if hits == before && unmatched == Unmatched::Each {
+            entries.push(empty(search.echo.of_check(form, check)));
+        }
+    }
+    if hits == 0 && unmatched == Unmatched::Once {
+        entries.push(empty(search.echo.of_all(Form::Short, std::iter::empty())));
     }
     (entries, hits)
 }

@@ -22,10 +22,10 @@ struct Root {
 }
 
 impl Roots {
-    /// The roots of a plan.
-    pub(super) fn new(plan: &Plan) -> Self {
+    /// The roots of the searches of a plan that are run.
+    pub(super) fn new(plan: &Plan, is_run: impl Fn(usize) -> bool) -> Self {
         let mut by_path: BTreeMap<PathBuf, Root> = BTreeMap::new();
-        for (search, of) in plan.searches.iter().enumerate() {
+        for (search, of) in plan.searches.iter().enumerate().filter(|(search, _)| is_run(*search)) {
             let levels = if of.options.maxdepth == 0 { u64::MAX } else { of.options.maxdepth };
             for path in &of.paths {
                 by_path.entry(path.clone()).or_default().active.push(Active { search, levels });

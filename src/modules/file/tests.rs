@@ -1,13 +1,17 @@
 //! Tests of the module, named after what it promises.
 
 mod contents;
+mod doubts;
 mod filters;
 mod forms;
+mod limited;
+mod lines;
 mod parameters;
+mod proc;
 mod walking;
 
 use super::File;
-use crate::modules::{Module, ModuleResult, Settings};
+use crate::modules::{Context, Module, ModuleResult};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -67,9 +71,13 @@ impl Tree {
     }
 }
 
+fn context(threads: usize) -> Context<'static> {
+    Context { threads, deadline: None, result_bytes_max: 16 << 20, progress: None }
+}
+
 fn run(parameters: &Value) -> ModuleResult {
-    let one = File.run(parameters, Settings { threads: 1 });
-    let many = File.run(parameters, Settings { threads: 4 });
+    let one = File.run(parameters, context(1));
+    let many = File.run(parameters, context(4));
     assert_eq!(one.elements, many.elements, "the number of threads changed the result");
     assert_eq!(one.errors, many.errors);
     one
@@ -81,5 +89,5 @@ fn strings(values: &[&str]) -> Vec<String> {
 
 /// Runs with threads only: for results that depend on which file is met first.
 fn run_once(parameters: &Value) -> ModuleResult {
-    File.run(parameters, Settings { threads: 2 })
+    File.run(parameters, context(2))
 }

@@ -6,53 +6,100 @@
 //!
 //! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one.
 //! Network mounts are entered only by searches with the option `remotefs`.
+//!
+//! A tree cannot be made so wide or so deep that it takes all memory, and with it what else was found: a directory with
+//! many others in it is read on when those were walked. Files that may take all the time are read last (`late.rs`).
 
 use super::entry::{Active, Entry, Kind};
-use super::evaluate::{Evaluator, Run};
+use super::evaluate::{Evaluator, Outcome, Patience, Run};
+use super::late::{Late, LateFile};
 use super::limits;
 use super::mounts::Place;
 use super::open;
 use super::queue::Queue;
 use super::roots::{self, Roots};
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{CWD, FileType, RawDir};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Why a mount is not entered.
+const NETWORK: &str = "a network mount, see option remotefs";
+
+/// Where a directory is.
+struct Location {
+    path: PathBuf,
+    /// The path as [`Place::Local`] has it, where that is another.
+    real: Option<PathBuf>,
+}
+
+impl Location {
+    fn join(&self, name: &OsStr) -> Location {
+        Location { path: self.path.join(name), real: self.real.as_ref().map(|real| real.join(name)) }
+    }
+
+    fn real(&self) -> &Path {
+        self.real.as_ref().unwrap_or(&self.path)
+    }
+}
 
 /// A directory to be walked.
 struct Directory {
-    path: PathBuf,
-    /// The path without links, as the list of mounts has it; known only where there are network mounts.
-    real: Option<PathBuf>,
+    place: DirectoryPlace,
     active: Arc<[Active]>,
-    /// It is a path of a search, and may be a symbolic link.
-    is_root: bool,
+}
+
+/// Siblings share what they have in common: there may be many of them, with a long path.
+enum DirectoryPlace {
+    /// A path of a search, which may be a symbolic link.
+    Root(Location),
+    In(Arc<Location>, OsString),
 }
 
 /// A directory that is being walked.
-struct OpenDirectory {
+pub(super) struct OpenDirectory {
     descriptor: OwnedFd,
-    path: PathBuf,
+    location: Arc<Location>,
     active: Arc<[Active]>,
+}
+
+impl OpenDirectory {
+    /// An entry of it.
+    pub(super) fn entry<'e>(&'e self, name: &'e OsStr, kind: Kind) -> Entry<'e> {
+        Entry { at: self.descriptor.as_fd(), directory: &self.location.path, name, kind }
+    }
 }
 
 enum Task {
     Directory(Directory),
+    /// The rest of its entries.
+    Rest(Arc<OpenDirectory>),
     Read(Arc<OpenDirectory>, VecDeque<(OsString, Kind)>),
+    Late(LateFile),
 }
 
 /// What the threads of a walk share.
 pub(super) struct Walk<'a> {
-    /// The paths of the searches.
-    pub(super) roots: Roots,
+    roots: Roots,
     /// What it shares with the comparing of files.
-    pub(super) run: Run<'a>,
+    run: Run<'a>,
+    late: Late,
+    /// Directories that are to be read on.
+    rests: AtomicUsize,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// Over the paths of the searches that are run.
+    pub(super) fn new(run: Run<'a>) -> Self {
+        let roots = Roots::new(run.plan, |search| !run.collector.is_closed(search));
+        Walk { roots, run, late: Late::default(), rests: AtomicUsize::new(0) }
+    }
+
     /// Walks everything with `threads` threads; with one, in the calling thread.
     pub(super) fn search(&self, threads: usize) {
         let queue = Queue::new();
@@ -62,28 +109,34 @@ impl Walk<'_> {
             // link) is walked in a later round.
             let seeds = self.roots.take_outermost();
             if seeds.is_empty() || self.run.collector.is_done() {
-                return;
+                break;
             }
             for (path, active) in seeds {
                 walker.start(path, active);
             }
-            if threads <= 1 {
-                queue.work(|task| walker.run(task));
-                continue;
-            }
-            std::thread::scope(|scope| {
-                let work = || {
-                    let mut walker = Walker::new(self, &queue);
-                    queue.work(|task| walker.run(task));
-                };
-                let handles: Vec<_> = (0..threads.min(limits::THREADS_MAX)).map(|_| scope.spawn(work)).collect();
-                for handle in handles {
-                    if handle.join().is_err() {
-                        self.run.collector.error("search", Path::new("/"), &"a thread failed, its files are left out");
-                    }
-                }
-            });
+            self.work(&queue, &mut walker, threads);
         }
+        queue.push(self.late.take().into_iter().map(Task::Late));
+        self.work(&queue, &mut walker, threads);
+    }
+
+    /// Works until the queue is empty.
+    fn work(&self, queue: &Queue<Task>, walker: &mut Walker, threads: usize) {
+        if threads <= 1 {
+            return queue.work(|task| walker.run(task));
+        }
+        std::thread::scope(|scope| {
+            let work = || {
+                let mut walker = Walker::new(self, queue);
+                queue.work(|task| walker.run(task));
+            };
+            let handles: Vec<_> = (0..threads.min(limits::THREADS_MAX)).map(|_| scope.spawn(work)).collect();
+            for handle in handles {
+                if handle.join().is_err() {
+                    self.run.collector.error("search", Path::new("/"), &"a thread failed, its files are left out");
+                }
+            }
+        });
     }
 }
 
@@ -116,12 +169,12 @@ impl<'a> Walker<'a> {
 
     /// Begins at a path of a search, which may be a file, a directory, or a link to one.
     fn start(&mut self, path: &Path, active: &[Active]) {
-        let collector = self.walk.run.collector;
+        let (collector, mounts) = (self.walk.run.collector, self.walk.run.mounts);
         let mut active = active.to_vec();
-        let mut real = None;
-        if !self.walk.run.mounts.is_empty() {
-            match self.walk.run.mounts.locate(path) {
-                Ok(Place::Local(path)) => real = Some(path),
+        let mut location = Location { path: path.to_owned(), real: None };
+        if mounts.must_locate(path) {
+            match mounts.locate(path) {
+                Ok(Place::Local(real)) => location.real = (real != path).then_some(real),
                 Ok(Place::Network(point)) => {
                     let reason = format!("it is on the network mount {}, see option remotefs", point.display());
                     if !self.keep_remote(&mut active) {
@@ -136,13 +189,12 @@ impl<'a> Walker<'a> {
         }
         match open::stat(CWD, path.as_os_str(), true) {
             Ok(metadata) if metadata.is_directory() => {
-                let directory = Directory { path: path.to_owned(), real, active: active.into(), is_root: true };
-                self.push([Task::Directory(directory)], path);
+                let place = DirectoryPlace::Root(location);
+                self.queue.push([Task::Directory(Directory { place, active: active.into() })]);
             }
             Ok(_) => {
                 collector.add_files(1);
-                let entry = Entry { at: CWD, directory: Path::new(""), name: path.as_os_str(), kind: Kind::Link };
-                self.evaluator.evaluate(&entry, &active);
+                self.evaluate(None, path.as_os_str(), Kind::Link, &active);
             }
             Err(error) if open::is_gone(error) => collector.error("search", path, &error),
             Err(error) => collector.failed("search", path, &error),
@@ -156,85 +208,109 @@ impl<'a> Walker<'a> {
         active.len() == before
     }
 
-    fn push(&self, tasks: impl IntoIterator<Item = Task>, path: &Path) {
-        if !self.queue.push(tasks) {
-            self.walk.run.collector.failed("walk", path, &"too many directories wait to be walked, some are left out");
-        }
-    }
-
     fn run(&mut self, task: Task) {
         if self.walk.run.collector.is_done() {
             return;
         }
         match task {
             Task::Directory(directory) => self.walk_directory(directory),
+            Task::Rest(opened) => {
+                self.walk.rests.fetch_sub(1, Relaxed);
+                self.read_directory(&opened);
+            }
             Task::Read(directory, mut files) => self.read_files(&directory, &mut files),
+            Task::Late(file) => {
+                self.evaluator.evaluate(&file.entry(), &file.active, Patience::Until(self.walk.late.lease_end()));
+            }
         }
     }
 
     fn walk_directory(&mut self, directory: Directory) {
-        let Directory { path, real, active, is_root } = directory;
-        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        if !is_root {
-            flags |= OFlags::NOFOLLOW;
-        }
-        let descriptor = match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
-            Ok(descriptor) => descriptor,
-            Err(error) if open::is_gone(error) => return,
-            Err(error) => return self.walk.run.collector.failed("open directory", &path, &error),
+        let collector = self.walk.run.collector;
+        let (location, is_root) = match directory.place {
+            DirectoryPlace::Root(location) => (location, true),
+            DirectoryPlace::In(parent, name) => (parent.join(&name), false),
         };
-        let below = one_level_down(&active);
-        let opened = Arc::new(OpenDirectory { descriptor, path, active });
+        if location.path.as_os_str().len() > limits::WALKED_PATH_BYTES_MAX {
+            let reason =
+                format!("what is below is left out: its path is longer than {} bytes", limits::WALKED_PATH_BYTES_MAX);
+            // The path would take the place of all other errors.
+            let start: PathBuf = location.path.components().take(20).collect();
+            return collector.failed("walk", &start.join("…"), &reason);
+        }
+        match open::open_directory(&location.path, is_root) {
+            Ok(descriptor) => {
+                let opened = OpenDirectory { descriptor, location: Arc::new(location), active: directory.active };
+                self.read_directory(&Arc::new(opened));
+            }
+            Err(error) if open::is_gone(error) => {}
+            Err(error) => collector.failed("open directory", &location.path, &error),
+        }
+    }
+
+    /// Reads the entries of a directory, from where it was left.
+    fn read_directory(&mut self, opened: &Arc<OpenDirectory>) {
+        let collector = self.walk.run.collector;
+        let below = one_level_down(&opened.active);
+        let inside = self.walk.roots.inside(&opened.location.path);
         let mut gathered = Gathered { subdirectories: Vec::new(), files: VecDeque::new(), count: 0 };
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut entries = RawDir::new(&opened.descriptor, buffer.spare_capacity_mut());
+        let mut has_rest = false;
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if open::is_gone(error) => break,
                 Err(error) => {
-                    self.walk.run.collector.failed("read directory", &opened.path, &error);
+                    collector.failed("read directory", &opened.location.path, &error);
                     break;
                 }
             };
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                self.take_entry(&opened, real.as_deref(), &below, name, entry.file_type(), &mut gathered);
+                let is_root = roots::holds(inside, name);
+                self.take_entry(opened, &below, (name, is_root), entry.file_type(), &mut gathered);
             }
             if gathered.files.len() >= limits::FILES_PER_BATCH_MAX {
-                self.read_files(&opened, &mut gathered.files);
+                self.read_files(opened, &mut gathered.files);
             }
-            if self.walk.run.collector.is_done() {
+            if collector.is_done() {
+                break;
+            }
+            has_rest = entries.is_buffer_empty()
+                && gathered.subdirectories.len() >= limits::SUBDIRECTORIES_AHEAD_MIN
+                && self.walk.rests.load(Relaxed) < limits::RESTS_MAX;
+            if has_rest {
                 break;
             }
         }
         self.buffer = buffer;
-        self.walk.run.collector.add_files(gathered.count);
-        if !gathered.subdirectories.is_empty() {
-            self.push(gathered.subdirectories, &opened.path);
+        collector.add_files(gathered.count);
+        if has_rest {
+            self.walk.rests.fetch_add(1, Relaxed);
+            self.queue.push([Task::Rest(opened.clone())]);
         }
-        self.read_files(&opened, &mut gathered.files);
+        if !gathered.subdirectories.is_empty() {
+            self.queue.push(gathered.subdirectories);
+        }
+        self.read_files(opened, &mut gathered.files);
     }
 
     /// One entry of a directory: settled, or put where it will be.
     fn take_entry(
         &mut self,
-        opened: &OpenDirectory,
-        real: Option<&Path>,
+        opened: &Arc<OpenDirectory>,
         below: &Arc<[Active]>,
-        name: &OsStr,
+        (name, is_root): (&OsStr, bool),
         of: FileType,
         gathered: &mut Gathered,
     ) {
-        let is_root = roots::holds(self.walk.roots.inside(&opened.path), name);
-        let real = real.map(|real| real.join(name));
-        let remote = real.as_ref().is_some_and(|real| self.walk.run.mounts.contains(real));
         let kind = match of {
             FileType::Directory => None,
             FileType::RegularFile => Some(Kind::Regular),
             FileType::Symlink => Some(Kind::Link),
             // A mount is not touched to learn what it is.
-            FileType::Unknown if remote => None,
+            FileType::Unknown if self.is_remote(opened, name) => None,
             FileType::Unknown => match open::stat(opened.descriptor.as_fd(), name, false) {
                 Ok(metadata) => metadata.kind(),
                 Err(_) => return,
@@ -242,29 +318,42 @@ impl<'a> Walker<'a> {
             _ => Some(Kind::Special),
         };
         let Some(kind) = kind else {
-            let path = opened.path.join(name);
-            let root = if is_root { self.walk.roots.take(&path) } else { None };
-            let mut active = below.clone();
-            if root.is_some() || remote {
-                let mut merged = roots::merge(below, root.unwrap_or_default());
-                if remote {
-                    self.keep_remote(&mut merged);
-                }
-                active = merged.into();
-            }
-            if !active.is_empty() {
-                gathered.subdirectories.push(Task::Directory(Directory { path, real, active, is_root: false }));
-            }
-            return;
+            return gathered.subdirectories.extend(self.subdirectory(opened, below, (name, is_root)));
         };
         gathered.count += 1;
-        let entry = Entry { at: opened.descriptor.as_fd(), directory: &opened.path, name, kind };
+        let entry = opened.entry(name, kind);
         if is_root && self.leads_to_file(&entry) {
             let root = self.walk.roots.take(&entry.path()).unwrap_or_default();
-            self.evaluator.evaluate(&entry, &roots::merge(&opened.active, root));
+            self.evaluate(Some(opened), name, kind, &roots::merge(&opened.active, root));
         } else if self.evaluator.must_read(&entry, &opened.active) {
             gathered.files.push_back((name.to_owned(), kind));
         }
+    }
+
+    /// The task of walking a directory in another, if a search goes there.
+    fn subdirectory(
+        &self,
+        opened: &OpenDirectory,
+        below: &Arc<[Active]>,
+        (name, is_root): (&OsStr, bool),
+    ) -> Option<Task> {
+        let root = if is_root { self.walk.roots.take(&opened.location.path.join(name)) } else { None };
+        let remote = self.is_remote(opened, name);
+        let mut active = below.clone();
+        if root.is_some() || remote {
+            let mut merged = roots::merge(below, root.unwrap_or_default());
+            if remote && !self.keep_remote(&mut merged) {
+                self.walk.run.collector.unread(NETWORK, &opened.location.path.join(name));
+            }
+            active = merged.into();
+        }
+        let place = DirectoryPlace::In(opened.location.clone(), name.to_owned());
+        (!active.is_empty()).then_some(Task::Directory(Directory { place, active }))
+    }
+
+    fn is_remote(&self, opened: &OpenDirectory, name: &OsStr) -> bool {
+        let mounts = self.walk.run.mounts;
+        mounts.must_locate(opened.location.real()) && mounts.contains(&opened.location.real().join(name))
     }
 
     /// Whether a path of a search that was met on the way is a file. A link to a directory, or to nowhere, is not: it
@@ -273,9 +362,8 @@ impl<'a> Walker<'a> {
         if entry.kind != Kind::Link {
             return true;
         }
-        if !self.walk.run.mounts.is_empty()
-            && !matches!(self.walk.run.mounts.locate(&entry.path()), Ok(Place::Local(_)))
-        {
+        let mounts = self.walk.run.mounts;
+        if mounts.must_locate(entry.directory) && !matches!(mounts.locate(&entry.path()), Ok(Place::Local(_))) {
             return false;
         }
         open::stat(entry.at, entry.name, true).is_ok_and(|metadata| !metadata.is_directory())
@@ -289,10 +377,20 @@ impl<'a> Walker<'a> {
             }
             if self.queue.has_idle_threads() && !files.is_empty() {
                 let half = files.split_off(files.len() / 2);
-                self.push([Task::Read(opened.clone(), half)], &opened.path);
+                self.queue.push([Task::Read(opened.clone(), half)]);
             }
-            let (at, directory) = (opened.descriptor.as_fd(), opened.path.as_path());
-            self.evaluator.evaluate(&Entry { at, directory, name: &name, kind }, &opened.active);
+            self.evaluate(Some(opened), &name, kind, &opened.active);
+        }
+    }
+
+    /// Compares a file in a directory, or the one at a path, with its searches, or puts that off.
+    fn evaluate(&mut self, at: Option<&Arc<OpenDirectory>>, name: &OsStr, kind: Kind, active: &[Active]) {
+        let late = || LateFile { directory: at.cloned(), name: name.to_owned(), kind, active: active.to_vec() };
+        let entry = at.map_or_else(|| Entry::of_path(name), |opened| opened.entry(name, kind));
+        if let Outcome::PutOff(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::PutOff)
+            && !self.walk.late.add(size_bytes, late)
+        {
+            self.evaluator.evaluate(&entry, active, Patience::Until(Instant::now()));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Where a search goes and where not.
 
-use super::{Tree, run, run_once, strings};
-use crate::modules::Settings;
+use super::{Tree, context, run, run_once, strings};
 use crate::modules::file::mounts::{Mounts, Place};
 use crate::modules::file::{parameters, search};
 use rustix::fs::{CWD, FileType, Mode};
@@ -152,7 +151,7 @@ fn what_may_not_be_opened_is_counted_and_said() {
 fn maxerrors_limits_the_errors_returned() {
     let paths: Vec<String> = (0..50).map(|number| format!("/nowhere/{number:02}")).collect();
     for (maxerrors, count) in [(json!(null), 30), (json!(3), 3), (json!(0), 50)] {
-        let search = json!({"paths": paths, "options": {"maxerrors": maxerrors}});
+        let search = json!({"paths": paths, "names": ["."], "options": {"maxerrors": maxerrors}});
         let result = run(&json!({"searches": {"s1": search}}));
         assert_eq!(result.errors.unwrap().len(), count);
         assert!(result.success);
@@ -175,10 +174,14 @@ fn network_mounts_are_entered_only_when_asked_for() {
         let paths: Vec<String> = paths.iter().map(|path| tree.at(path)).collect();
         let plan = parameters::parse(&json!({"searches": {"s1": {"paths": paths, "contents": ["x"],
             "options": {"matchall": true, "remotefs": remotefs}}}}));
-        let result = search(&plan.unwrap(), Ok(mounts()), Settings { threads: 2 });
+        let result = search(&plan.unwrap(), Ok(mounts()), context(2));
         (tree.files(&result, "s1"), result.errors.unwrap_or_default())
     };
-    assert_eq!(find(&[""], false), (strings(&["local/f"]), vec![]));
+    let (files, errors) = find(&[""], false);
+    assert_eq!(files, ["local/f"]);
+    assert_eq!(errors.len(), 2, "what was left out is said: {errors:?}");
+    assert!(errors[0].ends_with("others: a link into a network mount, see option remotefs"), "{errors:?}");
+    assert!(errors[1].ends_with("/net work: a network mount, see option remotefs"), "{errors:?}");
     assert_eq!(find(&[""], true).0, ["local/f", "local/link", "net work/d/f", "net work/f"]);
     for path in ["net work", "net work/d", "outside", "net work/f", "local/link"] {
         let (files, errors) = find(&[path], false);
@@ -211,9 +214,10 @@ fn network_file_systems_are_told_by_their_type() {
         assert_eq!(Mounts::parse(&mountinfo(point, kind)).contains(point), network, "{kind}");
     }
     let covered = [mountinfo(point, "autofs"), mountinfo(point, "ext4")].concat();
-    assert!(Mounts::parse(&covered).is_empty(), "the mount on top counts");
-    assert!(Mounts::parse(&mountinfo(Path::new("/"), "nfs")).is_empty(), "a diskless machine can be searched");
-    assert!(Mounts::parse(b"garbage\n1 2 3 4 5 6\n- - -\n").is_empty());
+    let matters = |text: &[u8]| Mounts::parse(text).must_locate(point);
+    assert!(!matters(&covered), "the mount on top counts");
+    assert!(!matters(&mountinfo(Path::new("/"), "nfs")), "a diskless machine can be searched");
+    assert!(!matters(b"garbage\n1 2 3 4 5 6\n- - -\n"));
     assert_eq!(Mounts::default().locate(Path::new("/proc/../etc/.")).unwrap(), Place::Local("/etc".into()));
     assert!(Mounts::default().locate(Path::new("/etc/passwd/x")).is_err());
 }

@@ -1,0 +1,85 @@
+//! Searches that cannot mean what was meant.
+//!
+//! A misspelt field, a wildcard in a path or a slash in an expression on names are accepted by the original, which then
+//! finds nothing: an investigator would take that for an answer. So a search with a doubt is not run, and its doubt is
+//! among the errors; and the programs that sign actions refuse it, unless they are told otherwise.
+
+use super::filter::{Check, FIELDS};
+use super::json::{Fields, unknown_keys};
+use super::options::{self, Options};
+use crate::modules::ParameterError;
+use crate::re2::Expression;
+use std::path::{Path, PathBuf};
+
+/// Why a search may not be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// What is doubtful.
+    pub(super) error: ParameterError,
+    /// Where this path exists, the search means what it says.
+    pub(super) unless_there: Option<PathBuf>,
+}
+
+impl Doubt {
+    /// A doubt that holds on every machine.
+    pub(super) fn new(error: ParameterError) -> Self {
+        Doubt { error, unless_there: None }
+    }
+}
+
+/// About the keys of the search at `at`.
+pub(super) fn about_keys(given: &Fields, at: &str) -> Vec<Doubt> {
+    let mut known = vec!["description", "paths", "options"];
+    known.extend(FIELDS.iter().map(|(_, name, _)| *name));
+    let errors = unknown_keys(given, at, &known).into_iter().map(|error| {
+        let key = error.field.rsplit('.').next().unwrap_or_default();
+        if options::NAMES.contains(&key) {
+            return ParameterError::new(&error.field, "is an option, and belongs into \"options\"");
+        }
+        error
+    });
+    errors.map(Doubt::new).collect()
+}
+
+/// About the filters of the search at `at`.
+pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Vec<Doubt> {
+    if checks.is_empty() {
+        let error = ParameterError::new(at, "has no filter; \"names\": [\".\"] is every file");
+        return vec![Doubt::new(error)];
+    }
+    let unused = |word: &&String| !checks.iter().any(|check| check.field.is_named_by(word));
+    let unused = options.mismatch.iter().filter(unused);
+    let reason = |word: &String| format!("\"{word}\" turns a filter around that the search does not have");
+    unused.map(|word| Doubt::new(ParameterError::new(format!("{at}.options.mismatch"), reason(word)))).collect()
+}
+
+/// About the paths of the search at `at`, which are taken literally.
+pub(super) fn about_paths(paths: &[PathBuf], at: &str) -> Vec<Doubt> {
+    let doubt = |(index, path): (usize, &PathBuf)| {
+        let reason = wildcard(path)?;
+        let error = ParameterError::new(format!("{at}.paths[{index}]"), format!("{}: {reason}", path.display()));
+        Some(Doubt { error, unless_there: Some(path.clone()) })
+    };
+    paths.iter().enumerate().filter_map(doubt).collect()
+}
+
+fn wildcard(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    let brackets = text.find('[').is_some_and(|open| text[open..].contains(']'));
+    if text.contains(['*', '?']) || brackets {
+        return Some("a path is taken literally, and is no pattern with wildcards; use \"names\" and a directory");
+    }
+    text.starts_with('~').then_some("a path is taken literally, ~ is no home directory")
+}
+
+/// About an expression on names.
+pub(super) fn about_name(expression: &Expression) -> Option<String> {
+    let reason = "an expression on names is compared with the name without its directory, which holds no slash";
+    expression.names('/').then(|| format!("{reason}; put directories into \"paths\""))
+}
+
+/// About an expression on contents.
+pub(super) fn about_content(expression: &Expression) -> Option<String> {
+    let reason = "contents are matched line by line, and a line holds no newline";
+    expression.names('\n').then(|| reason.to_owned())
+}

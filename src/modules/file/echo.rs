@@ -1,0 +1,92 @@
+//! How the entries of a result repeat the search that they answer.
+//!
+//! The original repeats all filters of a search in each entry. A list of 10,000 sums in each of 1,000 entries is more than
+//! any result may have, so there is a short form, which programs of the original read as well: long lists are left out,
+//! and of sums only those are named that the file has.
+
+use super::filter::{Check, Field};
+use super::limits;
+use super::options::Options;
+use serde_json::{Map, Value, json};
+
+/// Which form a result has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Everything.
+    Full,
+    /// Without long lists.
+    Short,
+}
+
+/// See the module docs.
+#[derive(Debug)]
+pub(super) struct Echo {
+    full: Map<String, Value>,
+    short: Map<String, Value>,
+    /// Paths and options, for the entries of single checks.
+    frame: Map<String, Value>,
+    /// The same without a long list of paths.
+    short_frame: Map<String, Value>,
+}
+
+impl Echo {
+    /// Of a search without its filters.
+    pub(super) fn new(description: String, paths: &[String], options: &Options) -> Self {
+        let mut short_frame = Map::new();
+        short_frame.insert("options".to_owned(), options.echo());
+        let mut frame = short_frame.clone();
+        let paths = json!(paths);
+        if is_short(&paths) {
+            short_frame.insert("paths".to_owned(), paths.clone());
+        }
+        frame.insert("paths".to_owned(), paths);
+        let (mut full, mut short) = (frame.clone(), short_frame.clone());
+        if !description.is_empty() {
+            let description = json!(description);
+            if is_short(&description) {
+                short.insert("description".to_owned(), description.clone());
+            }
+            full.insert("description".to_owned(), description);
+        }
+        Echo { full, short, frame, short_frame }
+    }
+
+    /// Adds a filter.
+    pub(super) fn add(&mut self, field: Field, values: &[String]) {
+        if values.is_empty() {
+            return;
+        }
+        let values = json!(values);
+        // A file has one sum; which of the list it is, is told with the file.
+        if !matches!(field, Field::Hash(..)) && is_short(&values) {
+            self.short.insert(field.name().to_owned(), values.clone());
+        }
+        self.full.insert(field.name().to_owned(), values);
+    }
+
+    /// For a file that passed all checks; `sums` are those among them that its sums are equal to.
+    pub(super) fn of_all<'c>(&self, form: Form, sums: impl Iterator<Item = &'c Check>) -> Value {
+        if form == Form::Full {
+            return Value::Object(self.full.clone());
+        }
+        let mut search = self.short.clone();
+        for check in sums {
+            let values = search.entry(check.field.name()).or_insert_with(|| json!([]));
+            if let Value::Array(values) = values {
+                values.push(json!(check.value));
+            }
+        }
+        Value::Object(search)
+    }
+
+    /// For a file that passed one check.
+    pub(super) fn of_check(&self, form: Form, check: &Check) -> Value {
+        let mut search = if form == Form::Full { self.frame.clone() } else { self.short_frame.clone() };
+        search.insert(check.field.name().to_owned(), json!([check.value]));
+        Value::Object(search)
+    }
+}
+
+fn is_short(value: &Value) -> bool {
+    value.to_string().len() <= limits::ECHO_LIST_BYTES_MAX
+}

@@ -1,0 +1,110 @@
+//! Deleted and foreign programs, and what must not be read.
+
+use super::{Tree, context, run_once, strings};
+use crate::modules::file::mounts::{Mounts, Place};
+use crate::modules::file::{parameters, search};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        Process(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The mounts of this machine, and an automounter somewhere.
+fn mounts_with_autofs() -> Mounts {
+    let mut own = std::fs::read("/proc/self/mountinfo").unwrap();
+    own.extend_from_slice(b"999 1 0:99 / /net/auto rw - autofs systemd-1 rw\n");
+    Mounts::parse(&own)
+}
+
+fn find(path: &str, mut search_fields: Value) -> Vec<String> {
+    search_fields["paths"] = json!([path]);
+    search_fields["options"] = json!({"matchall": true, "maxdepth": 1});
+    let plan = parameters::parse(&json!({"searches": {"s1": search_fields}})).unwrap();
+    let result = search(&plan, Ok(mounts_with_autofs()), context(2));
+    let entries = result.elements["s1"].as_array().unwrap().iter();
+    entries.map(|entry| entry["file"].as_str().unwrap().to_owned()).filter(|path| !path.is_empty()).collect()
+}
+
+fn sha256(path: &str) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()[..64].to_owned()
+}
+
+#[test]
+fn deleted_programs_and_files_are_found_through_the_kernels_links() {
+    let tree = Tree::new(&[("secret", b"stolen\n")]);
+    let sum = sha256("/bin/sleep");
+    std::fs::copy("/bin/sleep", tree.at("implant")).unwrap();
+    let secret = std::fs::File::open(tree.at("secret")).unwrap();
+    let process = Process::start(Command::new(tree.at("implant")).arg("100").stdin(secret));
+    for name in ["implant", "secret"] {
+        std::fs::remove_file(tree.at(name)).unwrap();
+    }
+    let pid = process.0.id();
+    let (directory, exe) = (format!("/proc/{pid}"), format!("/proc/{pid}/exe"));
+    assert_eq!(find(&directory, json!({"names": ["^exe$"], "sha256": [sum]})), [exe.as_str()]);
+    assert_eq!(find(&exe, json!({"sha256": [sum]})), [exe.as_str()]);
+    let fd = format!("/proc/{pid}/fd");
+    assert_eq!(find(&fd, json!({"contents": ["^stolen$"]})), [format!("{fd}/0")]);
+}
+
+#[test]
+fn a_network_mount_behind_a_link_of_proc_is_not_touched() {
+    let tree = Tree::new(&[("local/f", b"x")]);
+    let real = std::fs::canonicalize(tree.path()).unwrap();
+    let process = Process::start(Command::new("sleep").arg("100").current_dir(real.join("local")));
+    let mut own = std::fs::read("/proc/self/mountinfo").unwrap();
+    own.extend_from_slice(format!("999 1 0:99 / {} rw - nfs server:/ rw\n", real.display()).as_bytes());
+    let mounts = Mounts::parse(&own);
+    let cwd = format!("/proc/{}/cwd", process.0.id());
+    assert_eq!(mounts.locate(Path::new(&cwd)).unwrap(), Place::Network(real.clone()));
+    let exe = format!("/proc/{}/exe", process.0.id());
+    assert_eq!(mounts.locate(Path::new(&exe)).unwrap(), Place::Local(exe.into()));
+    // A mount below where the link leads is known by the path through the link.
+    let mut own = std::fs::read("/proc/self/mountinfo").unwrap();
+    own.extend_from_slice(format!("999 1 0:99 / {}/local/net rw - nfs server:/ rw\n", real.display()).as_bytes());
+    let mounts = Mounts::parse(&own);
+    assert_eq!(mounts.locate(Path::new(&cwd)).unwrap(), Place::Local(cwd.clone().into()));
+    assert!(mounts.contains(Path::new(&format!("{cwd}/net"))));
+    assert_eq!(mounts.locate(Path::new(&format!("{cwd}/net/x"))).unwrap(), Place::Network(format!("{cwd}/net").into()));
+}
+
+#[test]
+fn what_is_taken_away_by_reading_is_never_read() {
+    let result = run_once(&json!({"searches": {"s1": {"paths": ["/proc"], "names": ["^kmsg$"], "contents": ["."],
+        "options": {"matchall": true, "maxdepth": 1}}}}));
+    let errors = result.errors.unwrap_or_default();
+    // Who may not open it is told that.
+    assert!(errors.len() == 1 && errors[0].contains("/proc/kmsg"), "{errors:?}");
+    assert!(errors[0].contains("taken away from others") || errors[0].starts_with("open /"), "{errors:?}");
+    let result =
+        run_once(&json!({"searches": {"s1": {"paths": ["/proc/self"], "names": ["^pagemap$"], "contents": ["!x"],
+        "options": {"matchall": true, "maxdepth": 1}}}}));
+    assert_eq!(result.statistics["totalhits"], 0);
+    assert!(result.errors.unwrap()[0].ends_with("/proc/self/pagemap: a table of the memory's pages, no text"));
+}
+
+#[test]
+fn times_of_access_stay() {
+    let tree = Tree::new(&[("f", b"needle\n")]);
+    let before = std::fs::metadata(tree.at("f")).unwrap().accessed().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // Later than the last access, so that a mount with relatime would note a new one.
+    tree.write("f", b"needle\n");
+    assert_eq!(tree.find(true, json!({"contents": ["needle"]})), strings(&["f"]));
+    assert_eq!(std::fs::metadata(tree.at("f")).unwrap().accessed().unwrap(), before);
+}
