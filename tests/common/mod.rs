@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod broker_fleet;
+pub mod mounts;
 pub mod proxy;
 pub mod score;
 pub mod servers;
