@@ -11,6 +11,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// How long a test waits for something that takes milliseconds on a quiet machine: other programs may be at work too.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Where `scripts/servers.sh run` keeps the shared pair.
 pub fn shared(server: &str) -> PathBuf {
     let directory = std::env::var_os("MIG_TEST_SERVERS")

@@ -68,10 +68,13 @@ pub fn missing() -> Option<&'static str> {
     (!works).then_some("no strace here, or no right to trace")
 }
 
-/// A program under strace, for a minute at most.
+/// Longer than any program here takes under strace, in seconds: one that takes this long hangs.
+const HANGS_AFTER: &str = "300";
+
+/// A program under strace, which is killed when it hangs.
 pub fn strace(program: Command, options: &[&str]) -> Command {
     let mut strace = Command::new("timeout");
-    strace.args(["-s", "KILL", "60", "strace", "-qq"]).args(options);
+    strace.args(["-s", "KILL", HANGS_AFTER, "strace", "-qq"]).args(options);
     strace.arg(program.get_program()).args(program.get_args());
     strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace
