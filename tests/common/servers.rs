@@ -6,6 +6,7 @@ use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::{PostgresConfig, SslMode};
 use mig::relay::amqp::{AmqpRelay, Role};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,7 +118,10 @@ impl Broker {
         let known = directory.join("passwords");
         let users = ["admin", "scheduler", "agent", "api", "worker"];
         let text = users.iter().fold(String::new(), |text, user| format!("{text}{user} {user}-of-the-tests\n"));
-        std::fs::write(&known, text).unwrap();
+        // Whole at every moment: another test's setup may be reading it.
+        let mut new = tempfile::NamedTempFile::new_in(&directory).unwrap();
+        new.write_all(text.as_bytes()).unwrap();
+        new.persist(&known).unwrap();
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
         let output = Command::new("flock")
             .args([directory.join("lock"), scripts.join("setup-rabbitmq.sh")])
