@@ -30,7 +30,7 @@ announce() {
 # conclude quick|full : the last line; every test that could not try something here has written so to MIG_SCORES.
 conclude() {
     local skipped
-    skipped=$(jq -rs 'map(select(.note | startswith("SKIPPED")) | "\(.test) (\(.note))") | unique | join(", ")' "$MIG_SCORES")
+    skipped=$(jq -rs 'map(select(.note | startswith("SKIPPED")) | "\(.test) (\(.note | sub("^[^:]*: "; "")))") | unique | join(", ")' "$MIG_SCORES")
     [ "$1" = full ] || skipped="${skipped:+$skipped, }with --quick the scoreboard, quickstart and the examples in the documentation"
     step "everything passed; skipped: ${skipped:-nothing}"
 }
