@@ -11,22 +11,41 @@ scoreboard_tests=(faults crash hostile_drops hostile_messages second_user watch_
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# install PACKAGE... : those that are missing, with apt-get, with sudo when not root.
-install() {
-    local missing=() package
+# not_installed PACKAGE... : those of them, a line each.
+not_installed() {
+    local package
     for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || say "$package"
     done
+}
+
+# install PACKAGE... : those that are missing, with apt-get, with sudo when not root. Another run that installs something is
+# waited for.
+install() {
+    local missing
+    mapfile -t missing < <(not_installed "$@")
     [ ${#missing[@]} -eq 0 ] && return
     command -v apt-get >/dev/null || die "please install: ${missing[*]} (there is no apt-get here)"
-    local sudo=()
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "please install as root: apt-get install ${missing[*]}"
-        sudo=(sudo)
-    fi
-    say "installing ${missing[*]}"
-    "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || die "please install as root: apt-get install ${missing[*]}"
+    {
+        flock 9
+        mapfile -t missing < <(not_installed "$@")
+        [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+    } 9</var/lib/dpkg
+}
+
+# apt_install PACKAGE... : waits ten minutes at most for other programs that install something.
+apt_install() {
+    local sudo=() said until=$((SECONDS + 600))
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    say "installing $*"
+    # It waits for the lock of dpkg by itself, but not for that of the lists.
+    until said=$("${sudo[@]}" env LC_ALL=C apt-get update -qq 2>&1 9<&-); do
+        [[ $said == *lock* && $SECONDS -lt $until ]] || die "apt-get update: $said"
+        sleep 2
+    done
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=600 "$@" >/dev/null 9<&-
 }
 
 # What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.

@@ -148,7 +148,7 @@ write_action() {
 }
 
 wait_for_agents() {
-    for _ in $(seq 600); do
+    for _ in $(seq 2400); do
         "$bin/mig-scheduler" -c "$etc/mig-scheduler.cfg" --explain-target "status='online'" 2>/dev/null |
             grep -q "^$agents agents\$" && return
         sleep 0.05
@@ -172,7 +172,7 @@ watch_stages() {
     local n before='' line stage done_now=0 invalid_now=0
     printf '   %-18s' "${stages[@]}"
     printf '\n'
-    for _ in $(seq 9000); do
+    for _ in $(seq 24000); do
         line=''
         for stage in "${stages[@]}"; do
             count "$stage"

@@ -14,12 +14,15 @@ Usage: scripts/servers.sh run COMMAND...             start both in a new directo
        scripts/servers.sh rabbitmq ctl DIR ARGUMENT...  rabbitmqctl for that one
 
 COMMAND finds the servers by MIG_TEST_SERVERS, the directory with postgres/ and rabbitmq/. In each, `port` holds the port;
-rabbitmq/tls-port that of AMQPS when there is rabbitmq/extra.conf with ssl_options. PostgreSQL takes the superuser `postgres`
-without a password; RabbitMQ the user guest, password guest.
+rabbitmq/tls-port that of AMQPS when there is rabbitmq/extra.conf with ssl_options, where it is called @PORT@. PostgreSQL
+takes the superuser `postgres` without a password; RabbitMQ the user guest, password guest.
 
 Exit codes: 0 done; 1 something failed, the text says what; 64 command line; run: those of COMMAND.
 TEXT
 }
+
+# How long a server may take to start or to end, in seconds: far longer than on a quiet machine.
+patience=240
 
 # free_port : one that nobody listens on now, below those that the kernel gives to whoever connects.
 free_port() {
@@ -52,10 +55,10 @@ exec_as_postgres() {
 }
 
 postgres_start() {
-    local dir=$1 bin port
+    local dir=$1 bin port fresh=() server
     bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
     mkdir -p "$dir"
-    port=$(port_of "$dir/port")
+    [ -s "$dir/port" ] || fresh=("$dir/port")
     if [ ! -d "$dir/data" ]; then
         mkdir -p "$dir/data"
         [ "$(id -u)" -ne 0 ] || chown postgres "$dir/data"
@@ -63,17 +66,31 @@ postgres_start() {
         printf 'host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n' >"$dir/data/pg_hba.conf"
         cat >>"$dir/data/postgresql.conf" <<CONF
 listen_addresses = '127.0.0.1'
-port = $port
 unix_socket_directories = ''
 max_connections = 200
 logging_collector = off
 include_if_exists = '$dir/extra.conf'
 CONF
     fi
-    rm -f "$dir/data/postmaster.pid"
-    (cd / && exec_as_postgres "$bin/postgres" -D "$dir/data") >>"$dir/log" 2>&1 </dev/null &
-    printf '%s\n' "$!" >"$dir/pid"
-    wait_for 30 psql -h 127.0.0.1 -p "$port" -U postgres -c 'SELECT 1' || die "PostgreSQL did not start: $(tail -n 3 "$dir/log")"
+    # A port that was free a moment ago may be somebody's by now.
+    for _ in 1 2 3; do
+        port=$(port_of "$dir/port")
+        rm -f "$dir/data/postmaster.pid"
+        (cd / && exec_as_postgres "$bin/postgres" -D "$dir/data" -p "$port") >>"$dir/log" 2>&1 </dev/null &
+        server=$!
+        printf '%s\n' "$server" >"$dir/pid"
+        wait_for "$patience" postgres_decided "$dir" "$server" || break
+        kill -0 "$server" 2>/dev/null && return
+        rm -f "${fresh[@]}"
+    done
+    die "PostgreSQL did not start: $(tail -n 3 "$dir/log")"
+}
+
+# postgres_decided DIR PROCESS : it has started, or ended. Another server may have its port.
+postgres_decided() {
+    local found
+    kill -0 "$2" 2>/dev/null || return 0
+    found=$(psql -X -A -t -h 127.0.0.1 -p "$(cat "$1/port")" -U postgres -c 'SHOW data_directory') && [ "$found" -ef "$1/data" ]
 }
 
 # rabbitmq_run DIR PROGRAM ARGUMENT... : one of RabbitMQ's programs, for the node in DIR.
@@ -96,17 +113,16 @@ rabbitmq_start() {
     mkdir -p "$dir/data"
     for name in port dist-port epmd-port tls-port; do [ -s "$dir/$name" ] || fresh+=("$dir/$name"); done
     printf '[].\n' >"$dir/enabled_plugins"
-    # A port that was free a moment ago may be somebody's by now.
     for _ in 1 2 3; do
         for name in port dist-port epmd-port tls-port; do port_of "$dir/$name" >/dev/null; done
         {
             printf 'listeners.tcp.1 = 127.0.0.1:%s\nlog.console = false\nlog.file.level = warning\n' "$(cat "$dir/port")"
             printf 'disk_free_limit.absolute = 50MB\nloopback_users = none\n'
-            [ ! -e "$dir/extra.conf" ] || cat "$dir/extra.conf"
+            [ ! -e "$dir/extra.conf" ] || sed "s/@PORT@/$(cat "$dir/tls-port")/g" "$dir/extra.conf"
         } >"$dir/rabbitmq.conf"
         rabbitmq_run "$dir" rabbitmq-server >>"$dir/log" 2>&1 </dev/null &
         server=$!
-        wait_for 90 rabbitmq_decided "$dir" "$server" || break
+        wait_for "$patience" rabbitmq_decided "$dir" "$server" || break
         kill -0 "$server" 2>/dev/null && return
         rm -f "${fresh[@]}"
     done
@@ -122,7 +138,7 @@ end() { # end DIR SIGNAL : the process of DIR/pid
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) || return 0
     if kill "-$2" "$pid" 2>/dev/null; then
-        wait_for 30 eval "! kill -0 $pid" || kill -9 "$pid" 2>/dev/null || true
+        wait_for "$patience" eval "! kill -0 $pid" || kill -9 "$pid" 2>/dev/null || true
     fi
     rm -f "$1/pid"
 }
@@ -137,7 +153,7 @@ rabbitmq_stop() {
     [ -e "$1/epmd-port" ] || return 0
     end "$1" TERM
     # The next start would meet it, and the name that it still has.
-    wait_for 10 epmd_ended "$(cat "$1/epmd-port")" || true
+    wait_for 60 epmd_ended "$(cat "$1/epmd-port")" || true
 }
 
 run() {

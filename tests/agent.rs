@@ -93,7 +93,7 @@ fn the_end_of_the_validity_ends_an_operation_too() {
     let directory = tempfile::tempdir().unwrap();
     let executor = executor(directory.path(), "exec sleep 1000", LONG);
     let mut action = action(&["file"]);
-    action.expire_after = mig::time::after(mig::time::now(), Duration::from_millis(400));
+    action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(2));
     let (status, _) = executor.run(&action, false, &mut Spare::default(), mig::time::now());
     assert_eq!(status, CommandStatus::Timeout);
 }
@@ -286,7 +286,7 @@ fn kept_answers_go_when_their_action_ran_out() {
     let action = sandbox.sign_window(
         sandbox.draft("short"),
         mig::time::before(now, LONG),
-        mig::time::after(now, Duration::from_secs(8)),
+        mig::time::after(now, Duration::from_secs(20)),
     );
     deliver(&sandbox, 1, "c.json", sandbox.draft("x"), |c| {
         let id = c["action"]["id"].clone();

@@ -1,6 +1,8 @@
 //! What investigators type: make a key, sign, add a second signature, verify; with key files and through gpg.
 
 mod gnupg;
+#[path = "common/score.rs"]
+mod score;
 
 use gnupg::{GnuPg, SIGNED_BY_TWO, signed_text};
 use mig::signature::{Keyring, generate_key, sign_with_gpg, sign_with_key};

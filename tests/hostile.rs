@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// An action that runs out eight seconds from now.
+/// An action that runs out twenty seconds from now.
 fn short(sandbox: &Sandbox, name: &str) -> Value {
     let now = time::now();
     let from = time::before(now, Duration::from_secs(60));
-    sandbox.sign_window(sandbox.draft(name), from, time::after(now, Duration::from_secs(8)))
+    sandbox.sign_window(sandbox.draft(name), from, time::after(now, Duration::from_secs(20)))
 }
 
 fn rename(sandbox: &Sandbox, from: &str, to: &str) {

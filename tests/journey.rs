@@ -274,7 +274,7 @@ fn a_command_without_answer_ends_as_expired() {
     let action = sandbox.sign_window(
         sandbox.draft("short"),
         mig::time::before(now, std::time::Duration::from_secs(5)),
-        seconds(8),
+        seconds(20),
     );
     sandbox.drop_bytes("a.json", action.to_string().as_bytes());
     sandbox.once("action-new");

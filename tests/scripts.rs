@@ -1,5 +1,9 @@
 //! The operator scripts, driven on temporary spools.
 
+#[path = "common/score.rs"]
+mod score;
+
+use score::Score;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -178,8 +182,7 @@ fn every_script_explains_itself_and_refuses_what_it_does_not_know() {
 #[test]
 fn shellcheck_finds_nothing() {
     let Ok(version) = Command::new("shellcheck").arg("--version").output() else {
-        eprintln!("SKIPPED: shellcheck is not installed");
-        return;
+        return Score::begin("shellcheck").skip("it is not installed");
     };
     assert!(version.status.success());
     let directory = Path::new(ROOT).join("scripts");
@@ -290,8 +293,7 @@ fn install_spool_refuses_what_it_cannot_do() {
 #[test]
 fn an_ordinary_user_gets_a_spool_of_their_own() {
     if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: becoming an ordinary user needs root and setpriv");
-        return;
+        return Score::begin("a spool of an ordinary user").skip("becoming one needs root and setpriv");
     }
     let directory = tempfile::tempdir().unwrap();
     // The source tree may be closed to others.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::score::Score;
 use common::{Background, PATIENCE, Sandbox, text};
 use mig::flow::{Failure, Pass, Worker, run};
 use mig::spool::watch::{Waker, Watch};
@@ -18,7 +19,7 @@ fn systemd(program: &str, arguments: &[&str], directory: &Path) -> Option<Output
     match Command::new(program).args(arguments).current_dir(directory).output() {
         Ok(output) => Some(output),
         Err(error) => {
-            eprintln!("SKIPPED: {program}: {error}; it is in Debian's package systemd");
+            Score::begin(program).skip(&format!("{error}; it is in Debian's package systemd"));
             None
         }
     }
@@ -77,8 +78,7 @@ fn user_and_directories_are_made_by_systemd() {
     let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     assert!(users.starts_with("mig:"), "{users}");
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: systemd-tmpfiles: only root can give directories away");
-        return;
+        return Score::begin("systemd-tmpfiles").skip("only root can give directories away");
     }
     let fragments = [fragment("mig-tmpfiles.conf"), spool.display().to_string()];
     let made = systemd("systemd-tmpfiles", &["--create", &option, &fragments[0], &fragments[1]], units.path());

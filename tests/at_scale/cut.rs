@@ -1,6 +1,7 @@
 //! The connection to the broker is cut after every single byte of a publish, a delivery and an acknowledgement: what was
 //! promised is there, what was not can be done again, and nothing is stuck.
 
+use crate::common::PATIENCE;
 use crate::common::proxy::{Proxy, Way};
 use crate::common::servers::{self, Broker, open_relay};
 use lapin::options::QueueDeclareOptions;
@@ -14,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// More bytes than one message takes either way.
 const BYTES_MAX: usize = 2000;
-/// How long a worker may take to get over one cut.
-const LIMIT: Duration = Duration::from_secs(20);
 
 struct Place {
     broker: Broker,
@@ -58,7 +57,7 @@ impl Place {
     fn take_until(&self, relay: &mut AmqpRelay, enough: impl Fn(&[Vec<u8>], &[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
         let (started, mut all) = (Instant::now(), Vec::new());
         loop {
-            assert!(started.elapsed() < LIMIT, "what was sent does not come, but {all:?}");
+            assert!(started.elapsed() < PATIENCE, "what was sent does not come, but {all:?}");
             match self.take(relay) {
                 Ok(last) => {
                     all.extend_from_slice(&last);
@@ -148,7 +147,7 @@ impl Consumers {
             self.runtime.block_on(looking).unwrap().consumer_count()
         };
         while count() > 1 {
-            assert!(started.elapsed() < LIMIT, "the broker does not notice the cut");
+            assert!(started.elapsed() < PATIENCE, "the broker does not notice the cut");
             std::thread::sleep(Duration::from_millis(1));
         }
     }

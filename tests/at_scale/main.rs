@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long something may take that includes the start of a server.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(2 * common::PATIENCE.as_secs());
 
 /// A broker of its own that ends with the test.
 struct Own {

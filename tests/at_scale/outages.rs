@@ -3,7 +3,7 @@
 use crate::common::servers::{self, Broker};
 use crate::common::{Background, Sandbox};
 use crate::{Own, wait};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Actions that are dropped around an outage.
 const ACTIONS: usize = 30;
@@ -98,9 +98,7 @@ fn queues_that_were_deleted_and_connections_that_were_closed() {
         servers::rabbitmqctl(place.own.path(), &["delete_queue", "-p", vhost, queue]);
     }
     servers::rabbitmqctl(place.own.path(), &["close_all_connections", "-p", vhost, "test"]);
-    let started = Instant::now();
     place.drop_actions(ACTIONS / 2..ACTIONS);
     wait("all done", &place.sandbox, || place.sandbox.names("command/done").len() == ACTIONS);
-    assert!(started.elapsed() < Duration::from_secs(60));
     place.check();
 }

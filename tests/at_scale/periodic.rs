@@ -52,7 +52,7 @@ fn queues_of_agents_that_are_gone_are_removed_and_others_are_not() {
     let text = std::fs::read_to_string(sandbox.scheduler_cfg()).unwrap();
     let text = text
         .replace("heartbeatfreq = \"30s\"", "heartbeatfreq = \"500ms\"")
-        .replace("timeout = \"10m\"", "timeout = \"2s\"");
+        .replace("timeout = \"10m\"", "timeout = \"10s\"");
     let text = text.replace("[collector]", "[periodic]\nfreq = \"1s\"\nqueuescleanupfreq = \"1s\"\n[collector]");
     std::fs::write(sandbox.scheduler_cfg(), text).unwrap();
     let scheduler = sandbox.start_scheduler();

@@ -2,10 +2,13 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod broker_fleet;
+pub mod mounts;
 pub mod proxy;
 pub mod score;
 pub mod servers;
 pub mod status;
+
+pub use servers::PATIENCE;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
@@ -17,9 +20,6 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-/// How long a test waits for something that takes milliseconds on a quiet machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The stages of a scheduler's spool.
 pub const STAGES: [&str; 8] = [

@@ -6,10 +6,14 @@ use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::{PostgresConfig, SslMode};
 use mig::relay::amqp::{AmqpRelay, Role};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// How long a test waits for something that takes milliseconds on a quiet machine: other programs may be at work too.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where `scripts/servers.sh run` keeps the shared pair.
 pub fn shared(server: &str) -> PathBuf {
@@ -68,13 +72,11 @@ pub fn open_relay(url: &str, role: Role) -> AmqpRelay {
     AmqpRelay::open(&config, role).unwrap()
 }
 
-/// Starts a private broker in a directory. `extra` are lines of its configuration; @PORT@ becomes the port for TLS, @DIR@
-/// the broker's directory.
+/// Starts a private broker in a directory. `extra` are lines of its configuration; the script makes of @PORT@ the port for
+/// TLS, @DIR@ becomes the broker's directory.
 pub fn start_broker(directory: &Path, extra: &str) {
     if !extra.is_empty() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-        std::fs::write(directory.join("tls-port"), &port).unwrap();
-        let extra = extra.replace("@PORT@", &port).replace("@DIR@", &directory.display().to_string());
+        let extra = extra.replace("@DIR@", &directory.display().to_string());
         std::fs::write(directory.join("extra.conf"), extra).unwrap();
     }
     control("rabbitmq", "start", directory);
@@ -116,7 +118,10 @@ impl Broker {
         let known = directory.join("passwords");
         let users = ["admin", "scheduler", "agent", "api", "worker"];
         let text = users.iter().fold(String::new(), |text, user| format!("{text}{user} {user}-of-the-tests\n"));
-        std::fs::write(&known, text).unwrap();
+        // Whole at every moment: another test's setup may be reading it.
+        let mut new = tempfile::NamedTempFile::new_in(&directory).unwrap();
+        new.write_all(text.as_bytes()).unwrap();
+        new.persist(&known).unwrap();
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
         let output = Command::new("flock")
             .args([directory.join("lock"), scripts.join("setup-rabbitmq.sh")])

@@ -4,7 +4,8 @@
 //! every command answered once, and nothing run twice.
 //!
 //! A kill leaves what the kernel holds in memory. The power cut does not: the sandbox is a file system of its own in a
-//! loop-mounted image, which is shut down without flushing its log at the moment of the kill, and mounted again.
+//! loop-mounted image, which is shut down without flushing its log at the moment of the kill, and mounted again. No other
+//! file system is ever shut down, and no other process sees the mount (`image.rs`, `common/mounts.rs`).
 //!
 //! By default a sample of the points is tried; `MIG_FAULTS=full` tries all, 200 points of a run with a hundred commands,
 //! and 500 pairs of a kill and another one during the recovery. Needs strace and the right to trace: skipped with a
@@ -16,6 +17,7 @@ mod bad_sector;
 #[path = "../common/mod.rs"]
 mod common;
 mod fan_out;
+mod image;
 mod many_actions;
 mod matrix;
 #[cfg(feature = "mutants")]

@@ -68,10 +68,13 @@ pub fn missing() -> Option<&'static str> {
     (!works).then_some("no strace here, or no right to trace")
 }
 
-/// A program under strace, for a minute at most.
+/// Longer than any program here takes under strace, in seconds: one that takes this long hangs.
+const HANGS_AFTER: &str = "300";
+
+/// A program under strace, which is killed when it hangs.
 pub fn strace(program: Command, options: &[&str]) -> Command {
     let mut strace = Command::new("timeout");
-    strace.args(["-s", "KILL", "60", "strace", "-qq"]).args(options);
+    strace.args(["-s", "KILL", HANGS_AFTER, "strace", "-qq"]).args(options);
     strace.arg(program.get_program()).args(program.get_args());
     strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace
@@ -122,13 +125,14 @@ pub struct Matrix {
 
 impl Matrix {
     /// Brings the subject to where it has `files` to handle. An error says why it cannot be tried here.
-    pub fn new(subject: Subject, fault: Fault, files: usize) -> Result<Matrix, &'static str> {
+    pub fn new(subject: Subject, fault: Fault, files: usize) -> Result<Matrix, String> {
         if let Some(why) = missing() {
-            return Err(why);
+            return Err(why.into());
         }
         let mut place = Place::new(subject.prepare(files));
-        if fault == Fault::PowerCut && !place.move_to_image(if files > 10 { 96 } else { 48 }) {
-            return Err("an image cannot be mounted here");
+        if fault == Fault::PowerCut {
+            let moved = place.move_to_image(if files > 10 { 96 } else { 48 });
+            moved.map_err(|why| format!("an image cannot be mounted here: {why}"))?;
         }
         Ok(Matrix { subject, fault, files, place })
     }
@@ -165,7 +169,7 @@ impl Matrix {
     }
 
     /// How often each call is made when nothing goes wrong.
-    fn counts(&self) -> BTreeMap<String, usize> {
+    fn counts(&mut self) -> BTreeMap<String, usize> {
         self.place.restore();
         let log = self.place.beside("log");
         let calls: Vec<&str> = CALLS.iter().map(|(call, _)| *call).collect();
@@ -184,7 +188,7 @@ impl Matrix {
     /// Every fault of the kind: what strace is told, one line per point.
     ///
     /// One is no fault: a drop that we may not read is refused, with that as its reason (journey.rs).
-    pub fn points(&self) -> Vec<String> {
+    pub fn points(&mut self) -> Vec<String> {
         let counts = self.counts();
         let mut points = Vec::new();
         for (call, errnos) in CALLS {
@@ -204,7 +208,7 @@ impl Matrix {
     }
 
     /// What is wrong after a fault at one point.
-    pub fn try_point(&self, point: &str) -> Vec<String> {
+    pub fn try_point(&mut self, point: &str) -> Vec<String> {
         self.place.restore();
         let outputs = if self.fault == Fault::Pause { self.run_paused(point) } else { vec![self.run(point)] };
         if self.fault == Fault::PowerCut {
@@ -215,7 +219,7 @@ impl Matrix {
 
     /// What is wrong after a kill at one point and another one while that is recovered from; none when the second point
     /// was not reached.
-    pub fn try_pair(&self, first: &str, second: &str) -> Option<Vec<String>> {
+    pub fn try_pair(&mut self, first: &str, second: &str) -> Option<Vec<String>> {
         self.place.restore();
         let outputs = [self.run(first), self.run(second)];
         (!outputs[1].status.success()).then(|| self.violations(&format!("{first}, {second}"), &outputs))
@@ -236,9 +240,9 @@ fn child_of(pid: u32) -> Option<Pid> {
 /// Tries `sample` points of a matrix, or all; reports what was wrong.
 pub fn run(name: &str, subject: Subject, fault: Fault, files: usize, sample: Option<usize>) {
     let mut score = Score::begin(format!("{}: {name}", fault.name()));
-    let matrix = match Matrix::new(subject, fault, files) {
+    let mut matrix = match Matrix::new(subject, fault, files) {
         Ok(matrix) => matrix,
-        Err(why) => return score.skip(why),
+        Err(why) => return score.skip(&why),
     };
     let points = matrix.points();
     let step = sample.map_or(1, |sample| points.len().div_ceil(sample));

@@ -39,7 +39,7 @@ fn mutant_process() {
         if caught.contains(&fault.name()) {
             continue;
         }
-        let matrix = Matrix::new(subject, fault, FILES).unwrap();
+        let mut matrix = Matrix::new(subject, fault, FILES).unwrap();
         let points = matrix.points();
         let step = if (fault, subject) == first { 1 } else { points.len().div_ceil(SAMPLE) };
         let mut sample = points.iter().step_by(step);

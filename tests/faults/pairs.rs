@@ -17,9 +17,9 @@ fn a_second_kill_during_recovery_changes_nothing() {
     let mut random = common::Random::new(seed);
     let mut found = Vec::new();
     for subject in ALL {
-        let matrix = match Matrix::new(subject, Fault::Kill, FILES) {
+        let mut matrix = match Matrix::new(subject, Fault::Kill, FILES) {
             Ok(matrix) => matrix,
-            Err(why) => return score.skip(why),
+            Err(why) => return score.skip(&why),
         };
         let points = matrix.points();
         let mut hits = 0;

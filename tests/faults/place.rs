@@ -1,24 +1,22 @@
 //! A sandbox that can be put back to what it was, and whose machine can be switched off.
 
-use super::common::{Sandbox, names, text};
+use super::common::mounts::run;
+use super::common::{Sandbox, names};
+use super::image::Image;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// See the module docs.
 pub struct Place {
     /// What the programs work in.
     pub sandbox: Sandbox,
     kept: PathBuf,
-    is_image: bool,
+    image: Option<Image>,
 }
 
-fn sh(script: &str, arguments: &[&Path]) -> bool {
-    let output = Command::new("sh").args(["-ec", script, "sh"]).args(arguments).output().unwrap();
-    if !output.status.success() {
-        eprintln!("{script}: {}", text(&output));
-    }
-    output.status.success()
+fn sh(script: &str, arguments: &[&Path]) -> Result<(), String> {
+    let options = ["-ec", script, "sh"].map(Path::new);
+    run("sh", options.iter().chain(arguments)).map(drop)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -39,7 +37,7 @@ impl Place {
     pub fn new(sandbox: Sandbox) -> Place {
         let kept = sandbox.path("").with_extension("kept");
         copy(&sandbox.path(""), &kept);
-        Place { sandbox, kept, is_image: false }
+        Place { sandbox, kept, image: None }
     }
 
     /// A path beside the sandbox.
@@ -47,55 +45,47 @@ impl Place {
         self.kept.with_extension(extension)
     }
 
-    /// Puts the sandbox on a file system of its own, in an image. False where this machine cannot mount one.
-    pub fn move_to_image(&mut self, megabytes: usize) -> bool {
-        let image = self.beside("base");
+    /// Puts the sandbox on a file system of its own, in an image. An error says why that cannot be done here.
+    pub fn move_to_image(&mut self, megabytes: usize) -> Result<(), String> {
+        let base = self.beside("base");
         let size = PathBuf::from(format!("{megabytes}M"));
-        self.is_image = sh("truncate -s \"$3\" \"$1\"; mkfs.ext4 -q -F -d \"$2\" \"$1\"", &[&image, &self.kept, &size])
-            && self.mount_fresh();
-        self.is_image
+        sh("truncate -s \"$3\" \"$1\"; mkfs.ext4 -q -F -d \"$2\" \"$1\"", &[&base, &self.kept, &size])?;
+        self.mount_fresh()
     }
 
-    fn mount_fresh(&self) -> bool {
-        self.unmount();
+    fn mount(&mut self) -> Result<(), String> {
+        self.image = Some(Image::mount(&self.beside("image"), &self.sandbox.path(""))?);
+        Ok(())
+    }
+
+    fn unmount(&mut self) -> Result<(), String> {
+        self.image.take().map_or(Ok(()), Image::unmount)
+    }
+
+    fn mount_fresh(&mut self) -> Result<(), String> {
+        self.unmount()?;
         let (base, image) = (self.beside("base"), self.beside("image"));
-        sh(
-            "cp --sparse=always \"$1\" \"$2\"; mount -o loop \"$2\" \"$3\"; rmdir \"$3\"/lost+found",
-            &[&base, &image, &self.sandbox.path("")],
-        )
+        sh("rm -f \"$2\"; cp --sparse=always \"$1\" \"$2\"", &[&base, &image])?;
+        self.mount()?;
+        sh("rmdir \"$1\"/lost+found", &[&self.sandbox.path("")])
     }
 
-    /// Tries for a while: a program that another test is just starting has all our open files until it runs.
-    fn unmount(&self) {
-        let started = Instant::now();
-        loop {
-            let umount = Command::new("umount").env("LC_ALL", "C").arg(self.sandbox.path("")).output();
-            let output = umount.unwrap();
-            if output.status.success() || text(&output).contains("not mounted") {
-                return;
-            }
-            if started.elapsed() > Duration::from_secs(10) {
-                return eprintln!("umount: {}", text(&output));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// The machine is switched off and on again. 0x8004587D is EXT4_IOC_SHUTDOWN, 2 means that the log is not flushed.
-    pub fn cut_power(&self) {
-        let shutdown =
-            "open(my $d, '<', $ARGV[0]) or die; my $how = pack('I', 2); ioctl($d, 0x8004587D, $how) or die $!";
-        let path = self.sandbox.path("");
-        assert!(Command::new("perl").args(["-e", shutdown]).arg(&path).status().unwrap().success());
-        self.unmount();
-        assert!(sh("mount -o loop \"$2\" \"$1\"", &[&path, &self.beside("image")]));
+    /// The machine is switched off and on again.
+    ///
+    /// # Panics
+    /// When the sandbox is not in its own image: no other file system may be shut down.
+    pub fn cut_power(&mut self) {
+        let Some(image) = &self.image else {
+            panic!("cut the power of {}: it is in no image", self.sandbox.path("").display())
+        };
+        image.cut_power();
+        self.unmount().and_then(|()| self.mount()).unwrap();
     }
 
     /// Everything is as it was kept.
-    pub fn restore(&self) {
-        if self.is_image {
-            assert!(self.mount_fresh());
-            return;
+    pub fn restore(&mut self) {
+        if self.image.is_some() {
+            return self.mount_fresh().unwrap();
         }
         empty(&self.sandbox.path(""));
         copy(&self.kept, &self.sandbox.path(""));
@@ -104,9 +94,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.is_image {
-            self.unmount();
-        }
+        drop(self.image.take());
         for extension in ["base", "image", "log"] {
             let _ = std::fs::remove_file(self.beside(extension));
         }

@@ -1,5 +1,6 @@
 //! What several test files need: actions to sign, and a GnuPG of their own to ask for a second opinion.
 
+use crate::score::Score;
 use mig::action::Action;
 use mig::signature::restore_armor;
 use mig::time::Timestamp;
@@ -8,6 +9,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use tempfile::TempDir;
 
 /// The original's action that both test investigators signed.
@@ -36,7 +38,8 @@ impl GnuPg {
     /// A new home; none, and a line that says so, where there is no gpg.
     pub fn new() -> Option<GnuPg> {
         if Command::new("gpg").arg("--version").stdout(Stdio::null()).status().is_err() {
-            eprintln!("SKIPPED: gpg is not installed, so nothing is compared with it");
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| Score::begin("gpg").skip("it is not installed, so nothing is compared with it"));
             return None;
         }
         // Below /tmp, because the name of the agent's socket must stay short.

@@ -22,7 +22,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A run over two files takes milliseconds. One that takes this long hangs.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 /// Files above this are compared by their size only.
 const COMPARED_BYTES_MAX: u64 = 4 << 20;
 /// What the drop of a row is called unless its name is what it is about.

@@ -1,6 +1,6 @@
 //! A system with two agents, each of which owes the answer to one command, and runs of one worker over one message.
 
-use crate::common::{Background, Sandbox, ended_within, names, text};
+use crate::common::{Background, PATIENCE, Sandbox, ended_within, names, text};
 use mig::command;
 use mig::id::CommandRef;
 use serde_json::Value;
@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// A run over two messages takes milliseconds. One that takes this long hangs.
-const LIMIT: Duration = Duration::from_secs(30);
 /// Where commands are, and what a row may leave behind.
 const CLEARED: [&str; 8] = [
     "spool/command/ready",
@@ -98,7 +96,7 @@ impl Bench {
         let _ = std::fs::remove_file(&log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
         command.arg("-c").arg(self.sandbox.scheduler_cfg()).args(["--only", worker, "--once"]);
-        let log = ended_within(Background::start(command, log.clone()), &log, LIMIT)?;
+        let log = ended_within(Background::start(command, log.clone()), &log, PATIENCE)?;
         if log.chars().any(|c| c.is_control() && c != '\n') {
             return Err(format!("control characters in the log: {log:?}"));
         }

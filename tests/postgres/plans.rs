@@ -10,7 +10,7 @@ use mig::store::postgres::PostgresStore;
 use mig::store::{Finished, Store};
 use mig::time::{self, Timestamp};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A prepared statement gets its general plan after five uses.
 const USES: usize = 8;
@@ -221,9 +221,10 @@ fn heartbeats_of_known_agents_touch_no_index() {
     drop(store);
     // Statistics of a session reach the table when the session has been quiet for a moment or ends.
     let sql = "SELECT n_tup_hot_upd * 100 / greatest(n_tup_upd, 1) FROM pg_stat_user_tables WHERE relname = 'agents' AND n_tup_upd >= 5000";
-    let found = (0..100).find_map(|_| {
+    let (started, mut found) = (Instant::now(), None);
+    while found.is_none() && started.elapsed() < servers::PATIENCE {
         std::thread::sleep(Duration::from_millis(100));
-        servers::psql(&server, &config.database, sql).parse::<u64>().ok()
-    });
+        found = servers::psql(&server, &config.database, sql).parse::<u64>().ok();
+    }
     assert!(found.unwrap() > 80, "{found:?} % of the updates stayed in their page");
 }

@@ -13,7 +13,7 @@ mod permissions;
 mod texts;
 
 use certificates::{action_with, armored, judged_by_all, keyring, now};
-use common::score::Score;
+use common::score::{self, Score};
 use gnupg::GnuPg;
 use mig::action::Action;
 use mig::agent::Refusal;

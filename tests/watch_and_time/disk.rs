@@ -1,8 +1,8 @@
 //! A small disk: a tmpfs over a directory, that can be filled up and emptied.
 
 use crate::common::Sandbox;
+use crate::common::mounts::{self, run};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What runs out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,10 +36,6 @@ pub struct SmallDisk {
     scarce: Scarce,
 }
 
-fn run(program: &str, arguments: &[&Path]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
 impl SmallDisk {
     /// Mounts one over a directory, with what is in it. None where nothing can be mounted: that takes root.
     pub fn mount(path: &Path, scarce: Scarce) -> Option<SmallDisk> {
@@ -48,15 +44,14 @@ impl SmallDisk {
             Scarce::Inodes => "size=64m,nr_inodes=300",
         };
         let kept = tempfile::tempdir().unwrap();
-        assert!(run("cp", &[Path::new("-a"), &path.join("."), kept.path()]));
-        if !run(
-            "mount",
-            &["-t", "tmpfs", "-o", options, "mig-test"].map(Path::new).into_iter().chain([path]).collect::<Vec<_>>(),
-        ) {
+        let copy = |from: &Path, to: &Path| run("cp", [Path::new("-a"), &from.join("."), to]).unwrap();
+        copy(path, kept.path());
+        if let Err(why) = mounts::mount(&["-t", "tmpfs", "-o", options], Path::new("mig-test"), path) {
+            eprintln!("{why}");
             return None;
         }
         let disk = SmallDisk { path: path.to_owned(), scarce };
-        assert!(run("cp", &[Path::new("-a"), &kept.path().join("."), path]));
+        copy(kept.path(), path);
         Some(disk)
     }
 
@@ -98,9 +93,6 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        if !run("umount", &[&self.path]) {
-            // Somebody has a file open there; it goes when that process ends.
-            run("umount", &[Path::new("-l"), &self.path]);
-        }
+        mounts::detach(&self.path);
     }
 }

@@ -3,7 +3,7 @@
 //! take no more of it with every try; and go on when there is room, with nothing lost and nothing run twice.
 
 use crate::common::score::Score;
-use crate::common::{Sandbox, names};
+use crate::common::{PATIENCE, Sandbox, names};
 use crate::disk::{DATABASE, Scarce, SmallDisk, sandbox_in};
 use crate::system::{System, memory};
 use crate::{is_full, spool_check_with};
@@ -11,7 +11,7 @@ use mig::flow::Failure;
 use mig::time::{self, Timestamp};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const AGENTS: usize = 3;
 const ACTIONS: usize = 2;
@@ -108,10 +108,8 @@ fn run(case: Case) -> Option<(usize, Vec<String>)> {
     }
     // A process that another test starts in this moment holds what was removed until it has begun; litter stays.
     let is_less = |free: &[u64]| free.len() == 4 && free[3] < free[1];
-    for _ in 0..100 {
-        if !is_less(&free) {
-            break;
-        }
+    let started = Instant::now();
+    while is_less(&free) && started.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
         free[3] = disk.files_free();
     }

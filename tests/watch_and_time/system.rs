@@ -1,7 +1,7 @@
 //! A whole system in this process: the real workers around a real spool, SQLite store and directory relay, and agents. Each
 //! pass is told the time, so every machine has a clock of its own.
 
-use crate::common::Sandbox;
+use crate::common::{PATIENCE, Sandbox};
 use mig::agent::execute::Executor;
 use mig::agent::program;
 use mig::config::agent::AgentConfig;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The scheduler's workers, in the order of a command's way.
 pub const WORKERS: [&str; 7] =
@@ -31,13 +31,15 @@ pub fn memory() -> PathBuf {
 /// Starts what was just ended. Its lock may be held for a moment longer: by a process that another test is starting, and
 /// that still has a copy of every open file.
 fn when_unlocked<T>(start: impl Fn() -> Result<T, ProgramError>) -> T {
-    for _ in 0..1000 {
+    let started = Instant::now();
+    loop {
         match start() {
-            Err(error) if error.class == ExitClass::Unavailable => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.class == ExitClass::Unavailable && started.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             outcome => return outcome.unwrap(),
         }
     }
-    panic!("the lock is never let go of")
 }
 
 /// A worker, or the three of an agent that handle commands, and whether it has recovered since it was started.

@@ -8,6 +8,7 @@ use crate::common::score::Score;
 use crate::common::{Sandbox, json_file, names, text};
 use crate::system::{System, memory};
 use crate::{is_full, spool_check};
+use mig::limits::EXPIRY_GRACE;
 use mig::time;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 const CALLS: [&str; 8] = ["getdents64", "openat2", "statx", "renameat2", "renameat", "unlinkat", "fsync", "fdatasync"];
 const FILES: usize = 3;
+/// How long actions are valid that are to run out: they have to be sent before.
+const VALIDITY: Duration = Duration::from_secs(20);
 /// Points of each worker that are tried unless all are.
 const SAMPLE: usize = 12;
 
@@ -184,7 +187,7 @@ fn prepare(sandbox: &Sandbox, loser: Loser) {
         if loser != Collector {
             return sandbox.sign(sandbox.draft(name));
         }
-        let end = time::after(now, Duration::from_secs(3));
+        let end = time::after(now, VALIDITY);
         sandbox.sign_window(sandbox.draft(name), time::before(now, Duration::from_secs(60)), end)
     };
     for n in 0..FILES {
@@ -204,7 +207,10 @@ fn prepare(sandbox: &Sandbox, loser: Loser) {
             sandbox.agent_once(1);
             (1..FILES).for_each(|_| drop(sandbox.agent_once(1)));
         }
-        Collector => std::thread::sleep(time::until(time::now(), time::after(now, Duration::from_secs(9)))),
+        Collector => std::thread::sleep(time::until(
+            time::now(),
+            time::after(now, VALIDITY + EXPIRY_GRACE + Duration::from_secs(1)),
+        )),
         Agent => {}
         AgentReceived | AgentAnswered => {
             let queue = Agent.directory(sandbox);
