@@ -89,7 +89,7 @@ make_sandbox() {
             --key-file "$etc/investigator.key" >/dev/null
     fi
     # Every agent of this machine may register; a real whitelist names them one by one.
-    printf 're:^linux\\.\n' >"$spool/agents_whitelist.txt"
+    printf 're:linux\\..*\n' >"$spool/agents_whitelist.txt"
     printf 'anybody can write here\n' >"$sandbox/demo/open-to-all.txt"
     printf 'fine\n' >"$sandbox/demo/private.txt"
     printf '#!/bin/sh\n' >"$sandbox/demo/backdoor"

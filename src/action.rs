@@ -163,8 +163,8 @@ impl Action {
             id,
             name,
             target,
-            description: fields.object("description")?,
-            threat: fields.object("threat")?,
+            description: parse_notes(fields, "description", &["author", "email", "url"], &["revision"])?,
+            threat: parse_notes(fields, "threat", &["ref", "level", "family", "type"], &[])?,
             valid_from: fields.time("validfrom")?,
             expire_after: fields.time("expireafter")?,
             operations: parse_operations(fields)?,
@@ -245,6 +245,23 @@ fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
     raw.iter().enumerate().map(parse).collect()
 }
 
+/// An object that is not signed and that nothing depends on. Programs of the original know some of its fields, and refuse a
+/// command in which one of these has another type; the rest is free.
+fn parse_notes(fields: &Fields, name: &str, texts: &[&str], numbers: &[&str]) -> Result<Map<String, Value>, JsonError> {
+    let notes = fields.object(name)?;
+    for (key, value) in notes.iter().filter(|(_, value)| !value.is_null()) {
+        let is_one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(key));
+        let what = match value {
+            _ if is_one_of(texts) && !value.is_string() => "a string",
+            _ if is_one_of(numbers) && !value.is_number() => "a number",
+            _ => continue,
+        };
+        let reason = format!("is not {what}, which programs of the original need");
+        return Err(JsonError::field(format!("{name}.{key}"), reason));
+    }
+    Ok(notes)
+}
+
 fn parse_counters(fields: &Fields) -> Result<Counters, JsonError> {
     let counters = fields.object("counters")?;
     Ok(counters.into_iter().filter_map(|(name, value)| Some((name, value.as_u64().filter(|n| *n > 0)?))).collect())
@@ -315,10 +332,23 @@ mod tests {
             ("syntaxversion", 1.into(), "field 'syntaxversion': is 1"),
             ("id", (-4).into(), "field 'id': '-4' is not an id"),
             ("description", "text".into(), "field 'description': is not an object"),
+            ("description", serde_json::json!({"Revision": "1.2"}), "field 'description.Revision': is not a number"),
+            ("description", serde_json::json!({"revision": [1]}), "field 'description.revision': is not a number"),
+            ("description", serde_json::json!({"author": 7}), "field 'description.author': is not a string"),
+            ("threat", serde_json::json!({"level": {}}), "field 'threat.level': is not a string"),
         ] {
             let error = with(field, value).unwrap_err().to_string();
             assert!(error.contains(reason), "{field}: {error}");
         }
+    }
+
+    #[test]
+    fn notes_are_free_but_for_what_the_original_knows() {
+        let description = r#"{"author": null, "revision": 2.01408261e+11, "reviewers": ["a"], "ticket": 7, "url": ""}"#;
+        let value: Value = serde_json::from_str(description).unwrap();
+        let action = with("description", value.clone()).unwrap();
+        assert_eq!(Value::from(action.description), value);
+        assert!(with("threat", serde_json::json!({"level": "high", "score": 9.5, "type": null})).is_ok());
     }
 
     #[test]

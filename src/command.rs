@@ -172,6 +172,15 @@ impl Command {
         Arc::ptr_eq(&self.action, &other.action) || self.action.signed_text() == other.action.signed_text()
     }
 
+    /// The same under the name by which it is known here: a program of the original may have written its ids otherwise.
+    pub fn renamed(mut self, reference: CommandRef) -> Command {
+        if self.reference() != reference {
+            (self.id, self.action_id) = (reference.command, reference.action);
+            Arc::make_mut(&mut self.action).id = Some(reference.action);
+        }
+        self
+    }
+
     /// What names it.
     pub fn reference(&self) -> CommandRef {
         CommandRef { action: self.action_id, command: self.id }

@@ -280,9 +280,9 @@ impl LoggingConfig {
         let level =
             ini.take(SECTION, "level", log::LevelFilter::Info, |value| match value.to_lowercase().as_str() {
                 "debug" => Ok(log::LevelFilter::Debug),
-                "info" => Ok(log::LevelFilter::Info),
+                "info" | "notice" => Ok(log::LevelFilter::Info),
                 "warning" => Ok(log::LevelFilter::Warn),
-                "err" | "error" | "critical" | "crit" | "emergency" | "emerg" => Ok(log::LevelFilter::Error),
+                "err" | "error" | "critical" | "crit" | "alert" | "emergency" | "emerg" => Ok(log::LevelFilter::Error),
                 _ => Err(format!("'{value}' is none of debug, info, warning, err")),
             })?;
         let file = ini.path(SECTION, "file")?;

@@ -1,7 +1,8 @@
 //! Ids of actions and commands, and the file names made from them.
 //!
 //! Ids travel as JSON numbers. The original keeps them in 64-bit floats and sends what is left of them after rounding
-//! (`6.115472790658567e+18`), so any positive number is accepted and kept as given; ids of ours stay below 2^53.
+//! (`6.115472790658567e+18`), so any positive number is accepted and kept as given; ids of ours stay below 2^53. What it
+//! sends back of a larger one may be written otherwise than it was given: see [`CommandRef::spellings`].
 //! No path is ever built from JSON text: a file name is made of digits here, and read back by the parser here.
 
 use crate::limits::ID_ACCEPTED_MAX;
@@ -52,6 +53,19 @@ fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
     } else {
         Err(error())
     }
+}
+
+/// How the original's programs may write an id that they were given: as it was, or what their float holds, in the fewest
+/// digits that tell it from others (`6115472790658567000`, in JSON) or in all of them (`6115472790658567168`, elsewhere, and
+/// what the form with an exponent reads as).
+fn spellings(id: u64) -> impl Iterator<Item = u64> {
+    let float = id as f64;
+    let fewest = format!("{float}").parse().ok();
+    let mut others = [fewest, Some(float as u64)].map(|other| other.filter(|other| *other <= ID_ACCEPTED_MAX));
+    if others[0] == others[1] {
+        others[1] = None;
+    }
+    std::iter::once(id).chain(others.into_iter().flatten().filter(move |other| *other != id))
 }
 
 macro_rules! id_type {
@@ -124,6 +138,13 @@ pub struct CommandRef {
 }
 
 impl CommandRef {
+    /// Every way in which a program of the original may name it, this one first: up to 2^53 there is no other.
+    pub fn spellings(self) -> impl Iterator<Item = CommandRef> {
+        let of_action = move |action| spellings(self.command.0).map(move |command| (action, command));
+        let pairs = spellings(self.action.0).flat_map(of_action);
+        pairs.map(|(action, command)| CommandRef { action: ActionId(action), command: CommandId(command) })
+    }
+
     /// The command's file name in every stage: `<action id>-<command id>.json`.
     pub fn file_name(self) -> String {
         format!("{self}.json")
@@ -164,6 +185,30 @@ mod tests {
         }
         assert_eq!(ActionId::from_json_number("0").unwrap(), None);
         assert_eq!(ActionId::from_json_number("0.0").unwrap(), None);
+    }
+
+    #[test]
+    fn an_id_is_known_again_however_a_float_of_it_is_written() {
+        let reference = |action, command| CommandRef { action: ActionId(action), command: CommandId(command) };
+        let largest = (1 << 53) - 1;
+        for ours in [reference(1, 2), reference(largest, largest)] {
+            assert_eq!(ours.spellings().collect::<Vec<_>>(), [ours]);
+        }
+        let forms = ["6115472790658567168", "6115472790658567000", "6.115472790658567e+18", "6115472790658567001"];
+        let read = forms.map(|form| ActionId::from_json_number(form).unwrap().unwrap());
+        for returned in &read[..3] {
+            for given in &read[..3] {
+                let mut spellings = reference(returned.0, 7).spellings();
+                assert!(spellings.any(|one| one.action == *given && one.command.0 == 7), "{returned} for {given}");
+            }
+        }
+        let both = reference(1795335524723826200, 1795335525519004700).spellings();
+        assert_eq!(
+            both.map(|one| one.to_string()).collect::<Vec<_>>().join(" "),
+            "1795335524723826200-1795335525519004700 \
+            1795335524723826200-1795335525519004672 1795335524723826176-1795335525519004700 1795335524723826176-1795335525519004672"
+        );
+        assert_eq!(reference(ID_ACCEPTED_MAX, 1).spellings().count(), 1, "2^63 is no id");
     }
 
     #[test]

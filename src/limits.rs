@@ -29,6 +29,9 @@ pub const ACTION_OPERATIONS_MAX: usize = 256;
 pub const ACTION_SIGNATURES_MAX: usize = 32;
 /// Bytes of one stripped signature: RSA-16384 with many subpackets stays below.
 pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
+/// How often a signature is made before one is long enough: each is too short once in 256 times, and a card may ask for
+/// its PIN each time.
+pub const SIGNING_ATTEMPTS_MAX: usize = 8;
 /// Parts (objects, arrays, elements) of a free object: description, threat, tags, environment.
 pub const JSON_OBJECT_PARTS_MAX: usize = 2_000;
 /// Parts of one operation's parameters: lists of some ten thousand hashes are real.

@@ -114,10 +114,16 @@ impl Event {
 pub struct Message {
     /// Where to.
     pub queue: Queue,
-    /// The JSON text.
+    /// The JSON text, perhaps with the line end of the file that it was read from; see [`on_the_wire`].
     pub body: Vec<u8>,
     /// When it is of no use any more, and the relay may drop it.
     pub expires: Timestamp,
+}
+
+/// A body as a relay sends it: its first and last bytes are those of its JSON text. The original's scheduler discards
+/// answers with anything around their braces, also a line end.
+fn on_the_wire(body: &[u8]) -> &[u8] {
+    body.trim_ascii()
 }
 
 /// What became of a message that was sent.
@@ -158,7 +164,8 @@ pub trait Relay: Send {
     /// Makes a queue unless it is there.
     fn declare(&mut self, queue: &Queue) -> Result<(), RelayError>;
 
-    /// Sends messages. Returns when the relay has promised to keep them; in the order given, what became of each.
+    /// Sends messages. Returns when the relay has promised to keep them; in the order given, what became of each. White
+    /// space around a body's JSON text is not sent.
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError>;
 
     /// The oldest messages of a queue, at most `max`, without waiting. They are received again until [`Relay::done`] or
@@ -187,7 +194,8 @@ pub trait Relay: Send {
     /// from it, or may do so.
     fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError>;
 
-    /// Tells of events. Whoever subscribed gets each at least once; without subscribers they are gone.
+    /// Tells of events. Whoever subscribed gets each at least once, its body as of a message; without subscribers they are
+    /// gone.
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError>;
 
     /// Makes a queue unless it is there, and has the events of this kind put into it.

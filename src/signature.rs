@@ -6,6 +6,12 @@
 //! the time that the signature claims: whoever steals an old key can write any date.
 //!
 //! Two signatures by one certificate, also by two of its subkeys, are one signer.
+//!
+//! How signatures and keys are made is in `signature/sign.rs`.
+
+mod sign;
+
+pub use sign::{generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
 
 use crate::investigator::{Fingerprint, Investigator, name_of};
 use crate::time::Timestamp;
@@ -18,11 +24,10 @@ use openpgp::crypto::mpi::MPI;
 use openpgp::packet::{Signature, Tag};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
-use openpgp::serialize::{Serialize, SerializeInto};
+use openpgp::serialize::Serialize;
 use openpgp::types::SignatureType;
 use openpgp::{Cert, KeyHandle, Packet};
 use std::collections::{BTreeSet, HashMap};
-use std::io::Write;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -291,62 +296,4 @@ pub fn strip_armor(armored: &str) -> Result<String, SignatureError> {
 pub fn restore_armor(stripped: &str) -> Result<String, SignatureError> {
     let signature = parse_stripped(stripped)?;
     armor(signature).map_err(|e| SignatureError::Malformed(chain(&e)))
-}
-
-/// Signs `text` with the signing key in `key_file`, a certificate with its secret that needs no passphrase.
-pub fn sign_with_key(text: &str, key_file: &[u8], now: Timestamp) -> Result<String, SignatureError> {
-    let error = |reason: String| SignatureError::Keyring(reason);
-    let cert = Cert::from_bytes(key_file).map_err(|e| error(format!("no OpenPGP key: {}", chain(&e))))?;
-    let policy = StandardPolicy::new();
-    let time: SystemTime = now.into();
-    let usable =
-        cert.keys().with_policy(&policy, time).supported().alive().revoked(false).for_signing().secret().next();
-    let key = usable
-        .ok_or_else(|| error("holds no secret key that may sign now (expired, revoked, or public only)".into()))?;
-    let mut pair = key.key().clone().into_keypair().map_err(|e| {
-        error(format!("{}: protected by a passphrase? import it into gpg and name it by its id", chain(&e)))
-    })?;
-    let signature = openpgp::packet::signature::SignatureBuilder::new(SignatureType::Binary)
-        .set_signature_creation_time(time)
-        .and_then(|builder| builder.sign_message(&mut pair, text.as_bytes()))
-        .map_err(|e| error(chain(&e)))?;
-    strip_armor(&armor(signature).map_err(|e| error(chain(&e)))?)
-}
-
-/// Signs `text` through `gpg`, which asks its agent, a smartcard or the person for what it needs.
-pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&std::path::Path>) -> Result<String, SignatureError> {
-    let failed = |reason: String| SignatureError::Keyring(format!("gpg --detach-sign with key '{key_id}': {reason}"));
-    let mut gpg = std::process::Command::new("gpg");
-    if let Some(home) = home {
-        gpg.arg("--homedir").arg(home);
-    }
-    gpg.args(["--armor", "--detach-sign", "--digest-algo", "SHA256", "--local-user", key_id, "--output", "-"]);
-    gpg.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
-    // A gpg that gives up leaves a broken pipe; its exit status says more.
-    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
-    let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(format!("it ended with {}", output.status)));
-    }
-    written.map_err(|e| failed(e.to_string()))?;
-    strip_armor(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// Makes a key for signing, without a passphrase: the armored certificate and the armored secret key.
-pub fn generate_key(user_id: &str) -> Result<(String, String), SignatureError> {
-    generate(CertBuilder::new(), user_id)
-}
-
-/// The same of the kind that the original's programs can verify: RSA.
-pub fn generate_rsa_key(user_id: &str) -> Result<(String, String), SignatureError> {
-    generate(CertBuilder::new().set_cipher_suite(CipherSuite::RSA3k), user_id)
-}
-
-fn generate(builder: CertBuilder, user_id: &str) -> Result<(String, String), SignatureError> {
-    let error = |e: anyhow::Error| SignatureError::Keyring(format!("make a key for '{user_id}': {}", chain(&e)));
-    let (cert, _revocation) = builder.add_userid(user_id).add_signing_subkey().generate().map_err(error)?;
-    let public = cert.armored().to_vec().map_err(error)?;
-    let secret = cert.as_tsk().armored().to_vec().map_err(error)?;
-    Ok((String::from_utf8_lossy(&public).into_owned(), String::from_utf8_lossy(&secret).into_owned()))
 }

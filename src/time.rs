@@ -97,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn times_of_go_programs_anywhere_are_read() {
+        for (text, utc) in [
+            ("2015-03-10T09:12:33.123456789-07:00", "2015-03-10T16:12:33.123456789Z"),
+            ("2015-03-10T09:12:33+05:30", "2015-03-10T03:42:33Z"),
+            ("2015-03-10T09:12:33+00:00", "2015-03-10T09:12:33Z"),
+            // "Not set", from a database, in local time of before there were time zones.
+            ("0000-12-31T19:03:58-04:56", "0000-12-31T23:59:58Z"),
+            ("0001-01-01T00:09:21+00:09", "0001-01-01T00:00:21Z"),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), utc);
+        }
+        assert!("9999-12-31T00:00:00Z".parse::<Timestamp>().is_err(), "FORMAT.md says where the calendar ends");
+    }
+
+    #[test]
     fn durations_are_read_in_gos_notation() {
         for (text, millis) in [
             ("300s", 300_000),

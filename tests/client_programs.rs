@@ -124,6 +124,22 @@ fn a_made_key_is_private_and_not_overwritten() {
 }
 
 #[test]
+fn an_rsa_key_for_fleets_with_agents_of_the_original_signs_and_verifies() {
+    let desk = Desk::new();
+    desk.sign(&["--make-key", "old <old@example.net>", "--rsa", "--key-file", "old"]).code(0);
+    desk.write("signed.json", &desk.sign(&["-i", "draft.json", "-k", "old"]).code(0).stdout());
+    let ran = desk.verify(&["-a", "signed.json", "--keyring", "old.pub"]).code(0);
+    assert!(ran.stdout().contains("valid, by old ("), "{}", ran.stdout());
+    desk.sign(&["-i", "draft.json", "-k", "old", "--rsa"]).code(64).says("--rsa goes with --make-key");
+    let Some(gpg) = GnuPg::new() else { return };
+    gpg.import(&desk.read("old.pub"));
+    let action: Value = serde_json::from_str(&desk.read("signed.json")).unwrap();
+    let signature = action["pgpsignatures"][0].as_str().unwrap();
+    let answer = gpg.verify(&signed_text(&action), signature, time::now());
+    assert!(answer.accepted && answer.output.contains("GOODSIG"), "{answer:?}");
+}
+
+#[test]
 fn two_investigators_sign_one_action() {
     let desk = Desk::new();
     let one = desk.sign_into("signed.json", &["alice"]);

@@ -129,6 +129,17 @@ fn events_reach_those_who_subscribed(open: Open) {
     assert_bodies(relay.as_mut(), &all, 10, &["{\"n\":2}", "{\"n\":4}", "{\"n\":6}", "{\"n\":8}"]);
 }
 
+fn a_body_is_sent_without_white_space_around_its_json(open: Open) {
+    let (mut relay, queue, worker) = (open(), agent_queue("linux.line.1"), Queue::worker("line"));
+    relay.declare(&queue).unwrap();
+    relay.send(&[message(&queue, "{\"n\":1}\n"), message(&queue, " {\"n\": 2 }\r\n\n")], time::now()).unwrap();
+    assert_bodies(relay.as_mut(), &queue, 10, &["{\"n\":1}", "{\"n\": 2 }"]);
+    relay.subscribe(&worker, Event::ActionFinished).unwrap();
+    let event = |n: u32| (Event::ActionFinished, format!("{{\"n\":{n}}}\n").into_bytes());
+    relay.publish(&[event(3), event(4)], time::now()).unwrap();
+    assert_bodies(relay.as_mut(), &worker, 10, &["{\"n\":3}", "{\"n\":4}"]);
+}
+
 fn a_removed_queue_is_gone_with_its_messages(open: Open) {
     let (mut relay, queue) = (open(), agent_queue("linux.gone.1"));
     assert!(relay.remove(&queue).unwrap(), "one that is not there is removed already");
@@ -191,6 +202,7 @@ fn contract(open: Open) {
     large_and_many_messages_arrive_whole(open);
     a_watch_wakes_when_a_message_arrives(open);
     events_reach_those_who_subscribed(open);
+    a_body_is_sent_without_white_space_around_its_json(open);
 }
 
 /// A vhost of the shared broker, with the users and permissions of `scripts/setup-rabbitmq.sh`.

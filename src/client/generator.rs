@@ -7,7 +7,7 @@ use crate::config::Ini;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::modules;
-use crate::signature::{Keyring, SignatureError, generate_key, sign_with_gpg, sign_with_key};
+use crate::signature::{Keyring, SignatureError, generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
@@ -21,7 +21,7 @@ pub const PROGRAM: Program = Program {
     about: "mig-action-generator - signs an action, and drops it into a spool\n\n\
         Usage: mig-action-generator -i ACTION [-k KEY | -c MIGRC] [-t TARGET] [-validfrom TIME] [-expireafter TIME] [-p] [--spool DIR]\n       \
         mig-action-generator -i SIGNED --keep-dates -k KEY          (adds a signature)\n       \
-        mig-action-generator --make-key 'Name <mail>' --key-file FILE\n       \
+        mig-action-generator --make-key 'Name <mail>' [--rsa] --key-file FILE\n       \
         mig-action-generator --fingerprint FILE",
     details: "KEY is a file with a secret key that needs no passphrase, or anything that names a key to gpg: then gpg signs, and asks its\n\
         agent, a smartcard or you for what it needs. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
@@ -29,6 +29,8 @@ pub const PROGRAM: Program = Program {
         -expireafter from then on. Defaults: -validfrom -60s, -expireafter 30m.\n\
         What every agent would refuse is not signed; nor, without --force, a search that cannot mean what was meant, such as one\n\
         with a misspelt field.\n\n\
+        --make-key makes an Ed25519 key, which agents of the original cannot read; with --rsa it makes one that they can (RSA, 3072\n\
+        bits). An RSA signature that is shorter than its key is made again: their library refuses those.\n\n\
         Exit codes: 0 done; 64 command line; 65 the action or the key is not usable; 66 unreadable file; 74 the file could not be\n\
         written; 78 the migrc is wrong.",
     rest_after: None,
@@ -79,6 +81,9 @@ pub struct GeneratorOptions {
     /// make a key for signing, without passphrase, for this user id
     #[options(no_short, meta = "USERID")]
     make_key: Option<String>,
+    /// with --make-key: an RSA key, for fleets with agents of the original
+    #[options(no_short)]
+    rsa: bool,
     /// where the secret key goes (mode 600); the public one goes to FILE.pub
     #[options(no_short, meta = "FILE")]
     key_file: Option<String>,
@@ -104,7 +109,10 @@ fn usage(text: &str) -> ProgramError {
 pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     if let Some(user_id) = &options.make_key {
         let file = options.key_file.as_deref().ok_or_else(|| usage("--make-key needs --key-file"))?;
-        return make_key(user_id, Path::new(file));
+        return make_key(user_id, options.rsa, Path::new(file));
+    }
+    if options.rsa {
+        return Err(usage("--rsa goes with --make-key"));
     }
     if let Some(file) = &options.fingerprint {
         return print_fingerprint(file);
@@ -250,8 +258,9 @@ fn launch(action: &Action, input: &str, spool: &Path) -> Result<(), ProgramError
     Ok(())
 }
 
-fn make_key(user_id: &str, path: &Path) -> Result<(), ProgramError> {
-    let (public, secret) = generate_key(user_id).map_err(|e| ProgramError::new(ExitClass::Data, e))?;
+fn make_key(user_id: &str, is_rsa: bool, path: &Path) -> Result<(), ProgramError> {
+    let made = if is_rsa { generate_rsa_key(user_id) } else { generate_key(user_id) };
+    let (public, secret) = made.map_err(|e| ProgramError::new(ExitClass::Data, e))?;
     let public_path = PathBuf::from(format!("{}.pub", path.display()));
     for (path, text, mode) in [(path, secret, 0o600), (public_path.as_path(), public, 0o644)] {
         let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);

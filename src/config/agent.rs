@@ -44,9 +44,7 @@ impl AgentConfig {
 
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
         const SECTION: &str = "agent";
-        // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
-        ini.boolean(SECTION, "isimmortal", true)?;
-        ini.boolean(SECTION, "installservice", false)?;
+        take_originals(&mut ini)?;
         let tls = broker::take_tls(&mut ini, "certs", ["ca", "cert", "key"])?;
         let queue_type = ini.take(SECTION, "queuetype", QueueType::Classic, broker::parse_queue_type)?;
         let relay = ini.take(SECTION, "relay", None, |value| match value.strip_prefix("dir://") {
@@ -79,6 +77,22 @@ impl AgentConfig {
         ini.finish(&SECTIONS)?;
         Ok(config)
     }
+}
+
+/// Takes the keys of the original's configuration that this agent has no use for, and tells of what is asked for there.
+fn take_originals(ini: &mut Ini) -> Result<(), ConfigError> {
+    const SECTION: &str = "agent";
+    // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
+    ini.boolean(SECTION, "isimmortal", true)?;
+    ini.boolean(SECTION, "installservice", false)?;
+    if ini.boolean(SECTION, "checkin", false)? {
+        log::warn!("agent.checkin is not used: mig-agent --once registers, handles what waits, and ends");
+    }
+    if ini.boolean(SECTION, "discoverpublicip", false)? {
+        log::warn!("agent.discoverpublicip is not used: heartbeats have no publicip");
+    }
+    // For nothing but the public address.
+    ini.text(SECTION, "api", "").map(drop)
 }
 
 fn parse_socket(value: &str) -> Result<Option<SocketAddr>, String> {
@@ -118,6 +132,22 @@ mod tests {
         let config = parse(LEAST).unwrap();
         assert_eq!((config.relay, config.socket), (RelayConfig::Directory("/r".into()), None));
         assert_eq!(config.module_timeout, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_configuration_of_the_original_needs_a_keyring_and_an_access_list_only() {
+        let text = "; Sample MIG Agent configuration file\n[agent]\n    relay            = \"amqp://guest:guest@localhost:5672/\"\n\
+            api              = \"http://localhost:12345/api/v1/\"\n    socket           = \"127.0.0.1:51664\"\n\
+            heartbeatfreq    = \"300s\"\n    moduletimeout    = \"300s\"\n    isimmortal       = on\n\
+            installservice   = on\n    discoverpublicip = off\n    checkin = off\n[certs]\n    ca  = \"/path/to/ca/cert\"\n\
+            cert= \"/path/to/client/cert\"\n    key = \"/path/to/private/key\"\n[logging]\n\
+            mode    = \"stdout\" ; stdout | file | syslog\n    level   = \"notice\"\n";
+        assert_eq!(parse(text).unwrap_err().to_string(), "a.cfg: agent.keyring: is missing");
+        let config = parse(&text.replace("[agent]\n", "[agent]\nkeyring = /k\nacl = /a\n")).unwrap();
+        let RelayConfig::Broker(broker) = config.relay else { panic!("{:?}", config.relay) };
+        assert_eq!((broker.host.as_str(), broker.vhost.as_str(), broker.tls), ("localhost", "/", None));
+        assert_eq!(config.socket, Some("127.0.0.1:51664".parse().unwrap()));
+        assert_eq!(config.logging.level, log::LevelFilter::Info);
     }
 
     #[test]

@@ -169,6 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_of_the_original_needs_a_keyring_only() {
+        let text = "[agent]\n    timeout = \"12h\"\n    heartbeatfreq = \"30s\"\n    whitelist = \"/var/cache/mig/agents_whitelist.txt\"\n\
+            detectmultiagents = true\n[collector]\n    freq = \"7s\"\n    deleteafter = \"168h\"\n[directories]\n\
+            spool = \"/var/cache/mig/\"\n    tmp = \"/var/tmp/\"\n[postgres]\n    host = \"127.0.0.1\"\n    port = 5432\n\
+            dbname = \"mig\"\n    user = \"migscheduler\"\n    password = \"p-_\"\n    sslmode = \"disable\"\n    maxconn = 10\n\
+            [mq]\n    host = \"127.0.0.1\"\n    port = 5672\n    user = \"scheduler\"\n    pass = \"p\"\n    vhost = \"mig\"\n\
+            ; TLS options\n    usetls  = false\n; AMQP options\n    timeout = \"600s\"\n[logging]\n    mode = \"file\"\n\
+            level = \"info\"\n    file = \"/var/cache/mig/mig-scheduler.log\"\n";
+        assert_eq!(parse(text).unwrap_err().to_string(), "s.cfg: investigators.keyring: is missing");
+        let config = parse(&format!("{text}[investigators]\nkeyring = /k\n")).unwrap();
+        assert_eq!(config.delete_after, Duration::from_secs(168 * 3600));
+        assert_eq!(config.spool, Path::new("/var/cache/mig"));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("[agent]\ntimeout = 10s\n", "s.cfg: agent.timeout: is shorter"),

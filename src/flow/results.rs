@@ -1,7 +1,8 @@
 //! results: takes agents' answers from the relay and puts them on our disk, in command/returned.
 //!
 //! An answer counts when it belongs to a command of ours, to that command's agent and to the action that was sent. What is
-//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. Where
+//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. Its
+//! ids may come back from an agent of the original as its floats hold them, so every spelling of them is looked for. Where
 //! the command's file is lost or cannot be read, the store and the action's file tell whose answer counts. What is kept is
 //! synced before the message is let go of, so a crash brings the message again, and the same content counts as done.
 
@@ -37,19 +38,35 @@ impl Results {
         &mut self,
         spool: &Spool,
         answer: Command,
-        known: Option<KnownCommand>,
+        known: Option<(CommandRef, KnownCommand)>,
         now: Timestamp,
     ) -> Result<Verdict, Failure> {
-        let reference = answer.reference();
-        match known {
-            None => Ok(Verdict::Reject(Kind::Unknown, format!("command {reference} is not known"))),
-            Some(KnownCommand { status, queueloc }) if status.is_final() => Ok(judge_ended(&queueloc, status, &answer)),
-            Some(known) if known.queueloc != answer.agent.queueloc.as_str() => Ok(foreign(&answer)),
-            Some(_) => match self.known_action(spool, reference.action)? {
-                Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
-                _ => Ok(keep(FileName::from(reference), answer, now)),
-            },
+        let Some((reference, known)) = known else {
+            return Ok(Verdict::Reject(Kind::Unknown, format!("command {} is not known", answer.reference())));
+        };
+        if known.status.is_final() {
+            return Ok(judge_ended(&known.queueloc, known.status, &answer));
         }
+        if known.queueloc != answer.agent.queueloc.as_str() {
+            return Ok(foreign(&answer));
+        }
+        match self.known_action(spool, reference.action)? {
+            Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
+            _ => Ok(keep(FileName::from(reference), answer.renamed(reference), now)),
+        }
+    }
+
+    /// What the store knows of the commands that these answers may be to.
+    fn ask(&mut self, answers: &[CommandRef]) -> Result<Vec<Option<(CommandRef, KnownCommand)>>, Failure> {
+        let spellings: Vec<Vec<CommandRef>> = answers.iter().map(|one| one.spellings().collect()).collect();
+        let all = spellings.concat();
+        let known = if all.is_empty() { Vec::new() } else { self.store.find_commands(&all)? };
+        let mut known = all.into_iter().zip(known);
+        let mut first = |count: usize| {
+            let found = known.by_ref().take(count).filter_map(|(reference, known)| Some((reference, known?)));
+            found.collect::<Vec<_>>().into_iter().next()
+        };
+        Ok(spellings.iter().map(|of_one| first(of_one.len())).collect())
     }
 
     /// The action of a command whose own file is not here: lost, or in the spool of another scheduler, which began it in
@@ -83,12 +100,13 @@ fn judge_here(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: T
         let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
         return Ok(Judged::Told(Verdict::Reject(Kind::Unfinished, reason)));
     }
-    let name = FileName::from(reference);
-    if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
-        return Ok(Judged::Told(judge_sent(sent, answer, name, now)));
-    }
-    if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
-        return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+    for name in reference.spellings().map(FileName::from) {
+        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
+            return Ok(Judged::Told(judge_sent(sent, answer, name, now)));
+        }
+        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
+            return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+        }
     }
     Ok(Judged::Ask(Box::new(answer)))
 }
@@ -173,8 +191,7 @@ impl QueueWorker for Results {
             Judged::Told(_) => None,
         };
         let asked: Vec<CommandRef> = judged.iter().filter_map(asked).collect();
-        let found = if asked.is_empty() { Vec::new() } else { self.store.find_commands(&asked)? };
-        let mut found = found.into_iter();
+        let mut found = self.ask(&asked)?.into_iter();
         let mut verdicts = Vec::with_capacity(judged.len());
         for one in judged {
             verdicts.push(match one {

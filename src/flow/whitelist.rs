@@ -1,11 +1,12 @@
 //! The whitelist: which agents may register.
 //!
-//! One queueloc per line; a line that begins with `re:` is a regular expression that must match somewhere in the
-//! queueloc. Queuelocs are ASCII, and so are the classes of expressions: `\w` is `[0-9A-Za-z_]`. Empty lines and lines that
-//! begin with `#` are passed over. A bad expression is logged with its line number, and the rest stays in force.
+//! One queueloc per line; a line that begins with `re:` is a regular expression of RE2's grammar that must match the whole
+//! queueloc, as the original's must. Empty lines and lines that begin with `#` are passed over. A bad expression is logged
+//! with its line number, and the rest stays in force.
 
 use crate::limits;
-use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
+use crate::re2::{self, Expression};
+use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -26,8 +27,8 @@ impl Whitelist {
             match line.strip_prefix("re:") {
                 _ if line.is_empty() || line.starts_with('#') => {}
                 None => drop(plain.insert(line.to_owned())),
-                Some(expression) => match check(expression) {
-                    Ok(()) => expressions.push(expression),
+                Some(expression) => match anchored(expression) {
+                    Ok(anchored) => expressions.push(anchored),
                     Err(reason) => log::error!(
                         "{}:{number}: '{expression}' is no regular expression ({reason}); the other lines are in force",
                         path.display()
@@ -42,18 +43,18 @@ impl Whitelist {
 
     /// Whether an agent with this queueloc may register.
     pub fn allows(&self, queueloc: &str) -> bool {
-        self.plain.contains(queueloc) || self.expressions.iter().any(|set| set.is_match(queueloc.as_bytes()))
+        self.plain.contains(queueloc) || self.expressions.iter().any(|set| set.is_match(queueloc))
     }
 }
 
 /// Expressions that are matched together. A set takes time to build that grows with the square of its size.
-fn sets(expressions: &[&str]) -> Result<Vec<RegexSet>, regex::Error> {
+fn sets(expressions: &[String]) -> Result<Vec<RegexSet>, regex::Error> {
     let sets = expressions.chunks(limits::REGEX_SET_EXPRESSIONS_MAX);
     let share_bytes = limits::WHITELIST_REGEX_SIZE_BYTES_MAX / sets.len().max(1);
-    let build = |set: &[&str]| {
+    let build = |set: &[String]| {
         let mut builder = RegexSetBuilder::new(set);
         builder
-            .unicode(false)
+            .nest_limit(re2::NEST_LIMIT)
             .size_limit(share_bytes)
             .dfa_size_limit(share_bytes.min(limits::REGEX_CACHE_BYTES_MAX))
             .build()
@@ -61,11 +62,14 @@ fn sets(expressions: &[&str]) -> Result<Vec<RegexSet>, regex::Error> {
     sets.map(build).collect()
 }
 
-/// The last line of regex's message says what is wrong; those before it draw the expression.
-fn check(expression: &str) -> Result<(), String> {
+/// The expression for a whole queueloc.
+fn anchored(expression: &str) -> Result<String, String> {
+    let anchored = Expression::parse(expression).map_err(|error| error.to_string())?.to_whole_pattern();
     let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
-    let compiled = RegexBuilder::new(expression).unicode(false).size_limit(size_bytes_max).build();
-    compiled.map(drop).map_err(|error| error.to_string().lines().last().unwrap_or_default().to_owned())
+    match RegexBuilder::new(&anchored).nest_limit(re2::NEST_LIMIT).size_limit(size_bytes_max).build() {
+        Ok(_) => Ok(anchored),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn plain_lines_match_whole_and_a_bad_expression_leaves_the_rest_in_force() {
-        let text = "linux.agent123.example.net.58b3mndjmbb00\n\n# comment\nre:linux.server[0-9]{1,4}.example.net.[a-z0-9]{13}\nre:([\nre:(.{1000}){1000}\nre:\\pL\nre:^darwin\\.\\w{60}\\.\nre:^windows\\.db\n";
+        let text = "linux.agent123.example.net.58b3mndjmbb00\n\n# comment\nre:linux.server[0-9]{1,4}.example.net.[a-z0-9]{13}\nre:([\nre:(.{1000}){1000}\nre:\\pL\nre:darwin\\.\\w{60}\\.1\nre:^windows\\.db.*\n";
         let long = format!("darwin.{}.1", "x".repeat(60));
         let list = Whitelist::parse(text.as_bytes(), Path::new("w")).unwrap();
         for (queueloc, allowed) in [
@@ -94,9 +98,29 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_matches_the_whole_queueloc_whatever_is_in_it() {
+        let text = "re:linux\\.a\\.1|linux\\.b\\.2\nre:^linux\\.c\\.3$\nre:(?i)LINUX\\.d\\.4\nre:linux\\.e)|(?:.*\nre:(?x)linux\\.f\\.6 # six\n";
+        let list = Whitelist::parse(text.as_bytes(), Path::new("w")).unwrap();
+        for (queueloc, allowed) in [
+            ("linux.a.1", true),
+            ("linux.b.2", true),
+            ("linux.c.3", true),
+            ("linux.d.4", true),
+            ("linux.a.1.evil", false),
+            ("linux.evil.linux.b.2", false),
+            ("linux.c.3.evil", false),
+            ("linux.d.4.evil", false),
+            ("linux.e.5", false),
+            ("linux.f.6", false),
+        ] {
+            assert_eq!(list.allows(queueloc), allowed, "{queueloc}");
+        }
+    }
+
+    #[test]
     fn thousands_of_expressions_are_prepared_before_heartbeats_are_missed() {
         const COUNT: usize = 10_000;
-        let text: String = (0..COUNT).map(|number| format!("re:(?i)windows\\.x{number}\\.\n")).collect();
+        let text: String = (0..COUNT).map(|number| format!("re:(?i)windows\\.x{number}\\.a\n")).collect();
         let started = std::time::Instant::now();
         let list = Whitelist::parse(text.as_bytes(), Path::new("w")).unwrap();
         assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());

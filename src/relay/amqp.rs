@@ -11,7 +11,7 @@ mod inbox;
 mod intake;
 mod link;
 
-use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
+use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag, on_the_wire};
 use crate::config::broker::{BrokerConfig, QueueType};
 use crate::limits;
 use crate::spool::watch::{Waker, Watch};
@@ -248,7 +248,7 @@ impl Relay for AmqpRelay {
             exchange: EXCHANGE,
             key: message.queue.as_str().into(),
             mandatory: true,
-            body: message.body.clone(),
+            body: on_the_wire(&message.body).to_vec(),
             properties: properties(time::until(now, message.expires), now),
         });
         self.publish_all(outgoing.collect())
@@ -260,7 +260,7 @@ impl Relay for AmqpRelay {
             exchange: EVENTS,
             key: event.key().into(),
             mandatory,
-            body: body.clone(),
+            body: on_the_wire(body).to_vec(),
             properties: properties(limits::EVENT_LIFETIME, now),
         };
         let mut kinds = HashSet::new();

@@ -5,11 +5,11 @@
 //! `events/<key>/<queue>/` says which queue gets the events of that key.
 //!
 //! A message of ours is called `<sent>.<expires>.<sender>.json`, both times in microseconds since 1970, so that a listing
-//! is in order of sending and an expired message is known without opening it. A file with another name, brought by
-//! hand, never expires. After a crash a message may be there that nobody counted as sent: it is sent again, and the
-//! receiver meets it twice.
+//! is in order of sending and an expired message is known without opening it. It holds the body as a broker would send it,
+//! without a line end. A file with another name, brought by hand, never expires. After a crash a message may be there that
+//! nobody counted as sent: it is sent again, and the receiver meets it twice.
 
-use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag};
+use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag, on_the_wire};
 use crate::limits;
 use crate::parallel;
 use crate::spool::commit::Commit;
@@ -198,7 +198,7 @@ impl Relay for DirectoryRelay {
         for message in messages {
             let dir = queues.entry(&message.queue).or_insert_with(|| self.open_queue(&message.queue));
             staged.push(match dir {
-                Some(dir) => Some((Arc::clone(dir), commit.stage(&message.body)?)),
+                Some(dir) => Some((Arc::clone(dir), commit.stage(on_the_wire(&message.body))?)),
                 None => None,
             });
         }

@@ -21,10 +21,10 @@ pub fn whitelists(queueloc: impl Fn(usize) -> String) -> [String; 3] {
         })
     };
     let regexes = (1..50).fold(String::new(), |mut text, n| {
-        writeln!(text, "re:^windows\\.[a-z]+{n}\\.(corp|dmz)\\.example\\.net\\.").unwrap();
+        writeln!(text, "re:windows\\.[a-z]+{n}\\.(corp|dmz)\\.example\\.net\\..*").unwrap();
         text
     });
-    let rule = "re:^linux\\.\n";
+    let rule = "re:linux\\..*\n";
     [rule.into(), lines(0), regexes + rule + &lines(AGENTS / 2)]
 }
 

@@ -62,7 +62,7 @@ impl Sandbox {
         std::fs::create_dir_all(sandbox.path("relay")).unwrap();
         std::fs::create_dir_all(sandbox.path("tree")).unwrap();
         std::fs::write(sandbox.path("tree/needle"), "found me\n").unwrap();
-        std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "re:^linux\\.\n").unwrap();
+        std::fs::write(sandbox.spool().join("agents_whitelist.txt"), "re:linux\\..*\n").unwrap();
         std::fs::write(sandbox.path("key"), &sandbox.keys.1).unwrap();
         std::fs::write(sandbox.path("key.pub"), &sandbox.keys.0).unwrap();
         let keyring = signature::Keyring::parse(sandbox.keys.0.as_bytes()).unwrap();

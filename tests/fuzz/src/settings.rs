@@ -58,7 +58,8 @@ pub fn whitelist(data: &[u8]) {
     let compile = |line: &str| {
         let expression = line.strip_prefix("re:")?;
         let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
-        RegexBuilder::new(expression).unicode(false).size_limit(size_bytes_max).build().ok()
+        let build = |text: &str| RegexBuilder::new(text).unicode(false).size_limit(size_bytes_max).build().ok();
+        build(expression).and_then(|_| build(&format!("\\A(?:{expression})\\z")))
     };
     for expression in lines().filter_map(compile) {
         named.extend(queuelocs.iter().filter(|queueloc| expression.is_match(queueloc.as_bytes())));

@@ -1,0 +1,184 @@
+//! Making signatures and keys.
+//!
+//! Agents of the original verify with Go's OpenPGP library of 2015. It reads RSA and SHA-256, and refuses an RSA signature
+//! whose number is shorter than the key's modulus: OpenPGP writes numbers without leading zero bytes, so one signature in
+//! 256 is. Such a one is made again until it is not, with a key file and through gpg; and so is what binds a new key to its
+//! user id.
+
+use super::{SignatureError, armor, chain, parse_stripped, strip_armor};
+use crate::limits;
+use crate::time::Timestamp;
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::prelude::*;
+use openpgp::crypto::mpi;
+use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::{Key, Signature, UserID};
+use openpgp::parse::Parse;
+use openpgp::policy::StandardPolicy;
+use openpgp::serialize::SerializeInto;
+use openpgp::types::{HashAlgorithm, KeyFlags, SignatureType};
+use openpgp::{Cert, Packet};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+/// Bits of an RSA key that we make. Go's library of 2015 verifies any size; 2048 bits are worth 112, which are not enough
+/// from 2031 on (NIST SP 800-57), and 3072 are worth 128.
+const RSA_BITS: usize = 3072;
+
+/// A notation that says nothing and makes a signature another one; sequoia puts one into each signature.
+const SALT: &str = "salt@notations.sequoia-pgp.org";
+
+/// Signs `text` with the signing key in `key_file`, a certificate with its secret that needs no passphrase.
+pub fn sign_with_key(text: &str, key_file: &[u8], now: Timestamp) -> Result<String, SignatureError> {
+    let error = |reason: String| SignatureError::Keyring(reason);
+    let cert = Cert::from_bytes(key_file).map_err(|e| error(format!("no OpenPGP key: {}", chain(&e))))?;
+    let policy = StandardPolicy::new();
+    let time: SystemTime = now.into();
+    let usable =
+        cert.keys().with_policy(&policy, time).supported().alive().revoked(false).for_signing().secret().next();
+    let key = usable
+        .ok_or_else(|| error("holds no secret key that may sign now (expired, revoked, or public only)".into()))?;
+    let modulus = modulus_size_bytes(key.key().mpis());
+    let mut pair = key.key().clone().into_keypair().map_err(|e| {
+        error(format!("{}: protected by a passphrase? import it into gpg and name it by its id", chain(&e)))
+    })?;
+    let mut sign = || {
+        let mut builder = SignatureBuilder::new(SignatureType::Binary).set_signature_creation_time(time)?;
+        if modulus.is_some() {
+            builder = builder.set_hash_algo(HashAlgorithm::SHA256);
+        }
+        armor(builder.sign_message(&mut pair, text.as_bytes())?)
+    };
+    let sign = |_| strip_armor(&sign().map_err(|e| error(chain(&e)))?);
+    until_full(sign, |_| modulus.ok_or_else(|| error("an RSA signature by a key that is not RSA".into())))
+}
+
+/// Signs `text` through `gpg`, which asks its agent, a smartcard or the person for what it needs.
+pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<String, SignatureError> {
+    let sign = |attempt| {
+        let mut arguments: Vec<String> =
+            ["--armor", "--detach-sign", "--digest-algo", "SHA256", "--local-user", key_id, "--output", "-"]
+                .map(str::to_owned)
+                .into();
+        if attempt > 0 {
+            // In the same second gpg would make the same signature.
+            arguments.splice(0..0, ["--sig-notation".into(), format!("{SALT}={attempt}")]);
+        }
+        let armored = gpg(home, &arguments, text, &format!("gpg --detach-sign with key '{key_id}'"))?;
+        strip_armor(&String::from_utf8_lossy(&armored))
+    };
+    until_full(sign, |signature| modulus_in_gpg(signature, home))
+}
+
+/// Runs gpg in this home with this input; gives what it prints.
+fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Result<Vec<u8>, SignatureError> {
+    let failed = |reason: String| SignatureError::Keyring(format!("{what}: {reason}"));
+    let mut gpg = Command::new("gpg");
+    if let Some(home) = home {
+        gpg.arg("--homedir").arg(home);
+    }
+    gpg.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
+    // A gpg that gives up leaves a broken pipe; its exit status says more.
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
+    let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(format!("it ended with {}", output.status)));
+    }
+    written.map_err(|e| failed(e.to_string()))?;
+    Ok(output.stdout)
+}
+
+/// The modulus of the key that made a signature, from gpg's public keys.
+fn modulus_in_gpg(signature: &Signature, home: Option<&Path>) -> Result<usize, SignatureError> {
+    let issuers = signature.get_issuers();
+    let names: Vec<String> = issuers.iter().map(|issuer| format!("0x{}!", issuer.to_hex())).collect();
+    let what = format!("gpg --export of the key {}", names.join(" or "));
+    let arguments = [["--export".to_owned()].as_slice(), &names].concat();
+    let unknown = || SignatureError::Keyring(format!("{what}: it is not there"));
+    let cert = Cert::from_bytes(&gpg(home, &arguments, "", &what)?).map_err(|_| unknown())?;
+    let key = cert.keys().find(|key| issuers.iter().any(|issuer| key.key().key_handle().aliases(issuer)));
+    key.and_then(|key| modulus_size_bytes(key.key().mpis())).ok_or_else(unknown)
+}
+
+fn modulus_size_bytes(key: &mpi::PublicKey) -> Option<usize> {
+    match key {
+        mpi::PublicKey::RSA { n, .. } => Some(n.value().len()),
+        _ => None,
+    }
+}
+
+/// Whether a signature is of another kind than RSA, or its number is as long as the modulus.
+fn is_full(
+    signature: &Signature,
+    modulus: impl Fn(&Signature) -> Result<usize, SignatureError>,
+) -> Result<bool, SignatureError> {
+    match signature.mpis() {
+        mpi::Signature::RSA { s } => Ok(s.value().len() == modulus(signature)?),
+        _ => Ok(true),
+    }
+}
+
+/// Signs until the signature is one that agents of the original read.
+fn until_full(
+    mut sign: impl FnMut(usize) -> Result<String, SignatureError>,
+    modulus: impl Fn(&Signature) -> Result<usize, SignatureError>,
+) -> Result<String, SignatureError> {
+    for attempt in 0..limits::SIGNING_ATTEMPTS_MAX {
+        let stripped = sign(attempt)?;
+        if is_full(&parse_stripped(&stripped)?, &modulus)? {
+            return Ok(stripped);
+        }
+    }
+    Err(too_short())
+}
+
+fn too_short() -> SignatureError {
+    let attempts = limits::SIGNING_ATTEMPTS_MAX;
+    SignatureError::Keyring(format!("{attempts} signatures in a row are shorter than the key's modulus"))
+}
+
+/// Makes a key for signing, without a passphrase: the armored certificate and the armored secret key.
+pub fn generate_key(user_id: &str) -> Result<(String, String), SignatureError> {
+    let made = CertBuilder::new().add_userid(user_id).add_signing_subkey().generate();
+    made.and_then(|(cert, _revocation)| armored(&cert)).map_err(|e| not_made(user_id, &e))
+}
+
+/// The same of the kind that agents of the original read: one RSA key that signs and certifies, and one user id, bound with
+/// SHA-256.
+pub fn generate_rsa_key(user_id: &str) -> Result<(String, String), SignatureError> {
+    let failed = |e: anyhow::Error| not_made(user_id, &e);
+    let key: Key<SecretParts, PrimaryRole> = Key4::generate_rsa(RSA_BITS).map_err(failed)?.into();
+    let modulus = modulus_size_bytes(key.mpis()).ok_or_else(too_short)?;
+    let cert = Cert::try_from(Packet::from(key.clone())).map_err(failed)?;
+    let mut pair = key.into_keypair().map_err(failed)?;
+    let user = UserID::from(user_id);
+    for _ in 0..limits::SIGNING_ATTEMPTS_MAX {
+        let builder = SignatureBuilder::new(SignatureType::PositiveCertification).set_hash_algo(HashAlgorithm::SHA256);
+        let flags = KeyFlags::empty().set_certification().set_signing();
+        let bound = builder.set_key_flags(flags).and_then(|builder| user.bind(&mut pair, &cert, builder));
+        let bound = bound.map_err(failed)?;
+        if is_full(&bound, |_| Ok(modulus))? {
+            let whole = cert.insert_packets([Packet::from(user), bound.into()]);
+            return whole.and_then(|(cert, _changed)| armored(&cert)).map_err(failed);
+        }
+    }
+    Err(too_short())
+}
+
+fn not_made(user_id: &str, error: &anyhow::Error) -> SignatureError {
+    SignatureError::Keyring(format!("make a key for '{user_id}': {}", chain(error)))
+}
+
+/// The certificate and the secret key.
+fn armored(cert: &Cert) -> anyhow::Result<(String, String)> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((text(cert.armored().to_vec()?), text(cert.as_tsk().armored().to_vec()?)))
+}
+
+#[cfg(test)]
+mod tests;
