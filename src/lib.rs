@@ -40,13 +40,15 @@
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
 //! | `target` | target text to a checked expression, the only place that touches target SQL |
 //! | [`limits`] | every limit of the system, with unit and reason |
+//! | [`re2`] | regular expressions of RE2's grammar, for searches and whitelists |
 //! | `parallel` | two processors for a large batch |
 //! | [`error`] [`cli`] [`config`] [`logging`] [`reload`] [`signals`] | what programs share |
 //! | [`spool`] | the only code that renames, unlinks or syncs in stages |
 //! | [`flow`] | workers and the loop around them |
 //! | [`relay`] `store` | what brings messages and what remembers; one trait each, with one contract suite each |
 //! | `scheduler` | the workers around one spool, store and relay |
-//! | `agent` [`modules`] | the endpoint |
+//! | [`modules`] | what operations run; clients check their parameters |
+//! | `agent` | the endpoint |
 //! | `client` | what investigators' programs share |
 //!
 //! Dependencies point upwards in this list: from the programs to the things that travel. The features `agent`, `server`

@@ -254,6 +254,38 @@ fn each_mistake_has_its_exit_code() {
 }
 
 #[test]
+fn what_no_agent_would_run_is_not_signed() {
+    let desk = Desk::new();
+    let sign = |module: &str, search: Value, force: bool| {
+        let mut action: Value = desk.read("draft.json").parse().unwrap();
+        action["operations"] = json!([{"module": module, "parameters": {"searches": {"s": search}}}]);
+        desk.write("doubtful.json", &action.to_string());
+        let all = ["-i", "doubtful.json", "-k", "alice", "--force"];
+        desk.sign(if force { &all } else { &all[..4] })
+    };
+    for (search, expected) in [
+        (json!({"paths": ["/etc"], "contents": ["(unclosed"]}), "operations[0]: searches.s.contents[0]: bad regular"),
+        (json!({"names": ["x"]}), "operations[0]: searches.s.paths: at least one path is needed"),
+        (json!({"paths": ["/etc"], "sha256": ["abc"]}), "searches.s.sha256[0]: \"abc\" is not hexadecimal"),
+        (json!({"paths": ["/etc"], "sizes": ["big"]}), "searches.s.sizes[0]: \"big\" is not a size"),
+    ] {
+        for force in [false, true] {
+            sign("file", search.clone(), force).code(65).says(expected);
+        }
+    }
+    let doubtful = json!({"paths": ["/etc/*"], "regexes": ["x"], "names": ["a/b"]});
+    for part in
+        ["did you mean \"contents\"?", "/etc/*: a path is taken literally", "no slash", "(--force signs all the same)"]
+    {
+        sign("file", doubtful.clone(), false).code(65).says(part);
+    }
+    sign("file", doubtful, true).code(0);
+    let anything = json!({"paths": ["/etc"], "regexes": ["x"]});
+    sign("netstat", anything.clone(), false).code(0);
+    sign("flie", anything, false).code(65).says("operations[0]: module 'flie' is not known; known are file, ");
+}
+
+#[test]
 fn new_dates_leave_old_signatures_out() {
     let desk = Desk::new();
     desk.sign_into("signed.json", &["alice"]);

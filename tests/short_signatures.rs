@@ -3,6 +3,8 @@
 
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod gnupg;
+#[path = "common/score.rs"]
+mod score;
 
 use gnupg::GnuPg;
 use mig::action::Action;
@@ -20,7 +22,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const USER: &str = "old fleet <old@example.net>";
-const DRAFT: &str = r#"{"name": "n", "target": "status='online'", "operations": [{"module": "file", "parameters": {}}],
+const DRAFT: &str = r#"{"name": "n", "target": "status='online'", "operations": [{"module": "file", "parameters": {"searches": {"s": {"paths": ["/etc"], "names": ["."]}}}}],
     "validfrom": "2026-01-01T00:00:00Z", "expireafter": "2036-01-01T00:00:00Z", "syntaxversion": 2}"#;
 
 /// gpg at a second of its own choice.

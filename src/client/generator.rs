@@ -145,21 +145,22 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
 
 /// Refuses what every agent would refuse an hour later, and what an agent would not run because it is doubtful.
 fn check_operations(action: &Action, input: &str, force: bool) -> Result<(), ProgramError> {
+    let refuse = |reason: String| ProgramError::new(ExitClass::Data, format!("{input}: {reason}"));
     let mut doubts = Vec::new();
     for (index, operation) in action.operations.iter().enumerate() {
-        let at = |error| format!("{input}: operations[{index}]: {error}");
+        let at = |error| format!("operations[{index}]: {error}");
         let Some(module) = modules::by_name(&operation.module) else {
             doubts.extend(unknown_module(&operation.module).map(at));
             continue;
         };
         let found = module.validate(&operation.parameters);
-        let found = found.map_err(|error| ProgramError::new(ExitClass::Data, at(error.to_string())))?;
+        let found = found.map_err(|error| refuse(at(error.to_string())))?;
         doubts.extend(found.iter().map(ToString::to_string).map(at));
     }
     if doubts.is_empty() || force {
         return Ok(());
     }
-    Err(ProgramError::new(ExitClass::Data, format!("{} (--force signs all the same)", doubts.join("\n"))))
+    Err(refuse(format!("{} (--force signs all the same)", doubts.join("; "))))
 }
 
 /// A module that this build has not may be one of an agent of another version; a misspelt one is of none.

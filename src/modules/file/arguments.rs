@@ -17,7 +17,7 @@ file: looks for files by name, size, mode, time, contents and hash sum
 Where, at least one:
   -path <path>        a directory, searched with all below it, or a file; taken literally
 
-Filters, each as often as needed:
+Filters, at least one, each as often as needed (-name . is every file):
   -name <regex>       on the file's name without its directory; !<regex>: does not match
   -content <regex>    on each line; !<regex>: no line matches
   -size <size>        <10m (less), >512k (more), 4096 (exactly); k, m, g, t are powers of 1024
@@ -36,14 +36,27 @@ Options:
   -maxerrors <n>      errors reported at most (default 30); 0: all
   -macroal            every line must match every -content
   -mismatch <filter>  turns the filter around: name, content, size, mode, mtime, md5, sha1, sha2, sha3
-  -returnsha256       report the SHA-256 of every file
+  -returnsha256       report the SHA-256 of every file; none of a file that could not be read to its end
   -decompress         look into gzip files: contents and sums are those of what is packed
   -remotefs           enter network mounts (default: not)
 
-Regular expressions are RE2's without back-references and look-around, and must fit in 4 MiB when
-compiled. \\w, \\d, \\s and \\b are ASCII and . is any byte of a line, unless the expression holds other
-characters or begins with (?u). Symbolic links to files are followed, to directories only when they
-are a -path. Contents and sums are of regular files only; /proc is read too.
+Regular expressions are RE2's, as Go takes them: no back-references, no look-around; \\w, \\d, \\s and
+\\b are ASCII, and . is one character of UTF-8, or one byte where a file is not UTF-8. Compiled they
+must fit in 4 MiB. A name or content that begins with ! is searched for as \\!.
+
+Lines end in \\n or \\r\\n. What NULs separate (/proc/<pid>/environ) is looked at as one line and as a
+line each. A byte order mark is no part of the text; after one of UTF-16 the text is looked at decoded
+as well. UTF-16 without a mark is looked at as bytes only: \\x00 is one of them.
+
+Symbolic links to files are followed, to directories only when they are a -path; links below /proc
+lead to deleted and foreign files too. Contents and sums are of regular files only. What would be taken
+away by reading (/proc/kmsg, trace_pipe) is not read, and the result says so.
+
+A search that cannot mean what was meant is not run, and the result says why: an unknown key, no
+filter, a wildcard in a path that does not exist literally, a slash in an expression on names.
+
+Whatever limit is met (time, bytes, count), what was found until then is reported; then the errors
+begin with 'partial', and a search without a match reports nothing rather than that there is none.
 
 Examples:
   mig file -path /etc -name '^passwd$' -content '^root:'
