@@ -198,5 +198,6 @@ parsers!(
     targets_keep_their_promises "target",
     keyrings_keep_their_promises "keyring",
     signatures_keep_their_promises "signature",
-    file_names_keep_their_promises "file-name"
+    file_names_keep_their_promises "file-name",
+    expressions_keep_their_promises "expression"
 );

@@ -28,7 +28,7 @@ pub(super) const PATTERNS_CACHE_BYTES_MAX: usize = 32 << 20;
 /// The same of one pattern, of few.
 pub(super) const PATTERN_CACHE_BYTES_MAX: usize = 4 << 20;
 /// The same of one pattern, of many: less makes the engine choose a slower way.
-pub(super) const PATTERN_CACHE_BYTES_MIN: usize = 64 << 10;
+pub(super) const PATTERN_CACHE_BYTES_MIN: usize = 256 << 10;
 /// Matching files kept per search when `matchlimit` is 0 or missing.
 pub(super) const MATCHLIMIT_FILES_DEFAULT: u64 = 1_000;
 /// Entries of one result, whatever the searches' own limits say.

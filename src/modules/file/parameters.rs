@@ -148,7 +148,9 @@ struct Builder {
 
 impl Builder {
     fn new(searches: &Map<String, Value>) -> Self {
-        let lists = searches.values().filter_map(Value::as_object).flat_map(Map::values).filter_map(Value::as_array);
+        let is_of_patterns = |name: &str| ["names", "contents", "modes"].contains(&name.to_lowercase().as_str());
+        let lists = searches.values().filter_map(Value::as_object).flatten();
+        let lists = lists.filter(|(name, _)| is_of_patterns(name)).filter_map(|(_, list)| list.as_array());
         let values: usize = lists.map(Vec::len).sum();
         let share = limits::PATTERNS_CACHE_BYTES_MAX / values.max(1);
         let cache_bytes = share.clamp(limits::PATTERN_CACHE_BYTES_MIN, limits::PATTERN_CACHE_BYTES_MAX);

@@ -5,6 +5,7 @@
 //! watched by the callers.
 
 mod documents;
+mod expression;
 mod keys;
 mod names;
 mod settings;
@@ -20,7 +21,7 @@ pub struct Parser {
 }
 
 /// Every parser of bytes from outside.
-pub const PARSERS: [Parser; 13] = [
+pub const PARSERS: [Parser; 14] = [
     Parser { name: "action", check: documents::action },
     Parser { name: "command", check: documents::command },
     Parser { name: "result", check: documents::result },
@@ -34,6 +35,7 @@ pub const PARSERS: [Parser; 13] = [
     Parser { name: "keyring", check: keys::keyring },
     Parser { name: "signature", check: keys::signature },
     Parser { name: "file-name", check: names::file_name },
+    Parser { name: "expression", check: expression::expression },
 ];
 
 /// Runs the parser of that name.

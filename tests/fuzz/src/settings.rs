@@ -10,7 +10,8 @@ use mig::config::{ConfigError, LoggingConfig, LoggingMode};
 use mig::flow::whitelist::Whitelist;
 use mig::investigator::Fingerprint;
 use mig::limits;
-use regex::bytes::RegexBuilder;
+use mig::re2::{Expression, NEST_LIMIT};
+use regex::RegexBuilder;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -58,11 +59,12 @@ pub fn whitelist(data: &[u8]) {
     let compile = |line: &str| {
         let expression = line.strip_prefix("re:")?;
         let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
-        let build = |text: &str| RegexBuilder::new(text).unicode(false).size_limit(size_bytes_max).build().ok();
-        build(expression).and_then(|_| build(&format!("\\A(?:{expression})\\z")))
+        let pattern = Expression::parse(expression).ok()?.to_pattern();
+        let build = |text: &str| RegexBuilder::new(text).nest_limit(NEST_LIMIT).size_limit(size_bytes_max).build().ok();
+        build(&format!("\\A(?:{pattern})\\z"))
     };
     for expression in lines().filter_map(compile) {
-        named.extend(queuelocs.iter().filter(|queueloc| expression.is_match(queueloc.as_bytes())));
+        named.extend(queuelocs.iter().filter(|queueloc| expression.is_match(queueloc)));
     }
     for queueloc in queuelocs {
         assert_eq!(whitelist.allows(queueloc), named.contains(queueloc), "{queueloc}");
