@@ -163,8 +163,8 @@ impl Action {
             id,
             name,
             target,
-            description: parse_notes(fields, "description", &["author", "email", "url"], &["revision"])?,
-            threat: parse_notes(fields, "threat", &["ref", "level", "family", "type"], &[])?,
+            description: fields.object("description")?,
+            threat: fields.object("threat")?,
             valid_from: fields.time("validfrom")?,
             expire_after: fields.time("expireafter")?,
             operations: parse_operations(fields)?,
@@ -176,6 +176,13 @@ impl Action {
             counters: parse_counters(fields)?,
             syntax_version: SYNTAX_VERSION,
         })
+    }
+
+    /// Refuses a description or threat for which each agent of the original would refuse the command. Both are not signed
+    /// and nothing depends on them, so it is asked once, of a new action.
+    pub fn check_notes(&self) -> Result<(), ActionError> {
+        check_types("description", &self.description, &["author", "email", "url"], &["revision"])?;
+        Ok(check_types("threat", &self.threat, &["ref", "level", "family", "type"], &[])?)
     }
 
     /// The text that an investigator signs, without a newline at its end. `%!s(int64=…)` is part of the format.
@@ -245,10 +252,8 @@ fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
     raw.iter().enumerate().map(parse).collect()
 }
 
-/// An object that is not signed and that nothing depends on. Programs of the original know some of its fields, and refuse a
-/// command in which one of these has another type; the rest is free.
-fn parse_notes(fields: &Fields, name: &str, texts: &[&str], numbers: &[&str]) -> Result<Map<String, Value>, JsonError> {
-    let notes = fields.object(name)?;
+/// Refuses notes in which a field that programs of the original know has a type that these cannot read.
+fn check_types(name: &str, notes: &Map<String, Value>, texts: &[&str], numbers: &[&str]) -> Result<(), JsonError> {
     for (key, value) in notes.iter().filter(|(_, value)| !value.is_null()) {
         let is_one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(key));
         let what = match value {
@@ -259,7 +264,7 @@ fn parse_notes(fields: &Fields, name: &str, texts: &[&str], numbers: &[&str]) ->
         let reason = format!("is not {what}, which programs of the original need");
         return Err(JsonError::field(format!("{name}.{key}"), reason));
     }
-    Ok(notes)
+    Ok(())
 }
 
 fn parse_counters(fields: &Fields) -> Result<Counters, JsonError> {
@@ -276,7 +281,8 @@ mod tests {
     fn with(field: &str, value: Value) -> Result<Action, ActionError> {
         let mut action: Value = serde_json::from_str(SAMPLE).unwrap();
         action[field] = value;
-        Action::parse(action.to_string().as_bytes())
+        let action = Action::parse(action.to_string().as_bytes())?;
+        action.check_notes().map(|()| action)
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
 /// Bytes that a module's process may print at a time: the results of all operations of a command must fit
 /// RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// What is kept for each operation that is still to come, so that a large result leaves room for those behind it.
+pub const MODULE_OUTPUT_BYTES_MIN: usize = 32 << 10;
 /// How often it may print so much: the last is its result, those before are what it had found so far.
 pub const MODULE_RESULTS_MAX: usize = 32;
 /// What of that a module keeps free, so that its own limit is met first, and it says so.

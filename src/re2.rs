@@ -26,7 +26,7 @@ use std::fmt::Write;
 
 use regex_syntax::hir::ClassUnicode;
 
-/// The `nest_limit` for whoever compiles a pattern. It allows for any number of groups that only group: they cost no
+/// The `nest_limit` to compile a pattern with. It allows for any number of groups that only group: they cost no
 /// stack. The parser bounds what does: with optimisation, the deepest expression compiles on 1 MiB of stack.
 pub const NEST_LIMIT: u32 = 1 << 20;
 
@@ -122,17 +122,24 @@ impl Expression {
         lines::render(self)
     }
 
-    /// Whether some literal in it is `letter`, be it in one alternative only. A class counts when it has no other
-    /// member, so a letter whose case is ignored does not.
+    /// Whether `letter` is written in it, be it in one alternative only: as a literal, or in a class of no more than
+    /// `class_chars_max` characters. In a larger class, such as `[^x]`, it is not meant by itself.
     #[must_use]
-    pub fn names(&self, letter: char) -> bool {
-        self.pieces.contains(&Piece::Literal(letter))
+    pub fn mentions(&self, letter: char, class_chars_max: usize) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Literal(literal) => *literal == letter,
+            Piece::Class(class) => {
+                let holds = class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&letter));
+                holds && class.ranges().iter().map(|range| range.len()).sum::<usize>() <= class_chars_max
+            }
+            _ => false,
+        })
     }
 
-    /// Whether it has `^`, `$`, `\A` or `\z` anywhere.
+    /// Whether it asks what is before or behind a match: for the beginning or end of a text, line or word.
     #[must_use]
-    pub fn has_anchors(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Assertion(assertion) if assertion.is_anchor()))
+    pub fn has_assertions(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Assertion(_)))
     }
 }
 

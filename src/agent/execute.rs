@@ -1,7 +1,7 @@
 //! Running operations: each in a process of its own, `mig-agent --limited -m MODULE -`, with limits on time, address
 //! space and output. What goes wrong there is an operation that failed, never an agent that did.
 //!
-//! The process is told limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
+//! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
 use super::spare::Spare;
@@ -26,7 +26,7 @@ pub struct Executor {
     pub module_timeout: Duration,
 }
 
-/// How one operation ended. One that ran out of time has the result that it had until then.
+/// How one operation ended. One that took too long has the result that it had until then.
 enum Outcome {
     Finished(ModuleResult),
     TimedOut(ModuleResult),
@@ -85,7 +85,12 @@ impl Executor {
         for (index, operation) in action.operations.iter().enumerate() {
             let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed()));
             let next = action.operations.get(index + 1).or(action.operations.first().filter(|_| more));
-            let result = match self.operation(operation, timeout, (spare, next), &mut output_bytes_left) {
+            let to_come = action.operations.len() - index - 1;
+            let room = output_bytes_left.saturating_sub(to_come * limits::MODULE_OUTPUT_BYTES_MIN);
+            let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(room);
+            let (outcome, printed_bytes) = self.operation(operation, timeout, (spare, next), output_max);
+            output_bytes_left = output_bytes_left.saturating_sub(printed_bytes);
+            let result = match outcome {
                 Outcome::Finished(result) => {
                     if !result.success && status == CommandStatus::Success {
                         status = CommandStatus::Failed;
@@ -107,10 +112,10 @@ impl Executor {
         operation: &Operation,
         timeout: Duration,
         (spare, next): (&mut Spare, Option<&Operation>),
-        output_bytes_left: &mut usize,
-    ) -> Outcome {
+        output_max: usize,
+    ) -> (Outcome, usize) {
         let failed = |reason: String| {
-            Outcome::Finished(ModuleResult::failed(format!("module '{}': {reason}", operation.module)))
+            (Outcome::Finished(ModuleResult::failed(format!("module '{}': {reason}", operation.module))), 0)
         };
         if modules::by_name(&operation.module).is_none() {
             return failed("is not available on this agent".into());
@@ -123,12 +128,12 @@ impl Executor {
         if let Some(next) = next {
             spare.start(self, &next.module);
         }
-        let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(*output_bytes_left);
         let own_limits = ModuleLimits::below(timeout, output_max);
         let input = own_limits.line() + &operation.parameters.to_string();
         let begun = Instant::now();
         let mut output = Output::new(output_max);
         let talked = talk(&mut child, input.as_bytes(), &mut output, begun + timeout);
+        let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
         let reason = match (talked, ended) {
             (Ok(()), Some(status)) if status.success() => None,
@@ -140,8 +145,6 @@ impl Executor {
             }
             (Err(TalkError::Io(error)), _) => Some(format!("talk to its process: {error}")),
         };
-        let is_out_of_time = begun.elapsed() >= own_limits.time;
-        *output_bytes_left = output_bytes_left.saturating_sub(output.last.len());
         let result = match (serde_json::from_slice::<ModuleResult>(&output.last), reason) {
             (Ok(result), None) => result,
             (Ok(mut result), Some(reason)) => {
@@ -156,7 +159,8 @@ impl Executor {
                 ModuleResult::failed(format!("module '{}': {reason}", operation.module))
             }
         };
-        if is_out_of_time { Outcome::TimedOut(result) } else { Outcome::Finished(result) }
+        let outcome = if is_out_of_time { Outcome::TimedOut(result) } else { Outcome::Finished(result) };
+        (outcome, output.last.len())
     }
 
     /// Starts a module's process.

@@ -130,6 +130,7 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     action.signatures.push(signature);
     // The same checks that the scheduler makes, before anybody waits for its answer.
     let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
+    action.check_notes().map_err(|e| data(input, e))?;
     #[cfg(feature = "server")]
     crate::target::Target::parse(&action.target)
         .map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: field 'target': {e}")))?;

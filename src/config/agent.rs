@@ -79,7 +79,7 @@ impl AgentConfig {
     }
 }
 
-/// Takes the keys of the original's configuration that this agent has no use for, and tells of what is asked for there.
+/// Takes the keys of the original's configuration that this agent has no use for, and warns of what they ask for.
 fn take_originals(ini: &mut Ini) -> Result<(), ConfigError> {
     const SECTION: &str = "agent";
     // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.

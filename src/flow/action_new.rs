@@ -237,6 +237,7 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
         }
         Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
     })?;
+    action.check_notes().map_err(|error| Verdict::Reject(error.to_string()))?;
     if action.expire_after <= now {
         let help = "give it a later end, and sign it again";
         let reason = format!("field 'expireafter': the action ran out at {}; {help}", action.expire_after);

@@ -100,15 +100,22 @@ fn judge_here(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: T
         let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
         return Ok(Judged::Told(Verdict::Reject(Kind::Unfinished, reason)));
     }
+    let mut is_foreign = false;
     for name in reference.spellings().map(FileName::from) {
-        if let Some(sent) = find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
-            return Ok(Judged::Told(judge_sent(sent, answer, name, now)));
+        // Another command may have an id that is spelt like this one.
+        let is_same = |found: &Command| found.agent.queueloc == answer.agent.queueloc;
+        match find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
+            Some(sent) if is_same(&sent) => return Ok(Judged::Told(judge_sent(sent, answer, name, now))),
+            found => is_foreign |= found.is_some(),
         }
-        if let Some(ended) = find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
-            return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+        match find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
+            Some(ended) if is_same(&ended) => {
+                return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+            }
+            found => is_foreign |= found.is_some(),
         }
     }
-    Ok(Judged::Ask(Box::new(answer)))
+    Ok(if is_foreign { Judged::Told(foreign(&answer)) } else { Judged::Ask(Box::new(answer)) })
 }
 
 /// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves

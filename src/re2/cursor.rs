@@ -52,7 +52,7 @@ impl<'t> Cursor<'t> {
         next
     }
 
-    /// Reads up to and with `end`. Gives what is before it.
+    /// Reads up to and with `end`. Returns what is before it.
     pub(super) fn eat_through(&mut self, end: &str) -> Option<&'t str> {
         let (before, _) = self.rest().split_once(end)?;
         self.at += before.len() + end.len();
@@ -97,7 +97,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// An escape of a single character, from its backslash on. Gives a code point, which may be a surrogate.
+    /// An escape of a single character, from its backslash on. Returns a code point, which may be a surrogate.
     pub(super) fn escape(&mut self) -> Result<u32, SyntaxError> {
         let start = self.at;
         self.bump();

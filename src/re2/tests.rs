@@ -165,20 +165,25 @@ fn newlines_match_in_no_line() {
 }
 
 #[test]
-fn names_tells_of_literals() {
+fn mentions_tells_of_literals_and_small_classes() {
     for expression in ["/", "^/etc", "a|/", r"\/", r"\x2F", r"\Q/\E", "[/]", "(?i)/"] {
-        assert!(parse(expression).names('/'), "{expression}");
+        assert!(parse(expression).mentions('/', 1), "{expression}");
     }
     for expression in ["", "a", ".", "[/a]", "[^a]", r"\W"] {
-        assert!(!parse(expression).names('/'), "{expression}");
+        assert!(!parse(expression).mentions('/', 1), "{expression}");
     }
-    assert!(!parse("(?i)a").names('a'));
+    assert!(parse(r"[/\\]x").mentions('/', 2) && !parse("[^a]").mentions('/', 100));
+    assert!(!parse("(?i)a").mentions('a', 1));
 }
 
 #[test]
-fn has_anchors_tells_of_anchors() {
-    assert!(["^", "a$", r"\A", r"(a|\z)", "(?m)^", "(?m)$"].iter().all(|text| parse(text).has_anchors()));
-    assert!(!["", r"\^", "[$]", r"\b\B", r"\Q^\E"].iter().any(|text| parse(text).has_anchors()));
+fn has_assertions_tells_of_everything_around_a_match() {
+    for expression in ["^", "a$", r"\A", r"(a|\z)", "(?m)^", "(?m)$", r"\bx", r"x\B"] {
+        assert!(parse(expression).has_assertions(), "{expression}");
+    }
+    for expression in ["", "a", r"\^", "[$^]", r"\Q^$\E"] {
+        assert!(!parse(expression).has_assertions(), "{expression}");
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<St
     until_full(sign, |signature| modulus_in_gpg(signature, home))
 }
 
-/// Runs gpg in this home with this input; gives what it prints.
+/// Runs gpg in this home with this input; returns what it prints.
 fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Result<Vec<u8>, SignatureError> {
     let failed = |reason: String| SignatureError::Keyring(format!("{what}: {reason}"));
     let mut gpg = Command::new("gpg");
@@ -83,7 +83,7 @@ fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Re
     }
     gpg.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
-    // A gpg that gives up leaves a broken pipe; its exit status says more.
+    // A gpg that ends early leaves a broken pipe; its exit status says more.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
     let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
     if !output.status.success() {

@@ -5,11 +5,17 @@
 //! for the entries of searches that match nothing.
 
 use super::echo::Form;
-use super::parameters::Plan;
+use super::filter::Check;
+use super::parameters::{Plan, Search};
 use serde_json::Value;
 
 /// What an entry has beside its path, file information and search: names of fields, an empty `fileinfo`.
 const ENTRY_BYTES: usize = 96;
+
+/// What a label has beside its text.
+const LABEL_BYTES: usize = 8;
+/// What a result has beside elements and errors, and the files that are never read.
+const FRAME_BYTES: usize = 16 << 10;
 
 /// See the module docs.
 pub(super) struct Budget {
@@ -33,37 +39,24 @@ pub(super) struct Budget {
 impl Budget {
     /// For a result of a run of `plan`.
     pub(super) fn new(plan: &Plan, result_bytes_max: usize) -> Self {
-        let matches_bytes_max = result_bytes_max / 4 * 3;
+        let labels: usize = plan.searches.iter().map(|search| json_bytes(&search.label) + LABEL_BYTES).sum();
+        let room = result_bytes_max.saturating_sub(labels + FRAME_BYTES);
+        let matches_bytes_max = room / 4 * 3;
         let searches = plan.searches.len().max(1);
         let share_bytes = matches_bytes_max / 2 / searches;
-        let length = |value: Value| value.to_string().len();
-        let none = || std::iter::empty();
-        let mut full_extra = Vec::with_capacity(searches);
-        let (mut full_bytes, mut unmatched_bytes) = (0, 0);
-        for search in &plan.searches {
-            // Long lists have the same length for each check, nearly.
-            let (entries, of_one) = match search.checks.first() {
-                Some(check) if !search.all => {
-                    (search.checks.len(), [Form::Full, Form::Short].map(|form| search.echo.of_check(form, check)))
-                }
-                _ => (1, [Form::Full, Form::Short].map(|form| search.echo.of_all(form, none()))),
-            };
-            let [full, short] = of_one.map(length);
-            full_extra.push(full.saturating_sub(short));
-            full_bytes += entries * (full + ENTRY_BYTES);
-            unmatched_bytes += entries * (short + ENTRY_BYTES);
-        }
+        let lengths: Vec<[Lengths; 2]> =
+            plan.searches.iter().map(|search| [Form::Full, Form::Short].map(|form| lengths(search, form))).collect();
         Budget {
             matches_bytes_max,
             share_bytes,
             used: vec![0; searches],
             pool_bytes: matches_bytes_max - share_bytes * searches,
-            full_extra,
-            full_bytes,
-            unmatched_bytes,
-            unmatched_bytes_max: result_bytes_max / 8,
+            full_extra: lengths.iter().map(|[full, short]| full.one.saturating_sub(short.one)).collect(),
+            full_bytes: lengths.iter().map(|[full, _]| full.all).sum(),
+            unmatched_bytes: lengths.iter().map(|[_, short]| short.all).sum(),
+            unmatched_bytes_max: room / 8,
             notes_bytes: 0,
-            errors_bytes_max: result_bytes_max / 16,
+            errors_bytes_max: room / 16,
         }
     }
 
@@ -83,8 +76,12 @@ impl Budget {
 
     /// Takes room for a note; false if there is none.
     pub(super) fn take_note(&mut self, text: &str) -> bool {
-        self.notes_bytes += json_bytes(text);
-        self.notes_bytes <= self.errors_bytes_max
+        let bytes = self.notes_bytes + json_bytes(text);
+        let fits = bytes <= self.errors_bytes_max;
+        if fits {
+            self.notes_bytes = bytes;
+        }
+        fits
     }
 
     /// The form of the entries: short when not all have room in full.
@@ -101,4 +98,24 @@ impl Budget {
 /// Bytes of a text as JSON, with the comma behind it.
 pub(super) fn json_bytes(text: &str) -> usize {
     Value::from(text).to_string().len() + 1
+}
+
+/// Bytes of the searches in the entries of one search that has no match.
+struct Lengths {
+    one: usize,
+    all: usize,
+}
+
+fn lengths(search: &Search, form: Form) -> Lengths {
+    let length = |value: Value| value.to_string().len() + ENTRY_BYTES;
+    if search.all {
+        let one = length(search.echo.of_all(form, std::iter::empty()));
+        return Lengths { one, all: one };
+    }
+    // Of thousands of checks the first one tells what all have in common.
+    let Some(first) = search.checks.first() else { return Lengths { one: 0, all: 0 } };
+    let one = length(search.echo.of_check(form, first));
+    let own = |check: &Check| json_bytes(check.field.name()) + json_bytes(&check.value);
+    let common = one.saturating_sub(own(first));
+    Lengths { one, all: search.checks.iter().map(|check| common + own(check)).sum() }
 }

@@ -6,7 +6,7 @@
 
 use super::limits;
 use super::lines::{Buffer, Mark, Piece};
-use super::patterns;
+use super::patterns::{self, Room};
 use crate::re2::{self, Expression};
 use grep_matcher::{LineMatchKind, Matcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
@@ -41,8 +41,8 @@ struct Pattern {
     many: RegexMatcher,
     /// And nowhere else.
     is_exact: bool,
-    /// It asks for the beginning or end of a line.
-    is_anchored: bool,
+    /// It asks what is around a match.
+    has_assertions: bool,
     lines: Lines,
 }
 
@@ -108,27 +108,25 @@ impl Pattern {
     fn decide(&self, piece: &Piece) -> Verdict {
         match self.lines {
             // Where a cut line begins and ends is not known, nor what the rest of it holds.
-            _ if piece.is_cut && (self.is_anchored || self.lines == Lines::Every) => Verdict::Unknown,
-            Lines::Some if self.matches_any(piece.bytes) => Verdict::Yes,
-            Lines::Every if !piece.bytes.split(|&byte| byte == b'\n').all(|line| self.matches_all_of(line)) => {
-                Verdict::No
-            }
+            _ if piece.is_cut && (self.has_assertions || self.lines == Lines::Every) => Verdict::Unknown,
+            Lines::Some if self.matches_any(piece) => Verdict::Yes,
+            Lines::Every if !self.matches_every(piece) => Verdict::No,
             _ => Verdict::Unknown,
         }
     }
 
-    /// Whether a line of `piece` matches.
-    fn matches_any(&self, piece: &[u8]) -> bool {
-        let mut start = 0;
+    /// Whether a line of a piece matches.
+    fn matches_any(&self, piece: &Piece) -> bool {
+        let (bytes, mut start) = (piece.bytes, 0);
         // `start == len` is the empty line after the last newline of the piece, which has lost its own.
-        while start <= piece.len() {
-            let position = match self.many.find_candidate_line(&piece[start..]) {
+        while start <= bytes.len() {
+            let position = match self.many.find_candidate_line(&bytes[start..]) {
                 Ok(Some(LineMatchKind::Confirmed(_))) if self.is_exact => return true,
                 Ok(Some(LineMatchKind::Confirmed(offset) | LineMatchKind::Candidate(offset))) => start + offset,
                 Ok(None) | Err(_) => return false,
             };
-            let (from, to) = line_around(piece, position);
-            if self.matches(&piece[from..to]) {
+            let (from, to) = line_around(bytes, position);
+            if self.matches(&bytes[from..to], piece.nuls_separate) {
                 return true;
             }
             start = to + 1;
@@ -136,24 +134,25 @@ impl Pattern {
         false
     }
 
-    /// Whether a line matches, or a part of it between NULs. Only anchors see a difference between the two.
-    fn matches(&self, line: &[u8]) -> bool {
+    /// Whether a line matches, or a part of it between NULs. Only assertions see a difference between the two.
+    fn matches(&self, line: &[u8], nuls_separate: bool) -> bool {
         let line = re2::text(line);
         self.line.is_match(&line)
-            || (self.is_anchored && parts(&line).is_some_and(|mut parts| parts.any(|part| self.line.is_match(part))))
+            || (nuls_separate && self.has_assertions && parts(&line).any(|part| self.line.is_match(part)))
     }
 
-    /// Whether a line matches, or each part of it between NULs.
-    fn matches_all_of(&self, line: &[u8]) -> bool {
-        let line = re2::text(line);
-        self.line.is_match(&line) || parts(&line).is_some_and(|mut parts| parts.all(|part| self.line.is_match(part)))
+    /// Whether every line of a piece matches, or of one that has NULs each part between them.
+    fn matches_every(&self, piece: &Piece) -> bool {
+        piece.bytes.split(|&byte| byte == b'\n').all(|line| {
+            let line = re2::text(line);
+            self.line.is_match(&line) || (piece.nuls_separate && parts(&line).all(|part| self.line.is_match(part)))
+        })
     }
 }
 
-/// What the NULs of a line separate, if there are any. One at the end ends the last part.
-fn parts(line: &str) -> Option<impl Iterator<Item = &str>> {
-    let separated = line.strip_suffix('\0').unwrap_or(line);
-    line.contains('\0').then(|| separated.split('\0'))
+/// What the NULs of a line separate: all of it when there are none. One at the end ends the last part.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    line.strip_suffix('\0').unwrap_or(line).split('\0')
 }
 
 /// The bounds of the line that holds the byte at `position`.
@@ -169,13 +168,13 @@ pub(super) struct ContentsBuilder {
     patterns: Vec<(Pattern, String)>,
     /// The form of each pattern for many lines.
     forms: Vec<String>,
-    cache_bytes: usize,
+    room: Room,
 }
 
 impl ContentsBuilder {
-    /// For patterns that may have so large a cache each.
-    pub(super) fn new(cache_bytes: usize) -> Self {
-        ContentsBuilder { patterns: Vec::new(), forms: Vec::new(), cache_bytes }
+    /// For patterns that may have so much memory each.
+    pub(super) fn new(room: Room) -> Self {
+        ContentsBuilder { patterns: Vec::new(), forms: Vec::new(), room }
     }
 
     /// Adds a pattern and returns its number; the same pattern has the same number.
@@ -184,12 +183,12 @@ impl ContentsBuilder {
         if let Some(number) = known {
             return Ok(number);
         }
-        let line = patterns::compile(expression, self.cache_bytes)?;
+        let line = patterns::compile(expression, self.room)?;
         let form = expression.to_lines_pattern();
-        let many = self.builder(limits::PATTERN_COMPILED_BYTES_MAX).build(&form.pattern);
+        let many = self.builder(self.room.compiled_bytes).build(&form.pattern);
         let many = many.map_err(|error| patterns::reason(&error.to_string()))?;
-        let is_anchored = expression.has_anchors();
-        self.patterns.push((Pattern { line, many, is_exact: form.is_exact, is_anchored, lines }, text.to_owned()));
+        let has_assertions = expression.has_assertions();
+        self.patterns.push((Pattern { line, many, is_exact: form.is_exact, has_assertions, lines }, text.to_owned()));
         self.forms.push(form.pattern);
         Ok(self.patterns.len() - 1)
     }
@@ -212,7 +211,7 @@ impl ContentsBuilder {
             .line_terminator(Some(b'\n'))
             .nest_limit(re2::NEST_LIMIT)
             .size_limit(size_bytes_max)
-            .dfa_size_limit(self.cache_bytes);
+            .dfa_size_limit(self.room.cache_bytes);
         builder
     }
 }

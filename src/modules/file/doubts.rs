@@ -69,17 +69,26 @@ fn wildcard(path: &Path) -> Option<&'static str> {
     if text.contains(['*', '?']) || brackets {
         return Some("a path is taken literally, and is no pattern with wildcards; use \"names\" and a directory");
     }
-    text.starts_with('~').then_some("a path is taken literally, ~ is no home directory")
+    if text.starts_with('~') || text.contains('$') || (text.contains('{') && text.contains('}')) {
+        return Some("a path is taken literally: ~, $ and {} stand for nothing else");
+    }
+    None
 }
 
 /// About an expression on names.
 pub(super) fn about_name(expression: &Expression) -> Option<String> {
     let reason = "an expression on names is compared with the name without its directory, which holds no slash";
-    expression.names('/').then(|| format!("{reason}; put directories into \"paths\""))
+    expression.mentions('/', 4).then(|| format!("{reason}; put directories into \"paths\""))
 }
 
 /// About an expression on contents.
 pub(super) fn about_content(expression: &Expression) -> Option<String> {
     let reason = "contents are matched line by line, and a line holds no newline";
-    expression.names('\n').then(|| reason.to_owned())
+    expression.mentions('\n', 1).then(|| reason.to_owned())
+}
+
+/// About an expression on modes.
+pub(super) fn about_mode(text: &str) -> Option<String> {
+    let reason = "an expression on modes is not turned around by a !; use the option mismatch";
+    text.starts_with('!').then(|| reason.to_owned())
 }

@@ -32,6 +32,10 @@ pub(super) struct Entry<'a> {
     pub(super) at: BorrowedFd<'a>,
     /// Its path.
     pub(super) directory: &'a Path,
+    /// Its path without links, by which a link in it is followed; none when it was followed already.
+    pub(super) real: Option<&'a Path>,
+    /// It is of a pseudo file system that has files which must not be opened.
+    pub(super) is_pseudo: bool,
     /// The name in it.
     pub(super) name: &'a OsStr,
     /// What it is.
@@ -39,9 +43,9 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// What is at a path, links followed.
+    /// What is at a path of a search, which was found to be on this machine; links are followed.
     pub(super) fn of_path(path: &'a OsStr) -> Self {
-        Entry { at: CWD, directory: Path::new(""), name: path, kind: Kind::Link }
+        Entry { at: CWD, directory: Path::new(""), real: None, is_pseudo: false, name: path, kind: Kind::Link }
     }
 
     /// The path it is reported under.

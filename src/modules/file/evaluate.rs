@@ -56,12 +56,33 @@ pub(super) enum Outcome {
     PutOff(u64),
 }
 
+/// What the stages after the name found.
+enum Compared {
+    /// No search is left.
+    No,
+    /// Some are.
+    Matching(Metadata),
+    /// See [`Outcome::PutOff`].
+    PutOff(u64),
+}
+
+/// What opening a file came to.
+enum Opened {
+    File(File, Metadata),
+    /// Another process has a lease on it.
+    Leased,
+    /// It is gone, no regular file, or cannot be opened, which is told then.
+    Nothing,
+}
+
 /// A file that is being read, as it is or unpacked.
 struct View<'a, 'f> {
     entry: &'a Entry<'a>,
     source: &'a mut Source<'f>,
     unpack: bool,
     key: Option<Key>,
+    /// It could not be read to its end, which was told.
+    is_unreadable: bool,
 }
 
 /// What one thread needs to compare files. The patterns are its own copies: their caches are not shared then.
@@ -97,7 +118,9 @@ impl<'a> Evaluator<'a> {
         if self.candidates.iter().any(|candidate| plan.searches[candidate.search].reads()) {
             return true;
         }
-        self.settle(entry, Patience::PutOff);
+        if !self.candidates.is_empty() {
+            self.settle(entry, Patience::PutOff);
+        }
         false
     }
 
@@ -132,8 +155,8 @@ impl<'a> Evaluator<'a> {
 
     fn settle(&mut self, entry: &Entry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
-        let compared = if candidates.is_empty() { Ok(None) } else { self.compare(entry, &mut candidates, patience) };
-        if let Ok(Some(metadata)) = compared {
+        let compared = self.compare(entry, &mut candidates, patience);
+        if let Compared::Matching(metadata) = compared {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
@@ -143,77 +166,107 @@ impl<'a> Evaluator<'a> {
         }
         // Kept for its memory.
         self.candidates = candidates;
-        compared.err().unwrap_or(Outcome::Settled)
+        if let Compared::PutOff(size_bytes) = compared { Outcome::PutOff(size_bytes) } else { Outcome::Settled }
     }
 
-    /// All stages after the name. `None`: nothing is left. An error is [`Outcome::PutOff`].
-    fn compare(
-        &mut self,
-        entry: &Entry,
-        candidates: &mut Vec<Candidate>,
-        patience: Patience,
-    ) -> Result<Option<Metadata>, Outcome> {
+    /// All stages after the name.
+    fn compare(&mut self, entry: &Entry, candidates: &mut Vec<Candidate>, patience: Patience) -> Compared {
         let plan = self.run.plan;
         let search = |candidate: &Candidate| &plan.searches[candidate.search];
-        if entry.kind == Kind::Link && self.run.mounts.must_locate(entry.directory) {
-            let place = self.run.mounts.locate(&entry.path());
-            let before = candidates.len();
-            candidates.retain(|candidate| matches!(place, Ok(Place::Local(_))) || search(candidate).options.remotefs);
-            if candidates.len() < before && matches!(place, Ok(Place::Network(_))) {
-                self.run.collector.unread("a link into a network mount, see option remotefs", &entry.path());
-            }
+        self.leave_network(entry, candidates);
+        if candidates.is_empty() {
+            return Compared::No;
         }
         let reads = candidates.iter().any(|candidate| search(candidate).reads());
         let mut metadata = None;
         // A file that will be opened anyway tells its metadata then.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Stage::Metadata)) {
-            let known = self.stat(entry).filter(|known| !candidates.is_empty() && !known.is_directory());
-            let Some(known) = known else { return Ok(None) };
+            let known = self.stat(entry).filter(|known| !known.is_directory());
+            let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
             metadata = Some(known);
         }
         if candidates.iter().any(|candidate| search(candidate).reads()) {
-            let regular = metadata.is_none_or(|known| known.is_regular());
-            match if regular { self.open(entry, patience)? } else { None } {
-                Some((file, known)) => {
+            match self.open(entry, metadata.as_ref(), patience) {
+                Opened::File(file, known) => {
                     if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::PutOff) {
-                        return Err(Outcome::PutOff(known.size_bytes));
+                        return Compared::PutOff(known.size_bytes);
                     }
                     metadata = Some(known);
                     self.match_readings(entry, &file, &known, candidates);
                 }
-                None => leave_unread(plan, candidates),
+                Opened::Leased => return Compared::PutOff(0),
+                Opened::Nothing => leave_unread(plan, candidates),
             }
         }
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
-        Ok(if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry)) })
+        let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry)) };
+        known.map_or(Compared::No, Compared::Matching)
     }
 
-    fn stat(&self, entry: &Entry) -> Option<Metadata> {
-        match open::stat(entry.at, entry.name, entry.kind == Kind::Link) {
-            Ok(metadata) => Some(metadata),
-            Err(error) => {
-                if !open::is_gone(error) {
-                    self.run.collector.failed("stat", &entry.path(), &error);
+    /// Leaves only the searches that go where a link leads.
+    fn leave_network(&self, entry: &Entry, candidates: &mut Vec<Candidate>) {
+        let Some(real) = entry.real.filter(|_| entry.kind == Kind::Link && !candidates.is_empty()) else { return };
+        if !self.run.mounts.must_locate(real) {
+            return;
+        }
+        let collector = self.run.collector;
+        match self.run.mounts.locate_link(entry.at, real, entry.name) {
+            Ok(Place::Local(_)) => {}
+            Ok(Place::Network(_)) => {
+                let before = candidates.len();
+                candidates.retain(|candidate| self.run.plan.searches[candidate.search].options.remotefs);
+                if candidates.len() < before {
+                    collector.unread("a link into a network mount, see option remotefs", &entry.path());
                 }
-                None
+            }
+            Err(error) => {
+                match Errno::from_io_error(&error) {
+                    Some(error) => self.tell(entry, "follow", error),
+                    None => collector.unreadable("follow", &entry.path(), &error),
+                }
+                candidates.clear();
             }
         }
     }
 
-    fn open(&self, entry: &Entry, patience: Patience) -> Result<Option<(File, Metadata)>, Outcome> {
+    fn stat(&self, entry: &Entry) -> Option<Metadata> {
+        let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
+        found.map_err(|error| self.tell(entry, "stat", error)).ok()
+    }
+
+    /// Notes why an entry cannot be looked at. Links may lead nowhere, and processes end.
+    fn tell(&self, entry: &Entry, what: &str, error: Errno) {
+        match open::is_gone(error) {
+            true if entry.is_pseudo || entry.kind == Kind::Link => {}
+            true => self.run.collector.unread("it is gone, or has another name now", &entry.path()),
+            false if entry.is_pseudo => self.run.collector.unread(&io::Error::from(error).to_string(), &entry.path()),
+            false => self.run.collector.unreadable(what, &entry.path(), &error),
+        }
+    }
+
+    fn open(&self, entry: &Entry, known: Option<&Metadata>, patience: Patience) -> Opened {
+        if known.is_some_and(|known| !known.is_regular()) {
+            return Opened::Nothing;
+        }
+        let (follow, collector) = (entry.kind == Kind::Link, self.run.collector);
+        if (entry.is_pseudo || known.is_some_and(|known| follow && known.stored_bytes == 0))
+            && let Some(reason) = open::must_not_open(entry.at, entry.name, follow)
+        {
+            collector.unread(reason, &entry.path());
+            return Opened::Nothing;
+        }
         loop {
-            match (open::open(entry.at, entry.name, entry.kind == Kind::Link), patience) {
-                (Ok(opened), _) => return Ok(opened),
-                (Err(Errno::AGAIN), Patience::PutOff) => return Err(Outcome::PutOff(0)),
-                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !self.run.collector.is_done() => {
+            match (open::open(entry.at, entry.name, follow), patience) {
+                (Ok(Some((file, metadata))), _) => return Opened::File(file, metadata),
+                (Ok(None), _) => return Opened::Nothing,
+                (Err(Errno::AGAIN), Patience::PutOff) => return Opened::Leased,
+                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !collector.is_done() => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 (Err(error), _) => {
-                    if !open::is_gone(error) {
-                        self.run.collector.failed("open", &entry.path(), &error);
-                    }
-                    return Ok(None);
+                    self.tell(entry, "open", error);
+                    return Opened::Nothing;
                 }
             }
         }
@@ -237,10 +290,6 @@ impl<'a> Evaluator<'a> {
     /// Contents and hash sums: of the file as it is, then of what is packed in it, for the searches that want that.
     fn match_readings(&mut self, entry: &Entry, file: &File, metadata: &Metadata, candidates: &mut Vec<Candidate>) {
         let plan = self.run.plan;
-        if let Some(reason) = (metadata.size_bytes == 0).then(|| open::never_read(file)).flatten() {
-            self.run.collector.unread(reason, &entry.path());
-            return leave_unread(plan, candidates);
-        }
         let mut source = Source::new(file, metadata, self.run.collector.stop_flag());
         let unpacks = |candidate: &Candidate| plan.searches[candidate.search].options.decompress;
         if candidates.iter().any(unpacks) && source.is_gzip() {
@@ -248,7 +297,8 @@ impl<'a> Evaluator<'a> {
         }
         for unpack in [false, true] {
             if candidates.iter().any(|candidate| candidate.unpack == unpack) {
-                let mut view = View { entry, source: &mut source, unpack, key: Key::new(metadata, unpack) };
+                let mut view =
+                    View { entry, source: &mut source, unpack, key: Key::new(metadata, unpack), is_unreadable: false };
                 self.match_contents(&mut view, candidates);
                 self.match_hashes(&mut view, candidates);
             }
@@ -297,20 +347,50 @@ impl<'a> Evaluator<'a> {
     /// Sets the verdicts of the patterns `wanted`.
     fn read_lines(&mut self, view: &mut View, wanted: &[usize]) {
         if self.run.readings.verdicts(view.key, wanted, &mut self.verdicts) {
+            if wanted.iter().any(|number| self.verdicts[*number] == Verdict::Unknown) {
+                self.run.collector.unread("the same file could not be read by another name", &view.entry.path());
+            }
             return;
         }
-        match self.scan(view, wanted) {
-            Ok(()) => self.run.readings.add_verdicts(view.key, wanted, &self.verdicts),
-            Err(error) => self.run.collector.failed("read", &view.entry.path(), &error),
+        let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
+        if let Err(error) = self.scan(view, how, wanted) {
+            self.tell_unreadable(view, &error);
+            if view.unpack {
+                // It only begins like gzip, or is broken: what is there may match as it is.
+                let open = self.undecided(wanted);
+                let _ = self.scan(view, Reading::Text, &open);
+                for number in self.undecided(&open) {
+                    self.verdicts[number] = Verdict::Unknown;
+                }
+            }
         }
+        // What is not known of a file that could not be read is not known by its other names either.
+        self.run.readings.add_verdicts(view.key, wanted, &self.verdicts);
+    }
+
+    /// Those of the patterns `wanted` that were not found.
+    fn undecided(&self, wanted: &[usize]) -> Vec<usize> {
+        wanted.iter().copied().filter(|number| self.verdicts[*number] != Verdict::Yes).collect()
+    }
+
+    fn tell_unreadable(&self, view: &mut View, error: &io::Error) {
+        if std::mem::replace(&mut view.is_unreadable, true) {
+            return;
+        }
+        let path = view.entry.path();
+        if view.entry.is_pseudo {
+            // There are thousands.
+            return self.run.collector.unread(&error.to_string(), &path);
+        }
+        self.run.collector.unreadable("read", &path, error);
     }
 
     /// Looks into a file as it is, and where it may be in another encoding decoded as well: it matches if either does.
-    fn scan(&mut self, view: &mut View, wanted: &[usize]) -> io::Result<()> {
+    fn scan(&mut self, view: &mut View, how: Reading, wanted: &[usize]) -> io::Result<()> {
         let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
-        let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
         let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, verdicts))?;
-        let open: Vec<usize> = wanted.iter().copied().filter(|number| verdicts[*number] != Verdict::Yes).collect();
+        let open = self.undecided(wanted);
+        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
         match mark {
             _ if open.is_empty() => Ok(()),
             Mark::None => Ok(()),
@@ -379,7 +459,8 @@ impl<'a> Evaluator<'a> {
                 digests
             }
             Err(error) => {
-                self.run.collector.failed("read", &view.entry.path(), &error);
+                self.tell_unreadable(view, &error);
+                self.run.readings.add_no_digests(view.key);
                 Digests::default()
             }
         }

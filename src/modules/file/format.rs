@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A file mode in the form of Go's `os.FileMode.String()`: `-rw-r--r--`, `ugtrwxr-xr-x`, `Dcrw-rw-rw-`.
 ///
-/// `st_mode` is what stat(2) gives.
+/// `st_mode` is as in stat(2).
 pub(super) fn mode(st_mode: u32) -> String {
     const S_IFMT: u32 = 0o170_000;
     let kind = st_mode & S_IFMT;

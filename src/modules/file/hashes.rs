@@ -76,7 +76,7 @@ impl Digests {
     }
 }
 
-/// The digests of everything that `reader` gives.
+/// The digests of everything that `reader` reads.
 pub(super) fn read(algorithms: &[Algorithm], reader: &mut dyn Read, buffer: &mut Buffer) -> io::Result<Digests> {
     let mut states: Vec<(Algorithm, State)> = algorithms.iter().map(|&of| (of, State::new(of))).collect();
     let block = buffer.as_block();

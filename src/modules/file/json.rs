@@ -80,5 +80,5 @@ const OTHER_NAMES: [(&str, &str); 6] = [
 fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == key).map_or(key, |(_, right)| right);
     let distance = |word: &&str| strsim::osa_distance(meant, word);
-    known.iter().copied().min_by_key(|word| distance(&word)).filter(|word| distance(&word) <= meant.len() / 2)
+    known.iter().copied().min_by_key(distance).filter(|word| distance(word) <= meant.len() / 2)
 }

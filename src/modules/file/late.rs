@@ -1,10 +1,11 @@
-//! Files that are read when all others have been.
+//! What is looked at when everything else has been.
 //!
-//! A file of terabytes, or one on which its owner has a lease, would otherwise keep a search from what it could find.
+//! A file of terabytes, one on which its owner has a lease, or a mount that may hang would otherwise keep a search from what
+//! it could find.
 
-use super::entry::{Active, Entry, Kind};
+use super::directory::Location;
+use super::entry::{Active, Kind};
 use super::limits;
-use super::walk::OpenDirectory;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -12,49 +13,44 @@ use std::time::Instant;
 /// A file that was put off.
 pub(super) struct LateFile {
     /// The directory that it is in; none for a path of a search.
-    pub(super) directory: Option<Arc<OpenDirectory>>,
+    pub(super) directory: Option<Arc<Location>>,
     /// Its name there, or the path.
     pub(super) name: OsString,
     /// What it is.
     pub(super) kind: Kind,
     /// The searches that cover it.
-    pub(super) active: Vec<Active>,
+    pub(super) active: Arc<[Active]>,
 }
 
-impl LateFile {
-    /// The entry to be evaluated.
-    pub(super) fn entry(&self) -> Entry<'_> {
-        match &self.directory {
-            Some(directory) => directory.entry(&self.name, self.kind),
-            None => Entry::of_path(&self.name),
-        }
-    }
-}
-
-/// Shared by the threads of a walk.
-#[derive(Default)]
-pub(super) struct Late {
-    /// With their sizes.
-    files: Mutex<Vec<(u64, LateFile)>>,
+/// Shared by the threads of a walk, whose tasks it keeps.
+pub(super) struct Late<T> {
+    /// With the size of what they read.
+    tasks: Mutex<Vec<(u64, T)>>,
     lease_end: OnceLock<Instant>,
 }
 
-impl Late {
-    /// Adds a file; false if there are too many.
-    pub(super) fn add(&self, size_bytes: u64, file: impl FnOnce() -> LateFile) -> bool {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = files.len() < limits::FILES_PUT_OFF_MAX;
-        if fits {
-            files.push((size_bytes, file()));
+impl<T> Default for Late<T> {
+    fn default() -> Self {
+        Late { tasks: Mutex::default(), lease_end: OnceLock::new() }
+    }
+}
+
+impl<T> Late<T> {
+    /// Adds a task, or returns it if there are too many.
+    pub(super) fn add(&self, size_bytes: u64, task: T) -> Result<(), T> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.len() >= limits::TASKS_PUT_OFF_MAX {
+            return Err(task);
         }
-        fits
+        tasks.push((size_bytes, task));
+        Ok(())
     }
 
-    /// All of them, the smallest last.
-    pub(super) fn take(&self) -> Vec<LateFile> {
-        let mut files = std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
-        files.sort_by_key(|(size_bytes, _)| std::cmp::Reverse(*size_bytes));
-        files.into_iter().map(|(_, file)| file).collect()
+    /// All of them, that of the smallest last.
+    pub(super) fn take(&self) -> Vec<T> {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.sort_by_key(|(size_bytes, _)| std::cmp::Reverse(*size_bytes));
+        tasks.into_iter().map(|(_, task)| task).collect()
     }
 
     /// When the kernel has taken back all leases that were met on the way.

@@ -22,12 +22,15 @@ pub(super) struct Piece<'a> {
     pub(super) bytes: &'a [u8],
     /// It holds a part of a line that is too long: where that begins or ends is not known here.
     pub(super) is_cut: bool,
+    /// What NULs separate in a line may be lines of their own: not in UTF-16, which has one in each Latin letter.
+    pub(super) nuls_separate: bool,
 }
 
 /// What the first bytes of a text tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// Nothing, or UTF-8.
+    #[default]
     None,
     /// It may be in this encoding.
     Utf16(&'static Encoding),
@@ -56,6 +59,7 @@ pub(super) struct Buffer {
     end: usize,
     /// The line at `start` began before it.
     goes_on: bool,
+    mark: Mark,
 }
 
 impl Buffer {
@@ -79,6 +83,7 @@ impl Buffer {
         // As many as the longest mark has; fewer only at the end.
         while self.end < 4 && self.fill(reader)? > 0 {}
         let mark = Mark::of(&self.bytes[..self.end]);
+        self.mark = mark;
         if self.bytes[..self.end].starts_with(b"\xef\xbb\xbf") {
             self.start = 3;
         }
@@ -124,7 +129,7 @@ impl Buffer {
 
     fn piece(&mut self, end: usize, ends_line: bool, is_cut: bool) -> Piece<'_> {
         let length = drop_carriage_returns(&mut self.bytes[..end], ends_line);
-        Piece { bytes: &self.bytes[..length], is_cut }
+        Piece { bytes: &self.bytes[..length], is_cut, nuls_separate: self.mark == Mark::None }
     }
 
     /// Reads once, and returns how many bytes came.

@@ -13,6 +13,7 @@ use super::limits;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -68,6 +69,8 @@ pub(super) struct Mounts {
     network: RwLock<HashSet<PathBuf>>,
     /// Where proc file systems are.
     procs: Vec<PathBuf>,
+    /// The mounts that a program of this or another machine serves, which may not answer: FUSE and network mounts.
+    served: HashSet<PathBuf>,
     /// What processes in other mount namespaces see, by the name of the namespace.
     others: Mutex<HashMap<PathBuf, Arc<Points>>>,
 }
@@ -90,9 +93,9 @@ impl Mounts {
 
     /// Reads the text of a mountinfo file.
     pub(super) fn parse(mountinfo: &[u8]) -> Self {
-        let (own, procs) = parse(mountinfo);
+        let Listed { points: own, procs, served } = parse(mountinfo);
         let network = own.iter().filter(|(_, network)| **network).map(|(point, _)| point.clone()).collect();
-        Mounts { own: Arc::new(own), network: RwLock::new(network), procs, others: Mutex::default() }
+        Mounts { own: Arc::new(own), network: RwLock::new(network), procs, served, others: Mutex::default() }
     }
 
     fn network(&self) -> RwLockReadGuard<'_, HashSet<PathBuf>> {
@@ -104,6 +107,16 @@ impl Mounts {
         self.procs.iter().any(|proc| directory.starts_with(proc)) || !self.network().is_empty()
     }
 
+    /// Whether something is mounted at `path` that may not answer.
+    pub(super) fn is_served(&self, path: &Path) -> bool {
+        self.served.contains(path)
+    }
+
+    /// Whether `path` is below such a mount.
+    pub(super) fn may_hang(&self, path: &Path) -> bool {
+        path.ancestors().any(|ancestor| self.is_served(ancestor))
+    }
+
     /// Whether `path`, as [`Place::Local`] has it, is a network mount.
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.network().contains(path)
@@ -111,12 +124,30 @@ impl Mounts {
 
     /// Follows `path`, and every symbolic link in it, up to the first network mount.
     pub(super) fn locate(&self, path: &Path) -> io::Result<Place> {
-        let mut real = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
-        let mut rest: VecDeque<OsString> = words(path).collect();
-        let mut links = 0;
+        let start = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
+        self.follow(start, words(path).collect(), 0)
+    }
+
+    /// Follows the link `name` in the directory `at`, which is at `real`, a path without links.
+    pub(super) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
+        let target = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()));
+        let link = real.join(name);
+        if let Some(process) = self.process_of_jump(&link) {
+            return Ok(self.network_mount_behind(&target, &process).map_or(Place::Local(link), Place::Network));
+        }
+        let start = if target.is_absolute() { PathBuf::from("/") } else { real.to_owned() };
+        self.follow(start, words(&target).collect(), 1)
+    }
+
+    fn follow(&self, mut real: PathBuf, mut rest: VecDeque<OsString>, mut links: usize) -> io::Result<Place> {
         while let Some(word) = rest.pop_front() {
             if word == ".." {
-                real.pop();
+                // What is above the end of a jump only the kernel knows.
+                if real.ancestors().any(|path| self.process_of_jump(path).is_some()) {
+                    real.push(word);
+                } else {
+                    real.pop();
+                }
                 continue;
             }
             real.push(&word);
@@ -125,16 +156,15 @@ impl Mounts {
             }
             let target = match std::fs::read_link(&real) {
                 Ok(target) => target,
-                // EINVAL: not a link. A path that is too long for a call is met by a walk only, which follows no links.
-                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename) => {
-                    continue;
-                }
+                // EINVAL: not a link.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
                 Err(error) => return Err(error),
             };
             if let Some(process) = self.process_of_jump(&real) {
-                if let Some(point) = self.jump(&real, &target, &process) {
+                if let Some(point) = self.network_mount_behind(&target, &process) {
                     return Ok(Place::Network(point));
                 }
+                self.add_mounts_behind(&real, &target, &process);
                 continue;
             }
             links += 1;
@@ -152,73 +182,90 @@ impl Mounts {
         Ok(Place::Local(real))
     }
 
-    /// The directory below `/proc` of the process whose link `path` is, if it is one that only the kernel can follow.
+    /// The directory below `/proc` of the process whose link `path` is, if it is one that only the kernel can follow:
+    /// `PID/exe`, `PID/task/TID/fd/N`.
     fn process_of_jump(&self, path: &Path) -> Option<PathBuf> {
         let proc = self.procs.iter().find(|proc| path.starts_with(proc))?;
-        let name = path.file_name()?;
-        let parent = path.parent()?.file_name()?;
-        let jumps = ["exe", "cwd", "root"].iter().any(|of| name == *of)
-            || ["fd", "map_files", "ns"].iter().any(|of| parent == *of);
-        let process = path.strip_prefix(proc).ok()?.components().next()?;
-        jumps.then(|| proc.join(process))
+        let below: Vec<&str> = path.strip_prefix(proc).ok()?.iter().map(OsStr::to_str).collect::<Option<_>>()?;
+        let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+        let (process, link) = match below.as_slice() {
+            [process, "task", thread, link @ ..] if is_number(thread) => (process, link),
+            [process, link @ ..] => (process, link),
+            [] => return None,
+        };
+        let jumps = matches!(link, ["exe" | "cwd" | "root"] | ["fd" | "map_files" | "ns", _]);
+        (jumps && is_number(process)).then(|| proc.join(process))
     }
 
-    /// Looks where the link `path` of a process leads. `Some`: into the network mount there. Otherwise the network mounts
-    /// below it are known from now on.
-    fn jump(&self, path: &Path, target: &Path, process: &Path) -> Option<PathBuf> {
-        let text = target.as_os_str().as_bytes();
-        let target = Path::new(OsStr::from_bytes(text.strip_suffix(b" (deleted)").unwrap_or(text)));
-        if !target.is_absolute() {
-            // A pipe, a socket, a namespace.
-            return None;
-        }
+    /// The network mount into which a link of a process leads that has this text.
+    fn network_mount_behind(&self, target: &Path, process: &Path) -> Option<PathBuf> {
         let points = self.points_of(process);
-        if let Some(point) = target.ancestors().find(|ancestor| points.contains_key(*ancestor))
-            && points.get(point) == Some(&true)
-        {
-            return Some(point.to_owned());
-        }
-        let below = points.iter().filter(|(_, network)| **network);
-        let below: Vec<PathBuf> =
-            below.filter_map(|(point, _)| Some(path.join(point.strip_prefix(target).ok()?))).collect();
-        if !below.is_empty() {
-            self.network.write().unwrap_or_else(PoisonError::into_inner).extend(below);
-        }
-        None
+        // Of a pipe, a socket or a namespace the text is no path.
+        let point = without_deleted(target).ancestors().find(|ancestor| points.contains_key(*ancestor))?;
+        (points.get(point) == Some(&true)).then(|| point.to_owned())
     }
 
-    /// The mounts that a process sees. Of one that can't be asked, which has ended, none.
+    /// From now on the network mounts below where the link `path` leads are known by the path through it.
+    fn add_mounts_behind(&self, path: &Path, target: &Path, process: &Path) {
+        let points = self.points_of(process);
+        let network = points.iter().filter(|(_, network)| **network);
+        let behind =
+            network.filter_map(|(point, _)| Some(path.join(point.strip_prefix(without_deleted(target)).ok()?)));
+        self.network.write().unwrap_or_else(PoisonError::into_inner).extend(behind);
+    }
+
+    /// The mounts that a process sees; of one that has ended, none.
     fn points_of(&self, process: &Path) -> Arc<Points> {
         let Ok(namespace) = std::fs::read_link(process.join("ns/mnt")) else { return Arc::default() };
         if std::fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == namespace) {
             return self.own.clone();
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let read =
-            || Arc::new(std::fs::read(process.join("mountinfo")).map_or_else(|_| Points::new(), |text| parse(&text).0));
-        others.entry(namespace).or_insert_with(read).clone()
+        if let Some(known) = others.get(&namespace) {
+            return known.clone();
+        }
+        let Ok(text) = std::fs::read(process.join("mountinfo")) else { return Arc::default() };
+        others.entry(namespace).or_insert(Arc::new(parse(&text).points)).clone()
     }
 }
 
-/// Reads the text of a mountinfo file, and which of its mounts are proc file systems; lines that are not understood are left
-/// out.
-fn parse(mountinfo: &[u8]) -> (Points, Vec<PathBuf>) {
-    let (mut points, mut procs) = (Points::new(), Vec::new());
+/// The text of a link below `/proc` without what the kernel adds to it.
+fn without_deleted(target: &Path) -> &Path {
+    let text = target.as_os_str().as_bytes();
+    Path::new(OsStr::from_bytes(text.strip_suffix(b" (deleted)").unwrap_or(text)))
+}
+
+/// What a mountinfo file lists.
+#[derive(Default)]
+struct Listed {
+    points: Points,
+    procs: Vec<PathBuf>,
+    served: HashSet<PathBuf>,
+}
+
+/// Reads the text of a mountinfo file; lines that are not understood are left out.
+fn parse(mountinfo: &[u8]) -> Listed {
+    let mut listed = Listed::default();
     for line in mountinfo.split(|&byte| byte == b'\n') {
         let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
         let separator = words.iter().position(|word| *word == b"-");
         let kind = separator.and_then(|at| words.get(at + 1));
         if let (Some(point), Some(kind)) = (words.get(4), kind) {
-            let point = unescape(point);
-            if *kind == b"proc" {
-                procs.push(point.clone());
+            let (point, kind) = (unescape(point), String::from_utf8_lossy(kind));
+            if kind == "proc" {
+                listed.procs.push(point.clone());
             }
             // A later mount on the same point covers the earlier: an automounted disk its autofs.
-            let network = point != Path::new("/") && is_network(&String::from_utf8_lossy(kind));
-            points.insert(point, network);
+            let is_below_root = point != Path::new("/");
+            if is_below_root && (is_network(&kind) || kind.starts_with("fuse")) {
+                listed.served.insert(point.clone());
+            } else {
+                listed.served.remove(&point);
+            }
+            listed.points.insert(point, is_below_root && is_network(&kind));
         }
     }
-    (points, procs)
+    listed
 }
 
 fn words(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {

@@ -1,15 +1,15 @@
 //! Opening files without side effects, and reading them within limits.
 //!
-//! Only regular files are opened: opening a fifo waits for its other end, opening a device may start it. Between the
-//! look and the opening the name can be given to something else, so the descriptor never waits (`O_NONBLOCK`), and is
+//! Only what is a regular file is opened: opening a fifo waits for its other end, opening a device may start it. Between
+//! the look and the opening the name can be given to something else, so the descriptor never waits (`O_NONBLOCK`), and is
 //! used only if it turns out to be a regular file. The time of access stays as it is where the kernel allows that
-//! (`O_NOATIME`: to root and the owner). What the kernel takes away from others when it is read is never read.
+//! (`O_NOATIME`: to root and the owner). What the kernel takes away from others when it is read is not even opened.
 
 use super::entry::Kind;
 use super::gzip::Members;
 use super::limits;
 use super::sparse::Sparse;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// What stat(2) tells of a file, as far as it is used.
+/// What stat(2) says of a file, as far as it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Metadata {
     /// Device and inode: two names with the same are the same file.
@@ -102,41 +102,51 @@ pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<
     Ok(metadata.is_regular().then(|| (File::from(descriptor), metadata)))
 }
 
-/// Opens the directory `path`, which may be longer than a system call takes.
-pub(super) fn open_directory(path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+/// Opens the directory `path`, which may be longer than a system call takes; a relative one in the directory `at`.
+pub(super) fn open_directory(at: BorrowedFd, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
     let flags = if follow { OFlags::DIRECTORY } else { OFlags::DIRECTORY | OFlags::NOFOLLOW };
-    match open_quietly(CWD, path, flags) {
+    match open_quietly(at, path, flags) {
         Err(Errno::NAMETOOLONG) => {}
         opened => return opened,
     }
-    let (mut at, mut step) = (None::<OwnedFd>, PathBuf::new());
-    let open = |at: &Option<OwnedFd>, step: &Path, flags| {
-        open_quietly(at.as_ref().map_or(CWD, AsFd::as_fd), step, OFlags::DIRECTORY | flags)
+    let (mut last, mut step) = (None::<OwnedFd>, PathBuf::new());
+    let open = |last: &Option<OwnedFd>, step: &Path, flags| {
+        open_quietly(last.as_ref().map_or(at, AsFd::as_fd), step, OFlags::DIRECTORY | flags)
     };
     for component in path.components() {
         if step.as_os_str().len() + component.as_os_str().len() + 2 > limits::PATH_BYTES_MAX {
-            at = Some(open(&at, &step, OFlags::PATH)?);
+            last = Some(open(&last, &step, OFlags::PATH)?);
             step.clear();
         }
         step.push(component);
     }
-    open(&at, &step, flags)
+    open(&last, &step, flags)
 }
 
-/// Why the file of a pseudo file system is never read, if it is not: the magic numbers are those of statfs(2).
-pub(super) fn never_read(file: &File) -> Option<&'static str> {
-    const PROC: i64 = 0x9fa0;
-    const TRACEFS: i64 = 0x7472_6163;
-    const DEBUGFS: i64 = 0x6462_6720;
-    let kind = rustix::fs::fstatfs(file).ok()?.f_type;
-    // The name that a link to it has tells nothing.
+/// Magic numbers of statfs(2).
+const PROC: i64 = 0x9fa0;
+const SYSFS: i64 = 0x6265_6572;
+const TRACEFS: i64 = 0x7472_6163;
+const DEBUGFS: i64 = 0x6462_6720;
+
+/// Whether a directory is of a file system that has files for [`must_not_open`].
+pub(super) fn is_pseudo(directory: impl AsFd) -> Result<bool, Errno> {
+    Ok(matches!(rustix::fs::fstatfs(directory)?.f_type, PROC | SYSFS | TRACEFS | DEBUGFS))
+}
+
+/// Why the file `name` in the directory `at` must not be opened, if it must not: what a link to it is called tells nothing.
+pub(super) fn must_not_open(at: BorrowedFd, name: &OsStr, follow: bool) -> Option<&'static str> {
+    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    let file = rustix::fs::openat(at, name, flags | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let kind = rustix::fs::fstatfs(&file).ok()?.f_type;
     let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     let name = path.file_name()?.to_str()?;
+    let is_readable = rustix::fs::fstat(&file).ok()?.st_mode & 0o444 != 0;
     match (kind, name) {
-        (PROC, "kmsg" | "event" | "xenbus") | (TRACEFS, "trace_pipe" | "trace_pipe_raw" | "snapshot_raw") => {
-            Some("what is read there is taken away from others")
-        }
-        (DEBUGFS, _) => Some("reading files of debugfs can change what the kernel does"),
+        (TRACEFS | DEBUGFS, _) | (SYSFS, "hot_add") => Some("opening or reading it can change what the kernel does"),
+        (PROC | SYSFS, _) if !is_readable => Some("it is for writing only"),
+        (PROC, "kmsg" | "event" | "xenbus") => Some("what is read there is taken away from others"),
+        (PROC, "kcore" | "vmcore") => Some("the memory of the machine, where everything is that is searched for"),
         (PROC, "pagemap" | "kpagecount" | "kpageflags" | "kpagecgroup") => {
             Some("a table of the memory's pages, no text")
         }
@@ -193,24 +203,22 @@ impl<'a> Source<'a> {
             self.file.rewind()?;
         }
         let stopped = self.stopped;
+        let size_bytes = self.metadata.size_bytes;
         if how == Reading::Unpacked {
-            let mut members = Members::new(BufReader::with_capacity(limits::READ_BYTES, self.file));
+            let limit = limits::FILE_BYTES_MAX;
+            let packed = Bounded { inner: self.file, left: limit, limit, stopped };
+            let mut members = Members::new(BufReader::with_capacity(limits::READ_BYTES, packed));
             let limit = limits::UNPACKED_BYTES_MAX;
             let read = use_reader(&mut Bounded { inner: &mut members, left: limit, limit, stopped });
             self.has_tail = members.has_tail;
             return read;
         }
-        let size_bytes = self.metadata.size_bytes;
         let hole_bytes_max = if how == Reading::Text { limits::HOLE_BYTES_MAX } else { u64::MAX };
         let is_sparse = self.metadata.stored_bytes < size_bytes;
+        let limit = if size_bytes == 0 { limits::PSEUDO_FILE_BYTES_MAX } else { limits::FILE_BYTES_MAX };
         if let Some(sparse) = is_sparse.then(|| Sparse::new(self.file, size_bytes, hole_bytes_max)).flatten() {
-            let limit = limits::FILE_BYTES_MAX;
             return use_reader(&mut Bounded { inner: sparse, left: limit, limit, stopped });
         }
-        if size_bytes > limits::FILE_BYTES_MAX {
-            return Err(io::Error::other(format!("it claims to have {size_bytes} bytes")));
-        }
-        let limit = if size_bytes == 0 { limits::PSEUDO_FILE_BYTES_MAX } else { limits::FILE_BYTES_MAX };
         use_reader(&mut Bounded { inner: self.file, left: limit, limit, stopped })
     }
 }

@@ -12,7 +12,7 @@ use super::hashes::Algorithm;
 use super::json::{Fields, fields, strings, unknown_keys};
 use super::limits;
 use super::options::Options;
-use super::patterns::{self, Names, NamesBuilder};
+use super::patterns::{self, Names, NamesBuilder, Room};
 use crate::modules::ParameterError;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -143,7 +143,7 @@ struct Builder {
     names: NamesBuilder,
     contents: ContentsBuilder,
     patterns: usize,
-    cache_bytes: usize,
+    room: Room,
 }
 
 impl Builder {
@@ -152,10 +152,9 @@ impl Builder {
         let lists = searches.values().filter_map(Value::as_object).flatten();
         let lists = lists.filter(|(name, _)| is_of_patterns(name)).filter_map(|(_, list)| list.as_array());
         let values: usize = lists.map(Vec::len).sum();
-        let share = limits::PATTERNS_CACHE_BYTES_MAX / values.max(1);
-        let cache_bytes = share.clamp(limits::PATTERN_CACHE_BYTES_MIN, limits::PATTERN_CACHE_BYTES_MAX);
-        let (names, contents) = (NamesBuilder::new(cache_bytes), ContentsBuilder::new(cache_bytes));
-        Builder { names, contents, patterns: 0, cache_bytes }
+        let room = Room::share(values);
+        let (names, contents) = (NamesBuilder::new(room), ContentsBuilder::new(room));
+        Builder { names, contents, patterns: 0, room }
     }
 
     fn search(&mut self, label: &str, value: &Value) -> Result<Search, ParameterError> {
@@ -210,7 +209,10 @@ impl Builder {
                 let lines = if options.macroal && !negated { Lines::Every } else { Lines::Some };
                 Test::Content(self.contents.add(pattern, &expression, lines)?)
             }
-            Field::Modes => Test::Mode(patterns::compile(&patterns::parse(&value)?, self.cache_bytes)?),
+            Field::Modes => {
+                doubt = doubts::about_mode(&value);
+                Test::Mode(patterns::compile(&patterns::parse(&value)?, self.room)?)
+            }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),
             Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,

@@ -27,12 +27,40 @@ pub(super) fn parse(pattern: &str) -> Result<Expression, String> {
     Expression::parse(pattern).map_err(|error| format!("bad regular expression: {error}"))
 }
 
+/// What one of many patterns may have of the memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Of its program.
+    pub(super) compiled_bytes: usize,
+    /// Of its cache in each thread.
+    pub(super) cache_bytes: usize,
+}
+
+impl Room {
+    /// Of each of `count` patterns.
+    pub(super) fn share(count: usize) -> Room {
+        let share = |sum: usize, min: usize, max: usize| (sum / count.max(1)).clamp(min, max);
+        Room {
+            compiled_bytes: share(
+                limits::PATTERNS_COMPILED_BYTES_SUM_MAX,
+                limits::PATTERN_COMPILED_BYTES_MIN,
+                limits::PATTERN_COMPILED_BYTES_MAX,
+            ),
+            cache_bytes: share(
+                limits::PATTERNS_CACHE_BYTES_MAX,
+                limits::PATTERN_CACHE_BYTES_MIN,
+                limits::PATTERN_CACHE_BYTES_MAX,
+            ),
+        }
+    }
+}
+
 /// One expression for short texts.
-pub(super) fn compile(expression: &Expression, cache_bytes: usize) -> Result<Regex, String> {
+pub(super) fn compile(expression: &Expression, room: Room) -> Result<Regex, String> {
     RegexBuilder::new(&expression.to_pattern())
         .nest_limit(re2::NEST_LIMIT)
-        .size_limit(limits::PATTERN_COMPILED_BYTES_MAX)
-        .dfa_size_limit(cache_bytes)
+        .size_limit(room.compiled_bytes)
+        .dfa_size_limit(room.cache_bytes)
         .build()
         .map_err(|error| reason(&error.to_string()))
 }
@@ -82,18 +110,18 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct NamesBuilder {
     patterns: Vec<String>,
-    cache_bytes: usize,
+    room: Room,
 }
 
 impl NamesBuilder {
-    /// For patterns that may have so large a cache each.
-    pub(super) fn new(cache_bytes: usize) -> Self {
-        NamesBuilder { patterns: Vec::new(), cache_bytes }
+    /// For patterns that may have so much memory each.
+    pub(super) fn new(room: Room) -> Self {
+        NamesBuilder { patterns: Vec::new(), room }
     }
 
     /// Adds a pattern and returns its number.
     pub(super) fn add(&mut self, expression: &Expression) -> Result<usize, String> {
-        compile(expression, self.cache_bytes)?;
+        compile(expression, self.room)?;
         self.patterns.push(expression.to_pattern());
         Ok(self.patterns.len() - 1)
     }
@@ -121,7 +149,7 @@ mod tests {
     #[test]
     fn patterns_keep_their_numbers_however_many_there_are() {
         let count = 2 * REGEX_SET_EXPRESSIONS_MAX + 50;
-        let mut builder = NamesBuilder::new(limits::PATTERN_CACHE_BYTES_MAX);
+        let mut builder = NamesBuilder::new(Room::share(count));
         for number in 0..count {
             let expression = Expression::parse(&format!("^x{number}_[0-9]$")).unwrap();
             assert_eq!(builder.add(&expression), Ok(number));

@@ -54,7 +54,7 @@ impl<T> Queue<T> {
             } else if state.busy == 0 {
                 return;
             } else {
-                // Counted while the lock is held, so whoever adds a task after this sees a thread to wake.
+                // Counted while the lock is held, so a thread that adds a task after this sees a thread to wake.
                 self.idle.fetch_add(1, Relaxed);
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 self.idle.fetch_sub(1, Relaxed);

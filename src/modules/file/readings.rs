@@ -28,11 +28,20 @@ impl Key {
 struct Known {
     verdicts: Vec<(usize, Verdict)>,
     digests: Vec<(Algorithm, Vec<u8>)>,
+    /// It has no sums, because it could not be read to its end.
+    has_no_digests: bool,
 }
 
 /// Shared by the threads of a run.
 #[derive(Debug, Default)]
-pub(super) struct Readings(Mutex<HashMap<Key, Known>>);
+pub(super) struct Readings(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    files: HashMap<Key, Known>,
+    /// What they take, about.
+    bytes: usize,
+}
 
 impl Readings {
     /// Fills in the verdicts of the patterns `wanted`; false, and nothing changed, if not all are known.
@@ -47,34 +56,46 @@ impl Readings {
 
     /// Remembers the verdicts of the patterns `wanted`.
     pub(super) fn add_verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &[Verdict]) {
-        self.change(key, |known| known.verdicts = wanted.iter().map(|&number| (number, verdicts[number])).collect());
+        let all: Vec<_> = wanted.iter().map(|&number| (number, verdicts[number])).collect();
+        self.change(key, size_of_val(all.as_slice()), |known| known.verdicts = all);
     }
 
-    /// The digests of all `algorithms`, in their order; `None` if not all are known.
+    /// The digests of all `algorithms`, in their order, or none if the file has none; `None` if that is not known.
     pub(super) fn digests(&self, key: Option<Key>, algorithms: &[Algorithm]) -> Option<Vec<(Algorithm, Vec<u8>)>> {
         self.look(key, |known| {
+            if known.has_no_digests {
+                return Some(Vec::new());
+            }
             algorithms.iter().map(|wanted| known.digests.iter().find(|(of, _)| of == wanted).cloned()).collect()
         })
     }
 
     /// Remembers digests.
     pub(super) fn add_digests(&self, key: Option<Key>, digests: &[(Algorithm, Vec<u8>)]) {
-        self.change(key, |known| known.digests.extend_from_slice(digests));
+        let bytes = digests.iter().map(|one| size_of_val(one) + one.1.len()).sum();
+        self.change(key, bytes, |known| known.digests.extend_from_slice(digests));
+    }
+
+    /// Remembers that a file could not be read to its end.
+    pub(super) fn add_no_digests(&self, key: Option<Key>) {
+        self.change(key, 0, |known| known.has_no_digests = true);
     }
 
     fn look<T>(&self, key: Option<Key>, look: impl FnOnce(&Known) -> Option<T>) -> Option<T> {
         let key = key?;
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look(known.get(&key)?)
+        look(known.files.get(&key)?)
     }
 
-    fn change(&self, key: Option<Key>, change: impl FnOnce(&mut Known)) {
+    fn change(&self, key: Option<Key>, bytes: usize, change: impl FnOnce(&mut Known)) {
         let Some(key) = key else {
             return;
         };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < limits::REMEMBERED_FILES_MAX || known.contains_key(&key) {
-            change(known.entry(key).or_default());
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = memory.bytes + bytes + size_of::<(Key, Known)>();
+        if bytes <= limits::REMEMBERED_BYTES_MAX {
+            memory.bytes = bytes;
+            change(memory.files.entry(key).or_default());
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use super::budget::{Budget, json_bytes};
 use super::echo::Form;
+use super::entry::Active;
+use super::errors::Errors;
 use super::format;
 use super::hashes;
 use super::limits;
@@ -13,7 +15,6 @@ use super::open::Metadata;
 use super::parameters::{Plan, Search};
 use crate::modules::ModuleResult;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -30,10 +31,12 @@ pub(super) struct Collector<'a> {
     open_count: AtomicUsize,
     /// The walk is over, whatever is left to look at.
     stopped: AtomicBool,
+    /// Per search: a path of it could not be looked at.
+    skipped: Vec<AtomicBool>,
     /// At least one search is run.
     is_run: bool,
+    /// Never locked together with what was found.
     errors: Mutex<Errors>,
-    errors_max: usize,
     files: AtomicU64,
     failed: AtomicU64,
 }
@@ -41,7 +44,7 @@ pub(super) struct Collector<'a> {
 struct Found {
     /// Per search.
     matches: Vec<Vec<Match>>,
-    /// Searches that were not run, and limits that were met; few, and never left out.
+    /// Searches that were not run, and limits that were met.
     notes: Vec<String>,
     is_partial: bool,
     entries: usize,
@@ -56,14 +59,6 @@ struct Match {
     checks: Vec<usize>,
 }
 
-#[derive(Default)]
-struct Errors {
-    texts: Vec<String>,
-    bytes: usize,
-    /// Files that are never read, by the reason: how many, and one of them.
-    unread: BTreeMap<&'static str, (u64, String)>,
-}
-
 impl<'a> Collector<'a> {
     /// For a run of `plan` whose result may have `result_bytes_max`. `doubts` is per search why it is not run.
     pub(super) fn new(plan: &'a Plan, doubts: &[Option<String>], result_bytes_max: usize) -> Self {
@@ -74,6 +69,7 @@ impl<'a> Collector<'a> {
         });
         let closed: Vec<AtomicBool> = doubts.iter().map(|doubt| AtomicBool::new(doubt.is_some())).collect();
         let open_count = doubts.iter().filter(|doubt| doubt.is_none()).count();
+        let errors_max = errors_max.max().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
         let mut found = Found {
             matches: plan.searches.iter().map(|_| Vec::new()).collect(),
             notes: Vec::new(),
@@ -84,15 +80,16 @@ impl<'a> Collector<'a> {
         for doubt in doubts.iter().flatten() {
             found.note(doubt.clone());
         }
+        let errors_bytes_max = found.budget.errors_bytes_max;
         Collector {
             plan,
             found: Mutex::new(found),
             closed,
             open_count: AtomicUsize::new(open_count),
             stopped: AtomicBool::new(false),
+            skipped: doubts.iter().map(|_| AtomicBool::new(false)).collect(),
             is_run: open_count > 0,
-            errors: Mutex::default(),
-            errors_max: errors_max.max().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX)),
+            errors: Mutex::new(Errors::new(errors_max, errors_bytes_max)),
             files: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
@@ -129,8 +126,8 @@ impl<'a> Collector<'a> {
         self.files.fetch_add(count, Relaxed);
     }
 
-    /// Notes that `path` could not be opened or read.
-    pub(super) fn failed(&self, what: &str, path: &Path, error: &dyn Display) {
+    /// Notes that `path` could not be opened or read, and counts it.
+    pub(super) fn unreadable(&self, what: &str, path: &Path, error: &dyn Display) {
         // Not the file's fault, and said once.
         if !self.is_stopped() {
             self.failed.fetch_add(1, Relaxed);
@@ -138,23 +135,19 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Notes an error that is no failure to open.
+    /// Notes an error.
     pub(super) fn error(&self, what: &str, path: &Path, error: &dyn Display) {
-        let mut errors = lock(&self.errors);
-        if errors.texts.len() >= self.errors_max {
-            return;
-        }
-        let text = format!("{what} {}: {error}", path.display());
-        errors.bytes += json_bytes(&text);
-        if errors.bytes <= lock(&self.found).budget.errors_bytes_max {
-            errors.texts.push(text);
-        }
+        lock(&self.errors).add(what, path, error);
     }
 
-    /// Notes a file that is never read.
-    pub(super) fn unread(&self, reason: &'static str, path: &Path) {
-        let mut errors = lock(&self.errors);
-        errors.unread.entry(reason).or_insert_with(|| (0, path.display().to_string())).0 += 1;
+    /// Notes a file that is not read, for a reason that many have.
+    pub(super) fn unread(&self, reason: &str, path: &Path) {
+        lock(&self.errors).add_unread(reason, path);
+    }
+
+    /// Notes that a path of these searches is not looked at: they don't say that there is nothing.
+    pub(super) fn skip(&self, active: &[Active]) {
+        active.iter().for_each(|active| self.skipped[active.search].store(true, Relaxed));
     }
 
     /// Notes a matching file of a search; for `checks` see [`Match`].
@@ -195,6 +188,7 @@ impl<'a> Collector<'a> {
 
     /// The result, files and errors in order of their text. When the run is not over, it is what was found so far.
     pub(super) fn result(&self, exectime: Duration, is_over: bool) -> ModuleResult {
+        let error_lines = lock(&self.errors).lines();
         let mut found = lock(&self.found);
         let form = found.budget.form();
         let is_brief = found.budget.is_brief();
@@ -203,7 +197,8 @@ impl<'a> Collector<'a> {
         for (number, search) in self.plan.searches.iter().enumerate() {
             let matches = &mut found.matches[number];
             matches.sort_by(|one, other| one.path.cmp(&other.path));
-            let was_looked_through = is_over && !self.is_stopped() && !self.is_closed(number);
+            let is_cut = self.is_closed(number) || self.skipped[number].load(Relaxed);
+            let was_looked_through = is_over && !self.is_stopped() && !is_cut;
             let unmatched = match (was_looked_through, is_brief) {
                 (false, _) => Unmatched::Left,
                 (true, true) => Unmatched::Once,
@@ -217,7 +212,7 @@ impl<'a> Collector<'a> {
         if !is_over && !self.is_stopped() {
             errors.push(format!("partial: what was found after {:.0}s", exectime.as_secs_f64()));
         }
-        errors.extend(lock(&self.errors).lines());
+        errors.extend(error_lines);
         let mut statistics = json!({
             "filescount": self.files.load(Relaxed),
             "openfailed": self.failed.load(Relaxed),
@@ -247,18 +242,6 @@ impl Found {
     fn limit(&mut self, text: String) {
         self.is_partial = true;
         self.note(format!("partial: {text}"));
-    }
-}
-
-impl Errors {
-    fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.texts.clone();
-        lines.sort();
-        let unread = self.unread.iter().map(|(reason, (count, path))| match count {
-            1 => format!("not read: {path}: {reason}"),
-            _ => format!("not read: {path} and {} others: {reason}", count - 1),
-        });
-        unread.chain(lines).collect()
     }
 }
 

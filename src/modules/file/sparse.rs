@@ -1,6 +1,6 @@
 //! Reading sparse files by their data: a hole is NULs that need not be read.
 //!
-//! A log of logins by user number has a hole of terabytes, and so has a file that shall keep a search busy for ever.
+//! A log of logins by user number has a hole of terabytes, and so has a file that is made to keep a search busy.
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -35,7 +35,8 @@ impl<'a> Sparse<'a> {
     /// Goes over the hole that may be at the position.
     fn go_to_data(&mut self) -> io::Result<()> {
         let data = match rustix::fs::seek(self.file, SeekFrom::Data(self.position)) {
-            // No more data.
+            // No more data, or no more file.
+            Err(Errno::NXIO) if self.file.metadata()?.len() < self.size_bytes => return Err(shorter()),
             Err(Errno::NXIO) => self.size_bytes,
             found => found?.min(self.size_bytes),
         };
@@ -63,7 +64,7 @@ impl Read for Sparse<'_> {
                 let count = room(self.data_end - self.position);
                 let count = self.file.read_at(&mut into[..count], self.position)?;
                 self.position += count as u64;
-                return Ok(count);
+                return if count == 0 { Err(shorter()) } else { Ok(count) };
             }
             if self.position >= self.size_bytes {
                 return Ok(0);
@@ -71,4 +72,8 @@ impl Read for Sparse<'_> {
             self.go_to_data()?;
         }
     }
+}
+
+fn shorter() -> io::Error {
+    io::Error::other("it became shorter while it was read")
 }

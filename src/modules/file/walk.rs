@@ -2,7 +2,7 @@
 //!
 //! Every directory carries the searches that cover it, so a directory inside two search paths is read once and its
 //! files are compared once with each search. The threads take directories from one stack; a thread with many files
-//! to read gives half of them away when another has nothing to do.
+//! to read hands half of them over when another has nothing to do.
 //!
 //! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one.
 //! Network mounts are entered only by searches with the option `remotefs`.
@@ -10,6 +10,7 @@
 //! A tree cannot be made so wide or so deep that it takes all memory, and with it what else was found: a directory with
 //! many others in it is read on when those were walked. Files that may take all the time are read last (`late.rs`).
 
+use super::directory::{Directory, Location, OpenDirectory, Parent};
 use super::entry::{Active, Entry, Kind};
 use super::evaluate::{Evaluator, Outcome, Patience, Run};
 use super::late::{Late, LateFile};
@@ -19,64 +20,22 @@ use super::open;
 use super::queue::Queue;
 use super::roots::{self, Roots};
 use rustix::fs::{CWD, FileType, RawDir};
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
 
 /// Why a mount is not entered.
 const NETWORK: &str = "a network mount, see option remotefs";
 
-/// Where a directory is.
-struct Location {
-    path: PathBuf,
-    /// The path as [`Place::Local`] has it, where that is another.
-    real: Option<PathBuf>,
-}
-
-impl Location {
-    fn join(&self, name: &OsStr) -> Location {
-        Location { path: self.path.join(name), real: self.real.as_ref().map(|real| real.join(name)) }
-    }
-
-    fn real(&self) -> &Path {
-        self.real.as_ref().unwrap_or(&self.path)
-    }
-}
-
-/// A directory to be walked.
-struct Directory {
-    place: DirectoryPlace,
-    active: Arc<[Active]>,
-}
-
-/// Siblings share what they have in common: there may be many of them, with a long path.
-enum DirectoryPlace {
-    /// A path of a search, which may be a symbolic link.
-    Root(Location),
-    In(Arc<Location>, OsString),
-}
-
-/// A directory that is being walked.
-pub(super) struct OpenDirectory {
-    descriptor: OwnedFd,
-    location: Arc<Location>,
-    active: Arc<[Active]>,
-}
-
-impl OpenDirectory {
-    /// An entry of it.
-    pub(super) fn entry<'e>(&'e self, name: &'e OsStr, kind: Kind) -> Entry<'e> {
-        Entry { at: self.descriptor.as_fd(), directory: &self.location.path, name, kind }
-    }
-}
-
 enum Task {
-    Directory(Directory),
+    Root(PathBuf, Arc<[Active]>),
+    Directory(Directory, Arc<[Active]>),
     /// The rest of its entries.
     Rest(Arc<OpenDirectory>),
     Read(Arc<OpenDirectory>, VecDeque<(OsString, Kind)>),
@@ -88,16 +47,15 @@ pub(super) struct Walk<'a> {
     roots: Roots,
     /// What it shares with the comparing of files.
     run: Run<'a>,
-    late: Late,
-    /// Directories that are to be read on.
-    rests: AtomicUsize,
+    late: Late<Task>,
+    open_count: Arc<AtomicUsize>,
 }
 
 impl<'a> Walk<'a> {
     /// Over the paths of the searches that are run.
     pub(super) fn new(run: Run<'a>) -> Self {
         let roots = Roots::new(run.plan, |search| !run.collector.is_closed(search));
-        Walk { roots, run, late: Late::default(), rests: AtomicUsize::new(0) }
+        Walk { roots, run, late: Late::default(), open_count: Arc::default() }
     }
 
     /// Walks everything with `threads` threads; with one, in the calling thread.
@@ -107,17 +65,22 @@ impl<'a> Walk<'a> {
         loop {
             // A path inside another is usually met in the walk of the other; what was not (it is too deep, or behind a
             // link) is walked in a later round.
-            let seeds = self.roots.take_outermost();
-            if seeds.is_empty() || self.run.collector.is_done() {
-                break;
+            let late = self.late.take();
+            let tasks = if late.is_empty() { self.roots() } else { late };
+            if tasks.is_empty() || self.run.collector.is_done() {
+                return;
             }
-            for (path, active) in seeds {
-                walker.start(path, active);
-            }
+            queue.push(tasks);
             self.work(&queue, &mut walker, threads);
         }
-        queue.push(self.late.take().into_iter().map(Task::Late));
-        self.work(&queue, &mut walker, threads);
+    }
+
+    /// The outermost paths that were not walked. The last one is the first, and each is touched when those before it were
+    /// walked.
+    fn roots(&self) -> Vec<Task> {
+        let mut roots = self.roots.take_outermost();
+        roots.sort_by_key(|(path, _)| std::cmp::Reverse(self.run.mounts.may_hang(path)));
+        roots.into_iter().map(|(path, active)| Task::Root(path.to_owned(), active.into())).collect()
     }
 
     /// Works until the queue is empty.
@@ -133,7 +96,7 @@ impl<'a> Walk<'a> {
             let handles: Vec<_> = (0..threads.min(limits::THREADS_MAX)).map(|_| scope.spawn(work)).collect();
             for handle in handles {
                 if handle.join().is_err() {
-                    self.run.collector.error("search", Path::new("/"), &"a thread failed, its files are left out");
+                    self.run.collector.stop("by a fault of this program");
                 }
             }
         });
@@ -170,35 +133,43 @@ impl<'a> Walker<'a> {
     /// Begins at a path of a search, which may be a file, a directory, or a link to one.
     fn start(&mut self, path: &Path, active: &[Active]) {
         let (collector, mounts) = (self.walk.run.collector, self.walk.run.mounts);
-        let mut active = active.to_vec();
-        let mut location = Location { path: path.to_owned(), real: None };
-        if mounts.must_locate(path) {
-            match mounts.locate(path) {
-                Ok(Place::Local(real)) => location.real = (real != path).then_some(real),
-                Ok(Place::Network(point)) => {
-                    let reason = format!("it is on the network mount {}, see option remotefs", point.display());
-                    if !self.keep_remote(&mut active) {
-                        collector.error("search", path, &reason);
-                    }
+        let mut entering = active.to_vec();
+        let real = match mounts.locate(path) {
+            Ok(Place::Local(real)) => real,
+            Ok(Place::Network(point)) => {
+                let reason = format!("it is on the network mount {}, see option remotefs", point.display());
+                if !self.keep_remote(&mut entering) {
+                    collector.error("search", path, &reason);
+                    collector.skip(active);
                 }
-                Err(error) => return collector.error("search", path, &error),
+                path.to_owned()
             }
-        }
-        if active.is_empty() {
+            Err(error) => return self.cannot_start(path, active, &error),
+        };
+        if entering.is_empty() {
             return;
         }
         match open::stat(CWD, path.as_os_str(), true) {
             Ok(metadata) if metadata.is_directory() => {
-                let place = DirectoryPlace::Root(location);
-                self.queue.push([Task::Directory(Directory { place, active: active.into() })]);
+                let directory = Directory::Root(Location::of_root(path, real));
+                self.queue.push([Task::Directory(directory, entering.into())]);
             }
             Ok(_) => {
                 collector.add_files(1);
-                self.evaluate(None, path.as_os_str(), Kind::Link, &active);
+                self.evaluate(None, path.as_os_str(), Kind::Link, &entering.into());
             }
-            Err(error) if open::is_gone(error) => collector.error("search", path, &error),
-            Err(error) => collector.failed("search", path, &error),
+            Err(error) => self.cannot_start(path, active, &error.into()),
         }
+    }
+
+    fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error) {
+        let collector = self.walk.run.collector;
+        if Errno::from_io_error(error).is_some_and(open::is_gone) {
+            // There is none: that is known.
+            return collector.error("search", path, error);
+        }
+        collector.unreadable("search", path, error);
+        collector.skip(active);
     }
 
     /// Leaves only the searches that enter network mounts; false if that took any away.
@@ -213,38 +184,37 @@ impl<'a> Walker<'a> {
             return;
         }
         match task {
-            Task::Directory(directory) => self.walk_directory(directory),
-            Task::Rest(opened) => {
-                self.walk.rests.fetch_sub(1, Relaxed);
-                self.read_directory(&opened);
-            }
+            Task::Root(path, active) => self.start(&path, &active),
+            Task::Directory(directory, active) => self.walk_directory(directory, active),
+            Task::Rest(opened) => self.read_directory(&opened),
             Task::Read(directory, mut files) => self.read_files(&directory, &mut files),
-            Task::Late(file) => {
-                self.evaluator.evaluate(&file.entry(), &file.active, Patience::Until(self.walk.late.lease_end()));
-            }
+            Task::Late(file) => self.evaluate_late(&file),
         }
     }
 
-    fn walk_directory(&mut self, directory: Directory) {
+    fn walk_directory(&mut self, directory: Directory, active: Arc<[Active]>) {
         let collector = self.walk.run.collector;
-        let (location, is_root) = match directory.place {
-            DirectoryPlace::Root(location) => (location, true),
-            DirectoryPlace::In(parent, name) => (parent.join(&name), false),
-        };
-        if location.path.as_os_str().len() > limits::WALKED_PATH_BYTES_MAX {
-            let reason =
-                format!("what is below is left out: its path is longer than {} bytes", limits::WALKED_PATH_BYTES_MAX);
-            // The path would take the place of all other errors.
-            let start: PathBuf = location.path.components().take(20).collect();
-            return collector.failed("walk", &start.join("…"), &reason);
+        let (location, is_root) = (directory.location(), directory.is_root());
+        if location.path.as_os_str().len() > limits::WALKED_PATH_BYTES_MAX || location.level > limits::WALKED_LEVELS_MAX
+        {
+            let (bytes, levels) = (limits::WALKED_PATH_BYTES_MAX, limits::WALKED_LEVELS_MAX);
+            let reason = format!("what is deeper than {levels} levels or {bytes} bytes of path is left out");
+            return collector.unreadable("walk", &location.path, &reason);
         }
-        match open::open_directory(&location.path, is_root) {
-            Ok(descriptor) => {
-                let opened = OpenDirectory { descriptor, location: Arc::new(location), active: directory.active };
-                self.read_directory(&Arc::new(opened));
+        let is_passing = directory.is_passing();
+        match directory.open(active.clone(), &self.walk.open_count) {
+            Ok(opened) => self.read_directory(&Arc::new(opened)),
+            Err(error) if open::is_gone(error) && is_passing => {}
+            // It was there a moment ago, and may have another name now.
+            Err(error) if open::is_gone(error) => {
+                collector.unread("it is gone, or has another name now", &location.path)
             }
-            Err(error) if open::is_gone(error) => {}
-            Err(error) => collector.failed("open directory", &location.path, &error),
+            Err(error) => {
+                collector.unreadable("open directory", &location.path, &error);
+                if is_root {
+                    collector.skip(&active);
+                }
+            }
         }
     }
 
@@ -262,7 +232,7 @@ impl<'a> Walker<'a> {
                 Ok(entry) => entry,
                 Err(error) if open::is_gone(error) => break,
                 Err(error) => {
-                    collector.failed("read directory", &opened.location.path, &error);
+                    collector.unreadable("read directory", &opened.location.path, &error);
                     break;
                 }
             };
@@ -279,7 +249,7 @@ impl<'a> Walker<'a> {
             }
             has_rest = entries.is_buffer_empty()
                 && gathered.subdirectories.len() >= limits::SUBDIRECTORIES_AHEAD_MIN
-                && self.walk.rests.load(Relaxed) < limits::RESTS_MAX;
+                && opened.may_stay_open();
             if has_rest {
                 break;
             }
@@ -287,7 +257,6 @@ impl<'a> Walker<'a> {
         self.buffer = buffer;
         collector.add_files(gathered.count);
         if has_rest {
-            self.walk.rests.fetch_add(1, Relaxed);
             self.queue.push([Task::Rest(opened.clone())]);
         }
         if !gathered.subdirectories.is_empty() {
@@ -313,7 +282,10 @@ impl<'a> Walker<'a> {
             FileType::Unknown if self.is_remote(opened, name) => None,
             FileType::Unknown => match open::stat(opened.descriptor.as_fd(), name, false) {
                 Ok(metadata) => metadata.kind(),
-                Err(_) => return,
+                Err(error) if open::is_gone(error) => return,
+                Err(error) => {
+                    return self.walk.run.collector.unreadable("stat", &opened.location.path.join(name), &error);
+                }
             },
             _ => Some(Kind::Special),
         };
@@ -324,7 +296,7 @@ impl<'a> Walker<'a> {
         let entry = opened.entry(name, kind);
         if is_root && self.leads_to_file(&entry) {
             let root = self.walk.roots.take(&entry.path()).unwrap_or_default();
-            self.evaluate(Some(opened), name, kind, &roots::merge(&opened.active, root));
+            self.evaluate(Some(opened), name, kind, &roots::merge(&opened.active, root).into());
         } else if self.evaluator.must_read(&entry, &opened.active) {
             gathered.files.push_back((name.to_owned(), kind));
         }
@@ -333,7 +305,7 @@ impl<'a> Walker<'a> {
     /// The task of walking a directory in another, if a search goes there.
     fn subdirectory(
         &self,
-        opened: &OpenDirectory,
+        opened: &Arc<OpenDirectory>,
         below: &Arc<[Active]>,
         (name, is_root): (&OsStr, bool),
     ) -> Option<Task> {
@@ -347,8 +319,14 @@ impl<'a> Walker<'a> {
             }
             active = merged.into();
         }
-        let place = DirectoryPlace::In(opened.location.clone(), name.to_owned());
-        (!active.is_empty()).then_some(Task::Directory(Directory { place, active }))
+        if active.is_empty() {
+            return None;
+        }
+        let task = Task::Directory(Directory::In(Parent::of(opened), name.to_owned()), active);
+        if self.walk.run.mounts.is_served(&opened.location.real().join(name)) {
+            return self.walk.late.add(u64::MAX, task).err();
+        }
+        Some(task)
     }
 
     fn is_remote(&self, opened: &OpenDirectory, name: &OsStr) -> bool {
@@ -363,7 +341,9 @@ impl<'a> Walker<'a> {
             return true;
         }
         let mounts = self.walk.run.mounts;
-        if mounts.must_locate(entry.directory) && !matches!(mounts.locate(&entry.path()), Ok(Place::Local(_))) {
+        if let Some(real) = entry.real.filter(|real| mounts.must_locate(real))
+            && !matches!(mounts.locate_link(entry.at, real, entry.name), Ok(Place::Local(_)))
+        {
             return false;
         }
         open::stat(entry.at, entry.name, true).is_ok_and(|metadata| !metadata.is_directory())
@@ -384,13 +364,29 @@ impl<'a> Walker<'a> {
     }
 
     /// Compares a file in a directory, or the one at a path, with its searches, or puts that off.
-    fn evaluate(&mut self, at: Option<&Arc<OpenDirectory>>, name: &OsStr, kind: Kind, active: &[Active]) {
-        let late = || LateFile { directory: at.cloned(), name: name.to_owned(), kind, active: active.to_vec() };
+    fn evaluate(&mut self, at: Option<&Arc<OpenDirectory>>, name: &OsStr, kind: Kind, active: &Arc<[Active]>) {
         let entry = at.map_or_else(|| Entry::of_path(name), |opened| opened.entry(name, kind));
-        if let Outcome::PutOff(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::PutOff)
-            && !self.walk.late.add(size_bytes, late)
-        {
-            self.evaluator.evaluate(&entry, active, Patience::Until(Instant::now()));
+        if let Outcome::PutOff(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::PutOff) {
+            let directory = at.map(|opened| opened.location.clone());
+            let late = LateFile { directory, name: name.to_owned(), kind, active: active.clone() };
+            if self.walk.late.add(size_bytes, Task::Late(late)).is_err() {
+                let reason = "it is one of too many files that are large or leased, and is left out";
+                self.walk.run.collector.unreadable("read", &entry.path(), &reason);
+            }
+        }
+    }
+
+    fn evaluate_late(&mut self, file: &LateFile) {
+        let patience = Patience::Until(self.walk.late.lease_end());
+        let Some(location) = &file.directory else {
+            self.evaluator.evaluate(&Entry::of_path(&file.name), &file.active, patience);
+            return;
+        };
+        match OpenDirectory::again(location, file.active.clone(), &self.walk.open_count) {
+            Ok(opened) => {
+                self.evaluator.evaluate(&opened.entry(&file.name, file.kind), &file.active, patience);
+            }
+            Err(error) => self.walk.run.collector.unreadable("open directory", &location.path, &error),
         }
     }
 }

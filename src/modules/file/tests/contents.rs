@@ -4,6 +4,7 @@ use super::{Tree, run, run_once, strings};
 use crate::modules::file::content::{ContentsBuilder, Lines, Verdict};
 use crate::modules::file::lines::Buffer;
 use crate::modules::file::open::Bounded;
+use crate::modules::file::patterns::Room;
 use crate::re2::Expression;
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ pub(super) fn gzip(contents: &[u8]) -> Vec<u8> {
 
 /// The verdict of one pattern on one text.
 pub(super) fn verdict(pattern: &str, lines: Lines, text: &[u8]) -> Verdict {
-    let mut builder = ContentsBuilder::new(1 << 20);
+    let mut builder = ContentsBuilder::new(Room::share(1));
     let number = builder.add(pattern, &Expression::parse(pattern).unwrap(), lines).unwrap();
     let contents = builder.build();
     let mut verdicts = [Verdict::Unknown];
@@ -103,9 +104,9 @@ fn a_line_of_10_megabytes_is_matched_to_its_end() {
 
 #[test]
 fn a_line_beyond_the_limit_is_looked_at_in_parts() {
-    let mut line = vec![b'x'; 64 << 20];
+    let mut line = vec![b'x'; 16 << 20];
     line.extend_from_slice(b"needle");
-    line.resize(80 << 20, b'y');
+    line.resize(20 << 20, b'y');
     let tree = Tree::new(&[("small", b"needle\n"), ("huge", &line)]);
     let search = |contents: &str| {
         run_once(&json!({"searches": {"s1": {"paths": [tree.at("")], "contents": [contents],
@@ -114,11 +115,11 @@ fn a_line_beyond_the_limit_is_looked_at_in_parts() {
     assert_eq!(tree.files(&search("needle"), "s1"), ["huge", "small"]);
     assert_eq!(tree.files(&search("xneedley"), "s1"), ["huge"], "over the cut");
     assert_eq!(tree.files(&search("!needle"), "s1"), strings(&[]));
-    for not_known in ["!absent", "^y", "x$", "absent"] {
+    for not_known in ["!absent", "^y", "x$", "absent", "\\bxneedle", "needley\\B"] {
         let result = search(not_known);
         assert!(!tree.files(&result, "s1").contains(&"huge".to_owned()), "{not_known}: not known, so it doesn't hold");
         let errors = result.errors.unwrap();
-        assert!(errors.len() == 1 && errors[0].contains("huge: a line is longer than 67108864 bytes"), "{errors:?}");
+        assert!(errors.len() == 1 && errors[0].contains("huge: a line is longer than 16777216 bytes"), "{errors:?}");
         assert_eq!(result.statistics["openfailed"], 1);
     }
 }

@@ -56,7 +56,11 @@ fn a_search_that_cannot_mean_what_was_meant_is_not_run() {
         (json!({"names": ["."], "paths": ["/etc/*"]}), "searches.bad.paths[0]: /etc/*: a path is taken literally"),
         (json!({"names": ["."], "paths": ["/", "/e?c"]}), "searches.bad.paths[1]: /e?c: a path is taken literally"),
         (json!({"names": ["."], "paths": ["/etc/[a-c]"]}), "searches.bad.paths[0]: /etc/[a-c]: a path is taken"),
-        (json!({"names": ["."], "paths": ["~/x"]}), "searches.bad.paths[0]: ~/x: a path is taken literally, ~ is"),
+        (json!({"names": ["."], "paths": ["~/x"]}), "searches.bad.paths[0]: ~/x: a path is taken literally: ~"),
+        (json!({"names": ["."], "paths": ["$HOME/x"]}), "searches.bad.paths[0]: $HOME/x: a path is taken literally: ~"),
+        (json!({"names": ["."], "paths": ["/home/{a,b}"]}), "searches.bad.paths[0]: /home/{a,b}: a path is taken"),
+        (json!({"names": ["[/\\\\]evil$"]}), "searches.bad.names[0]: an expression on names"),
+        (json!({"modes": ["!x"]}), "searches.bad.modes[0]: an expression on modes is not turned around by a !"),
     ] {
         let got = doubt(search.clone());
         assert!(got.starts_with(expected), "{search}\n said {got}\n not  {expected}");

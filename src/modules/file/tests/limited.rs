@@ -161,6 +161,98 @@ fn a_directory_with_many_others_is_walked_to_its_end() {
 }
 
 #[test]
+fn a_tree_whose_names_change_is_walked_or_said_to_be_gone() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let tree = Tree::new(&[]);
+    for number in 0..1_000 {
+        tree.write(&format!("a/d{number}/e/f"), b"needle\n");
+    }
+    let (one, other, is_over) = (tree.path().join("a"), tree.path().join("b"), AtomicBool::new(false));
+    let parameters = json!({"searches": {"s1": {"paths": [tree.at("")], "contents": ["needle"],
+        "options": {"matchall": true, "matchlimit": 5000}}}});
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                std::fs::rename(&one, &other).unwrap();
+                std::fs::rename(&other, &one).unwrap();
+            }
+        });
+        for _ in 0..5 {
+            let result = run_once(&parameters);
+            let found = hits(&result, "s1");
+            let errors = result.errors.unwrap_or_default();
+            // The tree itself may be missed, when its name changes before it is opened.
+            assert!(found == 1_000 || (found == 0 && errors[0].contains("has another name now")), "{found} {errors:?}");
+        }
+        is_over.store(true, Relaxed);
+    });
+}
+
+#[test]
+fn long_paths_and_many_errors_leave_room_for_the_others() {
+    let tree = Tree::new(&[("z", b"\xff\xfe\0\0 cannot be read")]);
+    let mut at = rustix::fs::open(tree.path(), rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..100 {
+        let name = "\u{1}".repeat(250);
+        rustix::fs::mkdirat(&at, &name, rustix::fs::Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, &name, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    }
+    for number in 0..50 {
+        rustix::fs::symlinkat("/proc/self/mem", &at, format!("m{number}")).unwrap();
+        rustix::fs::symlinkat("/proc/kmsg", &at, format!("k{number}")).unwrap();
+    }
+    let search = json!({"paths": [tree.at("")], "contents": ["needle"], "options": {"matchall": true, "maxerrors": 0}});
+    let result = bounded(&json!({"searches": {"s1": search}}), 100 << 10);
+    let errors = result.errors.unwrap();
+    let has = |part: &str| errors.iter().any(|error| error.contains(part));
+    assert!(has("/z: it begins like UTF-32") || has("more errors, see option maxerrors"), "{errors:?}");
+    assert!(has("and 49 others: ") || has("kmsg"), "{errors:?}");
+    let removed = std::process::Command::new("rm").arg("-rf").arg(tree.path()).status().unwrap();
+    assert!(removed.success());
+}
+
+#[test]
+fn errors_and_progress_at_once_do_not_wait_for_each_other() {
+    let tree = Tree::new(&[]);
+    let plan = super::super::parameters::parse(&json!({"searches": {"s1": {"paths": [tree.at("")], "names": ["."],
+        "options": {"maxerrors": 0}}}}))
+    .unwrap();
+    let collector = super::super::results::Collector::new(&plan, &[None], 16 << 20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..20_000).for_each(|_| collector.unreadable("open", tree.path(), &"no")));
+        scope.spawn(|| (0..200).for_each(|_| drop(collector.result(Duration::ZERO, false))));
+    });
+    assert!(collector.result(Duration::ZERO, true).errors.unwrap().len() > 5_000);
+}
+
+#[test]
+fn a_bomb_with_many_names_is_unpacked_once() {
+    let packed = gzip(&vec![0; 64 << 20]);
+    let mut broken = packed.clone();
+    broken.truncate(packed.len() - 1);
+    assert!(broken.len() > 32 << 10);
+    let tree = Tree::new(&[("bomb", &broken)]);
+    for number in 0..500 {
+        tree.link("bomb", &format!("l{number}"));
+    }
+    let search = json!({"paths": [tree.at("")], "contents": ["needle"], "md5": ["00".repeat(16)],
+        "options": {"decompress": true}});
+    let started = Instant::now();
+    let result = run_once(&json!({"searches": {"s1": search}}));
+    assert!(started.elapsed() < Duration::from_secs(60), "500 times 64 MB");
+    assert!(result.errors.unwrap().iter().any(|error| error.contains("could not be read by another name")));
+}
+
+#[test]
+fn what_only_begins_like_gzip_is_looked_at_as_it_is() {
+    let tree = Tree::new(&[("text", b"\x1f\x8bneedle\n"), ("z", b"needle\n")]);
+    let find = |pattern: &str| tree.find(true, json!({"contents": [pattern], "options": {"decompress": true}}));
+    assert_eq!(find("needle"), ["text", "z"]);
+    assert_eq!(find("!needle"), strings(&[]));
+    assert_eq!(find("!absent"), ["z"]);
+}
+
+#[test]
 fn a_lease_does_not_hide_a_file() {
     let tree = Tree::new(&[("leased", b"needle\n"), ("other", b"needle\n")]);
     let script = "open my $f, '+<', $ARGV[0] or die; $SIG{IO} = sub { sleep 1; fcntl $f, 1024, 2; exit };\

@@ -93,6 +93,15 @@ fn a_mark_does_not_hide_what_is_no_such_text() {
 }
 
 #[test]
+fn the_nuls_of_utf_16_separate_nothing() {
+    let tree = Tree::new(&[("u16", &utf_16("key=[value] # x\r\n", false))]);
+    for absent in ["^#", "^\\[", "^v$", "\\r$"] {
+        assert_eq!(tree.find(true, json!({"contents": [absent]})), strings(&[]), "{absent}");
+        assert_eq!(tree.find(true, json!({"contents": [format!("!{absent}")]})), ["u16"], "{absent}");
+    }
+}
+
+#[test]
 fn what_nuls_separate_is_looked_at_as_a_line_each_and_as_one() {
     let environ = b"PATH=/bin\0HOME=/root\0EMPTY=\0";
     for (pattern, matches) in [

@@ -84,6 +84,35 @@ fn a_network_mount_behind_a_link_of_proc_is_not_touched() {
 }
 
 #[test]
+fn links_that_climb_out_of_a_link_of_proc_are_the_kernels() {
+    let tree = Tree::new(&[("y", b"needle\n"), ("sub/z", b"")]);
+    tree.link("../y", "sub/link");
+    let process = Process::start(Command::new("sleep").arg("100").current_dir(tree.at("sub")));
+    let cwd = format!("/proc/{}/cwd", process.0.id());
+    assert_eq!(find(&cwd, json!({"contents": ["needle"]})), [format!("{cwd}/link")]);
+    assert_eq!(find(&format!("{cwd}/../y"), json!({"contents": ["needle"]})), [format!("{cwd}/../y")]);
+}
+
+#[test]
+fn a_link_into_a_network_mount_is_not_touched() {
+    let tree = Tree::new(&[("a/f", b"needle\n"), ("net/", b"")]);
+    let real = std::fs::canonicalize(tree.path()).unwrap();
+    // Whatever follows the link meets a loop, and would say so.
+    tree.link("loop", "net/loop");
+    tree.link("../net/loop", "a/link");
+    let mountinfo = format!("36 35 98:0 / {}/net rw - nfs server:/ rw\n", real.display());
+    let plan =
+        parameters::parse(&json!({"searches": {"s1": {"paths": [tree.at("a")], "contents": ["needle"]}}})).unwrap();
+    let result = search(&plan, Ok(Mounts::parse(mountinfo.as_bytes())), context(2));
+    assert_eq!(tree.files(&result, "s1"), ["a/f"]);
+    let errors = result.errors.unwrap();
+    assert!(
+        errors.len() == 1 && errors[0].ends_with("a/link: a link into a network mount, see option remotefs"),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn what_is_taken_away_by_reading_is_never_read() {
     let result = run_once(&json!({"searches": {"s1": {"paths": ["/proc"], "names": ["^kmsg$"], "contents": ["."],
         "options": {"matchall": true, "maxdepth": 1}}}}));

@@ -150,10 +150,13 @@ fn what_may_not_be_opened_is_counted_and_said() {
 #[test]
 fn maxerrors_limits_the_errors_returned() {
     let paths: Vec<String> = (0..50).map(|number| format!("/nowhere/{number:02}")).collect();
-    for (maxerrors, count) in [(json!(null), 30), (json!(3), 3), (json!(0), 50)] {
+    for (maxerrors, count, more) in [(json!(null), 30, 20), (json!(3), 3, 47), (json!(0), 50, 0)] {
         let search = json!({"paths": paths, "names": ["."], "options": {"maxerrors": maxerrors}});
         let result = run(&json!({"searches": {"s1": search}}));
-        assert_eq!(result.errors.unwrap().len(), count);
+        let mut errors = result.errors.unwrap();
+        let last = (more > 0).then(|| errors.pop()).flatten();
+        assert_eq!(last, (more > 0).then(|| format!("{more} more errors, see option maxerrors")));
+        assert_eq!(errors.len(), count);
         assert!(result.success);
     }
 }
