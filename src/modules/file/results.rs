@@ -31,7 +31,7 @@ pub(super) struct Collector<'a> {
     open_count: AtomicUsize,
     /// The walk is over, whatever is left to look at.
     stopped: AtomicBool,
-    /// Per search: a path of it could not be looked at.
+    /// Per search: a path of it, or what is below it, was left out.
     skipped: Vec<AtomicBool>,
     /// At least one search is run.
     is_run: bool,
@@ -145,7 +145,7 @@ impl<'a> Collector<'a> {
         lock(&self.errors).add_unread(reason, path);
     }
 
-    /// Notes that a path of these searches is not looked at: they don't say that there is nothing.
+    /// Notes that a path of these searches, or what is below it, is left out: they don't say that there is nothing.
     pub(super) fn skip(&self, active: &[Active]) {
         active.iter().for_each(|active| self.skipped[active.search].store(true, Relaxed));
     }
@@ -219,7 +219,7 @@ impl<'a> Collector<'a> {
             "totalhits": hits,
             "exectime": format::duration(exectime),
         });
-        if found.is_partial || !is_over {
+        if found.is_partial || !is_over || self.skipped.iter().any(|skipped| skipped.load(Relaxed)) {
             statistics["partial"] = json!(true);
         }
         ModuleResult {

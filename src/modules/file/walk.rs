@@ -199,6 +199,7 @@ impl<'a> Walker<'a> {
         {
             let (bytes, levels) = (limits::WALKED_PATH_BYTES_MAX, limits::WALKED_LEVELS_MAX);
             let reason = format!("what is deeper than {levels} levels or {bytes} bytes of path is left out");
+            collector.skip(&active);
             return collector.unreadable("walk", &location.path, &reason);
         }
         let is_passing = directory.is_passing();
@@ -371,6 +372,7 @@ impl<'a> Walker<'a> {
             let late = LateFile { directory, name: name.to_owned(), kind, active: active.clone() };
             if self.walk.late.add(size_bytes, Task::Late(late)).is_err() {
                 let reason = "it is one of too many files that are large or leased, and is left out";
+                self.walk.run.collector.skip(active);
                 self.walk.run.collector.unreadable("read", &entry.path(), &reason);
             }
         }

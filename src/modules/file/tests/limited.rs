@@ -150,6 +150,25 @@ fn directories_deeper_than_a_path_may_be_are_entered() {
 }
 
 #[test]
+fn where_directories_are_left_out_nothing_is_said_to_be_missing() {
+    let tree = Tree::new(&[("f", b"")]);
+    let mut at = rustix::fs::open(tree.path(), rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..4_200 {
+        rustix::fs::mkdirat(&at, "d", rustix::fs::Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, "d", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    }
+    let search = |name: &str| json!({"paths": [tree.at("")], "names": [name], "options": {"matchall": true}});
+    let result = run(&json!({"searches": {"hit": search("^f$"), "miss": search("^absent$")}}));
+    assert_eq!(tree.files(&result, "hit"), ["f"]);
+    assert_eq!((&result.elements["miss"], &result.statistics["partial"]), (&json!([]), &json!(true)));
+    let errors = result.errors.unwrap();
+    assert!(errors.len() == 1 && errors[0].contains("what is deeper than 4096 levels"), "{errors:?}");
+    assert!(errors[0].len() < 2_000, "a long path is shortened");
+    let removed = std::process::Command::new("rm").arg("-rf").arg(tree.path()).status().unwrap();
+    assert!(removed.success());
+}
+
+#[test]
 fn a_directory_with_many_others_is_walked_to_its_end() {
     let tree = Tree::new(&[]);
     for number in 0..12_000 {

@@ -1,0 +1,211 @@
+//! The comparisons that read a file: contents and hash sums.
+
+use super::super::candidate::{Candidate, equals_digest, passing_sums};
+use super::super::content::Verdict;
+use super::super::entry::Entry;
+use super::super::filter::{Check, Test};
+use super::super::hashes::{self, Algorithm, Digests};
+use super::super::lines::{Decoding, Mark};
+use super::super::open::{Metadata, Reading, Source};
+use super::super::parameters::Stage;
+use super::super::readings::Key;
+use super::Evaluator;
+use std::fs::File;
+use std::io;
+
+/// A file that is being read, as it is or unpacked.
+struct View<'a, 'f> {
+    entry: &'a Entry<'a>,
+    source: &'a mut Source<'f>,
+    unpack: bool,
+    key: Option<Key>,
+    /// It could not be read to its end, which was told.
+    is_unreadable: bool,
+}
+
+impl Evaluator<'_> {
+    /// Contents and hash sums: of the file as it is, then of what is packed in it, for the searches that want that.
+    pub(super) fn match_readings(
+        &mut self,
+        entry: &Entry,
+        file: &File,
+        metadata: &Metadata,
+        candidates: &mut Vec<Candidate>,
+    ) {
+        let plan = self.run.plan;
+        let mut source = Source::new(file, metadata, self.run.collector.stop_flag());
+        let unpacks = |candidate: &Candidate| plan.searches[candidate.search].options.decompress;
+        if candidates.iter().any(unpacks) && source.is_gzip() {
+            candidates.iter_mut().for_each(|candidate| candidate.unpack = unpacks(candidate));
+        }
+        for unpack in [false, true] {
+            if candidates.iter().any(|candidate| candidate.unpack == unpack) {
+                let mut view =
+                    View { entry, source: &mut source, unpack, key: Key::new(metadata, unpack), is_unreadable: false };
+                self.match_contents(&mut view, candidates);
+                self.match_hashes(&mut view, candidates);
+            }
+        }
+        if source.has_tail {
+            let reason = "behind what is packed are bytes that are not gzip, and were not looked into";
+            self.run.collector.error("unpack", &entry.path(), &reason);
+        }
+    }
+
+    fn match_contents(&mut self, view: &mut View, candidates: &mut Vec<Candidate>) {
+        let plan = self.run.plan;
+        let mut wanted: Vec<usize> = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.unpack == view.unpack) {
+            let checks = plan.searches[candidate.search].checks_of(Stage::Contents);
+            wanted.extend(checks.filter_map(|(_, check)| match check.test {
+                Test::Content(number) => Some(number),
+                _ => None,
+            }));
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.read_lines(view, &wanted);
+        let passes = |check: &Check| match check.test {
+            Test::Content(number) => match self.verdicts[number] {
+                Verdict::Unknown => false,
+                Verdict::Yes => !check.inverted,
+                Verdict::No => check.inverted,
+            },
+            _ => false,
+        };
+        candidates.retain_mut(|candidate| {
+            let search = &plan.searches[candidate.search];
+            if candidate.unpack != view.unpack {
+                return true;
+            }
+            // With macroal the patterns stand and fall together.
+            let none = search.options.macroal && !search.checks_of(Stage::Contents).all(|(_, check)| passes(check));
+            candidate.apply(search, Stage::Contents, |check| !none && passes(check))
+        });
+    }
+
+    /// Sets the verdicts of the patterns `wanted`.
+    fn read_lines(&mut self, view: &mut View, wanted: &[usize]) {
+        if self.run.readings.verdicts(view.key, wanted, &mut self.verdicts) {
+            if wanted.iter().any(|number| self.verdicts[*number] == Verdict::Unknown) {
+                self.run.collector.unread("the same file could not be read by another name", &view.entry.path());
+            }
+            return;
+        }
+        let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
+        if let Err(error) = self.scan(view, how, wanted) {
+            self.tell_unreadable(view, &error);
+            if view.unpack {
+                // It only begins like gzip, or is broken: what is there may match as it is.
+                let open = self.undecided(wanted);
+                let _ = self.scan(view, Reading::Text, &open);
+                for number in self.undecided(&open) {
+                    self.verdicts[number] = Verdict::Unknown;
+                }
+            }
+        }
+        // What is not known of a file that could not be read is not known by its other names either.
+        self.run.readings.add_verdicts(view.key, wanted, &self.verdicts);
+    }
+
+    /// Those of the patterns `wanted` that were not found.
+    fn undecided(&self, wanted: &[usize]) -> Vec<usize> {
+        wanted.iter().copied().filter(|number| self.verdicts[*number] != Verdict::Yes).collect()
+    }
+
+    fn tell_unreadable(&self, view: &mut View, error: &io::Error) {
+        if std::mem::replace(&mut view.is_unreadable, true) {
+            return;
+        }
+        let path = view.entry.path();
+        if view.entry.is_pseudo {
+            // There are thousands.
+            return self.run.collector.unread(&error.to_string(), &path);
+        }
+        self.run.collector.unreadable("read", &path, error);
+    }
+
+    /// Looks into a file as it is, and where it may be in another encoding decoded as well: it matches if either does.
+    fn scan(&mut self, view: &mut View, how: Reading, wanted: &[usize]) -> io::Result<()> {
+        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
+        let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, verdicts))?;
+        let open = self.undecided(wanted);
+        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
+        match mark {
+            _ if open.is_empty() => Ok(()),
+            Mark::None => Ok(()),
+            Mark::Utf16(encoding) => view.source.read_with(how, |reader| {
+                contents.scan(&mut Decoding::new(encoding, reader), &open, buffer, verdicts).map(drop)
+            }),
+            Mark::Utf32 => {
+                open.iter().for_each(|number| verdicts[*number] = Verdict::Unknown);
+                Err(io::Error::other("it begins like UTF-32, which was looked into as bytes only"))
+            }
+        }
+    }
+
+    fn match_hashes(&mut self, view: &mut View, candidates: &mut Vec<Candidate>) {
+        let (plan, unpack) = (self.run.plan, view.unpack);
+        let of_view = candidates.iter().filter(|candidate| candidate.unpack == unpack);
+        let wanted = of_view.flat_map(|candidate| &plan.searches[candidate.search].algorithms);
+        let mut algorithms: Vec<Algorithm> = wanted.copied().collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let digests = self.digests(view, &algorithms);
+        candidates.retain_mut(|candidate| {
+            let search = &plan.searches[candidate.search];
+            if candidate.unpack != unpack {
+                return true;
+            }
+            if search.all {
+                let Some(sums) = passing_sums(search, &digests) else { return false };
+                candidate.passed = sums;
+                return true;
+            }
+            let passes = |check: &Check| equals_digest(check, &digests).is_some_and(|equal| equal != check.inverted);
+            candidate.apply(search, Stage::Hashes, passes)
+        });
+        let wants = |candidate: &Candidate| {
+            let search = &plan.searches[candidate.search];
+            candidate.unpack == unpack && search.options.returnsha256 && (search.all || !candidate.passed.is_empty())
+        };
+        if !candidates.iter().any(wants) {
+            return;
+        }
+        let sha256 = match digests.get(Algorithm::Sha256) {
+            Some(digest) => Some(digest.to_vec()),
+            None => {
+                let digests = self.digests(view, &[Algorithm::Sha256]);
+                digests.get(Algorithm::Sha256).map(<[u8]>::to_vec)
+            }
+        };
+        for candidate in candidates.iter_mut().filter(|candidate| wants(candidate)) {
+            candidate.sha256.clone_from(&sha256);
+        }
+    }
+
+    fn digests(&mut self, view: &mut View, algorithms: &[Algorithm]) -> Digests {
+        if algorithms.is_empty() {
+            return Digests::default();
+        }
+        if let Some(known) = self.run.readings.digests(view.key, algorithms) {
+            return Digests::new(known);
+        }
+        let buffer = &mut self.buffer;
+        let how = if view.unpack { Reading::Unpacked } else { Reading::Whole };
+        match view.source.read_with(how, |reader| hashes::read(algorithms, reader, buffer)) {
+            Ok(digests) => {
+                self.run.readings.add_digests(view.key, digests.all());
+                digests
+            }
+            Err(error) => {
+                self.tell_unreadable(view, &error);
+                self.run.readings.add_no_digests(view.key);
+                Digests::default()
+            }
+        }
+    }
+}
