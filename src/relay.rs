@@ -114,7 +114,7 @@ impl Event {
 pub struct Message {
     /// Where to.
     pub queue: Queue,
-    /// The JSON text, perhaps with the line end of the file that it was read from; see [`on_the_wire`].
+    /// The JSON text, perhaps with the line end of the file that it was read from, which is cut off before it is sent.
     pub body: Vec<u8>,
     /// When it is of no use any more, and the relay may drop it.
     pub expires: Timestamp,
