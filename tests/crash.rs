@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::recorder::write_recorder;
 use common::score::Score;
 use common::{Background, Random, Sandbox, names, text};
 use mig::id::CommandRef;
@@ -13,7 +14,6 @@ use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -32,14 +32,7 @@ fn start_agent(sandbox: &Sandbox, number: usize) -> Background {
     let cfg = sandbox.agent_cfg(number);
     let script = format!("{cfg}.sh");
     if !Path::new(&script).exists() {
-        let journal = sandbox.path(&format!("journal-{number}"));
-        let result = r#"{"foundanything":true,"success":true,"elements":null,"statistics":null,"errors":null}"#;
-        let text = format!(
-            "#!/bin/sh\nread -r parameters || [ -n \"$parameters\" ] || exit 1\nprintf '%s\\n' \"$parameters\" >>'{}'\necho '{result}'\n",
-            journal.display()
-        );
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+        write_recorder(Path::new(&script), &sandbox.path(&format!("journal-{number}")));
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "agent_process", "--nocapture"]).env("MIG_TEST_AGENT", cfg);

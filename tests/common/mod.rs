@@ -4,6 +4,7 @@
 pub mod broker_fleet;
 pub mod mounts;
 pub mod proxy;
+pub mod recorder;
 pub mod score;
 pub mod servers;
 pub mod status;

@@ -1,5 +1,6 @@
 //! The place of the attack: programs and people as users of their own, and what must be so afterwards.
 
+use crate::common::recorder::write_recorder;
 use crate::common::{Background, PATIENCE, Sandbox, json_file, names, text};
 use mig::action::Action;
 use mig::command;
@@ -63,16 +64,10 @@ impl Arena {
         std::fs::create_dir(path("attacker")).unwrap();
         std::fs::write(path("attacker/copied.json"), Arena::action(&sandbox, "copied").to_string()).unwrap();
         let script = format!("{}.sh", sandbox.agent_cfg(1));
-        let result = r#"{"foundanything":true,"success":true,"elements":null,"statistics":null,"errors":null}"#;
-        let journal = path("agent-1/journal").display().to_string();
-        let body = format!(
-            "#!/bin/sh\nread -r p || [ -n \"$p\" ] || exit 1\nprintf '%s\\n' \"$p\" >>'{journal}'\necho '{result}'\n"
-        );
-        std::fs::write(&script, body).unwrap();
+        write_recorder(Path::new(&script), &path("agent-1/journal"));
         let mode_of = |name: &str, mode| {
             std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
         run(Command::new("chown").args(["-R", &format!("{SCHEDULER}:{SCHEDULER}")]).arg(path("")));
         run(Command::new("chown").args(["-R", "0:0"]).arg(path("outside")));
         run(Command::new("chown").args(["-R", &format!("{ATTACKER}:{GROUP}")]).arg(path("attacker")));

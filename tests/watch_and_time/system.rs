@@ -1,6 +1,7 @@
 //! A whole system in this process: the real workers around a real spool, SQLite store and directory relay, and agents. Each
 //! pass is told the time, so every machine has a clock of its own.
 
+use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
 use mig::agent::execute::Executor;
 use mig::agent::program;
@@ -13,7 +14,6 @@ use mig::spool::lock::Lock;
 use mig::time::{self, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -131,11 +131,7 @@ impl System {
     /// One that notes in a journal what it is told to run.
     pub fn executor(sandbox: &Sandbox, number: usize) -> Executor {
         let program = sandbox.path(&format!("module-{number}.sh"));
-        let result = r#"{"foundanything":true,"success":true,"elements":null,"statistics":null,"errors":null}"#;
-        let journal = sandbox.path(&format!("journal-{number}"));
-        let text = format!("#!/bin/sh\nread -r p || :\necho \"$p\" >>'{}'\necho '{result}'\n", journal.display());
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        write_recorder(&program, &sandbox.path(&format!("journal-{number}")));
         Executor { program, module_timeout: Duration::from_secs(60) }
     }
 
