@@ -33,6 +33,7 @@ pub mod register;
 pub mod run;
 pub mod spare;
 pub mod stat_socket;
+mod talk;
 
 use crate::acl::Acl;
 use crate::command::{Command, CommandStatus};

@@ -13,6 +13,7 @@
 //!   written out, both by Go's measure; and, other than in Go, one whose classes list over 200,000 ranges.
 
 mod class;
+mod compile;
 mod cursor;
 mod limits;
 mod lines;
@@ -20,6 +21,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod unicode;
+
+pub use compile::{compile, compile_sets, sets_count};
 
 use std::borrow::Cow;
 use std::fmt::Write;

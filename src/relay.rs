@@ -194,8 +194,8 @@ pub trait Relay: Send {
     /// from it, or may do so.
     fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError>;
 
-    /// Tells of events. Whoever subscribed gets each at least once, its body as of a message; without subscribers they are
-    /// gone.
+    /// Publishes events. Each subscriber receives them at least once, with bodies as of messages; without subscribers they
+    /// are discarded.
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError>;
 
     /// Makes a queue unless it is there, and has the events of this kind put into it.

@@ -6,7 +6,7 @@
 
 use crate::limits;
 use crate::re2::{self, Expression};
-use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::RegexSet;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -47,26 +47,16 @@ impl Whitelist {
     }
 }
 
-/// Expressions that are matched together. A set takes time to build that grows with the square of its size.
 fn sets(expressions: &[String]) -> Result<Vec<RegexSet>, regex::Error> {
-    let sets = expressions.chunks(limits::REGEX_SET_EXPRESSIONS_MAX);
-    let share_bytes = limits::WHITELIST_REGEX_SIZE_BYTES_MAX / sets.len().max(1);
-    let build = |set: &[String]| {
-        let mut builder = RegexSetBuilder::new(set);
-        builder
-            .nest_limit(re2::NEST_LIMIT)
-            .size_limit(share_bytes)
-            .dfa_size_limit(share_bytes.min(limits::REGEX_CACHE_BYTES_MAX))
-            .build()
-    };
-    sets.map(build).collect()
+    let share_bytes = limits::WHITELIST_REGEX_SIZE_BYTES_MAX / re2::sets_count(expressions.len()).max(1);
+    re2::compile_sets(expressions, share_bytes, share_bytes.min(limits::REGEX_CACHE_BYTES_MAX))
 }
 
 /// The expression for a whole queueloc.
 fn anchored(expression: &str) -> Result<String, String> {
     let anchored = Expression::parse(expression).map_err(|error| error.to_string())?.to_whole_pattern();
     let size_bytes_max = limits::whitelist_expression_size_bytes_max(expression);
-    match RegexBuilder::new(&anchored).nest_limit(re2::NEST_LIMIT).size_limit(size_bytes_max).build() {
+    match re2::compile(&anchored, size_bytes_max, limits::REGEX_CACHE_BYTES_MAX) {
         Ok(_) => Ok(anchored),
         Err(error) => Err(error.to_string()),
     }

@@ -7,7 +7,7 @@
 //! A message of ours is called `<sent>.<expires>.<sender>.json`, both times in microseconds since 1970, so that a listing
 //! is in order of sending and an expired message is known without opening it. It holds the body as a broker would send it,
 //! without a line end. A file with another name, brought by hand, never expires. After a crash a message may be there that
-//! nobody counted as sent: it is sent again, and the receiver meets it twice.
+//! was not counted as sent: it is sent again, and received twice.
 
 use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag, on_the_wire};
 use crate::limits;

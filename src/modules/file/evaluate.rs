@@ -212,10 +212,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
             Err(error) => {
-                match Errno::from_io_error(&error) {
-                    Some(error) => self.tell(entry, "follow", error),
-                    None => collector.unreadable("follow", &entry.path(), &error),
-                }
+                self.tell(entry, "follow", &error);
                 candidates.clear();
             }
         }
@@ -223,16 +220,24 @@ impl<'a> Evaluator<'a> {
 
     fn stat(&self, entry: &Entry) -> Option<Metadata> {
         let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
-        found.map_err(|error| self.tell(entry, "stat", error)).ok()
+        found.map_err(|error| self.tell(entry, "stat", &error.into())).ok()
     }
 
     /// Notes why an entry cannot be looked at. Links may lead nowhere, and processes end.
-    fn tell(&self, entry: &Entry, what: &str, error: Errno) {
-        match open::is_gone(error) {
-            true if entry.is_pseudo || entry.kind == Kind::Link => {}
-            true => self.run.collector.unread("it is gone, or has another name now", &entry.path()),
-            false if entry.is_pseudo => self.run.collector.unread(&io::Error::from(error).to_string(), &entry.path()),
-            false => self.run.collector.unreadable(what, &entry.path(), &error),
+    fn tell(&self, entry: &Entry, what: &str, error: &io::Error) {
+        if !open::leads_nowhere(error) {
+            self.tell_unreadable(entry, what, error);
+        } else if !entry.is_pseudo && entry.kind != Kind::Link {
+            self.run.collector.unread("it is gone, or has another name now", &entry.path());
+        }
+    }
+
+    /// Notes that an entry cannot be read; of a pseudo file system there are thousands, which are one line.
+    fn tell_unreadable(&self, entry: &Entry, what: &str, error: &io::Error) {
+        if entry.is_pseudo {
+            self.run.collector.unread(&error.to_string(), &entry.path());
+        } else {
+            self.run.collector.unreadable(what, &entry.path(), error);
         }
     }
 
@@ -256,7 +261,7 @@ impl<'a> Evaluator<'a> {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 (Err(error), _) => {
-                    self.tell(entry, "open", error);
+                    self.tell(entry, "open", &error.into());
                     return Opened::Nothing;
                 }
             }

@@ -159,6 +159,11 @@ pub(super) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::SRCH | Errno::NOTDIR | Errno::LOOP)
 }
 
+/// The same of an error that need not be of a system call.
+pub(super) fn leads_nowhere(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(is_gone)
+}
+
 /// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {

@@ -6,7 +6,7 @@
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
 use crate::re2::{self, Expression};
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexSet};
 
 /// Splits the negation off a pattern: `!x` is `x`, negated.
 pub(super) fn split_negation(text: &str) -> (bool, &str) {
@@ -57,11 +57,7 @@ impl Room {
 
 /// One expression for short texts.
 pub(super) fn compile(expression: &Expression, room: Room) -> Result<Regex, String> {
-    RegexBuilder::new(&expression.to_pattern())
-        .nest_limit(re2::NEST_LIMIT)
-        .size_limit(room.compiled_bytes)
-        .dfa_size_limit(room.cache_bytes)
-        .build()
+    re2::compile(&expression.to_pattern(), room.compiled_bytes, room.cache_bytes)
         .map_err(|error| reason(&error.to_string()))
 }
 
@@ -128,16 +124,9 @@ impl NamesBuilder {
 
     /// Puts the patterns together.
     pub(super) fn build(self) -> Result<Names, String> {
-        let sets = self.patterns.chunks(REGEX_SET_EXPRESSIONS_MAX);
-        let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / sets.len().max(1);
-        let build = |patterns: &[String]| {
-            RegexSetBuilder::new(patterns)
-                .nest_limit(re2::NEST_LIMIT)
-                .size_limit(share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX))
-                .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
-                .build()
-        };
-        let sets: Result<Vec<_>, _> = sets.map(build).collect();
+        let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / re2::sets_count(self.patterns.len()).max(1);
+        let compiled_bytes_max = share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX);
+        let sets = re2::compile_sets(&self.patterns, compiled_bytes_max, limits::PATTERN_CACHE_BYTES_MAX);
         Ok(Names { sets: sets.map_err(|error| reason(&error.to_string()))?, count: self.patterns.len() })
     }
 }

@@ -5,6 +5,7 @@ use super::parameters::Plan;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Every path once, with the searches that begin there. A path is taken when its walk begins, and only once.
@@ -75,4 +76,18 @@ pub(super) fn merge(active: &[Active], root: &[Active]) -> Vec<Active> {
 /// Whether `name` is one of `names`, which is nearly always empty.
 pub(super) fn holds(names: &[OsString], name: &OsStr) -> bool {
     names.iter().any(|of| of == name)
+}
+
+/// The searches that go on below a directory.
+pub(super) fn one_level_down(active: &Arc<[Active]>) -> Arc<[Active]> {
+    if active.iter().all(|active| active.levels == u64::MAX) {
+        return active.clone();
+    }
+    let deeper = active.iter().filter(|active| active.levels > 1);
+    deeper
+        .map(|active| match active.levels {
+            u64::MAX => *active,
+            levels => Active { search: active.search, levels: levels - 1 },
+        })
+        .collect()
 }

@@ -20,7 +20,6 @@ use super::open;
 use super::queue::Queue;
 use super::roots::{self, Roots};
 use rustix::fs::{CWD, FileType, RawDir};
-use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -164,7 +163,7 @@ impl<'a> Walker<'a> {
 
     fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error) {
         let collector = self.walk.run.collector;
-        if Errno::from_io_error(error).is_some_and(open::is_gone) {
+        if open::leads_nowhere(error) {
             // There is none: that is known.
             return collector.error("search", path, error);
         }
@@ -222,7 +221,7 @@ impl<'a> Walker<'a> {
     /// Reads the entries of a directory, from where it was left.
     fn read_directory(&mut self, opened: &Arc<OpenDirectory>) {
         let collector = self.walk.run.collector;
-        let below = one_level_down(&opened.active);
+        let below = roots::one_level_down(&opened.active);
         let inside = self.walk.roots.inside(&opened.location.path);
         let mut gathered = Gathered { subdirectories: Vec::new(), files: VecDeque::new(), count: 0 };
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -280,7 +279,7 @@ impl<'a> Walker<'a> {
             FileType::RegularFile => Some(Kind::Regular),
             FileType::Symlink => Some(Kind::Link),
             // A mount is not touched to learn what it is.
-            FileType::Unknown if self.is_remote(opened, name) => None,
+            FileType::Unknown if self.walk.run.mounts.contains(&opened.location.real().join(name)) => None,
             FileType::Unknown => match open::stat(opened.descriptor.as_fd(), name, false) {
                 Ok(metadata) => metadata.kind(),
                 Err(error) if open::is_gone(error) => return,
@@ -311,7 +310,9 @@ impl<'a> Walker<'a> {
         (name, is_root): (&OsStr, bool),
     ) -> Option<Task> {
         let root = if is_root { self.walk.roots.take(&opened.location.path.join(name)) } else { None };
-        let remote = self.is_remote(opened, name);
+        let mounts = self.walk.run.mounts;
+        let real = opened.location.real().join(name);
+        let remote = mounts.contains(&real);
         let mut active = below.clone();
         if root.is_some() || remote {
             let mut merged = roots::merge(below, root.unwrap_or_default());
@@ -324,15 +325,10 @@ impl<'a> Walker<'a> {
             return None;
         }
         let task = Task::Directory(Directory::In(Parent::of(opened), name.to_owned()), active);
-        if self.walk.run.mounts.is_served(&opened.location.real().join(name)) {
+        if mounts.is_served(&real) {
             return self.walk.late.add(u64::MAX, task).err();
         }
         Some(task)
-    }
-
-    fn is_remote(&self, opened: &OpenDirectory, name: &OsStr) -> bool {
-        let mounts = self.walk.run.mounts;
-        mounts.must_locate(opened.location.real()) && mounts.contains(&opened.location.real().join(name))
     }
 
     /// Whether a path of a search that was met on the way is a file. A link to a directory, or to nowhere, is not: it
@@ -391,18 +387,4 @@ impl<'a> Walker<'a> {
             Err(error) => self.walk.run.collector.unreadable("open directory", &location.path, &error),
         }
     }
-}
-
-/// The searches that go on below a directory.
-fn one_level_down(active: &Arc<[Active]>) -> Arc<[Active]> {
-    if active.iter().all(|active| active.levels == u64::MAX) {
-        return active.clone();
-    }
-    let deeper = active.iter().filter(|active| active.levels > 1);
-    deeper
-        .map(|active| match active.levels {
-            u64::MAX => *active,
-            levels => Active { search: active.search, levels: levels - 1 },
-        })
-        .collect()
 }

@@ -97,7 +97,7 @@ impl Evaluator<'_> {
         }
         let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
         if let Err(error) = self.scan(view, how, wanted) {
-            self.tell_unreadable(view, &error);
+            self.tell_view(view, &error);
             if view.unpack {
                 // It only begins like gzip, or is broken: what is there may match as it is.
                 let open = self.undecided(wanted);
@@ -116,16 +116,11 @@ impl Evaluator<'_> {
         wanted.iter().copied().filter(|number| self.verdicts[*number] != Verdict::Yes).collect()
     }
 
-    fn tell_unreadable(&self, view: &mut View, error: &io::Error) {
-        if std::mem::replace(&mut view.is_unreadable, true) {
-            return;
+    /// Once, however often it is read.
+    fn tell_view(&self, view: &mut View, error: &io::Error) {
+        if !std::mem::replace(&mut view.is_unreadable, true) {
+            self.tell_unreadable(view.entry, "read", error);
         }
-        let path = view.entry.path();
-        if view.entry.is_pseudo {
-            // There are thousands.
-            return self.run.collector.unread(&error.to_string(), &path);
-        }
-        self.run.collector.unreadable("read", &path, error);
     }
 
     /// Looks into a file as it is, and where it may be in another encoding decoded as well: it matches if either does.
@@ -202,7 +197,7 @@ impl Evaluator<'_> {
                 digests
             }
             Err(error) => {
-                self.tell_unreadable(view, &error);
+                self.tell_view(view, &error);
                 self.run.readings.add_no_digests(view.key);
                 Digests::default()
             }

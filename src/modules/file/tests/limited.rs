@@ -1,4 +1,4 @@
-//! Limits keep what was found, and nobody can blind a search.
+//! Limits keep what was found, and a user cannot blind the search of root.
 
 use super::contents::gzip;
 use super::{File, Module, Tree, context, run, run_once, strings};
