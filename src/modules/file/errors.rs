@@ -2,44 +2,58 @@
 
 use super::budget::json_bytes;
 use super::limits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Display;
 use std::path::Path;
 
-/// The errors of a run.
+/// The errors of a run. Of more errors than there is room for, the first in order of their text are kept: which ones
+/// does not depend on the order in which threads met them.
 pub(super) struct Errors {
-    texts: Vec<String>,
+    texts: BinaryHeap<String>,
     count_max: usize,
-    bytes_left: usize,
+    /// Of `texts`, as JSON.
+    bytes: usize,
+    bytes_max: usize,
+    /// The smallest text for which there was no room.
+    cut: Option<String>,
     /// Errors for which there was no room.
     left_out: u64,
-    /// Files that were not read for the same reason: how many, and one of them.
+    /// Files that were not read for the same reason: how many, and the first of them by name.
     unread: BTreeMap<String, (u64, String)>,
 }
 
 impl Errors {
     /// For so many errors with so many bytes as JSON.
     pub(super) fn new(count_max: usize, bytes_max: usize) -> Self {
-        Errors { texts: Vec::new(), count_max, bytes_left: bytes_max, left_out: 0, unread: BTreeMap::new() }
+        let (texts, unread) = (BinaryHeap::new(), BTreeMap::new());
+        Errors { texts, count_max, bytes: 0, bytes_max, cut: None, left_out: 0, unread }
     }
 
     /// Adds one, if there is room for it.
     pub(super) fn add(&mut self, what: &str, path: &Path, error: &dyn Display) {
-        let has_room = self.texts.len() < self.count_max;
         let text = format!("{what} {}: {}", shortened(path.display()), shortened(error));
-        match self.bytes_left.checked_sub(json_bytes(&text)).filter(|_| has_room) {
-            Some(left) => {
-                self.bytes_left = left;
-                self.texts.push(text);
-            }
-            None => self.left_out += 1,
+        if self.cut.as_ref().is_some_and(|cut| *cut <= text) {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes += json_bytes(&text);
+        self.texts.push(text);
+        while self.bytes > self.bytes_max || self.texts.len() > self.count_max {
+            let Some(last) = self.texts.pop() else { break };
+            self.bytes -= json_bytes(&last);
+            self.cut = Some(last);
+            self.left_out += 1;
         }
     }
 
     /// Adds a file that is not read, for a reason that many have: they are one line.
     pub(super) fn add_unread(&mut self, reason: &str, path: &Path) {
-        if let Some((count, _)) = self.unread.get_mut(reason) {
+        if let Some((count, first)) = self.unread.get_mut(reason) {
             *count += 1;
+            let path = shortened(path.display());
+            if path < *first {
+                *first = path;
+            }
         } else if self.unread.len() < limits::UNREAD_REASONS_MAX {
             self.unread.insert(shortened(reason), (1, shortened(path.display())));
         } else {
@@ -49,8 +63,7 @@ impl Errors {
 
     /// All of them, in order of their text.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = self.texts.clone();
-        lines.sort();
+        let lines = self.texts.clone().into_sorted_vec();
         let unread = self.unread.iter().map(|(reason, (count, path))| match count {
             1 => format!("not read: {path}: {reason}"),
             _ => format!("not read: {path} and {} others: {reason}", count - 1),

@@ -157,6 +157,8 @@ fn maxerrors_limits_the_errors_returned() {
         let last = (more > 0).then(|| errors.pop()).flatten();
         assert_eq!(last, (more > 0).then(|| format!("{more} more errors, see option maxerrors")));
         assert_eq!(errors.len(), count);
+        let first = paths[..count].iter().map(|path| format!("search {path}: No such file or directory (os error 2)"));
+        assert_eq!(errors, first.collect::<Vec<_>>(), "the first in order are kept");
         assert!(result.success);
     }
 }
