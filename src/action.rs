@@ -70,7 +70,7 @@ pub struct Action {
     pub id: Option<ActionId>,
     /// Free text.
     pub name: String,
-    /// The condition that selects agents; see [`crate::target`].
+    /// The condition that selects agents; see [`crate::targets`].
     pub target: String,
     /// Author, email, url, revision.
     pub description: Map<String, Value>,

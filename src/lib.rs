@@ -38,7 +38,7 @@
 //! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the things that travel |
 //! | [`id`] [`json`] [`time`] | ids and file names, bounded JSON, times |
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
-//! | `target` | target text to a checked expression, the only place that touches target SQL |
+//! | `targets` | target text to a checked expression, the only place that touches target SQL |
 //! | [`limits`] | every limit of the system, with unit and reason |
 //! | [`re2`] | regular expressions of RE2's grammar, for searches and whitelists |
 //! | `parallel` | two processors for a large batch |
@@ -86,7 +86,7 @@ pub mod spool;
 #[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]
-pub mod target;
+pub mod targets;
 pub mod time;
 #[cfg(feature = "amqp")]
 pub mod tls;

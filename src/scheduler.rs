@@ -26,7 +26,7 @@ use crate::spool::{Spool, stages};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
-use crate::target::Target;
+use crate::targets::Target;
 use gumdrop::Options;
 use std::path::Path;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! The spool decides what happens next; the store remembers it. Every method of [`Store`] is idempotent and one
 //! transaction: after a crash the caller does the same again and nothing changes that had been done. No SQL outside
-//! this module's children and [`crate::target`]. Two implementations: [`sqlite`], one file on this machine, and [`postgres`],
+//! this module's children and [`crate::targets`]. Two implementations: [`sqlite`], one file on this machine, and [`postgres`],
 //! a server that several schedulers and the API share.
 
 pub mod postgres;
@@ -14,7 +14,7 @@ use crate::config::Secret;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandId, CommandRef};
 use crate::investigator::{Fingerprint, Investigator};
-use crate::target::Target;
+use crate::targets::Target;
 use crate::time::Timestamp;
 
 /// Why the store did not do something.

@@ -17,7 +17,7 @@ use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
 use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
-use mig::target::Target;
+use mig::targets::Target;
 use mig::time;
 use serde_json::json;
 use std::time::Duration;

@@ -132,7 +132,7 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
     action.check_notes().map_err(|e| data(input, e))?;
     #[cfg(feature = "server")]
-    crate::target::Target::parse(&action.target)
+    crate::targets::Target::parse(&action.target)
         .map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: field 'target': {e}")))?;
     match &options.spool {
         Some(spool) if !options.no_launch => launch(&action, input, Path::new(spool)),

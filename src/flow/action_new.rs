@@ -25,7 +25,7 @@ use crate::signature::{Keyring, SignatureError};
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
 use crate::spool::{Entry, Preparation, Spool, Stage, is_settling};
 use crate::store::{Begin, Prepared, Store, StoreError};
-use crate::target::Target;
+use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -26,7 +26,7 @@ use crate::config::database::PostgresConfig;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
-use crate::target::{Dialect, Target};
+use crate::targets::{Dialect, Target};
 use crate::time::Timestamp;
 use pool::{Pool, Session};
 use postgres::error::SqlState;

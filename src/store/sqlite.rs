@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
-use crate::target::{Dialect, Target, sqlite_functions};
+use crate::targets::{Dialect, Target, sqlite_functions};
 use crate::time::Timestamp;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value, ValueRef};

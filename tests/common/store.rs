@@ -7,7 +7,7 @@ use mig::heartbeat::Agent;
 use mig::id::AgentId;
 use mig::investigator::Investigator;
 use mig::store::{Begin, Store, StoreError};
-use mig::target::Target;
+use mig::targets::Target;
 use std::sync::Arc;
 
 /// The agents that a target selects.

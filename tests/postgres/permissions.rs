@@ -3,7 +3,7 @@
 use crate::{agents, now, select, servers};
 use mig::store::postgres::PostgresStore;
 use mig::store::{Store, StoreError};
-use mig::target::Target;
+use mig::targets::Target;
 use std::path::Path;
 use std::time::Instant;
 

@@ -13,7 +13,7 @@ use common::score::Score;
 use mig::heartbeat::Agent;
 use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
-use mig::target::Target;
+use mig::targets::Target;
 use mig::time;
 use serde_json::json;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! Targets: whatever is accepted reaches a database as one condition that means what was parsed, and SQLite takes it.
 
-#[path = "../../../src/target/tests/plain.rs"]
+#[path = "../../../src/targets/tests/plain.rs"]
 mod plain;
 
 use mig::heartbeat::Agent;
 use mig::store::sqlite::SqliteStore;
 use mig::store::{Store, StoreError};
-use mig::target::{Dialect, Target, TargetError};
+use mig::targets::{Dialect, Target, TargetError};
 use mig::time::{self, Timestamp};
 use std::cell::RefCell;
 use std::sync::LazyLock;
