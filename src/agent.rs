@@ -1,29 +1,33 @@
 //! The agent: receives commands, verifies them itself, runs their operations, answers.
 //!
-//! It trusts nobody but its own keys and access list; the relay and the scheduler only bring files. Its run directory is
-//! a spool of its own, and a command's place in it says all about its state:
+//! It trusts its own keys and access list only; the relay and the scheduler carry files. Its run directory is a spool of
+//! its own, and a command's place in it says all about its state:
 //!
 //! | stage | promise | a restart |
 //! |---|---|---|
-//! | received | on our disk, the relay has let go of it; not begun | goes on with it |
+//! | received | on our disk, acknowledged; not begun | goes on with it |
 //! | running | claimed: it may have begun | ends it as failed, "interrupted"; it never runs again by itself |
 //! | answered | the answer is on our disk; the relay does not have it yet | sends it |
-//! | done | the relay has the answer; kept until the action runs out | a second delivery is answered from here |
+//! | done | the relay has the answer; kept until the action expires | a second delivery is answered from here |
 //!
-//! A command is claimed one at a time, right before it runs, so that a crash interrupts one at most.
+//! A command is claimed right before it runs, so that a crash interrupts one at most.
 //!
-//! Four workers, a thread each, so that a long operation holds up neither heartbeats nor new commands nor answers:
+//! Five workers ([`crate::worker`]), a thread each, so that a long operation holds up neither heartbeats nor new commands nor
+//! answers:
 //!
 //! | worker | drains | file |
 //! |---|---|---|
 //! | register | the clock | `agent/register.rs` |
 //! | receive | its queue on the relay | `agent/receive.rs` |
-//! | run | received | `agent/run.rs` |
+//! | run | received | `agent/run.rs`, `agent/claim.rs` |
 //! | answer | answered | `agent/answer.rs` |
+//! | forget | done | `agent/forget.rs` |
 
 pub mod answer;
+pub mod claim;
 pub mod environment;
 pub mod execute;
+pub mod forget;
 pub mod forgotten;
 pub mod identity;
 pub mod local;
@@ -31,18 +35,17 @@ pub mod program;
 pub mod receive;
 pub mod register;
 pub mod run;
-pub mod spare;
 pub mod stat_socket;
 mod talk;
 
 use crate::acl::Acl;
 use crate::command::{Command, CommandStatus};
-use crate::flow::Failure;
 use crate::limits;
 use crate::signature::{Keyring, distinct};
 use crate::spool::stages::AGENT_INVALID;
-use crate::spool::{FileName, ReadError, Spool, Stage};
+use crate::spool::{Entry, Stage};
 use crate::time::Timestamp;
+use crate::worker::stage::{Source, Verdict};
 
 /// Why the agent does not run a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub enum Refusal {
 
 /// What an agent accepts.
 pub struct Trust {
-    /// Who investigators are.
+    /// The investigators.
     pub keyring: Keyring,
     /// What they may do.
     pub acl: Acl,
@@ -68,7 +71,7 @@ impl Trust {
         if action.expire_after <= now {
             return Err(Refusal::Final(
                 CommandStatus::Expired,
-                format!("the action ran out at {}", action.expire_after),
+                format!("the action expired at {}", action.expire_after),
             ));
         }
         let text = action.signed_text();
@@ -93,24 +96,13 @@ impl Trust {
     }
 }
 
-/// Reads a command of ours. One that is no command is put aside, where an operator can look at it; one that cannot be
-/// read now stays where it is.
-fn read_command(spool: &Spool, stage: Stage, name: &FileName, now: Timestamp) -> Result<Option<Command>, Failure> {
-    let reason = match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-        Ok(entry) => match Command::parse(&entry.bytes) {
-            Ok(command) => return Ok(Some(command)),
-            Err(error) => error.to_string(),
-        },
-        Err(ReadError::Gone) => return Ok(None),
-        Err(ReadError::Io(error)) if !error.is_of_one_file() => return Err(error.into()),
-        Err(error) => {
-            log::error!("{stage}/{name}: {error}; it stays, and is tried again");
-            return Ok(None);
-        }
-    };
-    log::error!("{stage}/{name} is put aside: {reason}");
-    for outcome in spool.reject(stage, &[(name.clone(), reason)], AGENT_INVALID, now)? {
-        outcome?;
-    }
-    Ok(None)
+/// The commands of a stage of the agent's spool.
+fn commands_of(stage: Stage, batch_entries_max: usize) -> Source {
+    let size_bytes_max = limits::COMMAND_FILE_SIZE_BYTES_MAX;
+    Source { stage, invalid: AGENT_INVALID, size_bytes_max, batch_entries_max, holds_drops: false }
+}
+
+/// The command in a file of ours.
+fn read_command(entry: &Entry) -> Result<Command, Verdict> {
+    Command::parse(&entry.bytes).map_err(|error| Verdict::Reject(error.to_string()))
 }

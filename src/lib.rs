@@ -64,6 +64,8 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod failure;
+#[cfg(feature = "server")]
 pub mod flow;
 pub mod heartbeat;
 pub mod id;
@@ -74,7 +76,6 @@ pub mod logging;
 pub mod modules;
 #[cfg(feature = "mutants")]
 pub mod mutants;
-pub mod parallel;
 pub mod re2;
 pub mod relay;
 pub mod reload;
@@ -90,3 +91,5 @@ pub mod targets;
 pub mod time;
 #[cfg(feature = "amqp")]
 pub mod tls;
+pub mod wake;
+pub mod worker;

@@ -69,10 +69,8 @@ pub const BATCH_ENTRIES_MAX: usize = 1024;
 pub const TRIAL_ENTRIES_MAX: usize = 32;
 /// Entries of a batch from which on a second thread helps: below, starting it takes longer than it saves.
 pub const PARALLEL_ENTRIES_MIN: usize = 32;
-/// Batches of one pass over a stage; then the loop looks whether it shall stop, and lists again.
-pub const PASS_BATCHES_MAX: usize = 8;
-/// The same for a queue of the relay, which may be a slow one.
-pub const QUEUE_PASS_BATCHES_MAX: usize = 4;
+/// A pass begins no further batch after this time: the loop looks whether it shall stop, and lists again.
+pub const PASS_TIME_MAX: Duration = Duration::from_secs(1);
 /// Bytes of file content that a batch may hold in memory, beyond its first entry. Two batches are there at a time.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names that one look at a stage keeps; the rest is seen by the next look.
@@ -129,15 +127,11 @@ pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
 /// How long action-new looks for the agents of one action after the other before it goes on with those it has.
 pub const SELECTING_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long an agent goes from one command to the next before it looks whether it shall stop.
-pub const RUN_PASS_MAX: Duration = Duration::from_secs(1);
 /// Actions whose parsed form is remembered while a batch of their commands is read.
 pub const KNOWN_ACTIONS_MAX: usize = 4;
 /// Agents that action-new loads at once, with all that they tell of themselves: so many again are loaded while the
 /// commands of these are written.
 pub const AGENTS_LOADED_MAX: usize = BATCH_ENTRIES_MAX;
-/// How long the disk may take for what action-new syncs ahead; one that takes longer is asked once, at the end.
-pub const SYNC_AHEAD_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 /// Bytes that all operations of a command may print together: with the action they fit RESULT_SIZE_BYTES_MAX.
@@ -155,7 +149,7 @@ pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Messages that it hands over ahead for a while when they had more, of any size that the broker takes: as many of the
 /// largest that count have room.
-pub const BROKER_MESSAGES_AHEAD_CAREFUL: usize = 4;
+pub const BROKER_MESSAGES_AHEAD_REDUCED: usize = 4;
 /// How long whoever ends waits for the broker to answer a goodbye.
 pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often a consumer looks whether its connection is still there.
@@ -168,11 +162,11 @@ pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
 pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 
 /// An outage that lasts so long is told of once more.
-pub const OUTAGE_TOLD_FIRST: Duration = Duration::from_secs(10);
+pub const OUTAGE_LOGGED_FIRST: Duration = Duration::from_secs(10);
 /// And again whenever it lasts so many times longer.
-pub const OUTAGE_TOLD_FACTOR: u32 = 4;
+pub const OUTAGE_LOGGED_FACTOR: u32 = 4;
 /// How often it is told how many messages of a kind were refused.
-pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
+pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// How long an action that ends a duplicate agent may be run; nor is another one made meanwhile.
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);

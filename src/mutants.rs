@@ -1,5 +1,9 @@
-//! Planted bugs, so that the fault matrices can be seen to catch them (`tests/faults/mutants.rs`). Compiled in only under
-//! the feature `mutants`, which refuses to be part of a release; the environment chooses one of them.
+//! Planted bugs, so that the fault matrices can be seen to catch them (`tests/faults/mutants.rs`). They are layers around
+//! the seams of the product: the system calls of the spool (`mutants/disk.rs`), the relay and the store. Compiled in only
+//! under the feature `mutants`, which refuses to be part of a release; the environment chooses one of them.
+
+pub mod relay;
+pub mod store;
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `mutants` plants bugs: it is for `cargo test --profile mutants` only");
@@ -13,7 +17,7 @@ pub enum Mutant {
     NoDirectorySync,
     /// Answers move to command/done before the store has them.
     MoveBeforeEffect,
-    /// The relay lets go of a result before it is on our disk.
+    /// A message is acknowledged before its effect is on our disk.
     AckBeforeWrite,
     /// The agent claims a command after it ran it.
     RunBeforeClaim,

@@ -1,57 +1,26 @@
-//! The relay: brings messages from one place to another and keeps them until somebody took them.
+//! The relay: carries messages from one place to another and keeps them until they are acknowledged.
 //!
-//! It is trusted with delivery, never with authority: what arrives is verified by whoever acts on it. Delivery is at
-//! least once; a message may come twice and in any order.
+//! It is trusted with delivery, never with authority: the receiver verifies what arrives. Delivery is at least once; a
+//! message may come twice and in any order.
 
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod directory;
 
+use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
 use crate::spool::FileName;
-use crate::spool::watch::{Waker, Watch};
+use crate::spool::watch::Watch;
 use crate::time::Timestamp;
+use crate::wake::Waker;
 use std::time::Duration;
-
-/// Why the relay did not do something. The same call may work later; messages of the call may have been kept.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// It cannot be reached now, or refused.
-    #[error("{what}: {cause}")]
-    Away {
-        /// What was tried, on what.
-        what: String,
-        /// Why it failed.
-        cause: String,
-    },
-    /// The broker cannot be reached, or does not answer: nobody in this process can use it.
-    #[error("{what}: {cause}")]
-    Down {
-        /// What was tried, on what.
-        what: String,
-        /// Why it failed.
-        cause: String,
-    },
-    /// What it did is not known to have reached the disk: the process must end.
-    #[error("{0}")]
-    Fatal(String),
-}
-
-impl From<crate::spool::Error> for RelayError {
-    fn from(error: crate::spool::Error) -> Self {
-        if error.is_fatal() {
-            return RelayError::Fatal(error.to_string());
-        }
-        RelayError::Away { what: "directory relay".into(), cause: error.to_string() }
-    }
-}
 
 /// The name of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Queue(String);
 
 impl Queue {
-    /// Where the event worker of this name takes events from; letters, digits, `-` and `_` are kept of it.
+    /// Where the event worker of this name takes events from; of the name, letters, digits, `-` and `_` are kept.
     pub fn worker(name: &str) -> Queue {
         let kept = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
         Queue(format!("migevent.worker.{}", name.chars().filter(kept).take(100).collect::<String>()))
@@ -84,7 +53,7 @@ impl std::fmt::Display for Queue {
     }
 }
 
-/// Something that happened, told to whoever subscribed to it.
+/// Something that happened, published to its subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     /// An agent registered for the first time; the heartbeat.
@@ -116,7 +85,7 @@ pub struct Message {
     pub queue: Queue,
     /// The JSON text, perhaps with the line end of the file that it was read from, which is cut off before it is sent.
     pub body: Vec<u8>,
-    /// When it is of no use any more, and the relay may drop it.
+    /// When it expires, and the relay may discard it.
     pub expires: Timestamp,
 }
 
@@ -150,61 +119,45 @@ pub struct Delivery {
 pub enum Tag {
     /// A file of a directory relay.
     File(FileName),
-    /// A message of a broker.
-    Amqp {
-        /// Which consumer got it: one whose connection was lost has no messages any more.
-        generation: u64,
-        /// Its number there.
-        delivery: u64,
-    },
+    /// The delivery tag of a broker's message, which counts on the channel it came by.
+    Amqp(u64),
 }
 
 /// See the module docs. One contract suite (`tests/relay_contract.rs`) runs against every implementation.
 pub trait Relay: Send {
     /// Makes a queue unless it is there.
-    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError>;
+    fn declare(&mut self, queue: &Queue) -> Result<(), Failure>;
 
     /// Sends messages. Returns when the relay has promised to keep them; in the order given, what became of each. White
     /// space around a body's JSON text is not sent.
-    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError>;
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure>;
 
-    /// The oldest messages of a queue, at most `max`, without waiting. They are received again until [`Relay::done`] or
-    /// [`Relay::reject`], also by the next process.
-    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, RelayError> {
-        self.receive_after(&[], queue, max, now)
-    }
+    /// The oldest messages of a queue, at most `max`, without waiting. They are received again until they are acknowledged
+    /// or rejected, also by the next process. A connection that was lost since the last call is a failure once, so that no
+    /// message is settled on another connection than the one it came by.
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure>;
 
-    /// The same for messages that come after those in hand, which were received last. None does not mean that there are
-    /// none: what has just arrived may be left to the next [`Relay::receive`].
-    fn receive_after(
-        &mut self,
-        in_hand: &[Delivery],
-        queue: &Queue,
-        max: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>, RelayError>;
+    /// Acknowledges messages whose effect is on the disk.
+    fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure>;
 
-    /// Lets go of messages whose effect is on the disk.
-    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError>;
+    /// Puts messages aside that can never be handled, each with the reason, where an operator can look at them.
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), Failure>;
 
-    /// Puts messages that nobody can use aside, each with the reason, where an operator can look at them.
-    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError>;
-
-    /// Removes a queue of somebody who is gone, with what is in it, and gives true; false when somebody still takes messages
-    /// from it, or may do so.
-    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError>;
+    /// Removes a queue whose owner is gone, with its messages, and returns true; false if it has a consumer, or may have
+    /// one.
+    fn remove(&mut self, queue: &Queue) -> Result<bool, Failure>;
 
     /// Publishes events. Each subscriber receives them at least once, with bodies as of messages; without subscribers they
     /// are discarded.
-    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError>;
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure>;
 
-    /// Makes a queue unless it is there, and has the events of this kind put into it.
-    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError>;
+    /// Makes a queue unless it is there, and routes the events of this kind to it.
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure>;
 
-    /// Wakes `waker` when a message may have arrived, for as long as the watch lives; a relay that gives none does so for
+    /// Wakes `waker` when a message may have arrived, for as long as the watch lives; a relay that returns None does so for
     /// as long as it lives itself.
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError>;
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, Failure>;
 
     /// Removes what expired, and what was put aside more than `age` ago.
-    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError>;
+    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), Failure>;
 }

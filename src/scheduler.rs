@@ -1,20 +1,21 @@
 //! The scheduler: the workers of [`crate::flow`] around one spool, store and relay.
 
+pub mod identity;
+pub mod key;
+pub mod whitelist;
+
 use crate::cli::{Common, Program, print};
 use crate::config::broker::RelayConfig;
 use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
+use crate::failure::Failure;
 use crate::flow::action_new::ActionNew;
 use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
 use crate::flow::command_returned::CommandReturned;
 use crate::flow::heartbeats::Heartbeats;
-use crate::flow::periodic::{self, Periodic};
-use crate::flow::queue::QueueDrain;
+use crate::flow::periodic::{Periodic, PeriodicConfig};
 use crate::flow::results::Results;
-use crate::flow::stage::StageDrain;
-use crate::flow::whitelist::Whitelist;
-use crate::flow::{Worker, run, scheduler_key};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -22,14 +23,19 @@ use crate::relay::directory::DirectoryRelay;
 use crate::reload::Reloaded;
 use crate::signature::Keyring;
 use crate::spool::lock::Lock;
-use crate::spool::{Spool, stages};
+use crate::spool::{Mover, stages};
+use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
 use crate::targets::Target;
+use crate::worker::clock::ClockWorker;
+use crate::worker::queue::QueueWorker;
+use crate::worker::stage::StageWorker;
+use crate::worker::{Worker, run};
 use gumdrop::Options;
 use std::path::Path;
 use std::time::Duration;
+use whitelist::Whitelist;
 
 /// What `mig-scheduler --help` says.
 pub const PROGRAM: Program = Program {
@@ -125,6 +131,13 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
 }
 
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
+    let store = open_real_store(config)?;
+    #[cfg(feature = "mutants")]
+    let store = Box::new(crate::mutants::store::BuggyStore::new(store, &config.spool));
+    Ok(store)
+}
+
+fn open_real_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
     let (section, opened) = match &config.store {
         StoreConfig::Sqlite(file) => ("sqlite.file", SqliteStore::open(file).map(|store| Box::new(store) as _)),
         StoreConfig::Postgres(config) => {
@@ -133,15 +146,22 @@ fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> 
     };
     opened.map_err(|error| {
         let class = match error {
-            StoreError::Away { .. } | StoreError::Down { .. } => ExitClass::TemporaryFailure,
-            StoreError::Fatal(_) => ExitClass::Io,
-            StoreError::Refused(_) => ExitClass::Config,
+            Failure::Retry { .. } | Failure::Skip(_) => ExitClass::TemporaryFailure,
+            Failure::End(_) => ExitClass::Io,
+            Failure::Refuse(_) => ExitClass::Config,
         };
         ProgramError::new(class, format!("{section}: {error}"))
     })
 }
 
 fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
+    let relay = open_real_relay(config)?;
+    #[cfg(feature = "mutants")]
+    let relay = Box::new(crate::mutants::relay::BuggyRelay::new(relay));
+    Ok(relay)
+}
+
+fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
     match &config.relay {
         RelayConfig::Directory(path) => match DirectoryRelay::open(path) {
             Ok(relay) => Ok(Box::new(relay)),
@@ -156,10 +176,10 @@ fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> 
 
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
-    let spool = Spool::open(&config.spool, &stages::SCHEDULER, name);
+    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name);
     let help = "; scripts/install-spool.sh makes a spool";
-    let spool = spool.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
-    let lock = spool.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let mover = mover.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
+    let lock = mover.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
     let mut store = open_store(config)?;
     let worker: Box<dyn Worker> = match name {
         "action-new" => {
@@ -174,29 +194,32 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 );
                 return Err(ProgramError::new(ExitClass::Config, text));
             }
-            Box::new(StageDrain::new(spool, ActionNew::new(store, keyring)))
+            let handler = ActionNew::new(store, keyring, &mover);
+            Box::new(StageWorker::new(mover, handler))
         }
-        "command-ready" => Box::new(StageDrain::new(spool, CommandReady::new(open_relay(config)?, store))),
-        "results" => Box::new(QueueDrain::new(spool, open_relay(config)?, Results::new(store))),
-        "command-returned" => Box::new(StageDrain::new(spool, CommandReturned::new(store, open_relay(config)?))),
+        "command-ready" => Box::new(StageWorker::new(mover, CommandReady::new(open_relay(config)?, store))),
+        "results" => Box::new(QueueWorker::new(mover, open_relay(config)?, Results::new(store))),
+        "command-returned" => Box::new(StageWorker::new(mover, CommandReturned::new(store, open_relay(config)?))),
         "heartbeats" => {
             let whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
-            Box::new(QueueDrain::new(
-                spool,
+            Box::new(QueueWorker::new(
+                mover,
                 open_relay(config)?,
                 Heartbeats::new(store, whitelist, config.agent_timeout),
             ))
         }
-        "collector" => Box::new(Collector::new(spool, store, open_relay(config)?, config.delete_after)),
+        "collector" => {
+            Box::new(ClockWorker::new(mover, Collector::new(store, open_relay(config)?, config.delete_after)))
+        }
         _ => {
-            let settings = periodic::Settings {
+            let periodic = PeriodicConfig {
                 heartbeat_freq: config.heartbeat_freq,
                 agent_timeout: config.agent_timeout,
                 queues_cleanup_freq: config.queues_cleanup_freq,
                 detect_multi_agents: config.detect_multi_agents,
                 kill_dup_agents: config.kill_dup_agents,
             };
-            Box::new(Periodic::new(spool, store, open_relay(config)?, settings))
+            Box::new(ClockWorker::new(mover, Periodic::new(store, open_relay(config)?, periodic)))
         }
     };
     Ok((lock, worker))
@@ -208,7 +231,7 @@ fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<String, Pr
     if !config.kill_dup_agents && matches!(config.store, StoreConfig::Sqlite(_)) {
         return Ok(String::new());
     }
-    let key = scheduler_key::find_or_make(store, crate::time::now());
+    let key = key::find_or_make(store, crate::time::now());
     key.map(|key| key.public_key).map_err(ProgramError::from)
 }
 

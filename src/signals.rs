@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT end a program at the next point where nothing is half done.
 
-use crate::spool::watch::Stop;
+use crate::wake::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 

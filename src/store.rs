@@ -11,38 +11,12 @@ pub mod sqlite;
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
 use crate::config::Secret;
+use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandId, CommandRef};
 use crate::investigator::{Fingerprint, Investigator};
 use crate::targets::Target;
 use crate::time::Timestamp;
-
-/// Why the store did not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be reached or written now; the same call may work later.
-    #[error("{what}: {cause}")]
-    Away {
-        /// What was tried, on what.
-        what: String,
-        /// Why it failed.
-        cause: String,
-    },
-    /// The server cannot be reached, or does nothing for anybody now.
-    #[error("{what}: {cause}")]
-    Down {
-        /// What was tried, on what.
-        what: String,
-        /// Why it failed.
-        cause: String,
-    },
-    /// A sync failed: what it has on the disk is not known. The process must end.
-    #[error("{0}")]
-    Fatal(String),
-    /// It will never do this: the data contradict what it has, or a target cannot be evaluated.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// What [`Store::begin_actions`] is given for each action.
 pub struct Begin<'a> {
@@ -81,9 +55,9 @@ pub struct SchedulerKey {
 
 impl SchedulerKey {
     /// The key that the store has.
-    fn stored(fingerprint: &str, public_key: String, private_key: String) -> Result<SchedulerKey, StoreError> {
+    fn stored(fingerprint: &str, public_key: String, private_key: String) -> Result<SchedulerKey, Failure> {
         let fingerprint = Fingerprint::parse(fingerprint)
-            .map_err(|reason| StoreError::Refused(format!("investigator {SCHEDULER_NAME}: {reason}")))?;
+            .map_err(|reason| Failure::Refuse(format!("investigator {SCHEDULER_NAME}: {reason}")))?;
         Ok(SchedulerKey { fingerprint, public_key, private_key: Secret::new(private_key) })
     }
 }
@@ -104,15 +78,13 @@ fn stored_action(text: &str, valid_from: Timestamp, expire_after: Timestamp) -> 
 }
 
 /// Why an action is not begun whose id another one has.
-fn id_taken(id: ActionId) -> StoreError {
-    StoreError::Refused(format!(
-        "the id {id} belongs to another action; drop this one without an id, and it is given one"
-    ))
+fn id_taken(id: ActionId) -> Failure {
+    Failure::Refuse(format!("the id {id} belongs to another action; drop this one without an id, and it is given one"))
 }
 
 /// Why an action is not begun that is another scheduler's.
-fn claimed(id: ActionId, owner: &str) -> StoreError {
-    StoreError::Refused(format!(
+fn claimed(id: ActionId, owner: &str) -> Failure {
+    Failure::Refuse(format!(
         "action {id} is being scheduled by another scheduler; its spool has the id {owner} in scheduler-id"
     ))
 }
@@ -189,14 +161,14 @@ pub struct AgentCounts {
 /// See the module docs. One contract suite (`tests/store_contract.rs`) runs against every implementation.
 pub trait Store: Send {
     /// Ids that no action has, in the order of creation, below 2^53.
-    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, StoreError>;
+    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure>;
 
     /// The agents that a target selects now: online or idle, the newest registration of each queueloc. Runs read-only
     /// with a time limit.
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError>;
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure>;
 
     /// These registrations, in this order; those that there are not are left out.
-    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError>;
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure>;
 
     /// The query that [`Store::select_agents`] would run.
     fn explain_target(&self, target: &Target, now: Timestamp) -> String;
@@ -209,42 +181,42 @@ pub trait Store: Send {
         owner: &str,
         actions: &[Begin],
         now: Timestamp,
-    ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError>;
+    ) -> Result<Vec<Result<Vec<Prepared>, Failure>>, Failure>;
 
     /// Notes that the relay has these commands.
-    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError>;
+    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), Failure>;
 
     /// Adds actions, agents and commands that are missing, from commands that are on their way or answered: a store that
     /// was made anew knows again what is still in the spool.
-    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError>;
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure>;
 
     /// Commands without a final status whose action ran out before `before`, at most `count`.
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError>;
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure>;
 
     /// Stores final answers. The first final status of a command stays; a command that is missing is added from
     /// the answer.
-    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError>;
+    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure>;
 
     /// Of these actions, those whose every command has ended.
-    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError>;
+    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Failure>;
 
     /// What is known of each command; none when there is no such command of that action.
-    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError>;
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, Failure>;
 
     /// An action as it was begun.
-    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError>;
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, Failure>;
 
     /// Whether the store has commands of this action.
-    fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError>;
+    fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure>;
 
     /// Takes heartbeats in; the newest wins. One that was taken in by a clock that was ahead, later than `now`, does not.
-    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError>;
+    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure>;
 
     /// Marks agents idle that were not heard of since `idle_before`, and offline since `offline_before`.
-    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, StoreError>;
+    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, Failure>;
 
     /// Adds a row of statistics.
-    fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError>;
+    fn record_statistics(&mut self, now: Timestamp) -> Result<(), Failure>;
 
     /// The key of the schedulers: the one that is stored, or else `candidate`, which is stored. Of several first starts at
     /// once all get the same. None when there is neither.
@@ -252,11 +224,11 @@ pub trait Store: Send {
         &mut self,
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
-    ) -> Result<Option<SchedulerKey>, StoreError>;
+    ) -> Result<Option<SchedulerKey>, Failure>;
 
     /// Online registrations, heard of since then, of a queueloc that has a newer such one: the newest is the process that
     /// started last.
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError>;
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure>;
 
     /// Takes note of processes that commands have ended, of the last [`crate::limits::ENDED_AGENTS_PERIOD`]. Gives how many
     /// registrations changed.
@@ -267,9 +239,9 @@ pub trait Store: Send {
     ///   is a registration of the queueloc that was heard of later, started later, and has another version.
     ///
     /// A process that started after the command ended is another one.
-    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError>;
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure>;
 
     /// Queuelocs of which nothing was heard since then, which have no registration that is online or idle, and no command
     /// that has not ended; at most `count`, those heard of last first.
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError>;
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure>;
 }

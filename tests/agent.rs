@@ -5,7 +5,6 @@ mod common;
 use common::{Sandbox, names, text};
 use mig::action::Action;
 use mig::agent::execute::{Executor, ModuleLimits};
-use mig::agent::spare::Spare;
 use mig::command::CommandStatus;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -35,7 +34,7 @@ const GOOD: &str =
 
 fn run(script: &str, timeout: Duration) -> (CommandStatus, Vec<mig::modules::ModuleResult>) {
     let directory = tempfile::tempdir().unwrap();
-    executor(directory.path(), script, timeout).run(&action(&["file"]), false, &mut Spare::default(), mig::time::now())
+    executor(directory.path(), script, timeout).run(&action(&["file"]), mig::time::now())
 }
 
 fn only_error(script: &str, timeout: Duration) -> (CommandStatus, String) {
@@ -49,30 +48,12 @@ const LONG: Duration = Duration::from_secs(60);
 fn each_operation_gives_one_result_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let executor = executor(directory.path(), GOOD, LONG);
-    let (status, results) =
-        executor.run(&action(&["file", "nosuch", "file"]), false, &mut Spare::default(), mig::time::now());
+    let (status, results) = executor.run(&action(&["file", "nosuch", "file"]), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     let success: Vec<bool> = results.iter().map(|result| result.success).collect();
     assert_eq!(success, [true, false, true]);
     assert_eq!(results[1].errors.as_ref().unwrap()[0], "module 'nosuch': is not available on this agent");
     assert_eq!(results[2].elements, json!({"a": 1}));
-}
-
-#[test]
-fn a_process_that_was_started_ahead_runs_the_next_operation_or_none() {
-    let directory = tempfile::tempdir().unwrap();
-    // Those that were given parameters note it.
-    let journal = directory.path().join("journal");
-    let script = format!("read -r x || [ -n \"$x\" ] || exit 1; echo \"$$\" >>'{}'; {GOOD}", journal.display());
-    let executor = executor(directory.path(), &script, LONG);
-    let mut spare = Spare::default();
-    let action = action(&["file", "file"]);
-    for more in [true, true] {
-        let (status, results) = executor.run(&action, more, &mut spare, mig::time::now());
-        assert_eq!((status, results.len()), (CommandStatus::Success, 2));
-    }
-    drop(spare);
-    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 4, "one that is not needed does nothing");
 }
 
 #[test]
@@ -94,7 +75,7 @@ fn the_end_of_the_validity_ends_an_operation_too() {
     let executor = executor(directory.path(), "exec sleep 1000", LONG);
     let mut action = action(&["file"]);
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(2));
-    let (status, _) = executor.run(&action, false, &mut Spare::default(), mig::time::now());
+    let (status, _) = executor.run(&action, mig::time::now());
     assert_eq!(status, CommandStatus::Timeout);
 }
 
@@ -152,7 +133,7 @@ fn the_results_of_all_operations_fit_one_message() {
     let directory = tempfile::tempdir().unwrap();
     let script = r#"cat >/dev/null; printf '{"foundanything":true,"success":true,"elements":"'; head -c 3900000 /dev/zero | tr '\0' x; printf '","statistics":null,"errors":null}'"#;
     let executor = executor(directory.path(), script, LONG);
-    let (status, results) = executor.run(&action(&["file"; 6]), false, &mut Spare::default(), mig::time::now());
+    let (status, results) = executor.run(&action(&["file"; 6]), mig::time::now());
     assert_eq!(status, CommandStatus::Failed);
     assert_eq!(results.iter().filter(|result| result.success).count(), 3);
     assert!(serde_json::to_vec(&results).unwrap().len() < 16 << 20);
@@ -227,7 +208,7 @@ fn the_agent_verifies_for_itself() {
         ),
         ("cancelled", Box::new(|c| c["action"]["pgpsignatures"] = json!([])), "permission denied"),
         ("cancelled", Box::new(move |c| c["action"]["expireafter"] = soon(7200).into()), "permission denied"),
-        ("expired", Box::new(move |c| c["action"]["expireafter"] = soon(-1).into()), "the action ran out at"),
+        ("expired", Box::new(move |c| c["action"]["expireafter"] = soon(-1).into()), "the action expired at"),
     ];
     for (status, change, error) in cases {
         deliver(&sandbox, 1, "c.json", sandbox.draft("refused"), change);

@@ -3,8 +3,8 @@
 use mig::acl::Acl;
 use mig::action::Action;
 use mig::command::Command;
-use mig::flow::whitelist::Whitelist;
 use mig::heartbeat::Agent;
+use mig::scheduler::whitelist::Whitelist;
 use mig::time::Timestamp;
 use std::path::Path;
 use std::time::Duration;

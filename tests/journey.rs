@@ -58,7 +58,7 @@ fn whoever_subscribed_is_told_what_has_ended() {
     let mut relay = DirectoryRelay::open(&sandbox.path("relay")).unwrap();
     let mut told = || {
         let deliveries = relay.receive(&queue, 10, time::now()).unwrap();
-        relay.done(&queue, &deliveries).unwrap();
+        relay.acknowledge(&queue, &deliveries).unwrap();
         let mut bodies: Vec<Value> = deliveries.iter().map(|one| serde_json::from_slice(&one.body).unwrap()).collect();
         bodies.sort_by_key(|body| (body["agent"].is_null(), body["id"].as_u64()));
         bodies
@@ -142,7 +142,7 @@ fn what_is_refused_lies_in_invalid_with_a_reason() {
         ("unsigned.json", unsigned.to_string(), "field 'pgpsignatures': is missing: the action is not signed"),
         ("altered.json", altered.to_string(), "pgpsignatures[0] claims to be by Test Investigator"),
         ("unknown.json", unknown.to_string(), "which is not in the keyring"),
-        ("expired.json", expired.to_string(), "field 'expireafter': the action ran out at"),
+        ("expired.json", expired.to_string(), "field 'expireafter': the action expired at"),
         (
             "nobody.json",
             sandbox.sign(nobody).to_string(),
@@ -293,7 +293,7 @@ fn a_command_without_answer_ends_as_expired() {
     assert_eq!(sandbox.only("action/done")["counters"], json!({"sent": 2, "done": 2, "expired": 2}));
     assert_eq!(sandbox.picture(), [("action/done".to_owned(), 1), ("command/done".to_owned(), 2)]);
     for (_, command) in sandbox.commands("command/done") {
-        assert_eq!(command["results"][0]["errors"][0], "no answer before the action ran out");
+        assert_eq!(command["results"][0]["errors"][0], "no answer before the action expired");
     }
 }
 

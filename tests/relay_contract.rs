@@ -11,8 +11,8 @@ use mig::limits::{BATCH_ENTRIES_MAX, BROKER_GOODBYE_TIME_MAX, RESULT_SIZE_BYTES_
 use mig::relay::amqp::{AmqpRelay, Role};
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Message, Queue, Relay, Sent};
-use mig::spool::watch::Sleeper;
 use mig::time;
+use mig::wake::Sleeper;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -54,32 +54,10 @@ fn messages_stay_until_done(open: Open) {
     assert_bodies(two.as_mut(), &queue, 10, &["{\"n\":1}", "{\"n\":2}"]);
     assert_bodies(two.as_mut(), &queue, 1, &["{\"n\":1}"]);
     let delivery = two.receive(&queue, 1, time::now()).unwrap();
-    two.done(&queue, &delivery).unwrap();
-    two.done(&queue, &delivery).unwrap();
+    two.acknowledge(&queue, &delivery).unwrap();
+    two.acknowledge(&queue, &delivery).unwrap();
     drop(two);
     assert_bodies(open().as_mut(), &queue, 10, &["{\"n\":2}"]);
-}
-
-fn messages_in_hand_are_passed_over(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.hand.1"));
-    relay.declare(&queue).unwrap();
-    let messages: Vec<Message> = (1..=5).map(|n| message(&queue, &format!("{{{n}}}"))).collect();
-    relay.send(&messages, time::now()).unwrap();
-    let all = ["{1}", "{2}", "{3}", "{4}", "{5}"];
-    assert_bodies(relay.as_mut(), &queue, 10, &all);
-    let in_hand = relay.receive(&queue, 2, time::now()).unwrap();
-    let after = |relay: &mut dyn Relay, in_hand: &[_]| -> Vec<String> {
-        let deliveries = relay.receive_after(in_hand, &queue, 2, time::now()).unwrap();
-        deliveries.into_iter().map(|delivery| String::from_utf8(delivery.body).unwrap()).collect()
-    };
-    assert_eq!(after(relay.as_mut(), &in_hand), ["{3}", "{4}"]);
-    let next = relay.receive_after(&in_hand, &queue, 2, time::now()).unwrap();
-    relay.done(&queue, &in_hand).unwrap();
-    assert_eq!(after(relay.as_mut(), &next), ["{5}"]);
-    let last = relay.receive_after(&next, &queue, 2, time::now()).unwrap();
-    assert!(after(relay.as_mut(), &last).is_empty());
-    // In hand is not done: without them in hand they come again.
-    assert_bodies(relay.as_mut(), &queue, 10, &all[2..]);
 }
 
 fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
@@ -91,7 +69,7 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     assert_bodies(relay.as_mut(), &there, 10, &["{\"n\":1}", "{\"n\":3}"]);
     let deliveries = relay.receive(&there, 10, time::now()).unwrap();
     assert_eq!(deliveries.len(), 2);
-    relay.done(&there, &deliveries).unwrap();
+    relay.acknowledge(&there, &deliveries).unwrap();
     // Many at once, mixed: each is told of its own.
     let is_missing = |n: &usize| n % 7 == 3;
     let queue = |n| if is_missing(&n) { &missing } else { &there };
@@ -169,14 +147,14 @@ fn large_and_many_messages_arrive_whole(open: Open) {
     assert_bodies(relay.as_mut(), &queue, 10, &[&large]);
     let delivery = relay.receive(&queue, 10, time::now()).unwrap();
     assert_eq!(delivery[0].body, large.as_bytes());
-    relay.done(&queue, &delivery).unwrap();
+    relay.acknowledge(&queue, &delivery).unwrap();
     let messages: Vec<Message> = (0..1000).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
     assert!(relay.send(&messages, time::now()).unwrap().iter().all(|sent| *sent == Sent::Kept));
     let (mut seen, started) = (Vec::new(), Instant::now());
     while seen.len() < messages.len() && started.elapsed() < servers::PATIENCE {
         let batch = relay.receive(&queue, 64, time::now()).unwrap();
         seen.extend(batch.iter().map(|delivery| delivery.body.clone()));
-        relay.done(&queue, &batch).unwrap();
+        relay.acknowledge(&queue, &batch).unwrap();
     }
     let expected: Vec<Vec<u8>> = messages.into_iter().map(|message| message.body).collect();
     assert!(seen == expected, "in the order of sending");
@@ -195,7 +173,6 @@ fn a_watch_wakes_when_a_message_arrives(open: Open) {
 
 fn contract(open: Open) {
     messages_stay_until_done(open);
-    messages_in_hand_are_passed_over(open);
     a_queue_that_does_not_exist_is_unroutable(open);
     expired_messages_are_not_delivered(open);
     rejected_messages_do_not_come_again(open);
@@ -305,7 +282,7 @@ fn take(relay: &mut AmqpRelay, queue: &Queue, count: usize, mut seen: impl FnMut
     while taken < count {
         assert!(started.elapsed() < servers::PATIENCE, "{taken} of {count} have come");
         let batch = relay.receive(queue, BATCH_ENTRIES_MAX, time::now()).unwrap();
-        relay.done(queue, &batch).unwrap();
+        relay.acknowledge(queue, &batch).unwrap();
         taken += batch.len();
         batch.into_iter().for_each(|delivery| seen(delivery.body));
     }

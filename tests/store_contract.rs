@@ -11,12 +11,13 @@ use agents::{agent, ago, now};
 use mig::action::{Action, Operation};
 use mig::command::{Command, CommandStatus};
 use mig::config::Secret;
+use mig::failure::Failure;
 use mig::heartbeat::Agent;
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store, StoreError};
+use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store};
 use mig::targets::Target;
 use mig::time;
 use serde_json::json;
@@ -48,11 +49,11 @@ fn names(agents: &[Agent]) -> Vec<&str> {
     agents.iter().map(|agent| agent.name.as_str()).collect()
 }
 
-fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
+fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, Failure> {
     begin_as(OWNER, store, action, agents)
 }
 
-fn begin_as(owner: &str, store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
+fn begin_as(owner: &str, store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, Failure> {
     let signer = Investigator {
         name: "Bob\0 Kelso".into(),
         fingerprint: Fingerprint::parse(&"AB".repeat(20)).unwrap(),
@@ -116,7 +117,7 @@ fn targets_see_json_and_times(store: &mut dyn Store) {
     assert_eq!(names(&select(store, "tags->>'host' = 'online'")), ["online"]);
     assert_eq!(names(&select(store, "heartbeattime > NOW() - INTERVAL '7 seconds' AND name ~ '^off'")), ["offline"]);
     let refused = Target::parse("(tags->>'host')::int = 1").map(|target| store.select_agents(&target, now()));
-    assert!(matches!(refused, Ok(Err(StoreError::Refused(_)))), "a cast that fails is the target's fault: {refused:?}");
+    assert!(matches!(refused, Ok(Err(Failure::Refuse(_)))), "a cast that fails is the target's fault: {refused:?}");
     assert!(store.explain_target(&Target::parse("name = 'x'").unwrap(), now()).contains("'x'"));
 }
 

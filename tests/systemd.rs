@@ -4,9 +4,11 @@ mod common;
 
 use common::score::Score;
 use common::{Background, PATIENCE, Sandbox, text};
-use mig::flow::{Failure, Pass, Worker, run};
-use mig::spool::watch::{Waker, Watch};
+use mig::failure::Failure;
+use mig::spool::watch::Watch;
 use mig::time::Timestamp;
+use mig::wake::Waker;
+use mig::worker::{Pass, Worker, run};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

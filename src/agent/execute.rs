@@ -4,14 +4,13 @@
 //! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
-use super::spare::Spare;
 use super::talk::{Output, TalkError, end, talk};
 use crate::action::{Action, Operation};
 use crate::command::CommandStatus;
 use crate::limits;
 use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -66,14 +65,8 @@ impl Executor {
     }
 
     /// Runs every operation of an action, in order. The time limit of each is the module timeout or what is left of the
-    /// action's validity, whichever is less. When `more` actions wait, the next one is taken to begin like this one.
-    pub fn run(
-        &self,
-        action: &Action,
-        more: bool,
-        spare: &mut Spare,
-        now: Timestamp,
-    ) -> (CommandStatus, Vec<ModuleResult>) {
+    /// action's validity, whichever is less.
+    pub fn run(&self, action: &Action, now: Timestamp) -> (CommandStatus, Vec<ModuleResult>) {
         let started = Instant::now();
         let validity = time::until(now, action.expire_after);
         let mut status = CommandStatus::Success;
@@ -81,11 +74,10 @@ impl Executor {
         let mut results = Vec::with_capacity(action.operations.len());
         for (index, operation) in action.operations.iter().enumerate() {
             let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed()));
-            let next = action.operations.get(index + 1).or(action.operations.first().filter(|_| more));
             let to_come = action.operations.len() - index - 1;
             let room = output_bytes_left.saturating_sub(to_come * limits::MODULE_OUTPUT_BYTES_MIN);
             let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(room);
-            let (outcome, printed_bytes) = self.operation(operation, timeout, (spare, next), output_max);
+            let (outcome, printed_bytes) = self.operation(operation, timeout, output_max);
             output_bytes_left = output_bytes_left.saturating_sub(printed_bytes);
             let result = match outcome {
                 Outcome::Finished(result) => {
@@ -104,27 +96,17 @@ impl Executor {
         (status, results)
     }
 
-    fn operation(
-        &self,
-        operation: &Operation,
-        timeout: Duration,
-        (spare, next): (&mut Spare, Option<&Operation>),
-        output_max: usize,
-    ) -> (Outcome, usize) {
+    fn operation(&self, operation: &Operation, timeout: Duration, output_max: usize) -> (Outcome, usize) {
         let failed = |reason: String| {
             (Outcome::Finished(ModuleResult::failed(format!("module '{}': {reason}", operation.module))), 0)
         };
         if modules::by_name(&operation.module).is_none() {
             return failed("is not available on this agent".into());
         }
-        let started = spare.take(&operation.module).map_or_else(|| Self::spawn(&self.program, &operation.module), Ok);
-        let mut child = match started {
+        let mut child = match self.spawn(&operation.module) {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
         };
-        if let Some(next) = next {
-            spare.start(self, &next.module);
-        }
         let own_limits = ModuleLimits::below(timeout, output_max);
         let input = own_limits.line() + &operation.parameters.to_string();
         let begun = Instant::now();
@@ -161,8 +143,8 @@ impl Executor {
     }
 
     /// Starts a module's process.
-    pub(super) fn spawn(program: &Path, module: &str) -> std::io::Result<Child> {
-        let mut command = Command::new(program);
+    fn spawn(&self, module: &str) -> std::io::Result<Child> {
+        let mut command = Command::new(&self.program);
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }

@@ -1,7 +1,6 @@
 //! Modules by hand and in the limited process: `mig-agent -m MODULE …` and `mig-agent -i action.json`.
 
 use super::execute::{Executor, ModuleLimits};
-use super::spare::Spare;
 use crate::action::Action;
 use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};
@@ -119,7 +118,7 @@ pub fn run_action(path: &Path) -> Result<(), ProgramError> {
     // A draft has no dates yet, and an old action is tried out as well as a new one.
     action.expire_after = crate::time::never();
     let executor = Executor::new(Duration::from_secs(3600));
-    let (status, results) = executor.run(&action, false, &mut Spare::default(), crate::time::now());
+    let (status, results) = executor.run(&action, crate::time::now());
     print(&format!("{}\n", serde_json::to_string(&results).unwrap_or_default()));
     match status {
         crate::command::CommandStatus::Success => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::execute::Executor;
+use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::receive::Receive;
 use super::register::Register;
@@ -12,7 +13,6 @@ use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
-use crate::flow::{Worker, run};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -20,7 +20,10 @@ use crate::relay::directory::DirectoryRelay;
 use crate::reload::read_bounded;
 use crate::signature::Keyring;
 use crate::spool::lock::Lock;
-use crate::spool::{Spool, stages};
+use crate::spool::{Mover, stages};
+use crate::worker::queue::QueueWorker;
+use crate::worker::stage::StageWorker;
+use crate::worker::{Worker, run};
 use gumdrop::Options;
 use std::path::Path;
 use std::time::Duration;
@@ -128,7 +131,7 @@ pub fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
     Ok(Trust { keyring, acl })
 }
 
-/// An agent's workers, in the order register, receive, run, answer, and their lock. Tests run the passes themselves, at
+/// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at
 /// times of their own.
 pub fn build(
     config: &AgentConfig,
@@ -148,16 +151,19 @@ pub fn build(
     };
     let rundir = |e: &dyn std::fmt::Display| config_error("rundir", &config.run_directory, e);
     stages::make(&config.run_directory, &stages::AGENT).map_err(|e| rundir(&e))?;
-    let spool = |owner: &str| Spool::open(&config.run_directory, &stages::AGENT, owner).map_err(|e| rundir(&e));
-    let lock = spool("agent")?.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(|e| rundir(&e));
+    let lock = mover("agent")?.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
     let queueloc = identity::queueloc(&config.run_directory).map_err(|e| rundir(&e))?;
     log::info!("mig-agent {} is {queueloc}", crate::cli::VERSION);
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
-    let receive = Receive::new(spool("receive")?, relay()?, queueloc);
-    let answering = spool("answer")?;
-    let forgotten = Forgotten::read(&answering).map_err(|e| rundir(&e))?;
-    let answer = Answer::new(answering, relay()?, period * limits::AGENT_MESSAGE_PERIODS, forgotten);
-    let run = Run::new(spool("run")?, trust, executor);
-    Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer)], lock))
+    let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
+    let run = StageWorker::new(mover("run")?, Run::new(mover("run")?, trust, executor));
+    let answer = Answer::new(relay()?, period * limits::AGENT_MESSAGE_PERIODS);
+    let answer = StageWorker::new(mover("answer")?, answer);
+    let forgetting = mover("forget")?;
+    let forgotten = Forgotten::new(forgetting.notes());
+    forgotten.until().map_err(|e| rundir(&e))?;
+    let forget = StageWorker::new(forgetting, Forget::new(forgotten));
+    Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)], lock))
 }

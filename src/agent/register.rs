@@ -1,13 +1,15 @@
-//! Registering: a heartbeat now, and again every period. What gets lost is made good by the next one.
+//! register sends a heartbeat at once, and again every period. A lost one is made good by the next.
 
 use super::environment::environment;
 use super::identity::host_name;
-use crate::flow::{Failure, Pass, Worker};
+use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
 use crate::relay::{Message, Queue, Relay, Sent};
-use crate::spool::watch::{Waker, Watch};
+use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
+use crate::wake::Waker;
+use crate::worker::{Pass, Worker};
 use std::time::Duration;
 
 /// The worker that sends heartbeats.
@@ -56,8 +58,8 @@ impl Worker for Register {
     }
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
-        // The queue is there before anybody can know of it: a command that is sent right away finds it.
-        Ok(self.relay.declare(&Queue::agent(&self.queueloc))?)
+        // The queue exists before its name is known: a command that is sent right away is routed.
+        self.relay.declare(&Queue::agent(&self.queueloc))
     }
 
     fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
@@ -71,7 +73,7 @@ impl Worker for Register {
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             if self.relay.send(&[message], now)?.contains(&Sent::Unroutable) {
                 let queue = Queue::heartbeats();
-                return Err(Failure::Away(format!(
+                return Err(Failure::retry(format!(
                     "register: the relay has no queue {queue}; is a scheduler running?"
                 )));
             }

@@ -1,32 +1,35 @@
-//! action-new: from a file that somebody dropped to commands that are ready to be sent.
+//! action-new drains action/new: a dropped action becomes commands in command/ready, and moves to action/inflight or
+//! action/invalid.
 //!
 //! 1. Parse, verify every signature, check the target and the validity window: no effect yet.
-//! 2. Find the agents; give the action an id if it has none.
-//! 3. Adopt: the drop is replaced, under its own name, by a file of ours with the id in it. From here on nobody who
-//!    holds the dropped file open can change what is used, and a restart goes on with the same id.
+//! 2. Select the agents; assign an id if the action has none.
+//! 3. Adopt: the drop is replaced, under its own name, by a file of ours with the id in it. From here on a process that
+//!    holds the dropped file open cannot change what is used, and a restart goes on with the same id.
 //! 4. Store the action and its commands (one command per agent, however often this is done).
 //! 5. Write the commands into `tmp/`.
-//! 6. The move to action/inflight commits, then the commands are released ([`super::stage`]).
+//! 6. The move to action/inflight commits, then the commands move to command/ready.
 //!
 //! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
-use super::stage::{StageWorker, Verdict, Work, in_flight_already};
-use super::{Failure, owner};
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
+use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
-use crate::parallel;
 use crate::reload::Reloaded;
+use crate::scheduler::identity;
 use crate::signature::{Keyring, SignatureError};
-use crate::spool::stages::{ACTION_INFLIGHT, ACTION_NEW, COMMAND_READY};
-use crate::spool::{Entry, Preparation, Spool, Stage, is_settling};
-use crate::store::{Begin, Prepared, Store, StoreError};
+use crate::spool::drafts::Preparation;
+use crate::spool::stages::{ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
+use crate::spool::{Drafts, Entry, FileName, Mover, Notes, Placed, Spool, Step, is_settling};
+use crate::store::{Begin, Prepared, Store};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
+use crate::worker::Apply;
+use crate::worker::stage::{FileHandler, Source, Verdict};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,11 +37,11 @@ use std::time::Instant;
 /// See the module docs.
 pub struct ActionNew {
     store: Box<dyn Store>,
-    /// Whose the actions are in the store: [`super::owner`]; read when the first one is begun.
-    owner: Option<String>,
     keyring: Reloaded<Keyring>,
-    /// What was begun with the batch before, whose files may not have moved to action/inflight yet.
-    begun_before: HashSet<ActionId>,
+    drafts: Drafts,
+    notes: Notes,
+    /// The owner of the actions in the store: [`identity`]; read when the first one is begun.
+    owner: Option<String>,
 }
 
 /// An action that passed every check that needs no store.
@@ -48,9 +51,9 @@ pub struct Checked {
     target: Target,
 }
 
-/// An action that goes to these agents.
-struct Accepted {
-    index: usize,
+/// An action that goes to these agents, and its drop.
+struct Accepted<'a> {
+    entry: &'a Entry,
     action: Action,
     signers: Vec<Investigator>,
     agents: Vec<AgentId>,
@@ -63,16 +66,16 @@ struct Unwritten {
 }
 
 impl ActionNew {
-    /// Works with this store and these keys.
-    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>) -> ActionNew {
-        ActionNew { store, owner: None, keyring, begun_before: HashSet::new() }
+    /// Works with this store and these keys, and drafts in the spool of `mover`.
+    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>, mover: &Mover) -> ActionNew {
+        ActionNew { store, keyring, drafts: mover.drafts(), notes: mover.notes(), owner: None }
     }
 
-    fn owner(&mut self, spool: &Spool) -> Result<String, Failure> {
+    fn owner(&mut self) -> Result<String, Failure> {
         if let Some(owner) = &self.owner {
             return Ok(owner.clone());
         }
-        let owner = owner::scheduler_id(spool)?;
+        let owner = identity::scheduler_id(&self.notes)?;
         Ok(self.owner.insert(owner).clone())
     }
 
@@ -87,29 +90,28 @@ impl ActionNew {
         if let Some(id) = action.id
             && spool.has(ACTION_INFLIGHT, &id.into())?
         {
-            return Err(Failure::Refused(in_flight_already(id)));
+            let help = "wait until it is done, or drop it without its id to run it anew";
+            return Err(Failure::Refuse(format!("action {id} is in flight already; {help}")));
         }
         let agents = self.store.select_agents(target, now).map_err(|error| match error {
-            StoreError::Refused(reason) => Failure::Refused(format!("field 'target': {reason}")),
-            away => away.into(),
+            Failure::Refuse(reason) => Failure::Refuse(format!("field 'target': {reason}")),
+            failure => failure,
         })?;
-        // An action that is run again for agents that came since may find none; one that never had any is a mistake.
+        // An action that is run again for new agents may select none; one that never had any is a mistake.
         if agents.is_empty() && !action.id.map_or(Ok(false), |id| self.store.has_commands(id))? {
             let help = "look at it with mig-scheduler --explain-target, and at the agents that are online";
-            return Err(Failure::Refused(format!("field 'target': it selects no agent; {help}")));
+            return Err(Failure::Refuse(format!("field 'target': it selects no agent; {help}")));
         }
         Ok(agents)
     }
 
-    /// Gives ids to the actions that have none, and replaces the drops by files of ours. Those that were taken away
-    /// meanwhile are dropped from the list; so are those that cannot be replaced, whose places in the batch are given.
-    fn adopt(
+    /// Assigns ids to the actions that have none, and replaces the drops by files of ours. Returns the verdicts on those
+    /// that were taken away meanwhile or cannot be replaced; they are removed from the list.
+    fn adopt<'a>(
         &mut self,
-        spool: &Spool,
-        batch: &[Entry],
-        accepted: &mut Vec<Accepted>,
+        accepted: &mut Vec<Accepted<'a>>,
         now: Timestamp,
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> Result<Vec<(&'a FileName, Verdict)>, Failure> {
         let missing = accepted.iter().filter(|one| one.action.id.is_none()).count();
         let mut ids = if missing > 0 { self.store.reserve_action_ids(missing)? } else { Vec::new() }.into_iter();
         for one in accepted.iter_mut() {
@@ -120,110 +122,81 @@ impl ActionNew {
             one.action.finish_time = time::not_set();
             one.action.counters.clear();
         }
-        #[cfg(feature = "mutants")]
-        if crate::mutants::Mutant::StoreBeforeAdoption.is_on() {
-            for one in accepted.iter() {
-                let Some(id) = one.action.id else { continue };
-                let begin = Begin { action: &one.action, id, signers: &one.signers, agents: &one.agents };
-                let owner = self.owner(spool)?;
-                self.store.begin_actions(&owner, &[begin], now)?;
-            }
-        }
-        let files: Vec<(&Entry, Vec<u8>)> =
-            accepted.iter().map(|one| (&batch[one.index], one.action.to_json())).collect();
-        let mut replaced = spool.rewrite(&files)?.into_iter();
-        let mut stuck = Vec::new();
-        accepted.retain(|one| match replaced.next() {
-            Some(Ok(is_there)) => is_there,
-            Some(Err(error)) => {
-                log::error!("action-new: {error}; it stays, and is tried again from time to time");
-                stuck.push(one.index);
-                false
-            }
-            None => false,
+        let files: Vec<(&Entry, Vec<u8>)> = accepted.iter().map(|one| (one.entry, one.action.to_json())).collect();
+        let mut adopted = self.drafts.adopt(&files)?.into_iter();
+        let mut others = Vec::new();
+        accepted.retain(|one| {
+            let verdict = match adopted.next() {
+                Some(Ok(Placed::Gone)) | None => Verdict::Gone,
+                Some(Ok(_)) => return true,
+                Some(Err(failure)) => {
+                    log::error!("action-new: {failure}; it stays, and is tried again from time to time");
+                    Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX))
+                }
+            };
+            others.push((&one.entry.name, verdict));
+            false
         });
-        Ok(stuck)
+        Ok(others)
     }
 
-    /// Stores the actions and writes their commands. Gives the verdict of each.
-    fn begin(&mut self, spool: &Spool, accepted: &[Accepted], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+    /// Stores the actions and writes their commands. Returns the verdict on each.
+    fn begin(&mut self, accepted: &[Accepted], now: Timestamp) -> Result<Vec<Verdict>, Failure> {
         let begins = accepted.iter().filter_map(|one| {
             Some(Begin { action: &one.action, id: one.action.id?, signers: &one.signers, agents: &one.agents })
         });
         let begins: Vec<Begin> = begins.collect();
-        let owner = self.owner(spool)?;
+        let owner = self.owner()?;
         let begun = self.store.begin_actions(&owner, &begins, now)?;
         let mut verdicts = Vec::with_capacity(accepted.len());
         let mut commands = Vec::new();
-        for (begin, begun) in begins.iter().zip(begun) {
+        for ((one, begin), begun) in accepted.iter().zip(&begins).zip(begun) {
             verdicts.push(match begun {
                 Ok(prepared) => {
                     log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, prepared.len());
-                    let reference = |one: &Prepared| CommandRef { action: begin.id, command: one.id };
-                    let references = prepared.iter().map(reference).collect();
+                    let release = |one: &Prepared| released(CommandRef { action: begin.id, command: one.id });
+                    let then = prepared.iter().map(release).collect();
                     let action = Arc::new(begin.action.clone());
                     let unwritten = |prepared| Unwritten { action: Arc::clone(&action), prepared };
                     commands.extend(prepared.into_iter().map(unwritten));
-                    Verdict::Release { action: begin.id, commands: references }
+                    Verdict::Done { steps: vec![committed(&one.entry.name, begin.id)], then }
                 }
-                Err(StoreError::Refused(reason)) => Verdict::Reject(reason),
-                Err(away) => return Err(away.into()),
+                Err(Failure::Refuse(reason)) => Verdict::Reject(reason),
+                Err(failure) => return Err(failure),
             });
         }
-        self.write(spool, &commands, now)?;
+        let drafts = self.drafts.clone();
+        let mut preparation = drafts.prepare();
+        for commands in commands.chunks(limits::AGENTS_LOADED_MAX) {
+            self.write(&mut preparation, commands, now)?;
+        }
+        preparation.finish()?;
         Ok(verdicts)
     }
 
-    /// Writes the commands. While those for some agents are written, the next agents are loaded, and what was written
-    /// before is synced, so that the sync that counts is short; as long as the disk is quick about it.
-    fn write(&mut self, spool: &Spool, commands: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
-        let mut chunks = commands.chunks(limits::AGENTS_LOADED_MAX);
-        let Some(mut chunk) = chunks.next() else { return Ok(()) };
-        let (mut agents, mut is_quick) = (self.load(chunk)?, true);
-        let mut preparation = spool.preparation();
-        for next in chunks {
-            let beside = || {
-                let loaded = self.load(next)?;
-                if is_quick {
-                    let started = Instant::now();
-                    spool.sync_ahead()?;
-                    is_quick = started.elapsed() < limits::SYNC_AHEAD_TIME_MAX;
-                }
-                Ok(loaded)
-            };
-            let here = || write_for(&mut preparation, chunk, &agents, now);
-            let (loaded, written): (Result<_, Failure>, _) = parallel::both(chunk.len(), beside, here);
-            // A failed sync first: it ends the process.
-            agents = loaded?;
-            written?;
-            chunk = next;
-        }
-        write_for(&mut preparation, chunk, &agents, now)?;
-        Ok(preparation.finish()?)
-    }
-
-    /// The agents of these commands.
-    fn load(&mut self, commands: &[Unwritten]) -> Result<HashMap<AgentId, Agent>, Failure> {
+    /// Writes commands; those whose agent is gone from the store are left out.
+    fn write(&mut self, preparation: &mut Preparation, commands: &[Unwritten], now: Timestamp) -> Result<(), Failure> {
         let ids: BTreeSet<AgentId> = commands.iter().map(|one| one.prepared.agent).collect();
         let agents = self.store.load_agents(&Vec::from_iter(ids))?;
-        Ok(agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect())
+        let agents: HashMap<AgentId, Agent> = agents.into_iter().filter_map(|agent| Some((agent.id?, agent))).collect();
+        for one in commands {
+            let Some(agent) = agents.get(&one.prepared.agent) else { continue };
+            let command = Command::new(one.prepared.id, Arc::clone(&one.action), agent.clone(), now);
+            let command = command.ok_or_else(|| Failure::retry(format!("'{}' has no id", one.action.name)))?;
+            preparation.add(command.reference(), &command.to_json())?;
+        }
+        Ok(())
     }
 }
 
-/// Writes commands; those whose agent is gone from the store are left out.
-fn write_for(
-    preparation: &mut Preparation,
-    commands: &[Unwritten],
-    agents: &HashMap<AgentId, Agent>,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    for one in commands {
-        let Some(agent) = agents.get(&one.prepared.agent) else { continue };
-        let command = Command::new(one.prepared.id, Arc::clone(&one.action), agent.clone(), now);
-        let command = command.ok_or_else(|| Failure::Fatal(format!("'{}' lost its id", one.action.name)))?;
-        preparation.add(command.reference(), &command.to_json())?;
-    }
-    Ok(())
+/// The commit point of an action.
+fn committed(drop: &FileName, id: ActionId) -> Step {
+    Step::Move { from: ACTION_NEW, name: drop.clone(), to: ACTION_INFLIGHT, to_name: id.into() }
+}
+
+/// What follows the commit point.
+fn released(command: CommandRef) -> Step {
+    Step::forward(PREPARED, &command.into(), COMMAND_READY)
 }
 
 /// Everything that needs no effect: the action, or what becomes of its file instead.
@@ -240,7 +213,7 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
     action.check_notes().map_err(|error| Verdict::Reject(error.to_string()))?;
     if action.expire_after <= now {
         let help = "give it a later end, and sign it again";
-        let reason = format!("field 'expireafter': the action ran out at {}; {help}", action.expire_after);
+        let reason = format!("field 'expireafter': the action expired at {}; {help}", action.expire_after);
         return Err(Verdict::Reject(reason));
     }
     // What is written of it later must be readable again: numbers may take more room than they did.
@@ -281,98 +254,84 @@ fn advice(error: &SignatureError) -> &'static str {
     }
 }
 
-impl StageWorker for ActionNew {
-    type Judged = Checked;
+impl FileHandler for ActionNew {
+    type Checked = Checked;
 
     fn name(&self) -> &'static str {
         "action-new"
     }
 
-    fn source(&self) -> Stage {
-        ACTION_NEW
+    fn source(&self) -> Source {
+        Source {
+            stage: ACTION_NEW,
+            invalid: ACTION_INVALID,
+            size_bytes_max: limits::ACTION_SIZE_BYTES_MAX,
+            batch_entries_max: limits::BATCH_ENTRIES_MAX,
+            holds_drops: true,
+        }
     }
 
-    fn size_bytes_max(&self) -> u64 {
-        limits::ACTION_SIZE_BYTES_MAX
-    }
-
-    /// An action that was begun and has not moved yet is known by its id.
-    fn runs_ahead(&self) -> bool {
-        true
-    }
-
-    fn recover(&mut self, spool: &Spool, _now: Timestamp) -> Result<(), Failure> {
-        // A list has an end, and there may be more.
+    fn recover(&mut self, spool: &Spool, apply: Apply, _now: Timestamp) -> Result<(), Failure> {
+        // A listing is limited, and there may be more.
         loop {
             let mut prepared: BTreeMap<ActionId, Vec<CommandRef>> = BTreeMap::new();
-            for command in spool.prepared()? {
-                prepared.entry(command.action).or_default().push(command);
+            for name in spool.list(PREPARED)? {
+                if let Some(command) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) {
+                    prepared.entry(command.action).or_default().push(command);
+                }
             }
             if prepared.is_empty() {
                 return Ok(());
             }
             for (id, commands) in prepared {
-                if spool.has(ACTION_INFLIGHT, &id.into())? {
+                let is_committed = spool.has(ACTION_INFLIGHT, &id.into())?;
+                if is_committed {
                     log::info!(action:% = id; "releasing the commands that were prepared before the restart");
-                    spool.release(&commands, COMMAND_READY)?;
-                } else {
-                    spool.discard_prepared(&commands)?;
                 }
+                let steps = commands.into_iter().map(released);
+                apply(steps.map(|step| if is_committed { step } else { step.undone() }).collect())?;
             }
         }
     }
 
-    fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Checked, Verdict> + Send + Sync + use<> {
+    fn check(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Checked, Verdict> + Send + Sync + use<> {
         let keyring = Arc::clone(self.keyring.get());
         move |entry| check(&keyring, entry, now)
     }
 
-    fn work(
+    fn handle(
         &mut self,
         spool: &Spool,
-        batch: &[Entry],
-        judged: Vec<Result<Checked, Verdict>>,
+        batch: Vec<(&Entry, Checked)>,
         now: Timestamp,
-    ) -> Result<Work, Failure> {
-        let (mut verdicts, started) = (vec![Verdict::Gone; batch.len()], Instant::now());
-        let (mut accepted, mut commands, mut begun) = (Vec::new(), 0, std::mem::take(&mut self.begun_before));
-        for (index, checked) in judged.into_iter().enumerate() {
-            let Checked { action, signers, target } = match checked {
-                Ok(checked) => checked,
-                Err(verdict) => {
-                    verdicts[index] = verdict;
-                    continue;
-                }
-            };
-            if commands > limits::FAN_OUT_COMMANDS_MAX || started.elapsed() > limits::SELECTING_TIME_MAX {
-                // Memory is bounded by what is prepared at once, and slow targets do not keep the others from being begun;
-                // the rest of the batch comes in the next pass.
-                verdicts[index] = Verdict::NotYet(now);
-                continue;
-            }
-            if action.id.is_some_and(|id| !begun.insert(id)) {
-                // The same id twice: the next pass sees what became of the first.
-                verdicts[index] = Verdict::NotYet(now);
+    ) -> Result<Vec<Verdict>, Failure> {
+        let started = Instant::now();
+        let order: Vec<&FileName> = batch.iter().map(|(entry, _)| &entry.name).collect();
+        let (mut verdicts, mut accepted) = (HashMap::with_capacity(batch.len()), Vec::new());
+        let (mut commands, mut begun) = (0, HashSet::new());
+        for (entry, Checked { action, signers, target }) in batch {
+            // Memory is bounded by what is prepared at once, and slow targets must not hold up the others: the rest comes
+            // in the next batch.
+            let is_full = commands > limits::FAN_OUT_COMMANDS_MAX || started.elapsed() > limits::SELECTING_TIME_MAX;
+            // The same id twice: the next batch sees what became of the first.
+            if is_full || action.id.is_some_and(|id| !begun.insert(id)) {
+                verdicts.insert(&entry.name, Verdict::NotYet(now));
                 continue;
             }
             match self.select(spool, &action, &target, now) {
                 Ok(agents) => {
                     commands += agents.len();
-                    accepted.push(Accepted { index, action, signers, agents });
+                    accepted.push(Accepted { entry, action, signers, agents });
                 }
-                Err(Failure::Refused(reason)) => verdicts[index] = Verdict::Reject(reason),
+                Err(Failure::Refuse(reason)) => drop(verdicts.insert(&entry.name, Verdict::Reject(reason))),
                 Err(failure) => return Err(failure),
             }
         }
         if !accepted.is_empty() {
-            for index in self.adopt(spool, batch, &mut accepted, now)? {
-                verdicts[index] = Verdict::NotYet(time::after(now, limits::UNROUTABLE_PAUSE_MAX));
-            }
-            self.begun_before = accepted.iter().filter_map(|one| one.action.id).collect();
-            for (one, verdict) in accepted.iter().zip(self.begin(spool, &accepted, now)?) {
-                verdicts[one.index] = verdict;
-            }
+            verdicts.extend(self.adopt(&mut accepted, now)?);
+            let begun = self.begin(&accepted, now)?;
+            verdicts.extend(accepted.iter().map(|one| &one.entry.name).zip(begun));
         }
-        Ok(Work { verdicts, ended: Vec::new() })
+        Ok(order.into_iter().map(|name| verdicts.remove(name).unwrap_or(Verdict::Gone)).collect())
     }
 }

@@ -1,152 +1,307 @@
-//! collector: every `freq`, what nobody else does.
+//! collector makes a round every `freq` and ends what no other worker does:
 //!
-//! - ends commands whose action ran out: they go to command/returned as expired, and from there like any answer;
-//! - takes away copies in inflight of commands that have their answer (a crash may leave them), or whose answer another
-//!   scheduler of the same store got;
-//! - ends as expired what the store still waits for and what has no file any more;
-//! - ends actions whose commands have all ended (a crash may leave them in flight);
-//! - deletes done and invalid files by `deleteafter` since they came there, and what the relay put aside.
+//! - actions in action/inflight whose commands have all ended (a crash may leave them) move to action/done;
+//! - commands in command/ready and command/inflight whose action expired go to command/returned as expired, and from there
+//!   like any answer;
+//! - copies in command/inflight of commands that have their answer (a crash may leave them), or whose answer another
+//!   scheduler of the same store got, are removed;
+//! - commands that the store waits for and that have no file go to command/returned as expired;
+//! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
+//!   the relay put aside.
 //!
-//! The first three are in `flow/sweep.rs`.
-//!
-//! What notifications missed is picked up by the workers themselves, who look at their stages every `freq` too.
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
-use super::command_returned::{ended_events, final_texts};
-use super::sweep::Sweep;
-use super::{Failure, Pass, Worker};
-use crate::id::ActionId;
+use super::command_returned::Endings;
+use crate::action::Action;
+use crate::command::{Command, CommandStatus, KnownActions};
+use crate::failure::Failure;
+use crate::id::{ActionId, CommandRef};
 use crate::limits;
-use crate::parallel;
 use crate::relay::Relay;
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::watch::{Waker, Watch};
-use crate::spool::{FileName, Spool};
+use crate::spool::{FileName, Spool, Stage, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
+use crate::worker::clock::ClockHandler;
+use crate::worker::{Apply, Pass, earlier};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// See the module docs.
 pub struct Collector {
-    spool: Spool,
     store: Box<dyn Store>,
     relay: Box<dyn Relay>,
     delete_after: Duration,
-    /// When the actions in flight run out; read from their files once.
+    /// When the actions in flight expire; read from their files once.
     expiry: HashMap<ActionId, Timestamp>,
-    /// The actions in flight, as of this pass.
-    actions: HashSet<ActionId>,
-    /// When everything was cleaned last: that looks at every file, so it is not done in every sweep.
+    /// When everything was cleaned last: that looks at every file, so it is not done in every round.
     cleaned: Option<Timestamp>,
 }
 
 impl Collector {
-    /// Collects in this spool.
-    pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { spool, store, relay, delete_after, expiry: HashMap::new(), actions: HashSet::new(), cleaned: None }
+    /// Collects what is in this store and relay, and in the spool of its rounds.
+    pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
+        Collector { store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
     }
 
-    /// Ends the actions in flight that have no command left.
-    fn end_actions(&mut self, now: Timestamp) -> Result<usize, Failure> {
-        let names = self.spool.list(ACTION_INFLIGHT)?;
+    /// Ends the actions in flight that have no command left. Returns how many ended, and those that were in flight.
+    fn end_actions(
+        &mut self,
+        spool: &Spool,
+        apply: Apply,
+        now: Timestamp,
+    ) -> Result<(usize, HashSet<ActionId>), Failure> {
+        let names = spool.list(ACTION_INFLIGHT)?;
         let ids = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok());
         let ids: Vec<ActionId> = ids.collect();
-        self.actions = ids.iter().copied().collect();
-        let known = &self.actions;
-        self.expiry.retain(|id, _| known.contains(id));
+        let inflight: HashSet<ActionId> = ids.iter().copied().collect();
+        self.expiry.retain(|id, _| inflight.contains(id));
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
-        let texts = final_texts(&self.spool, ended, now)?;
-        self.relay.publish(&ended_events(&texts), now)?;
-        self.spool.rewrite_and_advance(ACTION_INFLIGHT, ACTION_DONE, &texts)?;
-        Ok(texts.len())
+        let endings = Endings::new(spool, ended, now)?;
+        self.relay.publish(&endings.events, now)?;
+        apply(endings.steps)?;
+        Ok((endings.events.len(), inflight))
     }
 
-    /// Deletes what came to its end long enough ago. A refused file and its reason go together.
-    fn delete_old(&mut self, now: Timestamp) -> Result<usize, Failure> {
-        let mut deleted = 0;
+    /// Deletes files that came to their end long enough ago. A refused file and its reason go together.
+    fn delete_old(&self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
+        let mut steps = Vec::new();
         for stage in [ACTION_DONE, ACTION_INVALID, COMMAND_DONE] {
-            let old: HashSet<FileName> = self.spool.older_than(stage, self.delete_after, now)?.into_iter().collect();
+            let old: HashSet<FileName> = spool.older_than(stage, self.delete_after, now)?.into_iter().collect();
             for name in &old {
-                let young_partner =
-                    |partner: FileName| Ok::<_, Failure>(!old.contains(&partner) && self.spool.has(stage, &partner)?);
-                if stage == ACTION_INVALID && name.partner().map_or(Ok(false), young_partner)? {
+                let has_young_partner =
+                    |partner| Ok::<_, Failure>(!old.contains(&partner) && spool.has(stage, &partner)?);
+                if stage == ACTION_INVALID && name.partner().map_or(Ok(false), has_young_partner)? {
                     continue;
                 }
-                match self.spool.delete(stage, name) {
-                    Ok(()) => deleted += 1,
-                    Err(error) if error.is_of_one_file() => log::warn!("collector: {error}; delete it by hand"),
-                    Err(error) => return Err(error.into()),
-                }
+                steps.push(Step::clear(stage, name));
             }
         }
+        let deleted = steps.len();
+        apply(steps)?;
         if deleted > 0 {
-            log::info!(
-                "collector: deleted {deleted} files that came to their end {:?} ago or earlier",
-                self.delete_after
-            );
+            let age = self.delete_after;
+            log::info!("collector: deleted {deleted} files that came to their end {age:?} ago or earlier");
         }
         Ok(deleted)
     }
+
+    /// Looks at the commands of one stage that have not ended. `inflight` are the actions in flight; `answered` commands
+    /// with an answer, as of a moment ago, or empty when copies are not looked for.
+    fn sweep(
+        &mut self,
+        spool: &Spool,
+        stage: Stage,
+        (inflight, answered): (&HashSet<ActionId>, &HashSet<FileName>),
+        apply: Apply,
+        now: Timestamp,
+    ) -> Result<Pass, Failure> {
+        let (mut overdue, mut elsewhere, mut clears, mut again) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for name in spool.list(stage)? {
+            let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
+                continue;
+            };
+            // A copy in ready is a replay. One in inflight is left over, unless it was replayed since the list was made.
+            if stage == COMMAND_INFLIGHT && answered.contains(&name) && is_answered(spool, &name)? {
+                clears.push(Step::clear(stage, &name));
+                continue;
+            }
+            match self.deadline(spool, stage, &name, reference)? {
+                Some(deadline) if deadline <= now => overdue.push(name),
+                // Its action is not in flight here any more: its last answer may have come to another scheduler.
+                Some(_) if stage == COMMAND_INFLIGHT && !inflight.contains(&reference.action) => {
+                    elsewhere.push(reference)
+                }
+                Some(deadline) => again = earlier(again, deadline),
+                None => {}
+            }
+        }
+        for batch in elsewhere.chunks(limits::BATCH_ENTRIES_MAX) {
+            let ended = self.ended_elsewhere(spool, stage, batch)?;
+            clears.extend(ended.into_iter().map(|reference| Step::clear(stage, &reference.into())));
+        }
+        let mut handled = clears.len();
+        apply(clears)?;
+        let mut names = overdue.as_slice();
+        while !names.is_empty() {
+            let (batch, rest) = read_overdue(spool, stage, names)?;
+            handled += names.len() - rest.len();
+            names = rest;
+            apply(self.expire(spool, stage, batch, now)?)?;
+        }
+        Ok(Pass { handled, again })
+    }
+
+    /// When a command's answer is not waited for any longer.
+    fn deadline(
+        &mut self,
+        spool: &Spool,
+        stage: Stage,
+        name: &FileName,
+        reference: CommandRef,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if let Some(deadline) = self.expiry.get(&reference.action) {
+            return Ok(Some(*deadline));
+        }
+        let inflight = FileName::from(reference.action);
+        let expires = match spool.read_if_readable(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2)? {
+            Some(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
+            // A command that was replayed after its action was done, for one.
+            None => read_command(spool, stage, name)?.map(|command| command.action.expire_after),
+        };
+        let deadline = expires.map(|expires| time::after(expires, limits::EXPIRY_GRACE));
+        self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
+        Ok(deadline)
+    }
+
+    /// Those of the commands that have ended in the store and have no answer here: another scheduler got it. One that was
+    /// replayed has its answer in its file, and is not among them.
+    fn ended_elsewhere(
+        &mut self,
+        spool: &Spool,
+        stage: Stage,
+        references: &[CommandRef],
+    ) -> Result<HashSet<CommandRef>, Failure> {
+        let (known, mut ended) = (self.store.find_commands(references)?, HashSet::new());
+        for (reference, known) in references.iter().zip(known) {
+            let name = FileName::from(*reference);
+            if known.is_some_and(|known| known.status.is_final())
+                && !is_answered(spool, &name)?
+                && read_command(spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
+            {
+                ended.insert(*reference);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The steps that end commands whose action expired, unless they have ended before.
+    fn expire(&mut self, spool: &Spool, stage: Stage, overdue: Overdue, now: Timestamp) -> Result<Vec<Step>, Failure> {
+        let references: Vec<CommandRef> = overdue.waiting.iter().map(Command::reference).collect();
+        let ended =
+            if references.is_empty() { HashSet::new() } else { self.ended_elsewhere(spool, stage, &references)? };
+        let mut steps: Vec<Step> = overdue.answered.iter().map(|name| Step::clear(stage, name)).collect();
+        for command in overdue.waiting {
+            match ended.contains(&command.reference()) {
+                true => steps.push(Step::clear(stage, &command.reference().into())),
+                false => steps.extend(expired(command, now)),
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Ends commands that the store waits for and that have no file any more: refused as unreadable, removed by hand, or
+    /// never written because the action was withdrawn in the middle. So every command ends, whatever happened.
+    fn end_forgotten(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
+        let mut ended = 0;
+        let before = time::before(now, limits::EXPIRY_GRACE);
+        for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
+            let name = FileName::from(command.reference());
+            let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
+            if !is_waiting && !is_answered(spool, &name)? {
+                // One at a time: their actions may be large, and they are few.
+                apply(expired(command, now).collect())?;
+                ended += 1;
+            }
+        }
+        Ok(ended)
+    }
 }
 
-impl Worker for Collector {
+impl ClockHandler for Collector {
     fn name(&self) -> &'static str {
         "collector"
     }
 
-    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+    fn recover(&mut self) {
         // After a failure too: what is deleted now may be the room that was missing.
         self.cleaned = None;
-        Ok(self.spool.clean()?)
     }
 
-    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
-        Ok(None)
-    }
-
-    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        let period = self.delete_after.min(limits::CLEANING_PERIOD_MAX);
-        let cleans = time::is_due(self.cleaned, period, now);
-        // Each part is done whatever became of the others: on a full disk it is what is deleted here and what is tidied
-        // there that makes the room that the rest needs, if not in this pass, in the next.
-        let deleted = if cleans { self.delete_old(now) } else { Ok(0) };
-        let mut answered = HashSet::new();
+    fn round(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
+        let cleans = time::is_due(self.cleaned, self.delete_after.min(limits::CLEANING_PERIOD_MAX), now);
+        // What makes room on a full disk comes first, and does not depend on the rest.
+        let (mut deleted, mut answered) = (Ok(0), HashSet::new());
         if cleans {
-            answered.extend(self.spool.list(COMMAND_RETURNED)?);
-            answered.extend(self.spool.list(COMMAND_DONE)?);
+            let tidied = self.relay.tidy(self.delete_after, now);
+            deleted = self.delete_old(spool, apply, now);
+            tidied?;
+            answered.extend(spool.list(COMMAND_RETURNED)?);
+            answered.extend(spool.list(COMMAND_DONE)?);
         }
-        let ended = self.end_actions(now);
-        let (ready, inflight) = (self.spool.list(COMMAND_READY)?, self.spool.list(COMMAND_INFLIGHT)?);
-        let waiting = ready.len() + inflight.len();
-        let Collector { spool, store, relay, expiry, actions, delete_after, .. } = self;
-        let mut sweep = Sweep { spool, store: store.as_mut(), expiry, actions, answered: &answered };
-        let sweep = || sweep.run(ready, inflight, now);
-        let (tidied, swept) = match cleans {
-            true => parallel::both(waiting, || relay.tidy(*delete_after, now), sweep),
-            false => (Ok(()), sweep()),
-        };
-        tidied?;
-        let (ended, swept, deleted) = (ended?, swept?, deleted?);
+        let (ended, inflight) = self.end_actions(spool, apply, now)?;
+        let known = (&inflight, &answered);
+        let ready = self.sweep(spool, COMMAND_READY, known, apply, now)?;
+        let sent = self.sweep(spool, COMMAND_INFLIGHT, known, apply, now)?;
+        let forgotten = self.end_forgotten(spool, apply, now)?;
+        let handled = deleted? + ended + ready.handled + sent.handled + forgotten;
         if cleans {
             self.cleaned = Some(now);
         }
-        Ok(Pass { handled: swept.handled + ended + deleted, again: swept.again })
+        Ok(Pass { handled, again: ready.again.map_or(sent.again, |again| earlier(sent.again, again)) })
     }
+}
+
+/// Commands of expired actions.
+#[derive(Default)]
+struct Overdue {
+    /// Left over copies: their answers are here.
+    answered: Vec<FileName>,
+    /// Those without an answer.
+    waiting: Vec<Command>,
+}
+
+/// Reads a batch; returns the rest of the names too. Those that are gone or cannot be read are left out.
+fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Result<(Overdue, &'a [FileName]), Failure> {
+    let (mut overdue, mut size_bytes, mut rest) = (Overdue::default(), 0, names.iter());
+    let known = KnownActions::default();
+    while overdue.waiting.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
+        let Some(name) = rest.next() else { break };
+        if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
+            overdue.answered.push(name.clone());
+        } else if let Some(entry) = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)? {
+            size_bytes += entry.bytes.len() as u64;
+            overdue.waiting.extend(Command::parse_with(&entry.bytes, &known).ok());
+        }
+    }
+    Ok((overdue, rest.as_slice()))
+}
+
+fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
+    let entry = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
+    Ok(entry.and_then(|entry| Command::parse(&entry.bytes).ok()))
+}
+
+fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
+    Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
+}
+
+/// The steps that end a command. One that was replayed has its answer and keeps it.
+fn expired(mut command: Command, now: Timestamp) -> impl Iterator<Item = Step> {
+    let reference = command.reference();
+    let name = FileName::from(reference);
+    if !command.status.is_final() {
+        log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
+        command.finish_unrun(CommandStatus::Expired, "no answer before the action expired", now);
+    }
+    let clears = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, &name));
+    [Step::put(COMMAND_RETURNED, name, command.to_json())].into_iter().chain(clears)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::relay::directory::{DirectoryRelay, MessageName};
-    use crate::spool::stages;
+    use crate::spool::{Mover, stages};
     use crate::store::sqlite::SqliteStore;
+    use crate::worker::Worker;
+    use crate::worker::clock::ClockWorker;
 
     #[test]
-    fn the_relay_is_tidied_while_the_store_does_nothing() {
+    fn the_relay_is_tidied_while_the_store_fails() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         stages::make(directory.path(), &stages::SCHEDULER).unwrap();
@@ -158,9 +313,10 @@ mod tests {
         std::fs::write(&message, "{}").unwrap();
         let store = SqliteStore::open(&path("mig.db")).unwrap();
         rusqlite::Connection::open(path("mig.db")).unwrap().execute("DROP TABLE commands", ()).unwrap();
-        let spool = Spool::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
+        let mover = Mover::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
         let relay = DirectoryRelay::open(&path("relay")).unwrap();
-        let mut collector = Collector::new(spool, Box::new(store), Box::new(relay), Duration::from_secs(60));
+        let collector = Collector::new(Box::new(store), Box::new(relay), Duration::from_secs(60));
+        let mut collector = ClockWorker::new(mover, collector);
         assert!(collector.pass(now).is_err());
         assert!(!message.exists());
     }

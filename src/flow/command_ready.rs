@@ -1,19 +1,20 @@
-//! command-ready: sends each command to its agent's queue, and moves it to command/inflight once the relay has promised
-//! to keep it.
+//! command-ready drains command/ready: a command is sent to its agent's queue, and moves to command/inflight once the relay
+//! has promised to keep it.
 //!
 //! A crash between the promise and the move sends the command again; the agent knows it by its id. A command whose queue
 //! does not exist stays, and is tried again with a growing pause until the collector expires it.
 
-use super::Failure;
-use super::stage::{StageWorker, Verdict, Work, misnamed};
+use super::misnamed;
 use crate::command::{Command, KnownActions};
+use crate::failure::Failure;
 use crate::id::CommandRef;
 use crate::limits;
 use crate::relay::{Message, Queue, Relay, Sent};
-use crate::spool::stages::{COMMAND_INFLIGHT, COMMAND_READY};
-use crate::spool::{Entry, Spool, Stage};
+use crate::spool::stages::{ACTION_INVALID, COMMAND_INFLIGHT, COMMAND_READY};
+use crate::spool::{Entry, Spool, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
+use crate::worker::stage::{FileHandler, Source, Verdict};
 use std::time::Duration;
 
 /// See the module docs.
@@ -34,27 +35,24 @@ fn pause(entry: &Entry, now: Timestamp) -> Duration {
     (time::until(entry.look.modified, now) / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX)
 }
 
-impl StageWorker for CommandReady {
-    type Judged = (CommandRef, Message);
+impl FileHandler for CommandReady {
+    type Checked = (CommandRef, Message);
 
     fn name(&self) -> &'static str {
         "command-ready"
     }
 
-    fn source(&self) -> Stage {
-        COMMAND_READY
+    fn source(&self) -> Source {
+        Source {
+            stage: COMMAND_READY,
+            invalid: ACTION_INVALID,
+            size_bytes_max: limits::COMMAND_FILE_SIZE_BYTES_MAX,
+            batch_entries_max: limits::BATCH_ENTRIES_MAX,
+            holds_drops: false,
+        }
     }
 
-    fn size_bytes_max(&self) -> u64 {
-        limits::COMMAND_FILE_SIZE_BYTES_MAX
-    }
-
-    /// The relay shall not wait for our disk.
-    fn runs_ahead(&self) -> bool {
-        true
-    }
-
-    fn judge(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Judged, Verdict> + Send + Sync + use<> {
+    fn check(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Checked, Verdict> + Send + Sync + use<> {
         let known = KnownActions::default();
         move |entry| match Command::parse_with(&entry.bytes, &known) {
             Err(error) => Err(Verdict::Reject(error.to_string())),
@@ -73,43 +71,35 @@ impl StageWorker for CommandReady {
         }
     }
 
-    fn work(
+    fn handle(
         &mut self,
         _spool: &Spool,
-        batch: &[Entry],
-        judged: Vec<Result<Self::Judged, Verdict>>,
+        batch: Vec<(&Entry, Self::Checked)>,
         now: Timestamp,
-    ) -> Result<Work, Failure> {
-        let (mut messages, mut commands) = (Vec::new(), Vec::new());
-        let mut verdict = |(index, judged): (usize, Result<Self::Judged, Verdict>)| match judged {
-            Ok((command, message)) => {
-                messages.push(message);
-                commands.push((index, command));
-                Verdict::Next { to: COMMAND_INFLIGHT, clear: &[] }
-            }
-            Err(verdict) => verdict,
-        };
-        let mut verdicts: Vec<Verdict> = judged.into_iter().enumerate().map(&mut verdict).collect();
-        #[cfg(feature = "mutants")]
-        if crate::mutants::Mutant::NoWaitForConfirm.is_on() {
-            let step = |entry: &Entry| crate::spool::Move::new(COMMAND_READY, &entry.name, COMMAND_INFLIGHT);
-            _spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
+    ) -> Result<Vec<Verdict>, Failure> {
+        let (mut entries, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for (entry, (command, message)) in batch {
+            entries.push((entry, command));
+            messages.push(message);
         }
-        let mut sent = Vec::with_capacity(commands.len());
-        for ((index, command), outcome) in commands.iter().zip(self.relay.send(&messages, now)?) {
-            match outcome {
-                Sent::Kept => sent.push(*command),
-                Sent::Unroutable => {
-                    let pause = pause(&batch[*index], now);
-                    log::debug!(action:% = command.action, command:% = command.command; "no queue of its agent, trying again in {pause:?}");
-                    verdicts[*index] = Verdict::NotYet(time::after(now, pause));
+        let (mut sent, mut verdicts) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for ((entry, command), outcome) in entries.into_iter().zip(self.relay.send(&messages, now)?) {
+            verdicts.push(match outcome {
+                Sent::Kept => {
+                    sent.push(command);
+                    Verdict::done(vec![Step::forward(COMMAND_READY, &entry.name, COMMAND_INFLIGHT)])
                 }
-            }
+                Sent::Unroutable => {
+                    let pause = pause(entry, now);
+                    log::debug!(action:% = command.action, command:% = command.command; "its agent has no queue, trying again in {pause:?}");
+                    Verdict::NotYet(time::after(now, pause))
+                }
+            });
         }
-        // That the relay has them is told by the stage; the store's word for it may come late.
+        // The stage shows that the relay has them; the store may learn it later.
         if let Err(error) = self.store.mark_sent(&sent) {
             log::warn!("command-ready: {error}");
         }
-        Ok(Work { verdicts, ended: Vec::new() })
+        Ok(verdicts)
     }
 }

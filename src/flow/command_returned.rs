@@ -1,20 +1,23 @@
-//! command-returned: stores final answers, and ends an action when its last command has ended.
+//! command-returned drains command/returned: a final answer is stored, and moves to command/done; an action whose last
+//! command has ended moves from action/inflight to action/done.
 //!
-//! The store's transaction comes first, then whoever subscribed is told, then the ended actions move to action/done, then
-//! the commands to command/done. A crash in between leaves commands in command/returned: they are stored again, which
-//! changes nothing, and tell again what has ended.
+//! The store's transaction comes first, then the events are published, then the files move. A crash in between leaves
+//! commands in command/returned: they are stored again, which changes nothing, and their events are published again.
 
-use super::Failure;
-use super::stage::{StageWorker, Verdict, Work, misnamed};
+use super::misnamed;
 use crate::action::{Action, ActionStatus};
 use crate::command::{Command, KnownActions};
+use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::relay::{Event, Relay};
-use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
-use crate::spool::{Entry, FileName, ReadError, Spool, Stage};
+use crate::spool::stages::{
+    ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
+};
+use crate::spool::{Entry, FileName, Over, Spool, Step};
 use crate::store::{Ended, Finished, Store};
 use crate::time::Timestamp;
+use crate::worker::stage::{FileHandler, Source, Verdict};
 use std::collections::BTreeSet;
 
 /// See the module docs.
@@ -24,15 +27,10 @@ pub struct CommandReturned {
 }
 
 impl CommandReturned {
-    /// Stores into this store, and tells of it over this relay.
+    /// Stores into this store, and publishes events over this relay.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>) -> CommandReturned {
         CommandReturned { store, relay }
     }
-}
-
-/// The events of actions that have ended.
-pub(super) fn ended_events(texts: &[(FileName, Vec<u8>)]) -> Vec<(Event, Vec<u8>)> {
-    texts.iter().map(|(_, text)| (Event::ActionFinished, text.clone())).collect()
 }
 
 /// The event of a command that has ended: what it is about, without the results.
@@ -43,32 +41,42 @@ fn finished_event(answer: &Command) -> (Event, Vec<u8>) {
     (Event::CommandFinished, body.to_string().into_bytes())
 }
 
-/// The final text of actions that ended, for those that are still in flight here.
-pub(super) fn final_texts(
-    spool: &Spool,
-    ended: Vec<Ended>,
-    now: Timestamp,
-) -> Result<Vec<(FileName, Vec<u8>)>, Failure> {
-    let mut texts = Vec::with_capacity(ended.len());
-    for one in ended {
-        let name = FileName::from(one.id);
-        let reason = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
-            Ok(entry) => match Action::parse(&entry.bytes) {
-                Ok(action) => {
-                    texts.push((name, final_text(action, one, now)));
-                    continue;
+/// The steps that end actions which are still in flight here, and their events.
+#[derive(Default)]
+pub(super) struct Endings {
+    pub(super) steps: Vec<Step>,
+    pub(super) events: Vec<(Event, Vec<u8>)>,
+}
+
+impl Endings {
+    /// Of the actions whose every command has ended.
+    pub(super) fn new(spool: &Spool, ended: Vec<Ended>, now: Timestamp) -> Result<Endings, Failure> {
+        let mut endings = Endings::default();
+        for one in ended {
+            let (id, name) = (one.id, FileName::from(one.id));
+            let read = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
+                Ok(None) => continue,
+                Ok(Some(entry)) => Action::parse(&entry.bytes).map_err(|error| error.to_string()),
+                Err(Failure::Skip(reason) | Failure::Refuse(reason)) => Err(reason),
+                Err(failure) => return Err(failure),
+            };
+            match read {
+                Ok(action) => endings.add(name, final_text(action, one, now)),
+                // Answers of other actions must not wait for this one.
+                Err(reason) => {
+                    log::error!(action:% = id; "{ACTION_INFLIGHT}/{name} has ended and cannot be moved on: {reason}")
                 }
-                Err(error) => error.to_string(),
-            },
-            Err(ReadError::Gone) => continue,
-            Err(ReadError::Refused(reason) | ReadError::Denied(reason)) => reason,
-            Err(ReadError::Io(error)) if error.is_of_one_file() => error.to_string(),
-            Err(ReadError::Io(error)) => return Err(error.into()),
-        };
-        // Answers of other actions must not wait for this one.
-        log::error!(action:% = one.id; "{ACTION_INFLIGHT}/{name} has ended and cannot be moved on: {reason}");
+            }
+        }
+        Ok(endings)
     }
-    Ok(texts)
+
+    fn add(&mut self, name: FileName, text: Vec<u8>) {
+        self.events.push((Event::ActionFinished, text.clone()));
+        self.steps.push(Step::clear(ACTION_INFLIGHT, &name));
+        // Over an older run of the same action.
+        self.steps.push(Step::Put { to: ACTION_DONE, name, bytes: text, over: Over::Anything });
+    }
 }
 
 fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
@@ -90,32 +98,31 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
             if reference.is_none_or(|reference| reference.action != action) {
                 continue;
             }
-            match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
-                Ok(entry) => commands.extend(Command::parse_with(&entry.bytes, &known)),
-                Err(ReadError::Gone | ReadError::Denied(_) | ReadError::Refused(_)) => {}
-                Err(ReadError::Io(error)) => return Err(error.into()),
-            }
+            let entry = spool.read_if_readable(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
+            commands.extend(entry.and_then(|entry| Command::parse_with(&entry.bytes, &known).ok()));
         }
     }
     Ok(commands)
 }
 
-impl StageWorker for CommandReturned {
-    type Judged = Command;
+impl FileHandler for CommandReturned {
+    type Checked = Command;
 
     fn name(&self) -> &'static str {
         "command-returned"
     }
 
-    fn source(&self) -> Stage {
-        COMMAND_RETURNED
+    fn source(&self) -> Source {
+        Source {
+            stage: COMMAND_RETURNED,
+            invalid: ACTION_INVALID,
+            size_bytes_max: limits::COMMAND_FILE_SIZE_BYTES_MAX,
+            batch_entries_max: limits::BATCH_ENTRIES_MAX,
+            holds_drops: false,
+        }
     }
 
-    fn size_bytes_max(&self) -> u64 {
-        limits::COMMAND_FILE_SIZE_BYTES_MAX
-    }
-
-    fn judge(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<Command, Verdict> + Send + Sync + use<> {
+    fn check(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<Command, Verdict> + Send + Sync + use<> {
         let known = KnownActions::default();
         move |entry| match Command::parse_with(&entry.bytes, &known) {
             Err(error) => Err(Verdict::Reject(error.to_string())),
@@ -129,33 +136,19 @@ impl StageWorker for CommandReturned {
         }
     }
 
-    fn work(
+    fn handle(
         &mut self,
         spool: &Spool,
-        batch: &[Entry],
-        judged: Vec<Result<Command, Verdict>>,
+        batch: Vec<(&Entry, Command)>,
         now: Timestamp,
-    ) -> Result<Work, Failure> {
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut verdict = |judged| match judged {
-            Ok(answer) => {
-                answers.push(answer);
-                Verdict::Next { to: COMMAND_DONE, clear: &[COMMAND_READY, COMMAND_INFLIGHT] }
-            }
-            Err(verdict) => verdict,
-        };
-        let verdicts: Vec<Verdict> = judged.into_iter().map(&mut verdict).collect();
+    ) -> Result<Vec<Verdict>, Failure> {
+        let (entries, answers): (Vec<&Entry>, Vec<Command>) = batch.into_iter().unzip();
         let actions: BTreeSet<ActionId> = answers.iter().map(|answer| answer.reference().action).collect();
         for action in actions {
-            // The store was made anew since: it must know of all commands before the first answer looks like the last.
+            // A new store must know of all commands before the first answer looks like the last.
             if !self.store.has_commands(action)? {
                 self.store.restore_commands(&commands_in_spool(spool, action)?, now)?;
             }
-        }
-        #[cfg(feature = "mutants")]
-        if crate::mutants::Mutant::MoveBeforeEffect.is_on() {
-            let step = |entry: &Entry| crate::spool::Move::new(COMMAND_RETURNED, &entry.name, COMMAND_DONE);
-            spool.advance(&batch.iter().map(step).collect::<Vec<_>>())?;
         }
         let stored = self.store.finish_commands(&answers, now)?;
         let mut events = Vec::with_capacity(answers.len());
@@ -165,13 +158,22 @@ impl StageWorker for CommandReturned {
                     let CommandRef { action, command } = answer.reference();
                     log::info!(action:% = action, command:% = command; "has ended as {status} before, '{}' changes nothing", answer.status);
                 }
-                // Stored before, and perhaps not told of any more.
+                // Stored before, and perhaps not published.
                 Finished::Now | Finished::Before(_) => events.push(finished_event(answer)),
             }
         }
-        let ended = final_texts(spool, stored.ended, now)?;
-        events.extend(ended_events(&ended));
+        let mut endings = Endings::new(spool, stored.ended, now)?;
+        events.append(&mut endings.events);
         self.relay.publish(&events, now)?;
-        Ok(Work { verdicts, ended })
+        let mut verdicts: Vec<Vec<Step>> = entries.iter().map(|entry| moved_on(&entry.name)).collect();
+        // They belong to no single answer; what the batch commits, it commits together.
+        verdicts.iter_mut().take(1).for_each(|steps| steps.append(&mut endings.steps));
+        Ok(verdicts.into_iter().map(Verdict::done).collect())
     }
+}
+
+/// An answer that is stored; older copies of its command are removed.
+fn moved_on(name: &FileName) -> Vec<Step> {
+    let older = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, name));
+    [Step::forward(COMMAND_RETURNED, name, COMMAND_DONE)].into_iter().chain(older).collect()
 }

@@ -1,18 +1,18 @@
-//! heartbeats: registers the agents that the whitelist names.
+//! heartbeats drains the relay's heartbeats: agents that the whitelist names are registered in the store.
 //!
-//! Heartbeats come again by themselves, so one that cannot be used is dropped with a log line, and a crash loses nothing.
-//! New agents, and those that the whitelist does not name, are told of as events.
+//! Agents repeat their heartbeats, so one that cannot be used is put aside with a log line, and a crash loses nothing. New
+//! agents, and those that the whitelist does not name, are published as events.
 
-use super::Failure;
-use super::queue::{QueueWorker, Verdict};
-use super::refusal::Kind;
-use super::whitelist::Whitelist;
+use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::relay::{Delivery, Event, Queue};
 use crate::reload::Reloaded;
+use crate::scheduler::whitelist::Whitelist;
 use crate::spool::Spool;
 use crate::store::{Registration, Store};
 use crate::time::Timestamp;
+use crate::worker::queue::{MessageHandler, Settlement};
+use crate::worker::refusal::Kind;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,52 +25,57 @@ pub struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// Registers into this store those whom the whitelist names.
+    /// Registers into this store the agents that the whitelist names.
     pub fn new(store: Box<dyn Store>, whitelist: Reloaded<Whitelist>, agent_timeout: Duration) -> Heartbeats {
         Heartbeats { store, whitelist, agent_timeout }
     }
 }
 
-impl QueueWorker for Heartbeats {
-    type Judged = Result<Agent, Verdict>;
+impl MessageHandler for Heartbeats {
+    type Checked = Result<Agent, Settlement>;
 
     fn name(&self) -> &'static str {
         "heartbeats"
     }
 
-    fn source(&self) -> Queue {
+    fn queue(&self) -> Queue {
         Queue::heartbeats()
     }
 
-    fn judge(
+    fn check(
         &mut self,
         _spool: &Arc<Spool>,
         now: Timestamp,
-    ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<> {
+    ) -> impl Fn(&Delivery) -> Self::Checked + Send + Sync + use<> {
         let agent_timeout = self.agent_timeout;
         move |delivery| {
             let parsed = Agent::parse_heartbeat(&delivery.body, now, agent_timeout);
-            parsed.map_err(|error| Verdict::Reject(Kind::Malformed, error.to_string()))
+            parsed.map_err(|error| Settlement::Reject(Kind::Malformed, error.to_string()))
         }
     }
 
-    fn work(&mut self, _spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+    fn handle(
+        &mut self,
+        _spool: &Spool,
+        checked: Vec<Self::Checked>,
+        now: Timestamp,
+    ) -> Result<Vec<Settlement>, Failure> {
         let whitelist = self.whitelist.get();
-        let mut verdicts = vec![Verdict::Done; judged.len()];
+        let mut settlements = vec![Settlement::accept(Vec::new()); checked.len()];
         // Of several heartbeats of one process in a batch only the newest is stored.
-        let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(judged.len());
-        for (index, judged) in judged.into_iter().enumerate() {
-            let agent = match judged {
+        let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(checked.len());
+        for (index, checked) in checked.into_iter().enumerate() {
+            let agent = match checked {
                 Ok(agent) => agent,
-                Err(verdict) => {
-                    verdicts[index] = verdict;
+                Err(settlement) => {
+                    settlements[index] = settlement;
                     continue;
                 }
             };
-            // Not while it is judged: regular expressions keep a cache for each thread that they ever ran on.
+            // Not in the check: regular expressions keep a cache for each thread that ever used them.
             if !whitelist.allows(agent.queueloc.as_str()) {
                 log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
-                verdicts[index] = Verdict::Tell(Event::AgentAuthenticationFailure);
+                settlements[index] = Settlement::publish(Event::AgentAuthenticationFailure);
                 continue;
             }
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
@@ -85,11 +90,11 @@ impl QueueWorker for Heartbeats {
             match registration {
                 Registration::New => {
                     log::info!("agent '{}' is new, version {}", agent.queueloc, agent.version);
-                    verdicts[index] = Verdict::Tell(Event::AgentNew);
+                    settlements[index] = Settlement::publish(Event::AgentNew);
                 }
                 Registration::Known | Registration::Stale => log::debug!("heartbeat of agent '{}'", agent.queueloc),
             }
         }
-        Ok(verdicts)
+        Ok(settlements)
     }
 }

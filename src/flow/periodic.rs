@@ -1,31 +1,33 @@
-//! periodic: every `freq`, what the store knows of agents is brought up to date.
+//! periodic makes a round every `freq` and updates what the store knows of agents:
 //!
-//! - marks agents idle and offline by their last heartbeat, and those that commands have ended;
-//! - stores a row of statistics;
-//! - tells of endpoints on which several agents run, and ends all but the newest when `killdupagents` says so: with an
-//!   action of the schedulers' own, dropped into action/new like anybody's;
-//! - every `queuescleanupfreq` removes the queues of agents that are gone.
+//! - agents become idle and offline by their last heartbeat; those that commands have ended are marked;
+//! - a row of statistics is stored;
+//! - endpoints on which several agents run are logged; with `killdupagents` all but the newest agent are ended, by an
+//!   action that the scheduler signs and puts into action/new;
+//! - every `queuescleanupfreq` the queues of agents that are gone are removed.
 //!
 //! Everything here is safe to do twice, and beside other schedulers.
 
-use super::{Failure, Pass, Worker, scheduler_key};
 use crate::action::Action;
+use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::limits::{self, IDLE_AFTER_PERIODS};
 use crate::relay::{Queue, Relay};
+use crate::scheduler::key;
 use crate::signature::sign_with_key;
 use crate::spool::stages::ACTION_NEW;
-use crate::spool::watch::{Waker, Watch};
-use crate::spool::{FileName, Spool};
+use crate::spool::{FileName, Spool, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
+use crate::worker::clock::ClockHandler;
+use crate::worker::{Apply, Pass};
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What an operator chooses.
+/// Its configuration.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PeriodicConfig {
     /// `agent.heartbeatfreq`
     pub heartbeat_freq: Duration,
     /// `agent.timeout`
@@ -40,10 +42,9 @@ pub struct Settings {
 
 /// See the module docs.
 pub struct Periodic {
-    spool: Spool,
     store: Box<dyn Store>,
     relay: Box<dyn Relay>,
-    settings: Settings,
+    config: PeriodicConfig,
     /// When queues were removed last; after a start it is done once.
     cleaned: Option<Timestamp>,
     /// Until when no further action is made against a process; a hint only.
@@ -51,14 +52,14 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// Works on this store, with kill actions in this spool.
-    pub fn new(spool: Spool, store: Box<dyn Store>, relay: Box<dyn Relay>, settings: Settings) -> Periodic {
-        Periodic { spool, store, relay, settings, cleaned: None, ended: HashMap::new() }
+    /// Updates this store, and removes queues of this relay.
+    pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, config: PeriodicConfig) -> Periodic {
+        Periodic { store, relay, config, cleaned: None, ended: HashMap::new() }
     }
 
     fn mark(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let idle_before = time::before(now, self.settings.heartbeat_freq * IDLE_AFTER_PERIODS);
-        let counts = self.store.mark_absent(idle_before, time::before(now, self.settings.agent_timeout))?;
+        let idle_before = time::before(now, self.config.heartbeat_freq * IDLE_AFTER_PERIODS);
+        let counts = self.store.mark_absent(idle_before, time::before(now, self.config.agent_timeout))?;
         let ended = self.store.mark_upgraded(now)?;
         self.store.record_statistics(now)?;
         if counts.became_idle + counts.became_offline + ended > 0 {
@@ -73,10 +74,10 @@ impl Periodic {
     }
 
     /// Of several agents on one endpoint, all but the one that started last.
-    fn end_duplicates(&mut self, now: Timestamp) -> Result<(), Failure> {
+    fn end_duplicates(&mut self, apply: Apply, now: Timestamp) -> Result<(), Failure> {
         self.ended.retain(|_, until| *until > now);
         // Only those that still send: an agent that was restarted is online twice for a while.
-        let heard_since = time::before(now, self.settings.heartbeat_freq * 2);
+        let heard_since = time::before(now, self.config.heartbeat_freq * 2);
         for agent in self.store.duplicate_agents(heard_since)? {
             let key = (agent.queueloc.as_str().to_owned(), agent.pid);
             if self.ended.contains_key(&key) {
@@ -88,17 +89,18 @@ impl Periodic {
                 agent.pid,
                 agent.version
             );
-            if self.settings.kill_dup_agents {
-                self.drop_kill_action(&agent, now)?;
+            if self.config.kill_dup_agents {
+                apply(vec![self.kill_action(&agent, now)?])?;
             }
             self.ended.insert(key, time::after(now, limits::KILL_ACTION_VALIDITY));
         }
         Ok(())
     }
 
-    fn drop_kill_action(&mut self, agent: &Agent, now: Timestamp) -> Result<(), Failure> {
-        let key = scheduler_key::find_or_make(self.store.as_mut(), now)?;
-        let refused = |error: &dyn std::fmt::Display| Failure::Away(format!("sign a kill action: {error}"));
+    /// The step that puts it into action/new.
+    fn kill_action(&mut self, agent: &Agent, now: Timestamp) -> Result<Step, Failure> {
+        let key = key::find_or_make(self.store.as_mut(), now)?;
+        let refused = |error: &dyn std::fmt::Display| Failure::retry(format!("sign a kill action: {error}"));
         let draft = json!({
             "name": format!("Kill duplicate agent {} (process {})", agent.queueloc, agent.pid),
             "target": format!("queueloc = '{}'", agent.queueloc),
@@ -109,19 +111,18 @@ impl Periodic {
             "syntaxversion": 2
         });
         let mut action = Action::parse_draft(draft.to_string().as_bytes()).map_err(|e| refused(&e))?;
-        // A clock that is a little behind must not refuse it.
+        // An agent whose clock is a little behind must not refuse it.
         action.valid_from = time::before(now, limits::KILL_ACTION_MARGIN);
         action.expire_after = time::after(now, limits::KILL_ACTION_VALIDITY);
         let signature = sign_with_key(&action.signed_text(), key.private_key.expose().as_bytes(), now);
         action.signatures = vec![signature.map_err(|e| refused(&e))?];
         let name = format!("kill-{}-{}.json", agent.queueloc, agent.pid);
         let name = FileName::new(name).ok_or_else(|| refused(&"its file has no name"))?;
-        self.spool.put_replacing(ACTION_NEW, &[], &[(name, action.to_json())])?;
-        Ok(())
+        Ok(Step::put(ACTION_NEW, name, action.to_json()))
     }
 
     fn remove_queues(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let heard_before = time::before(now, self.settings.agent_timeout);
+        let heard_before = time::before(now, self.config.agent_timeout);
         let mut removed = 0;
         for queueloc in self.store.gone_queuelocs(heard_before, limits::QUEUES_CLEANED_MAX)? {
             removed += usize::from(self.relay.remove(&Queue::agent(&queueloc))?);
@@ -134,25 +135,17 @@ impl Periodic {
     }
 }
 
-impl Worker for Periodic {
+impl ClockHandler for Periodic {
     fn name(&self) -> &'static str {
         "periodic"
     }
 
-    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
-        Ok(self.spool.clean()?)
-    }
-
-    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
-        Ok(None)
-    }
-
-    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+    fn round(&mut self, _spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
         self.mark(now)?;
-        if self.settings.detect_multi_agents || self.settings.kill_dup_agents {
-            self.end_duplicates(now)?;
+        if self.config.detect_multi_agents || self.config.kill_dup_agents {
+            self.end_duplicates(apply, now)?;
         }
-        if time::is_due(self.cleaned, self.settings.queues_cleanup_freq, now) {
+        if time::is_due(self.cleaned, self.config.queues_cleanup_freq, now) {
             self.remove_queues(now)?;
         }
         Ok(Pass { handled: 0, again: None })

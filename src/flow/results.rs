@@ -1,25 +1,26 @@
-//! results: takes agents' answers from the relay and puts them on our disk, in command/returned.
+//! results drains the relay's results: an agent's answer goes to command/returned, in place of the command in
+//! command/ready or command/inflight.
 //!
-//! An answer counts when it belongs to a command of ours, to that command's agent and to the action that was sent. What is
-//! kept is the command as it was sent, with the agent's status and results: nothing else of the message is believed. Its
-//! ids may come back from an agent of the original as its floats hold them, so every spelling of them is looked for. Where
-//! the command's file is lost or cannot be read, the store and the action's file tell whose answer counts. What is kept is
-//! synced before the message is let go of, so a crash brings the message again, and the same content counts as done.
+//! An answer counts when it belongs to a command of ours, to that command's agent and to the action that was sent. The
+//! file is the command as it was sent, with the agent's status and results: nothing else of the message is trusted. Its ids
+//! may come back from an agent of the original as its floats hold them, so every spelling of them is looked for. Where the
+//! command's file is lost or cannot be read, the store and the action's file decide whose answer counts. The file is
+//! durable before the message is acknowledged, so a crash brings the message again, and the same content counts as done.
 
-use super::Failure;
-use super::queue::{QueueWorker, Verdict};
-use super::refusal::Kind;
 use crate::action::Action;
 use crate::command::{Command, CommandStatus, KnownActions};
+use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, Spool, Stage};
+use crate::spool::{FileName, Spool, Stage, Step};
 use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
+use crate::worker::queue::{MessageHandler, Settlement};
+use crate::worker::refusal::Kind;
 use std::sync::Arc;
 
 /// See the module docs.
@@ -33,19 +34,19 @@ impl Results {
         Results { store }
     }
 
-    /// A command that is not waiting here: answered before, or sent by another scheduler.
-    fn judge_known(
+    /// The answer to a command that is not waiting here: answered before, or sent by another scheduler.
+    fn settle_known(
         &mut self,
         spool: &Spool,
         answer: Command,
         known: Option<(CommandRef, KnownCommand)>,
         now: Timestamp,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<Settlement, Failure> {
         let Some((reference, known)) = known else {
-            return Ok(Verdict::Reject(Kind::Unknown, format!("command {} is not known", answer.reference())));
+            return Ok(Settlement::Reject(Kind::Unknown, format!("command {} is not known", answer.reference())));
         };
         if known.status.is_final() {
-            return Ok(judge_ended(&known.queueloc, known.status, &answer));
+            return Ok(settle_ended(&known.queueloc, known.status, &answer));
         }
         if known.queueloc != answer.agent.queueloc.as_str() {
             return Ok(foreign(&answer));
@@ -82,43 +83,43 @@ impl Results {
     }
 }
 
-/// What can be told of an answer without the store.
-pub enum Judged {
-    /// All.
-    Told(Verdict),
-    /// Nothing: the store is asked about it.
+/// The result of looking for an answer's command in the spool.
+pub enum Checked {
+    /// It was found, or the message is none.
+    Settled(Settlement),
+    /// It was not: the store is asked about it.
     Ask(Box<Command>),
 }
 
-fn judge_here(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: Timestamp) -> Result<Judged, Failure> {
+fn check(spool: &Spool, delivery: &Delivery, actions: &KnownActions, now: Timestamp) -> Result<Checked, Failure> {
     let answer = match Command::parse_with(&delivery.body, actions) {
         Ok(answer) => answer,
-        Err(error) => return Ok(Judged::Told(Verdict::Reject(Kind::Malformed, error.to_string()))),
+        Err(error) => return Ok(Checked::Settled(Settlement::Reject(Kind::Malformed, error.to_string()))),
     };
     let reference = answer.reference();
     if !answer.status.is_final() {
         let reason = format!("command {reference}: status '{}' is not an answer", answer.status);
-        return Ok(Judged::Told(Verdict::Reject(Kind::Unfinished, reason)));
+        return Ok(Checked::Settled(Settlement::Reject(Kind::Unfinished, reason)));
     }
     let mut is_foreign = false;
     for name in reference.spellings().map(FileName::from) {
         // Another command may have an id that is spelt like this one.
         let is_same = |found: &Command| found.agent.queueloc == answer.agent.queueloc;
         match find(spool, &[COMMAND_READY, COMMAND_INFLIGHT], &name, actions)? {
-            Some(sent) if is_same(&sent) => return Ok(Judged::Told(judge_sent(sent, answer, name, now))),
+            Some(sent) if is_same(&sent) => return Ok(Checked::Settled(settle_sent(sent, answer, name, now))),
             found => is_foreign |= found.is_some(),
         }
         match find(spool, &[COMMAND_RETURNED, COMMAND_DONE], &name, actions)? {
             Some(ended) if is_same(&ended) => {
-                return Ok(Judged::Told(judge_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
+                return Ok(Checked::Settled(settle_ended(ended.agent.queueloc.as_str(), ended.status, &answer)));
             }
             found => is_foreign |= found.is_some(),
         }
     }
-    Ok(if is_foreign { Judged::Told(foreign(&answer)) } else { Judged::Ask(Box::new(answer)) })
+    Ok(if is_foreign { Checked::Settled(foreign(&answer)) } else { Checked::Ask(Box::new(answer)) })
 }
 
-/// A command in the first of these stages that has it. They are given in the order in which it moves, so that one that moves
+/// A command in the first of these stages that has it. They are in the order in which it moves, so that one that moves
 /// meanwhile is met.
 fn find(spool: &Spool, stages: &[Stage], name: &FileName, actions: &KnownActions) -> Result<Option<Command>, Failure> {
     for stage in stages {
@@ -129,29 +130,33 @@ fn find(spool: &Spool, stages: &[Stage], name: &FileName, actions: &KnownActions
     Ok(None)
 }
 
-fn other_action(reference: CommandRef) -> Verdict {
-    Verdict::Reject(Kind::Altered, format!("command {reference}: its action is not the one that was sent"))
+fn other_action(reference: CommandRef) -> Settlement {
+    Settlement::Reject(Kind::Altered, format!("command {reference}: its action is not the one that was sent"))
 }
 
-fn foreign(answer: &Command) -> Verdict {
+fn foreign(answer: &Command) -> Settlement {
     let reason = format!("command {} was not sent to {}", answer.reference(), answer.agent.queueloc);
-    Verdict::Reject(Kind::Foreign, reason)
+    Settlement::Reject(Kind::Foreign, reason)
 }
 
-/// The answer to a command of this agent's that has ended.
-fn judge_ended(queueloc: &str, status: CommandStatus, answer: &Command) -> Verdict {
+/// The answer to a command that has ended.
+fn settle_ended(queueloc: &str, status: CommandStatus, answer: &Command) -> Settlement {
     let reference = answer.reference();
     if queueloc != answer.agent.queueloc.as_str() {
         return foreign(answer);
     }
     if status == CommandStatus::Expired && answer.status != status {
-        // What an agent found out is kept for whoever wants it, though nobody waits for it any more.
-        return Verdict::Reject(Kind::Late, format!("command {reference} has expired before its answer came"));
+        // What an agent found out is kept for operators, though the action waits for it no longer.
+        return Settlement::Reject(Kind::Late, format!("command {reference} has expired before its answer came"));
     }
-    Verdict::Drop(Kind::Duplicate, format!("command {reference} has ended as {status} before, the first answer stays"))
+    Settlement::Discard(
+        Kind::Duplicate,
+        format!("command {reference} has ended as {status} before, the first answer stays"),
+    )
 }
 
-fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp) -> Verdict {
+/// The answer to a command that is waiting.
+fn settle_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp) -> Settlement {
     let reference = sent.reference();
     if sent.agent.queueloc != answer.agent.queueloc {
         return foreign(&answer);
@@ -164,48 +169,55 @@ fn judge_sent(mut sent: Command, answer: Command, name: FileName, now: Timestamp
     keep(name, sent, now)
 }
 
-fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Verdict {
+fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Settlement {
     answer.finish_time = now;
     let (reference, status): (CommandRef, CommandStatus) = (answer.reference(), answer.status);
     log::info!(action:% = reference.action, command:% = reference.command; "{} answers: {status}", answer.agent.queueloc);
-    Verdict::Keep(name, answer.to_json())
+    let put = Step::put(COMMAND_RETURNED, name.clone(), answer.to_json());
+    // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
+    Settlement::accept(vec![put, Step::clear(COMMAND_READY, &name), Step::clear(COMMAND_INFLIGHT, &name)])
 }
 
-impl QueueWorker for Results {
-    type Judged = Result<Judged, Failure>;
+impl MessageHandler for Results {
+    type Checked = Result<Checked, Failure>;
 
     fn name(&self) -> &'static str {
         "results"
     }
 
-    fn source(&self) -> Queue {
+    fn queue(&self) -> Queue {
         Queue::results()
     }
 
-    fn judge(
+    fn check(
         &mut self,
         spool: &Arc<Spool>,
         now: Timestamp,
-    ) -> impl Fn(&Delivery) -> Self::Judged + Send + Sync + use<> {
+    ) -> impl Fn(&Delivery) -> Self::Checked + Send + Sync + use<> {
         let (spool, actions) = (Arc::clone(spool), KnownActions::default());
-        move |delivery| judge_here(&spool, delivery, &actions, now)
+        move |delivery| check(&spool, delivery, &actions, now)
     }
 
-    fn work(&mut self, spool: &Spool, judged: Vec<Self::Judged>, now: Timestamp) -> Result<Vec<Verdict>, Failure> {
-        let judged = judged.into_iter().collect::<Result<Vec<_>, Failure>>()?;
-        let asked = |one: &Judged| match one {
-            Judged::Ask(answer) => Some(answer.reference()),
-            Judged::Told(_) => None,
+    fn handle(
+        &mut self,
+        spool: &Spool,
+        checked: Vec<Self::Checked>,
+        now: Timestamp,
+    ) -> Result<Vec<Settlement>, Failure> {
+        let checked = checked.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+        let asked = |one: &Checked| match one {
+            Checked::Ask(answer) => Some(answer.reference()),
+            Checked::Settled(_) => None,
         };
-        let asked: Vec<CommandRef> = judged.iter().filter_map(asked).collect();
+        let asked: Vec<CommandRef> = checked.iter().filter_map(asked).collect();
         let mut found = self.ask(&asked)?.into_iter();
-        let mut verdicts = Vec::with_capacity(judged.len());
-        for one in judged {
-            verdicts.push(match one {
-                Judged::Told(verdict) => verdict,
-                Judged::Ask(answer) => self.judge_known(spool, *answer, found.next().flatten(), now)?,
+        let mut settlements = Vec::with_capacity(checked.len());
+        for one in checked {
+            settlements.push(match one {
+                Checked::Settled(settlement) => settlement,
+                Checked::Ask(answer) => self.settle_known(spool, *answer, found.next().flatten(), now)?,
             });
         }
-        Ok(verdicts)
+        Ok(settlements)
     }
 }

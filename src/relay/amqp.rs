@@ -1,21 +1,23 @@
 //! A relay over RabbitMQ (AMQP 0-9-1), with the names, properties and permissions that the original uses.
 //!
-//! A message is kept once the broker has confirmed it; what it cannot route comes back. A message that was received stays
-//! the broker's until it is acknowledged: when the connection is lost before, it comes again. What nobody can use goes,
-//! with the reason, to the queue `migevent.dead`; an agent, who may not write there, hands it to what the broker's
-//! policies say of rejected messages.
+//! A message is sent once the broker has confirmed it; one that it cannot route is returned. Received messages stay with the
+//! broker until they are acknowledged: when the connection is lost before, they are requeued. A message that can never be
+//! handled goes, with the reason, to the queue `migevent.dead`; an agent, which may not write there, rejects it, and the
+//! broker's policies decide.
 //!
-//! A message's time to live is the broker's work, by its own clock.
+//! The broker applies a message's time to live, by its own clock.
 
 mod inbox;
 mod intake;
 mod link;
 
-use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag, on_the_wire};
+use super::{Delivery, Event, Message, Queue, Relay, Sent, on_the_wire};
 use crate::config::broker::{BrokerConfig, QueueType};
+use crate::failure::Failure;
 use crate::limits;
-use crate::spool::watch::{Waker, Watch};
+use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
+use crate::wake::Waker;
 use futures_util::future::try_join_all;
 use inbox::Inbox;
 use intake::Ended;
@@ -32,37 +34,35 @@ use std::time::Duration;
 const EXCHANGE: &str = "mig";
 /// Where events are published.
 const EVENTS: &str = "migevent";
-/// Where messages end that nobody can use.
+/// The queue of messages that can never be handled.
 const DEAD: &str = "migevent.dead";
 
-/// Whose rights a relay has.
+/// The permissions of a relay's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Makes exchanges, may put messages aside.
+    /// Declares exchanges, may publish dead letters.
     Scheduler,
     /// Has its own queue only.
     Agent,
 }
 
-/// See the module docs. Nothing is connected until something is asked of it.
+/// See the module docs. It connects when it is first used.
 pub struct AmqpRelay {
     role: Role,
     sender: Arc<Link>,
     receiver: Arc<Link>,
     sending: Option<OpenChannel>,
     inboxes: HashMap<Queue, Inbox>,
-    /// Whose messages have been too large to be taken many at a time.
-    careful: HashSet<Queue>,
+    /// Queues whose prefetch is reduced.
+    reduced: HashSet<Queue>,
     wakers: HashMap<Queue, Waker>,
-    /// Tells the deliveries of one connection from those of the next.
-    generation: u64,
 }
 
 impl AmqpRelay {
     /// A relay at this broker.
-    pub fn open(config: &BrokerConfig, role: Role) -> Result<AmqpRelay, RelayError> {
+    pub fn open(config: &BrokerConfig, role: Role) -> Result<AmqpRelay, Failure> {
         let sender = Link::shared(config, Purpose::Send)?;
-        // Ten thousand agents shall not be twenty thousand connections.
+        // Ten thousand agents must not be twenty thousand connections.
         let receiver = if role == Role::Agent { Arc::clone(&sender) } else { Link::shared(config, Purpose::Receive)? };
         Ok(AmqpRelay {
             role,
@@ -70,14 +70,13 @@ impl AmqpRelay {
             receiver,
             sending: None,
             inboxes: HashMap::new(),
-            careful: HashSet::new(),
+            reduced: HashSet::new(),
             wakers: HashMap::new(),
-            generation: 0,
         })
     }
 
     /// The channel to publish on, with confirms.
-    fn sending(&mut self) -> Result<Channel, RelayError> {
+    fn sending(&mut self) -> Result<Channel, Failure> {
         if let Some(channel) = self.sending.as_ref().filter(|channel| channel.status().connected()) {
             return Ok(Channel::clone(channel));
         }
@@ -87,7 +86,7 @@ impl AmqpRelay {
     }
 
     /// Publishes all, then waits until the broker has confirmed all.
-    fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, RelayError> {
+    fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, Failure> {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
@@ -105,7 +104,7 @@ impl AmqpRelay {
             try_join_all(confirms).await
         });
         let confirmed = confirmed.inspect_err(|_| self.sending = None)?;
-        // lapin hands a returned message out with the next confirm, whosever that is: only its key tells whose it was.
+        // lapin attaches a returned message to the next confirm, of any message: only its key tells which one it was.
         let mut returned = HashSet::new();
         for confirmation in confirmed {
             match confirmation {
@@ -113,7 +112,7 @@ impl AmqpRelay {
                 Confirmation::Ack(Some(message)) => drop(returned.insert(message.routing_key.clone())),
                 Confirmation::Nack(_) | Confirmation::NotRequested => {
                     let cause = "it did not take one of them; see its log, a queue may be full or its node down";
-                    return Err(self.sender.away(&what, cause));
+                    return Err(self.sender.failure(&what, cause));
                 }
             }
         }
@@ -121,8 +120,8 @@ impl AmqpRelay {
         Ok(keys.iter().map(outcome).collect())
     }
 
-    /// Makes what every queue of ours needs.
-    fn declare_exchanges(&self, channel: &Channel) -> Result<(), RelayError> {
+    /// Declares what every queue of ours needs.
+    fn declare_exchanges(&self, channel: &Channel) -> Result<(), Failure> {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         for exchange in [EXCHANGE, EVENTS] {
             let declared =
@@ -139,7 +138,7 @@ impl AmqpRelay {
         exchange: &str,
         key: &str,
         arguments: FieldTable,
-    ) -> Result<(), RelayError> {
+    ) -> Result<(), Failure> {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let declared = channel.queue_declare(queue.into(), options, arguments);
         self.receiver.wait(&format!("make queue {queue}"), declared)?;
@@ -163,48 +162,43 @@ impl AmqpRelay {
         arguments
     }
 
-    /// The consumer of a queue. One whose connection was lost is told of once, and made anew by the next call.
-    fn inbox(&mut self, queue: &Queue) -> Result<&mut Inbox, RelayError> {
+    /// The consumer of a queue. One whose connection was lost is a failure once, and is replaced by the next call.
+    fn inbox(&mut self, queue: &Queue) -> Result<&mut Inbox, Failure> {
         match self.inboxes.get(queue).and_then(Inbox::ended) {
             None => {}
             Some(Ended::Lost(reason)) => {
                 self.inboxes.remove(queue);
-                return Err(self.receiver.away(&format!("receive from queue {queue}"), reason));
+                return Err(self.receiver.failure(&format!("receive from queue {queue}"), reason));
             }
             Some(Ended::Full) => {
                 let max = limits::BROKER_BYTES_AHEAD_MAX >> 20;
-                let few = limits::BROKER_MESSAGES_AHEAD_CAREFUL;
+                let few = limits::BROKER_MESSAGES_AHEAD_REDUCED;
                 log::warn!(
-                    "queue {queue}: messages taken ahead have more than {max} MiB together, taking {few} at a time for now"
+                    "queue {queue}: unacknowledged messages have more than {max} MiB together, reducing the prefetch to {few} for now"
                 );
                 self.inboxes.remove(queue);
-                self.careful.insert(queue.clone());
+                self.reduced.insert(queue.clone());
             }
         }
         if !self.inboxes.contains_key(queue) {
-            let ahead = match self.role {
-                _ if self.careful.contains(queue) => limits::BROKER_MESSAGES_AHEAD_CAREFUL,
+            let prefetch = match self.role {
+                _ if self.reduced.contains(queue) => limits::BROKER_MESSAGES_AHEAD_REDUCED,
                 Role::Agent => limits::AGENT_DELIVERIES_MAX,
                 Role::Scheduler => limits::BROKER_MESSAGES_AHEAD_MAX,
             };
-            self.generation += 1;
             let waker = self.wakers.get(queue).cloned();
-            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, self.generation, ahead, waker)?;
+            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, prefetch, waker)?;
             self.inboxes.insert(queue.clone(), inbox);
         }
-        self.inboxes.get_mut(queue).ok_or_else(|| RelayError::Fatal("an inbox is gone".into()))
+        self.inboxes.get_mut(queue).ok_or_else(|| Failure::retry("an inbox is gone"))
     }
 
-    fn is_full(&self, queue: &Queue) -> bool {
-        self.inboxes.get(queue).is_some_and(Inbox::is_full)
-    }
-
-    /// After a while, messages of a queue that had too large ones are taken many at a time again.
-    fn trust_again(&mut self, queue: &Queue) {
-        let enough = |inbox: &Inbox| inbox.handled() >= limits::BROKER_MESSAGES_AHEAD_MAX;
-        if self.careful.contains(queue) && self.inboxes.get(queue).is_some_and(enough) {
+    /// Restores the prefetch of a queue that had large messages, once as many as fit into it were settled.
+    fn restore_prefetch(&mut self, queue: &Queue) {
+        let enough = |inbox: &Inbox| inbox.settled() >= limits::BROKER_MESSAGES_AHEAD_MAX;
+        if self.reduced.contains(queue) && self.inboxes.get(queue).is_some_and(enough) {
             self.inboxes.remove(queue);
-            self.careful.remove(queue);
+            self.reduced.remove(queue);
         }
     }
 }
@@ -221,8 +215,8 @@ fn dead_key(queue: &Queue) -> String {
     format!("dead.{queue}")
 }
 
-/// As the original sends messages. The broker holds times to live in 32 bits of milliseconds, a good month; a message
-/// that lives longer is given none, and its receiver looks at its time.
+/// As the original sends messages. The broker holds times to live in 32 bits of milliseconds, some 49 days; a message that
+/// lives longer has none, and its receiver checks the time.
 fn properties(lifetime: Duration, now: Timestamp) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type("text/plain".into())
@@ -235,7 +229,7 @@ fn properties(lifetime: Duration, now: Timestamp) -> BasicProperties {
 }
 
 impl Relay for AmqpRelay {
-    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
+    fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         let channel = self.receiver.channel()?;
         if self.role == Role::Scheduler {
             self.declare_exchanges(&channel)?;
@@ -243,7 +237,7 @@ impl Relay for AmqpRelay {
         self.declare_bound(&channel, queue.as_str(), EXCHANGE, queue.as_str(), self.queue_arguments(queue))
     }
 
-    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
         let outgoing = messages.iter().map(|message| Outgoing {
             exchange: EXCHANGE,
             key: message.queue.as_str().into(),
@@ -254,8 +248,8 @@ impl Relay for AmqpRelay {
         self.publish_all(outgoing.collect())
     }
 
-    /// The first event of each kind tells whether anybody wants it; when nobody does, the others are not sent.
-    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+    /// The first event of each kind is mandatory: if it is unroutable, there is no subscriber and the others are not sent.
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure> {
         let message = |(event, body): &&(Event, Vec<u8>), mandatory| Outgoing {
             exchange: EVENTS,
             key: event.key().into(),
@@ -272,43 +266,29 @@ impl Relay for AmqpRelay {
         self.publish_all(rest.map(|event| message(event, false)).collect()).map(drop)
     }
 
-    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
         let channel = self.receiver.channel()?;
         self.declare_bound(&channel, queue.as_str(), EVENTS, event.key(), FieldTable::default())
     }
 
-    fn receive_after(
-        &mut self,
-        in_hand: &[Delivery],
-        queue: &Queue,
-        max: usize,
-        _now: Timestamp,
-    ) -> Result<Vec<Delivery>, RelayError> {
-        if in_hand.is_empty() {
-            self.trust_again(queue);
-        }
+    fn receive(&mut self, queue: &Queue, max: usize, _now: Timestamp) -> Result<Vec<Delivery>, Failure> {
+        self.restore_prefetch(queue);
         loop {
-            // What is in hand comes again through another consumer: it is worked on first.
-            if !in_hand.is_empty() && self.is_full(queue) {
-                return Ok(Vec::new());
-            }
-            let received = self.inbox(queue)?.receive_after(in_hand, max);
-            // That there is no message is no answer when there were too many bytes of them, nor is an error one.
-            if received.as_ref().is_ok_and(|received| !received.is_empty()) || !self.is_full(queue) {
+            let received = self.inbox(queue)?.receive(max);
+            // While a full inbox is replaced, neither no message nor an error is an answer.
+            let is_full = self.inboxes.get(queue).is_some_and(Inbox::is_full);
+            if received.as_ref().is_ok_and(|received| !received.is_empty()) || !is_full {
                 return received;
             }
         }
     }
 
-    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
-        // Those of a connection that was lost come again; their effect is known by then.
-        match self.inboxes.get_mut(queue) {
-            Some(inbox) => inbox.acknowledge(deliveries),
-            None => Ok(()),
-        }
+    fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
+        // Those of a lost connection come again; their effect is known by then.
+        self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.acknowledge(deliveries))
     }
 
-    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), Failure> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -317,14 +297,14 @@ impl Relay for AmqpRelay {
             return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(&deliveries));
         }
         self.publish_all(refused.iter().map(|(delivery, reason)| dead_letter(queue, delivery, reason, now)).collect())?;
-        self.done(queue, &deliveries)
+        self.acknowledge(queue, &deliveries)
     }
 
-    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
+    fn remove(&mut self, queue: &Queue) -> Result<bool, Failure> {
         let channel = self.receiver.channel()?;
         let name = queue.as_str();
         let look = QueueDeclareOptions { passive: true, ..Default::default() };
-        // Replicated queues cannot be deleted on that condition; those are looked at a moment before.
+        // Quorum queues cannot be deleted on that condition; their consumers are counted a moment before.
         let if_unused = self.receiver.config().queue_type == QueueType::Classic;
         self.receiver.wait(&format!("remove queue {name}"), async {
             match channel.queue_declare(name.into(), look, FieldTable::default()).await {
@@ -341,19 +321,19 @@ impl Relay for AmqpRelay {
         })
     }
 
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, Failure> {
         if let Some(inbox) = self.inboxes.get(queue) {
             inbox.wake_with(waker.clone());
         }
         self.wakers.insert(queue.clone(), waker);
         if let Err(error) = self.inbox(queue) {
-            // Whoever watches receives next, and meets it there.
+            // The next receive meets it again.
             log::debug!("{error}");
         }
         Ok(None)
     }
 
-    fn tidy(&mut self, _age: Duration, _now: Timestamp) -> Result<(), RelayError> {
+    fn tidy(&mut self, _age: Duration, _now: Timestamp) -> Result<(), Failure> {
         // Every message has its time to live.
         Ok(())
     }
@@ -371,15 +351,5 @@ fn dead_letter(queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp)
         mandatory: false,
         body: delivery.body.clone(),
         properties: properties(limits::DEAD_LETTER_LIFETIME, now).with_headers(headers),
-    }
-}
-
-impl Tag {
-    /// Which delivery of which consumer, when it came from a broker.
-    fn as_amqp(&self) -> Option<(u64, u64)> {
-        match self {
-            Tag::Amqp { generation, delivery } => Some((*generation, *delivery)),
-            _ => None,
-        }
     }
 }

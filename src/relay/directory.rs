@@ -9,15 +9,15 @@
 //! without a line end. A file with another name, brought by hand, never expires. After a crash a message may be there that
 //! was not counted as sent: it is sent again, and received twice.
 
-use super::{Delivery, Event, Message, Queue, Relay, RelayError, Sent, Tag, on_the_wire};
+use super::{Delivery, Event, Message, Queue, Relay, Sent, Tag, on_the_wire};
+use crate::failure::{Failure, log_skipped};
 use crate::limits;
-use crate::parallel;
-use crate::spool::commit::Commit;
-use crate::spool::watch::{Waker, Watch, WatchError};
-use crate::spool::{Dir, FileName, ReadError, is_settling};
+use crate::spool::dir::Content;
+use crate::spool::watch::{Watch, WatchError};
+use crate::spool::{Batch, Dir, FileName, Over, is_settling};
 use crate::time::{self, Timestamp};
+use crate::wake::Waker;
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ pub struct DirectoryRelay {
     top: Dir,
     tmp: Arc<Dir>,
     dead: Arc<Dir>,
-    /// Tells this sender's messages and staged files from everybody else's.
+    /// Distinguishes this sender's messages and staged files from those of others.
     sender: String,
     sequence: u64,
-    /// What is left of the last look at a queue: a long queue is not listed for every batch.
+    /// The rest of the last listing: a long queue is not listed for every batch.
     listed: Option<(Queue, BTreeSet<FileName>)>,
 }
 
@@ -45,7 +45,7 @@ const EVENTS: &str = "events";
 pub struct MessageName {
     /// When it was sent.
     pub sent: Timestamp,
-    /// When it is of no use any more.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
@@ -75,14 +75,14 @@ fn is_expired(name: &FileName, now: Timestamp) -> bool {
 
 impl DirectoryRelay {
     /// Opens the directory, which must exist.
-    pub fn open(path: &Path) -> Result<DirectoryRelay, RelayError> {
+    pub fn open(path: &Path) -> Result<DirectoryRelay, Failure> {
         let top = Dir::open(path)?;
         let (tmp, dead) = (Arc::new(top.ensure("tmp", QUEUE_MODE)?), Arc::new(top.ensure("dead", QUEUE_MODE)?));
-        let random = getrandom::u64().map_err(|e| RelayError::Fatal(format!("no random numbers: {e}")))?;
+        let random = getrandom::u64().map_err(|e| Failure::retry(format!("no random numbers: {e}")))?;
         Ok(DirectoryRelay { top, tmp, dead, sender: format!("{random:016x}"), sequence: 0, listed: None })
     }
 
-    /// None when there is none that could be written to: an agent that spoils its own queue harms itself only.
+    /// None if it is missing or cannot be written to: an agent that spoils its own queue harms itself only.
     fn open_queue(&self, queue: &Queue) -> Option<Arc<Dir>> {
         match self.top.sub(queue.as_str()) {
             Ok(dir) => dir.map(Arc::new),
@@ -93,60 +93,52 @@ impl DirectoryRelay {
         }
     }
 
-    fn queue_declared(&self, queue: &Queue) -> Result<Arc<Dir>, RelayError> {
-        let missing = || RelayError::Away { what: format!("open queue {queue}"), cause: "it is gone".into() };
+    fn queue_declared(&self, queue: &Queue) -> Result<Arc<Dir>, Failure> {
+        let missing = || Failure::retry(format!("open queue {queue}: it is gone"));
         self.top.sub(queue.as_str())?.map(Arc::new).ok_or_else(missing)
     }
 
-    fn put_aside(&self, queue: &Arc<Dir>, files: &[(FileName, String)], now: Timestamp) -> Result<(), RelayError> {
-        let outcomes = queue.reject_into((&self.tmp, &self.sender), files, &self.dead, now)?;
-        Ok(outcomes.into_iter().collect::<Result<(), _>>()?)
+    fn put_aside(&self, queue: &Arc<Dir>, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
+        let mut batch = self.batch();
+        for (name, reason) in files {
+            batch.reject(queue, name, reason, &self.dead, now)?;
+        }
+        batch.commit()?.rejects.into_iter().try_for_each(|rejected| rejected.map(drop))
     }
 
-    /// Reads one message. None when it is no message, or not yet: trouble with one file must not hold up the others.
-    fn read_message(&self, dir: &Arc<Dir>, name: &FileName, now: Timestamp) -> Result<Option<Vec<u8>>, RelayError> {
+    fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.tmp), &self.sender)
+    }
+
+    /// Reads one message; None if it is none, or not complete yet. A failure of one file does not hold up the others.
+    fn read_message(&self, dir: &Arc<Dir>, name: &FileName, now: Timestamp) -> Result<Option<Vec<u8>>, Failure> {
+        let place = format!("relay: {}/{name}", dir.path().display());
         if is_expired(name, now) {
-            return Self::expire(dir, name).map(|()| None);
+            return Ok(log_skipped(&place, dir.remove(name)).map(|_| None)?);
         }
-        match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
-            Ok(content) => {
-                // Copied here by hand, and the copy is not complete: every message is one JSON object.
-                let is_whole = content.bytes.trim_ascii_end().last() == Some(&b'}');
-                let wait = !is_whole && is_settling(content.look.modified, now);
-                Ok(Some(content.bytes).filter(|_| !wait))
+        let content = match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
+            Err(Failure::Refuse(reason)) => {
+                return Ok(log_skipped(&place, self.put_aside(dir, &[(name.clone(), reason)], now))?.and(None));
             }
-            Err(ReadError::Gone) => Ok(None),
-            Err(ReadError::Refused(reason)) => match self.put_aside(dir, &[(name.clone(), reason)], now) {
-                Err(RelayError::Away { cause, .. }) => {
-                    log::warn!("relay: {cause}; {}/{name} is passed over, move it away by hand", dir.path().display());
-                    Ok(None)
-                }
-                other => other.map(|()| None),
-            },
-            Err(ReadError::Denied(reason)) => {
-                log::warn!("relay: {}/{name} {reason}; it is passed over", dir.path().display());
-                Ok(None)
-            }
-            Err(ReadError::Io(error)) if error.is_of_one_file() => {
-                log::warn!("relay: {error}; the file is passed over");
-                Ok(None)
-            }
-            Err(ReadError::Io(error)) => Err(error.into()),
-        }
+            content => log_skipped(&place, content)?.flatten(),
+        };
+        // A copy made by hand may not be complete: every message is one JSON object.
+        let is_settled = |content: &Content| {
+            content.bytes.trim_ascii_end().last() == Some(&b'}') || !is_settling(content.look.modified, now)
+        };
+        Ok(content.filter(is_settled).map(|content| content.bytes))
     }
 
-    /// Reads the first messages of a queue after those in hand. Those that are gone by now are passed over.
+    /// Reads the first messages of a queue. Those that are gone by now are left out.
     fn read_messages(
         &self,
         dir: &Arc<Dir>,
         names: &BTreeSet<FileName>,
-        in_hand: &[Delivery],
         max: usize,
         now: Timestamp,
-    ) -> Result<Vec<Delivery>, RelayError> {
+    ) -> Result<Vec<Delivery>, Failure> {
         let (mut deliveries, mut size_bytes) = (Vec::new(), 0);
-        let last = in_hand.iter().filter_map(Delivery::file).max();
-        for name in names.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)) {
+        for name in names {
             if deliveries.len() == max || size_bytes > limits::BATCH_SIZE_BYTES_MAX {
                 break;
             }
@@ -166,90 +158,65 @@ impl DirectoryRelay {
         }
     }
 
-    fn subscribers(&self, event: Event) -> Result<Vec<Queue>, RelayError> {
+    fn subscribers(&self, event: Event) -> Result<Vec<Queue>, Failure> {
         let dir = self.top.sub(EVENTS)?.map(|dir| dir.sub(event.key())).transpose()?.flatten();
         let Some(dir) = dir else { return Ok(Vec::new()) };
         let names = dir.list(|name| name.as_str().is_some_and(|name| name.starts_with("migevent.")))?;
         Ok(names.iter().filter_map(|name| Some(Queue(name.as_str()?.to_owned()))).collect())
     }
-
-    /// Removes a file that has had its time; trouble with one file must not hold up the others.
-    fn expire(dir: &Dir, name: &FileName) -> Result<(), RelayError> {
-        match dir.remove(name) {
-            Err(error) if error.is_of_one_file() => {
-                log::warn!("relay: {error}");
-                Ok(())
-            }
-            other => Ok(other?),
-        }
-    }
 }
 
 impl Relay for DirectoryRelay {
-    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
+    fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         self.top.ensure(queue.as_str(), QUEUE_MODE)?;
         Ok(())
     }
 
-    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
-        let mut commit = Commit::new(Arc::clone(&self.tmp), &self.sender);
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
+        let mut batch = self.batch();
         let mut queues: HashMap<&Queue, Option<Arc<Dir>>> = HashMap::new();
-        let mut staged = Vec::with_capacity(messages.len());
+        let mut sent = Vec::with_capacity(messages.len());
         for message in messages {
             let dir = queues.entry(&message.queue).or_insert_with(|| self.open_queue(&message.queue));
-            staged.push(match dir {
-                Some(dir) => Some((Arc::clone(dir), commit.stage(on_the_wire(&message.body))?)),
-                None => None,
-            });
-        }
-        commit.sync_files()?;
-        let mut sent = Vec::with_capacity(messages.len());
-        for (staged, message) in staged.into_iter().zip(messages) {
-            let Some((dir, staged)) = staged else {
+            let Some(dir) = dir else {
                 sent.push(Sent::Unroutable);
                 continue;
             };
             self.sequence += 1;
             let name = MessageName { sent: now, expires: message.expires }.format(&self.sender, self.sequence);
-            let name = FileName::new(name).ok_or_else(|| RelayError::Fatal("a message name is empty".into()))?;
-            commit.place(staged, &dir, &name)?;
+            let name = FileName::new(name).ok_or_else(|| Failure::retry("a message has an empty name"))?;
+            batch.put(dir, &name, on_the_wire(&message.body), Over::Nothing)?;
             sent.push(Sent::Kept);
         }
-        commit.finish()?;
+        batch.commit()?.puts.into_iter().try_for_each(|put| put.map(drop))?;
         Ok(sent)
     }
 
-    fn receive_after(
-        &mut self,
-        in_hand: &[Delivery],
-        queue: &Queue,
-        max: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>, RelayError> {
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         let dir = self.queue_declared(queue)?;
         if let Some((_, names)) = self.listed.take().filter(|(listed, _)| listed == queue) {
-            let deliveries = self.read_messages(&dir, &names, in_hand, max, now)?;
-            if !deliveries.is_empty() || !in_hand.is_empty() {
+            let deliveries = self.read_messages(&dir, &names, max, now)?;
+            if !deliveries.is_empty() {
                 self.listed = Some((queue.clone(), names));
                 return Ok(deliveries);
             }
         }
         let names = dir.list(FileName::is_drop)?.into_iter().collect();
-        let deliveries = self.read_messages(&dir, &names, in_hand, max, now)?;
+        let deliveries = self.read_messages(&dir, &names, max, now)?;
         self.listed = Some((queue.clone(), names));
         Ok(deliveries)
     }
 
-    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
+    fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         let dir = self.queue_declared(queue)?;
         let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();
-        // Not synced: a message that comes back after a power cut is a message delivered twice.
-        parallel::try_map(&done, |name| dir.unlink(name))?;
+        // Not synced: a message that is there again after a power cut is a message delivered twice.
+        done.iter().try_for_each(|name| dir.unlink(name).map(drop))?;
         self.forget(queue, done);
         Ok(())
     }
 
-    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), Failure> {
         let file = |(delivery, reason): &(Delivery, String)| Some((delivery.file()?.clone(), reason.clone()));
         let files: Vec<(FileName, String)> = refused.iter().filter_map(file).collect();
         if files.is_empty() {
@@ -260,12 +227,12 @@ impl Relay for DirectoryRelay {
         Ok(())
     }
 
-    fn remove(&mut self, _queue: &Queue) -> Result<bool, RelayError> {
-        // Nobody can tell here who takes messages from it; an empty directory costs nothing.
+    fn remove(&mut self, _queue: &Queue) -> Result<bool, Failure> {
+        // It is not known here whether it has a receiver; an empty directory costs nothing.
         Ok(false)
     }
 
-    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure> {
         let mut subscribers: HashMap<Event, Vec<Queue>> = HashMap::new();
         let mut messages = Vec::new();
         for (event, body) in events {
@@ -280,29 +247,29 @@ impl Relay for DirectoryRelay {
         if messages.is_empty() { Ok(()) } else { self.send(&messages, now).map(drop) }
     }
 
-    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
         self.declare(queue)?;
         self.top.ensure(EVENTS, QUEUE_MODE)?.ensure(event.key(), QUEUE_MODE)?.ensure(queue.as_str(), QUEUE_MODE)?;
         Ok(())
     }
 
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, Failure> {
         let path = self.top.path().join(queue.as_str());
-        let away = |e: WatchError| RelayError::Away { what: format!("watch {}", path.display()), cause: e.to_string() };
-        Watch::new(&path, waker).map(Some).map_err(away)
+        let failed = |e: WatchError| Failure::retry(format!("watch {}: {e}", path.display()));
+        Watch::new(&path, waker).map(Some).map_err(failed)
     }
 
-    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {
-        let queues = self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))?;
-        parallel::try_map(&queues, |name| {
-            let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { return Ok(()) };
-            dir.list(|name| is_expired(name, now))?.iter().try_for_each(|name| Self::expire(&dir, name))
-        })?;
+    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), Failure> {
+        let remove = |dir: &Dir, name: &FileName| log_skipped("relay", dir.remove(name)).map(drop);
+        for name in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
+            let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { continue };
+            dir.list(|name| is_expired(name, now))?.iter().try_for_each(|name| remove(&dir, name))?;
+        }
         let limit = time::before(now, age);
         for dir in [&self.dead, &self.tmp] {
             for name in dir.list(|name| !name.is_hidden())? {
                 if dir.look(&name)?.is_some_and(|look| look.changed < limit) {
-                    Self::expire(dir, &name)?;
+                    remove(dir, &name)?;
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Directories that are held open, and files that are read from them without trust.
 
-use super::error::{Error, ReadError};
+use super::failures::io_failure;
 use super::name::FileName;
+use crate::failure::Failure;
 use crate::limits;
 use crate::time::Timestamp;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,16 +14,16 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A file's content and what the system said of it.
+/// A file's content and metadata.
 pub struct Content {
     /// All bytes.
     pub bytes: Vec<u8>,
-    /// What could be told of it when it was opened, with the size that was read: a file that grew meanwhile looks
-    /// different the next time.
+    /// Its metadata when it was opened, with the size that was read: a file that grew meanwhile looks different the next
+    /// time.
     pub look: Look,
 }
 
-/// What can be told of a file without opening it. Equal looks mean that nobody touched it.
+/// The metadata of a file. Equal looks mean that it was not touched in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// Last write.
@@ -35,6 +36,13 @@ pub struct Look {
     pub inode: u64,
 }
 
+impl Look {
+    /// Whether it shows the very file of an earlier look. The time of the last change may differ: a rename is one.
+    pub(super) fn is_file_of(&self, earlier: &Look) -> bool {
+        (self.inode, self.size_bytes, self.modified) == (earlier.inode, earlier.size_bytes, earlier.modified)
+    }
+}
+
 impl From<&Statx> for Look {
     fn from(stat: &Statx) -> Look {
         Look {
@@ -45,7 +53,8 @@ impl From<&Statx> for Look {
         }
     }
 }
-/// A directory that is held open: what is done in it reaches it wherever its path leads meanwhile.
+
+/// A directory that is held open: changes reach it wherever its path leads meanwhile.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
@@ -63,11 +72,11 @@ const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::C
 fn timestamp(time: rustix::fs::StatxTimestamp) -> Timestamp {
     Timestamp::new(time.tv_sec, time.tv_nsec as i32).unwrap_or(Timestamp::MIN)
 }
+
 impl Dir {
     /// Opens a directory.
-    pub fn open(path: &Path) -> Result<Dir, Error> {
-        let fd =
-            rustix::fs::open(path, OPEN_DIR, Mode::empty()).map_err(|e| Error::io("open directory", path, e.into()))?;
+    pub fn open(path: &Path) -> Result<Dir, Failure> {
+        let fd = rustix::fs::open(path, OPEN_DIR, Mode::empty()).map_err(|e| io_failure("open directory", path, e))?;
         Ok(Dir { fd, path: path.to_owned() })
     }
 
@@ -76,36 +85,36 @@ impl Dir {
         &self.path
     }
 
-    pub(super) fn error(&self, what: &'static str, name: impl AsRef<OsStr>, errno: Errno) -> Error {
-        Error::io(what, &self.path.join(name.as_ref()), errno.into())
+    pub(super) fn failure(&self, what: &str, name: impl AsRef<OsStr>, errno: Errno) -> Failure {
+        io_failure(what, &self.path.join(name.as_ref()), errno)
     }
 
-    pub(super) fn device(&self) -> Result<u64, Error> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(|e| self.error("stat", "", e))?;
+    pub(super) fn device(&self) -> Result<u64, Failure> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|e| self.failure("stat", "", e))?;
         Ok(stat.st_dev)
     }
 
     /// Opens the sub-directory `name`, made with `mode` when missing.
-    pub fn ensure(&self, name: &str, mode: u32) -> Result<Dir, Error> {
+    pub fn ensure(&self, name: &str, mode: u32) -> Result<Dir, Failure> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(self.error("make directory", name, errno)),
+            Err(errno) => return Err(self.failure("make directory", name, errno)),
         }
-        self.sub(name)?.ok_or_else(|| self.error("open directory", name, Errno::NOENT))
+        self.sub(name)?.ok_or_else(|| self.failure("open directory", name, Errno::NOENT))
     }
 
     /// Opens the sub-directory `name`; none when there is none. Links are not followed.
-    pub fn sub(&self, name: &str) -> Result<Option<Dir>, Error> {
+    pub fn sub(&self, name: &str) -> Result<Option<Dir>, Failure> {
         match rustix::fs::openat(&self.fd, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(fd) => Ok(Some(Dir { fd, path: self.path.join(name) })),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.error("open directory", name, errno)),
+            Err(errno) => Err(self.failure("open directory", name, errno)),
         }
     }
 
     /// The names that `wanted` accepts, sorted.
-    pub fn list(&self, wanted: impl Fn(&FileName) -> bool) -> Result<Vec<FileName>, Error> {
-        let error = |errno| self.error("list", "", errno);
+    pub fn list(&self, wanted: impl Fn(&FileName) -> bool) -> Result<Vec<FileName>, Failure> {
+        let error = |errno| self.failure("list", "", errno);
         // A descriptor of its own, because a directory's reading position belongs to the descriptor.
         let fd = rustix::fs::openat(&self.fd, ".", OPEN_DIR, Mode::empty()).map_err(error)?;
         let mut buffer = Vec::with_capacity(64 << 10);
@@ -125,86 +134,78 @@ impl Dir {
         Ok(names)
     }
 
-    /// Reads a regular file of at most `size_bytes_max` bytes: no links, no waiting on pipes, nothing outside.
-    pub fn read(&self, name: &FileName, size_bytes_max: u64) -> Result<Content, ReadError> {
+    /// Reads a regular file of at most `size_bytes_max` bytes: no links, no waiting on pipes, nothing outside. None if it
+    /// is gone. One that must not or cannot be read is a [`Failure::Refuse`].
+    pub fn read(&self, name: &FileName, size_bytes_max: u64) -> Result<Option<Content>, Failure> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let fd = match rustix::fs::openat2(&self.fd, name.as_os_str(), flags, Mode::empty(), resolve) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) => return Err(ReadError::Gone),
-            Err(Errno::LOOP) => return Err(ReadError::Refused("is a symbolic link; drop the file itself".into())),
-            Err(Errno::NXIO) => {
-                let text = "is a socket, or a device that is not there; drop a regular file";
-                return Err(ReadError::Refused(text.into()));
-            }
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return refuse("is a symbolic link; drop the file itself".into()),
+            Err(Errno::NXIO) => return refuse("is a socket, or a device that is missing; drop a regular file".into()),
             Err(Errno::ACCESS | Errno::PERM) => {
                 let uid = rustix::process::geteuid().as_raw();
-                let text = format!(
+                return refuse(format!(
                     "cannot be read by the scheduler (user id {uid}); make it readable, for example with chmod g+r"
-                );
-                return Err(ReadError::Denied(text));
+                ));
             }
-            Err(errno) => return Err(self.error("open", name.as_os_str(), errno).into()),
+            Err(errno) => return Err(self.failure("open", name.as_os_str(), errno)),
         };
-        let stat = statx_fd(&fd).map_err(|e| self.error("stat", name.as_os_str(), e))?;
+        let stat = statx_fd(&fd).map_err(|e| self.failure("stat", name.as_os_str(), e))?;
         let kind = FileType::from_raw_mode(stat.stx_mode.into());
         if kind != FileType::RegularFile {
-            return Err(ReadError::Refused(format!("is a {}; drop a regular file", kind_name(kind))));
+            return refuse(format!("is a {}; drop a regular file", kind_name(kind)));
         }
         if stat.stx_size > size_bytes_max {
-            return Err(ReadError::Refused(format!("has {} bytes, the limit is {size_bytes_max}", stat.stx_size)));
+            return refuse(format!("has {} bytes, the limit is {size_bytes_max}", stat.stx_size));
         }
         let read = read_whole(File::from(fd), stat.stx_size as usize, size_bytes_max);
-        let bytes = read.map_err(|cause| Error::io("read", &self.path.join(name.as_os_str()), cause))?;
+        let bytes = read.map_err(|cause| io_failure("read", &self.path.join(name.as_os_str()), cause))?;
         if bytes.len() as u64 > size_bytes_max {
-            return Err(ReadError::Refused(format!("grew while it was read, the limit is {size_bytes_max} bytes")));
+            return refuse(format!("grew while it was read, the limit is {size_bytes_max} bytes"));
         }
         let look = Look { size_bytes: bytes.len() as u64, ..Look::from(&stat) };
-        Ok(Content { bytes, look })
+        Ok(Some(Content { bytes, look }))
     }
 
-    fn statx(&self, name: &FileName) -> Result<Option<Statx>, Error> {
+    fn statx(&self, name: &FileName) -> Result<Option<Statx>, Failure> {
         match rustix::fs::statx(&self.fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.error("stat", name.as_os_str(), errno)),
+            Err(errno) => Err(self.failure("stat", name.as_os_str(), errno)),
         }
     }
 
     /// Whether there is a file of that name.
-    pub fn has(&self, name: &FileName) -> Result<bool, Error> {
+    pub fn has(&self, name: &FileName) -> Result<bool, Failure> {
         Ok(self.statx(name)?.is_some())
     }
 
-    /// What can be told of a file without opening it.
-    pub fn look(&self, name: &FileName) -> Result<Option<Look>, Error> {
+    /// The metadata of a file; None if it is gone.
+    pub fn look(&self, name: &FileName) -> Result<Option<Look>, Failure> {
         Ok(self.statx(name)?.map(|stat| Look::from(&stat)))
     }
 
-    /// When a file was last moved (a rename changes the inode's time, not the content's).
-    pub(super) fn changed(&self, name: &FileName) -> Result<Option<Timestamp>, Error> {
-        Ok(self.look(name)?.map(|look| look.changed))
-    }
-
-    /// Takes a file away; gone counts as done. The directory is not synced: a file that comes back is met again.
-    pub fn unlink(&self, name: &FileName) -> Result<bool, Error> {
+    /// Removes a file; one that is gone counts as done. The directory is not synced: a file that comes back is met again.
+    pub fn unlink(&self, name: &FileName) -> Result<bool, Failure> {
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(self.error("unlink", name.as_os_str(), errno)),
+            Err(errno) => Err(self.failure("unlink", name.as_os_str(), errno)),
         }
     }
 
-    /// Takes a file or an empty directory away.
-    pub fn remove(&self, name: &FileName) -> Result<(), Error> {
+    /// Removes a file or an empty directory; gone counts as done.
+    pub fn remove(&self, name: &FileName) -> Result<(), Failure> {
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(errno) => return Err(self.error("unlink", name.as_os_str(), errno)),
+            Err(errno) => return Err(self.failure("unlink", name.as_os_str(), errno)),
         }
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.error("remove directory", name.as_os_str(), errno)),
+            Err(errno) => Err(self.failure("remove directory", name.as_os_str(), errno)),
         }
     }
 }
@@ -230,6 +231,10 @@ fn read_whole(file: File, size_seen: usize, size_bytes_max: u64) -> std::io::Res
         file.take(size_bytes_max.saturating_sub(filled as u64) + 1).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+fn refuse<T>(text: String) -> Result<T, Failure> {
+    Err(Failure::Refuse(text))
 }
 
 fn statx_fd(fd: &OwnedFd) -> rustix::io::Result<Statx> {

@@ -1,8 +1,10 @@
-//! A lock per worker and spool: flock(2) on a file that holds the owner's process id. The kernel lets go of it when the
+//! A lock per worker and spool: flock(2) on a file that holds the owner's process id. The kernel releases it when the
 //! process ends, however it ends; the file stays.
 
-use super::{Dir, Error};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+use super::failures::io_failure;
+use super::{Dir, disk};
+use crate::failure::Failure;
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -26,7 +28,7 @@ pub enum LockError {
     },
     /// The lock file could not be used.
     #[error(transparent)]
-    Io(#[from] Error),
+    Io(#[from] Failure),
 }
 
 /// A lock that is held until it is dropped.
@@ -38,17 +40,13 @@ pub struct Lock {
 impl Lock {
     pub(super) fn take(dir: &Dir, owner: &str) -> Result<Lock, LockError> {
         let path = dir.path().join(owner);
-        let error = |errno: Errno| Error::io("lock", &path, errno.into());
+        let error = |errno: Errno| io_failure("lock", &path, errno);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(dir, owner, flags, Mode::from_raw_mode(0o640)).map_err(error)?);
-        #[cfg(feature = "mutants")]
-        if crate::mutants::Mutant::NoLock.is_on() {
-            return Ok(Lock { _file: file });
-        }
         let started = Instant::now();
         let locked = loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // An owner that was killed while it started a process leaves a copy of the descriptor there for a moment.
+            match disk::lock(&file) {
+                // An owner that was killed while it started a process leaves a copy of its descriptor behind for a moment.
                 Err(Errno::WOULDBLOCK) if started.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 20),
                 outcome => break outcome,
             }

@@ -1,6 +1,6 @@
 //! Names of files in directories.
 
-use super::error::escaped;
+use super::failures::escaped;
 use crate::id::{ActionId, CommandRef};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The name of a file in a directory: any bytes but `/`, shown escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileName(pub(super) OsString);
+pub struct FileName(OsString);
 
 impl FileName {
     /// A name of one component.

@@ -34,6 +34,10 @@ pub const COMMAND_RETURNED: Stage = Stage("command/returned");
 /// The store has committed it.
 pub const COMMAND_DONE: Stage = Stage("command/done");
 
+/// `tmp`, for commands that are written before their action's move to action/inflight, the commit point, and released
+/// after it.
+pub const PREPARED: Stage = Stage("tmp");
+
 /// The scheduler's spool.
 pub const SCHEDULER: [Stage; 8] = [
     ACTION_NEW,
@@ -50,7 +54,7 @@ pub const SCHEDULER: [Stage; 8] = [
 pub const AGENT_RECEIVED: Stage = Stage("received");
 /// On the agent: claimed; it may have begun to run.
 pub const AGENT_RUNNING: Stage = Stage("running");
-/// On the agent: has its answer, the relay does not have it yet.
+/// On the agent: has its answer; the relay does not have it yet.
 pub const AGENT_ANSWERED: Stage = Stage("answered");
 /// On the agent: the relay has the answer; kept until the action expires.
 pub const AGENT_DONE: Stage = Stage("done");
@@ -60,7 +64,7 @@ pub const AGENT_INVALID: Stage = Stage("invalid");
 /// The agent's spool, in its run directory.
 pub const AGENT: [Stage; 5] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID];
 
-/// Makes the directories of a spool that a program owns alone, readable for nobody else.
+/// Makes the directories of a spool that belongs to one program, readable for its user only.
 pub fn make(root: &std::path::Path, stages: &[Stage]) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();

@@ -1,19 +1,20 @@
 use super::stages::*;
 use super::*;
 use crate::id::CommandRef;
+use crate::spool::stages::PREPARED;
 use std::os::unix::fs::symlink;
 
 struct Fixture {
     directory: tempfile::TempDir,
-    spool: Spool,
+    mover: Mover,
 }
 
 impl Fixture {
     fn new() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         stages::make(directory.path(), &SCHEDULER).unwrap();
-        let spool = Spool::open(directory.path(), &SCHEDULER, "test").unwrap();
-        Fixture { directory, spool }
+        let mover = Mover::open(directory.path(), &SCHEDULER, "test").unwrap();
+        Fixture { directory, mover }
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -24,8 +25,16 @@ impl Fixture {
         std::fs::read_to_string(self.directory.path().join(path)).unwrap_or_else(|e| format!("{e}"))
     }
 
-    fn rewrite(&self, entry: &Entry) -> bool {
-        self.spool.rewrite(&[(entry, b"adopted".to_vec())]).unwrap().remove(0).unwrap()
+    fn adopt(&self, entry: &Entry) -> Placed {
+        self.mover.drafts().adopt(&[(entry, b"adopted".to_vec())]).unwrap().remove(0).unwrap()
+    }
+
+    fn apply(&self, steps: &[Step]) -> Vec<Placed> {
+        self.mover.apply(steps).unwrap().into_iter().map(Result::unwrap).collect()
+    }
+
+    fn read(&self, file: &str) -> Entry {
+        self.mover.spool().read(ACTION_NEW, &name(file), 100).unwrap().unwrap()
     }
 
     fn names(&self, path: &str) -> Vec<String> {
@@ -43,8 +52,7 @@ fn name(text: &str) -> FileName {
 #[test]
 fn a_file_appears_whole_and_nothing_is_overwritten() {
     let fixture = Fixture::new();
-    let put =
-        |text: &str| fixture.spool.put_replacing(COMMAND_READY, &[], &[(name("1-2.json"), text.into())]).unwrap()[0];
+    let put = |text: &str| fixture.apply(&[Step::put(COMMAND_READY, name("1-2.json"), text.into())])[0];
     assert_eq!(put("one"), Placed::New);
     assert_eq!(put("one"), Placed::Same, "there already, with the same content: done");
     assert_eq!(put("two"), Placed::Taken);
@@ -56,10 +64,11 @@ fn a_file_appears_whole_and_nothing_is_overwritten() {
 fn an_answer_takes_the_place_of_its_command() {
     let fixture = Fixture::new();
     fixture.write("command/inflight/1-2.json", "sent");
-    let files = [(name("1-2.json"), b"answer".to_vec())];
-    let put = || fixture.spool.put_replacing(COMMAND_RETURNED, &[COMMAND_READY, COMMAND_INFLIGHT], &files).unwrap();
-    assert_eq!(put(), [Placed::New]);
-    assert_eq!(put(), [Placed::Same], "done again after a crash: nothing changes");
+    let put = Step::put(COMMAND_RETURNED, name("1-2.json"), b"answer".to_vec());
+    let clears = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, &name("1-2.json")));
+    let steps: Vec<Step> = [put].into_iter().chain(clears).collect();
+    assert_eq!(fixture.apply(&steps)[0], Placed::New);
+    assert_eq!(fixture.apply(&steps)[0], Placed::Same, "done again after a crash: nothing changes");
     assert_eq!(
         (fixture.names("command/inflight").len(), fixture.text("command/returned/1-2.json")),
         (0, "answer".into())
@@ -75,10 +84,9 @@ fn moves_are_idempotent_and_report_what_they_met() {
     fixture.write("command/inflight/1-2.json", "x");
     fixture.write("command/inflight/1-3.json", "y");
     let moves = ["1-1.json", "1-2.json", "1-3.json", "1-4.json"]
-        .map(|file| Move::new(COMMAND_READY, &name(file), COMMAND_INFLIGHT));
-    let placed = fixture.spool.advance(&moves).unwrap();
-    assert_eq!(placed, [Placed::New, Placed::Same, Placed::Taken, Placed::Gone]);
-    assert_eq!(fixture.names("command/ready"), ["1-3.json"]);
+        .map(|file| Step::forward(COMMAND_READY, &name(file), COMMAND_INFLIGHT));
+    assert_eq!(fixture.apply(&moves), [Placed::New, Placed::Same, Placed::Taken, Placed::Gone]);
+    assert_eq!(fixture.names("command/ready"), Vec::<String>::new(), "the first stays, the second is removed");
     assert_eq!(fixture.text("command/inflight/1-3.json"), "y");
 }
 
@@ -86,29 +94,29 @@ fn moves_are_idempotent_and_report_what_they_met() {
 fn a_drop_that_was_exchanged_since_it_was_read_is_kept() {
     let fixture = Fixture::new();
     fixture.write("action/new/a.json", "read");
-    let entry = fixture.spool.read(ACTION_NEW, &name("a.json"), 100).unwrap();
+    let entry = fixture.read("a.json");
     // Another file takes its name, as mv does.
     fixture.write("action/new/.b", "newer");
     std::fs::rename(fixture.directory.path().join("action/new/.b"), fixture.directory.path().join("action/new/a.json"))
         .unwrap();
-    assert!(fixture.rewrite(&entry));
+    assert_eq!(fixture.adopt(&entry), Placed::New);
     assert_eq!(fixture.text("action/new/a.json"), "adopted");
     assert_eq!(fixture.text("action/new/a~1.json"), "newer");
     // One that was taken away was withdrawn.
     std::fs::remove_file(fixture.directory.path().join("action/new/a.json")).unwrap();
-    assert!(!fixture.rewrite(&entry));
+    assert_eq!(fixture.adopt(&entry), Placed::Gone);
     assert_eq!(fixture.names("action/new"), ["a~1.json"]);
     assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }
 
 #[test]
-fn who_held_a_drop_open_cannot_change_the_adopted_file() {
+fn a_process_that_holds_a_drop_open_cannot_change_the_adopted_file() {
     use std::io::Write;
     let fixture = Fixture::new();
     let mut held = std::fs::File::create(fixture.directory.path().join("action/new/a.json")).unwrap();
     held.write_all(b"signed").unwrap();
-    let entry = fixture.spool.read(ACTION_NEW, &name("a.json"), 100).unwrap();
-    fixture.spool.rewrite(&[(&entry, entry.bytes.clone())]).unwrap();
+    let entry = fixture.read("a.json");
+    fixture.mover.drafts().adopt(&[(&entry, entry.bytes.clone())]).unwrap();
     held.write_all(b" and more").unwrap();
     held.set_len(0).unwrap();
     assert_eq!(fixture.text("action/new/a.json"), "signed");
@@ -119,22 +127,25 @@ fn prepared_commands_are_released_after_the_commit_point_only() {
     let fixture = Fixture::new();
     let commands = ["7-1.json", "7-2.json"].map(|name| CommandRef::from_file_name(name).unwrap());
     let prepare = |text: &str| {
-        let mut preparation = fixture.spool.preparation();
+        let drafts = fixture.mover.drafts();
+        let mut preparation = drafts.prepare();
         commands.iter().for_each(|command| preparation.add(*command, text.as_bytes()).unwrap());
         preparation.finish().unwrap();
     };
     prepare("one");
-    assert_eq!(fixture.spool.prepared().unwrap(), commands);
+    let prepared = || fixture.mover.spool().list(PREPARED).unwrap();
+    assert_eq!(prepared(), commands.map(FileName::from));
     assert_eq!(fixture.names("command/ready").len(), 0);
     prepare("two");
     fixture.write("command/ready/7-1.json", "released before");
-    fixture.spool.release(&commands, COMMAND_READY).unwrap();
-    fixture.spool.release(&commands, COMMAND_READY).unwrap();
+    let release = commands.map(|command| Step::forward(PREPARED, &command.into(), COMMAND_READY));
+    assert_eq!(fixture.apply(&release), [Placed::Taken, Placed::New]);
+    assert_eq!(fixture.apply(&release), [Placed::Gone, Placed::Gone]);
     assert_eq!(fixture.text("command/ready/7-1.json"), "released before");
     assert_eq!(fixture.text("command/ready/7-2.json"), "two");
-    assert_eq!(fixture.spool.prepared().unwrap(), []);
+    assert_eq!(prepared(), []);
     prepare("three");
-    fixture.spool.discard_prepared(&commands).unwrap();
+    fixture.apply(&release.map(Step::undone));
     assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }
 
@@ -150,13 +161,13 @@ fn reading_meets_no_link_no_pipe_nothing_large_and_nothing_outside() {
         ("large.json", "has 5 bytes, the limit is 4"),
         ("link.json", "is a symbolic link; drop the file itself"),
         ("directory.json", "is a directory; drop a regular file"),
-        ("socket.json", "is a socket, or a device that is not there; drop a regular file"),
+        ("socket.json", "is a socket, or a device that is missing; drop a regular file"),
     ] {
-        let error = fixture.spool.read(ACTION_NEW, &name(file), 4).unwrap_err();
-        assert_eq!(error.to_string(), reason, "{file}");
+        let refused = fixture.mover.spool().read(ACTION_NEW, &name(file), 4).unwrap_err();
+        assert_eq!(refused, Failure::Refuse(reason.into()), "{file}");
     }
     drop(socket);
-    assert!(matches!(fixture.spool.read(ACTION_NEW, &name("gone.json"), 4), Err(ReadError::Gone)));
+    assert!(fixture.mover.spool().read(ACTION_NEW, &name("gone.json"), 4).unwrap().is_none());
     for path in ["../action/new/large.json", "a/b", "..", ".", "", "a\0b"] {
         assert!(FileName::new(path).is_none(), "{path}");
     }
@@ -168,7 +179,7 @@ fn only_old_leftovers_of_this_worker_are_cleaned() {
     for file in ["test.1", "test.22", "tester.1", "other.1"] {
         fixture.write(&format!("tmp/{file}"), "x");
     }
-    fixture.spool.clean().unwrap();
+    fixture.mover.clean().unwrap();
     assert_eq!(fixture.names("tmp"), ["other.1", "tester.1"]);
 }
 
@@ -179,12 +190,12 @@ fn age_counts_from_the_move_not_from_the_last_write() {
     let file =
         std::fs::File::options().write(true).open(fixture.directory.path().join("command/returned/1-1.json")).unwrap();
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
-    fixture.spool.advance(&[Move::new(COMMAND_RETURNED, &name("1-1.json"), COMMAND_DONE)]).unwrap();
+    fixture.apply(&[Step::forward(COMMAND_RETURNED, &name("1-1.json"), COMMAND_DONE)]);
     let hour = Duration::from_secs(3600);
     let now = crate::time::now();
-    assert_eq!(fixture.spool.older_than(COMMAND_DONE, hour, now).unwrap(), []);
+    assert_eq!(fixture.mover.spool().older_than(COMMAND_DONE, hour, now).unwrap(), []);
     assert_eq!(
-        fixture.spool.older_than(COMMAND_DONE, hour, crate::time::after(now, 2 * hour)).unwrap(),
+        fixture.mover.spool().older_than(COMMAND_DONE, hour, crate::time::after(now, 2 * hour)).unwrap(),
         [name("1-1.json")]
     );
 }
@@ -195,7 +206,7 @@ fn names_are_shown_on_one_line_and_sorted_bytewise() {
     for file in ["b.json", "a\nb.json", ".hidden.json", "notes.txt", "é.json"] {
         fixture.write(&format!("action/new/{file}"), "x");
     }
-    let names: Vec<String> = fixture.spool.list(ACTION_NEW).unwrap().iter().map(FileName::to_string).collect();
+    let names: Vec<String> = fixture.mover.spool().list(ACTION_NEW).unwrap().iter().map(FileName::to_string).collect();
     assert_eq!(names, ["a\\nb.json", "b.json", "é.json"]);
 }
 
@@ -205,9 +216,39 @@ fn a_stage_on_another_file_system_is_refused() {
     let root = fixture.directory.path();
     std::fs::remove_dir(root.join("command/done")).unwrap();
     symlink("/proc/self", root.join("command/done")).unwrap();
-    let error = Spool::open(root, &SCHEDULER, "test").err().unwrap();
-    assert!(error.is_fatal() && error.to_string().contains("is not on the file system of"), "{error}");
+    let error = Mover::open(root, &SCHEDULER, "test").err().unwrap();
+    assert!(matches!(error, Failure::End(_)) && error.to_string().contains("is not on the file system of"), "{error}");
     std::fs::remove_file(root.join("command/done")).unwrap();
-    let error = Spool::open(root, &SCHEDULER, "test").err().unwrap().to_string();
+    let error = Mover::open(root, &SCHEDULER, "test").err().unwrap().to_string();
     assert!(error.starts_with("open directory") && error.contains("command/done: No such file"), "{error}");
+}
+
+#[test]
+fn a_batch_of_many_files_and_directories_is_committed_like_a_small_one() {
+    let fixture = Fixture::new();
+    let stages =
+        [ACTION_NEW, ACTION_INFLIGHT, ACTION_DONE, COMMAND_READY, COMMAND_INFLIGHT, COMMAND_RETURNED, COMMAND_DONE];
+    for number in 0..70 {
+        fixture.write(&format!("action/invalid/{number}.json"), "moves");
+    }
+    let put =
+        |number: usize| Step::put(stages[number % stages.len()], name(&format!("put{number}.json")), b"x".to_vec());
+    let move_to =
+        |number: usize| Step::forward(ACTION_INVALID, &name(&format!("{number}.json")), stages[number % stages.len()]);
+    let steps: Vec<Step> = (0..70).flat_map(|number| [put(number), move_to(number)]).collect();
+    assert!(fixture.apply(&steps).iter().all(|placed| *placed == Placed::New));
+    let files = stages.iter().map(|stage| fixture.names(stage.path()).len());
+    assert_eq!(files.sum::<usize>(), 140);
+    assert_eq!((fixture.names("tmp").len(), fixture.names("action/invalid").len()), (0, 0));
+}
+
+#[test]
+fn a_batch_that_is_dropped_leaves_nothing() {
+    let fixture = Fixture::new();
+    let drafts = fixture.mover.drafts();
+    let mut preparation = drafts.prepare();
+    preparation.add(CommandRef::from_file_name("7-1.json").unwrap(), b"x").unwrap();
+    assert_eq!(fixture.names("tmp").len(), 1);
+    drop(preparation);
+    assert_eq!(fixture.names("tmp"), Vec::<String>::new());
 }

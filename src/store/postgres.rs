@@ -17,12 +17,11 @@ mod error;
 mod pool;
 mod text;
 
-use super::{
-    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store, StoreError,
-};
+use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
 use crate::action::Action;
 use crate::command::Command;
 use crate::config::database::PostgresConfig;
+use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
@@ -44,7 +43,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Connects, and looks whether the tables are those of this program.
-    pub fn open(config: &PostgresConfig) -> Result<PostgresStore, StoreError> {
+    pub fn open(config: &PostgresConfig) -> Result<PostgresStore, Failure> {
         let place = format!("in database {} on {}", config.database, config.host);
         let store = PostgresStore { pool: Pool::shared(config)?, place };
         let found = store.pool.transact(
@@ -57,24 +56,24 @@ impl PostgresStore {
                     .transpose()
             },
             |e| match e.code() {
-                Some(code) if *code == SqlState::UNDEFINED_TABLE => StoreError::Refused(String::new()),
+                Some(code) if *code == SqlState::UNDEFINED_TABLE => Failure::Refuse(String::new()),
                 _ => error::transaction(format!("look for the tables {}", store.place), e),
             },
         );
         let scripts = error::SCRIPTS;
         match found {
             Ok(Some(Some(SCHEMA_VERSION))) => Ok(store),
-            Ok(Some(Some(newer @ SCHEMA_VERSION..))) => Err(StoreError::Refused(format!(
+            Ok(Some(Some(newer @ SCHEMA_VERSION..))) => Err(Failure::Refuse(format!(
                 "the tables {} have version {newer}, this program knows {SCHEMA_VERSION}; install the newer program",
                 store.place
             ))),
-            Ok(Some(Some(older))) => Err(StoreError::Refused(format!(
+            Ok(Some(Some(older))) => Err(Failure::Refuse(format!(
                 "the tables {} have version {older}, this program needs {SCHEMA_VERSION}; bring them up to date with {scripts}",
                 store.place
             ))),
-            Ok(_) => Err(StoreError::Refused(format!("there are no tables {}; make them with {scripts}", store.place))),
-            Err(StoreError::Refused(text)) if text.is_empty() => {
-                Err(StoreError::Refused(format!("there are no tables {}; make them with {scripts}", store.place)))
+            Ok(_) => Err(Failure::Refuse(format!("there are no tables {}; make them with {scripts}", store.place))),
+            Err(Failure::Refuse(text)) if text.is_empty() => {
+                Err(Failure::Refuse(format!("there are no tables {}; make them with {scripts}", store.place)))
             }
             Err(error) => Err(error),
         }
@@ -85,13 +84,13 @@ impl PostgresStore {
         &self,
         what: &str,
         work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, Failure> {
         self.pool.transact("BEGIN", work, |e| error::transaction(format!("{what} {}", self.place), e))
     }
 }
 
 impl Store for PostgresStore {
-    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, StoreError> {
+    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure> {
         self.transact("reserve action ids", |session| {
             // An investigator may have chosen an id that the sequence comes to: it is passed over.
             let sql = "WITH next AS MATERIALIZED (SELECT nextval('ids') AS id FROM generate_series(1, $1::bigint))
@@ -106,7 +105,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError> {
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure> {
         let limit = limits::TARGET_TIME_LIMIT;
         let begin =
             format!("BEGIN READ ONLY; SET LOCAL ROLE migreadonly; SET LOCAL statement_timeout = {}", limit.as_millis());
@@ -118,7 +117,7 @@ impl Store for PostgresStore {
         )
     }
 
-    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError> {
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure> {
         self.transact("load agents", |session| agents::load(session, ids))
     }
 
@@ -131,42 +130,42 @@ impl Store for PostgresStore {
         owner: &str,
         actions: &[Begin],
         now: Timestamp,
-    ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Vec<Prepared>, Failure>>, Failure> {
         self.transact("begin actions", |session| actions::begin_all(session, owner, actions, now))
     }
 
-    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError> {
+    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), Failure> {
         self.transact("mark commands sent", |session| commands::mark_sent(session, commands))
     }
 
-    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError> {
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure> {
         self.transact("restore commands", |session| {
             commands::restore(session, &commands.iter().collect::<Vec<_>>(), now)
         })
     }
 
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError> {
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure> {
         self.transact("look for overdue commands", |session| commands::overdue(session, before, count))
     }
 
-    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError> {
+    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure> {
         self.transact("finish commands", |session| commands::finish_all(session, answers, now))
     }
 
-    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Failure> {
         self.transact("end actions", |session| actions::ended(session, actions, now))
     }
 
-    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError> {
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, Failure> {
         self.transact("look up commands", |session| commands::find(session, commands))
     }
 
-    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError> {
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, Failure> {
         let id = action.get() as i64;
         self.transact(&format!("look up action {action}"), |session| Ok(actions::find(session, &[id])?.remove(&id)))
     }
 
-    fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
+    fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure> {
         // By (actionid, queueloc): in (actionid, status) the first entries are of rows that were 'prepared' once.
         let sql = "SELECT 1 FROM commands WHERE actionid = $1 ORDER BY queueloc LIMIT 1";
         self.transact(&format!("look up action {action}"), |session| {
@@ -174,15 +173,15 @@ impl Store for PostgresStore {
         })
     }
 
-    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError> {
+    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure> {
         self.transact("register agents", |session| agents::register(session, heartbeats, now))
     }
 
-    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, StoreError> {
+    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, Failure> {
         self.transact("mark absent agents", |session| agents::mark_absent(session, idle_before, offline_before))
     }
 
-    fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    fn record_statistics(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.transact("record statistics", |session| agents::record_statistics(session, now))
     }
 
@@ -190,19 +189,19 @@ impl Store for PostgresStore {
         &mut self,
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
-    ) -> Result<Option<SchedulerKey>, StoreError> {
+    ) -> Result<Option<SchedulerKey>, Failure> {
         self.transact("look up the schedulers' key", |session| ending::scheduler_key(session, candidate, now))?
     }
 
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError> {
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
         self.transact("look for duplicate agents", |session| agents::duplicates(session, heard_since))
     }
 
-    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {
         self.transact("mark ended agents", |session| ending::mark(session, now))
     }
 
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError> {
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
         self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, count))
     }
 }

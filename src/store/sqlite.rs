@@ -8,11 +8,10 @@ mod agents;
 mod commands;
 mod ending;
 
-use super::{
-    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store, StoreError,
-};
+use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
 use crate::action::Action;
 use crate::command::Command;
+use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::limits;
@@ -48,13 +47,13 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn error(what: &str, cause: rusqlite::Error) -> StoreError {
+fn error(what: &str, cause: rusqlite::Error) -> Failure {
     use ErrorCode::*;
     use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
     if let rusqlite::Error::SqliteFailure(failure, _) = &cause
         && [SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC].contains(&failure.extended_code)
     {
-        return StoreError::Fatal(format!("{what}: {cause}; ending, because what reached the disk is not known"));
+        return Failure::End(format!("{what}: {cause}; ending, because what reached the disk is not known"));
     }
     let refused = match &cause {
         rusqlite::Error::SqliteFailure(failure, _) => !matches!(
@@ -73,11 +72,7 @@ fn error(what: &str, cause: rusqlite::Error) -> StoreError {
         ),
         _ => true,
     };
-    if refused {
-        StoreError::Refused(format!("{what}: {cause}"))
-    } else {
-        StoreError::Away { what: what.into(), cause: cause.to_string() }
-    }
+    if refused { Failure::Refuse(format!("{what}: {cause}")) } else { Failure::retry(format!("{what}: {cause}")) }
 }
 
 fn micros(time: Timestamp) -> i64 {
@@ -90,7 +85,7 @@ fn from_micros(micros: i64) -> Timestamp {
 
 impl SqliteStore {
     /// Opens the file, made with its tables when missing and readable for nobody else.
-    pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    pub fn open(path: &Path) -> Result<SqliteStore, Failure> {
         let what = format!("open store {}", path.display());
         // An existing database is never opened beside SQLite: closing any descriptor of a file drops the locks that this
         // process holds on it (fcntl(2)), and another process would then take its log for abandoned and delete it.
@@ -98,9 +93,9 @@ impl SqliteStore {
             Ok(_) => {}
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
             Err(cause) if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                return Err(StoreError::Away { what, cause: cause.to_string() });
+                return Err(Failure::retry(format!("{what}: {cause}")));
             }
-            Err(cause) => return Err(StoreError::Refused(format!("{what}: {cause}"))),
+            Err(cause) => return Err(Failure::Refuse(format!("{what}: {cause}"))),
         }
         let connect = || -> rusqlite::Result<(Connection, Connection)> {
             let mut connection =
@@ -136,7 +131,7 @@ impl SqliteStore {
         &mut self,
         what: &str,
         work: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, Failure> {
         let run = || {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
@@ -212,7 +207,7 @@ fn next_ids(transaction: &Transaction, count: usize) -> rusqlite::Result<std::op
 }
 
 impl Store for SqliteStore {
-    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, StoreError> {
+    fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure> {
         self.transact("reserve action ids", |transaction| {
             let mut ids = Vec::with_capacity(count);
             // An investigator may have chosen an id that the sequence comes to: it is passed over.
@@ -226,13 +221,13 @@ impl Store for SqliteStore {
         })
     }
 
-    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, StoreError> {
+    fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure> {
         let set = |limit: Option<Instant>| *self.deadline.lock().unwrap_or_else(|e| e.into_inner()) = limit;
         set(Some(Instant::now() + limits::TARGET_TIME_LIMIT));
         let selected = agents::select(&self.reader, &self.explain_target(target, now));
         set(None);
         selected.map_err(|cause| match cause.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => StoreError::Refused(format!(
+            Some(ErrorCode::OperationInterrupted) => Failure::Refuse(format!(
                 "the target takes longer than {} s to evaluate; make it simpler, with fewer tables and subqueries",
                 limits::TARGET_TIME_LIMIT.as_secs()
             )),
@@ -240,7 +235,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, StoreError> {
+    fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure> {
         agents::load(&self.reader, ids).map_err(|e| error(&format!("load agents from {}", self.path), e))
     }
 
@@ -253,7 +248,7 @@ impl Store for SqliteStore {
         owner: &str,
         actions: &[Begin],
         now: Timestamp,
-    ) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Vec<Prepared>, Failure>>, Failure> {
         self.transact("begin actions", |transaction| {
             let commands = actions.iter().map(|begin| begin.agents.len()).sum();
             let mut ids = next_ids(transaction, commands)?;
@@ -261,7 +256,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), StoreError> {
+    fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), Failure> {
         self.transact("mark commands sent", |transaction| {
             let mut update = transaction
                 .prepare_cached("UPDATE commands SET status = 'sent' WHERE id = ?1 AND status = 'prepared'")?;
@@ -269,17 +264,17 @@ impl Store for SqliteStore {
         })
     }
 
-    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), StoreError> {
+    fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure> {
         self.transact("restore commands", |transaction| {
             commands.iter().try_for_each(|command| commands::restore(transaction, command, now).map(drop))
         })
     }
 
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, StoreError> {
+    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure> {
         commands::overdue(&self.connection, before, count).map_err(|e| error("look for overdue commands", e))
     }
 
-    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, StoreError> {
+    fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure> {
         self.transact("finish commands", |transaction| {
             let finished = answers
                 .iter()
@@ -292,36 +287,36 @@ impl Store for SqliteStore {
         })
     }
 
-    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+    fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Failure> {
         self.transact("end actions", |transaction| actions::ended(transaction, actions.iter().copied(), now))
     }
 
-    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, StoreError> {
+    fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, Failure> {
         let find = |command: &CommandRef| commands::find(&self.connection, *command);
         commands.iter().map(find).collect::<rusqlite::Result<_>>().map_err(|e| error("look up commands", e))
     }
 
-    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, StoreError> {
+    fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, Failure> {
         actions::find(&self.connection, action).map_err(|e| error(&format!("look up action {action}"), e))
     }
 
-    fn has_commands(&mut self, action: ActionId) -> Result<bool, StoreError> {
+    fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure> {
         let sql = "SELECT 1 FROM commands WHERE actionid = ?1 LIMIT 1";
         let found = self.connection.prepare_cached(sql).and_then(|mut find| find.exists([action.get() as i64]));
         found.map_err(|e| error(&format!("look up action {action}"), e))
     }
 
-    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, StoreError> {
+    fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure> {
         self.transact("register agents", |transaction| {
             heartbeats.iter().map(|agent| agents::register(transaction, agent, now)).collect()
         })
     }
 
-    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, StoreError> {
+    fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, Failure> {
         self.transact("mark absent agents", |transaction| agents::mark_absent(transaction, idle_before, offline_before))
     }
 
-    fn record_statistics(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    fn record_statistics(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.transact("record statistics", |transaction| agents::record_statistics(transaction, now))
     }
 
@@ -329,19 +324,19 @@ impl Store for SqliteStore {
         &mut self,
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
-    ) -> Result<Option<SchedulerKey>, StoreError> {
+    ) -> Result<Option<SchedulerKey>, Failure> {
         self.transact("look up the schedulers' key", |transaction| ending::scheduler_key(transaction, candidate, now))?
     }
 
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, StoreError> {
+    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
         agents::duplicates(&self.connection, heard_since).map_err(|e| error("look for duplicate agents", e))
     }
 
-    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {
         self.transact("mark ended agents", |transaction| ending::mark(transaction, now))
     }
 
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, StoreError> {
+    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
         ending::gone(&self.connection, heard_before, count).map_err(|e| error("look for agents that are gone", e))
     }
 }

@@ -7,8 +7,9 @@ use crate::common::servers::{self, Broker, open_relay};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
+use mig::failure::{Failure, Server};
 use mig::relay::amqp::{AmqpRelay, Role};
-use mig::relay::{Message, Queue, Relay, RelayError, Sent};
+use mig::relay::{Message, Queue, Relay, Sent};
 use mig::time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -46,9 +47,9 @@ impl Place {
     }
 
     /// Takes what there is, as a worker does.
-    fn take(&self, relay: &mut AmqpRelay) -> Result<Vec<Vec<u8>>, RelayError> {
+    fn take(&self, relay: &mut AmqpRelay) -> Result<Vec<Vec<u8>>, Failure> {
         let deliveries = relay.receive(&self.queue, 100, time::now())?;
-        relay.done(&self.queue, &deliveries)?;
+        relay.acknowledge(&self.queue, &deliveries)?;
         Ok(deliveries.into_iter().map(|delivery| delivery.body).collect())
     }
 
@@ -97,8 +98,8 @@ fn body(text: &str) -> Vec<u8> {
 }
 
 /// One outage for all workers, not trouble of this one.
-fn expect_down(error: &RelayError) {
-    assert!(matches!(error, RelayError::Down { .. }), "{error}");
+fn expect_down(error: &Failure) {
+    assert!(matches!(error, Failure::Retry { server: Some(Server::Broker), .. }), "{error}");
 }
 
 /// How often each message came over a whole test. The broker may come to what a cut left behind a step later.

@@ -36,7 +36,7 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
         told = worker.receive(&ended, 10, mig::time::now()).unwrap();
         told.len() == 6
     });
-    worker.done(&ended, &told).unwrap();
+    worker.acknowledge(&ended, &told).unwrap();
     assert_eq!((agent.terminate(), scheduler.terminate()), (Some(0), Some(0)));
     wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
 }

@@ -96,7 +96,7 @@ fn raw_exchange(place: &Place, agents: usize) -> (f64, f64) {
             let (queue, mut count) = (Queue::results(), 0);
             while count < agents {
                 let deliveries = receiver.receive(&queue, mig::limits::BATCH_ENTRIES_MAX, now).unwrap();
-                receiver.done(&queue, &deliveries).unwrap();
+                receiver.acknowledge(&queue, &deliveries).unwrap();
                 count += deliveries.len();
             }
             started.elapsed().as_secs_f64()

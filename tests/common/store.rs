@@ -3,15 +3,16 @@
 use crate::agents::now;
 use mig::action::Action;
 use mig::command::Command;
+use mig::failure::Failure;
 use mig::heartbeat::Agent;
 use mig::id::AgentId;
 use mig::investigator::Investigator;
-use mig::store::{Begin, Store, StoreError};
+use mig::store::{Begin, Store};
 use mig::targets::Target;
 use std::sync::Arc;
 
 /// The agents that a target selects.
-pub fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, StoreError> {
+pub fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, Failure> {
     let ids = store.select_agents(&Target::parse(target).unwrap(), now())?;
     store.load_agents(&ids)
 }
@@ -23,7 +24,7 @@ pub fn begin(
     action: &Action,
     signers: &[Investigator],
     agents: &[Agent],
-) -> Result<Vec<Command>, StoreError> {
+) -> Result<Vec<Command>, Failure> {
     let agents: Vec<AgentId> = agents.iter().map(|agent| agent.id.unwrap()).collect();
     let begin = Begin { action, id: action.id.unwrap(), signers, agents: &agents };
     let prepared = store.begin_actions(owner, &[begin], now())?.remove(0)?;

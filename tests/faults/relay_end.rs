@@ -42,7 +42,7 @@ fn receive(relay: &Path, journal: &Path) {
             file.sync_all()?;
             std::fs::File::open(journal.parent().unwrap())?.sync_all()
         });
-        if written.is_err() || relay.done(&queue(), &deliveries).is_err() {
+        if written.is_err() || relay.acknowledge(&queue(), &deliveries).is_err() {
             std::process::exit(75);
         }
     }

@@ -110,7 +110,7 @@ fn windows(bench: &Bench) -> Vec<Row> {
     let backwards = refused(format!("field 'expireafter': {} is not after validfrom, {}", after(1), after(9)));
     let equal = refused(format!("field 'expireafter': {} is not after validfrom, {}", after(1), after(1)));
     let ran_out = refused(format!(
-        "field 'expireafter': the action ran out at {}; give it a later end, and sign it again",
+        "field 'expireafter': the action expired at {}; give it a later end, and sign it again",
         before(1)
     ));
     let with =

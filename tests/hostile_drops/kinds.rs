@@ -108,7 +108,7 @@ fn special_files() -> Vec<Row> {
     const PIPE: &str = "is a pipe; drop a regular file";
     const DIRECTORY: &str = "is a directory; drop a regular file";
     const DEVICE: &str = "is a device; drop a regular file";
-    const NOBODY_THERE: &str = "is a socket, or a device that is not there; drop a regular file";
+    const NOBODY_THERE: &str = "is a socket, or a device that is missing; drop a regular file";
     // Who is not root cannot move a directory that is closed to everybody (rename(2)): its ".." would change.
     let is_root = rustix::process::geteuid().is_root();
     let closed_directory = if is_root { refused(DIRECTORY) } else { LeftAlone };

@@ -60,7 +60,7 @@ pub fn rows(_bench: &Bench) -> Vec<Row> {
         made("a second name of what the scheduler may not read", hard_link, unreadable()),
         made("link", link, refused("is a symbolic link; drop the file itself")),
         made("pipe", pipe, refused("is a pipe; drop a regular file")),
-        made("socket", socket, refused("is a socket, or a device that is not there; drop a regular file")),
+        made("socket", socket, refused("is a socket, or a device that is missing; drop a regular file")),
         made("directory that is open to the group", directory(0o775), refused("is a directory; drop a regular file")),
         // A directory that the scheduler may not write into cannot be moved by it (rename(2)): its ".." would change.
         made("directory", directory(0o755), LeftAlone),

@@ -4,8 +4,9 @@
 use crate::proxy::{Proxy, Way};
 use crate::{action, agents, answered, begin, select, servers};
 use mig::command::CommandStatus::Success;
+use mig::failure::Failure;
 use mig::store::postgres::PostgresStore;
-use mig::store::{Finished, Store, StoreError};
+use mig::store::{Finished, Store};
 use mig::time;
 
 /// More bytes than the transaction has either way.
@@ -45,7 +46,7 @@ fn a_commit_is_cut_at_every_byte() {
                     assert_eq!((batch.finished, again.finished), (vec![Finished::Now], vec![Finished::Before(Success)]))
                 }
                 Err(error) => {
-                    assert!(matches!(error, StoreError::Down { .. }), "{way:?} {bytes}: {error}");
+                    assert!(matches!(error, Failure::Retry { server: Some(_), .. }), "{way:?} {bytes}: {error}");
                     let was_done = again.finished == [Finished::Before(Success)];
                     (undone, unknown) = (undone + u32::from(!was_done), unknown + u32::from(was_done));
                 }

@@ -3,15 +3,16 @@
 use crate::{OwnServer, agents, select, servers};
 use mig::config::Secret;
 use mig::config::database::{PostgresConfig, SslMode};
+use mig::failure::Failure;
+use mig::store::Store;
 use mig::store::postgres::PostgresStore;
-use mig::store::{Store, StoreError};
 use mig::time;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 fn opening(config: &PostgresConfig) -> String {
     let Err(error) = PostgresStore::open(config) else { panic!("it opened") };
-    assert!(matches!(error, StoreError::Down { .. }), "{error}");
+    assert!(matches!(error, Failure::Retry { server: Some(_), .. }), "{error}");
     let text = error.to_string();
     assert!(!text.contains(config.password.expose()), "{text}");
     text
@@ -50,7 +51,7 @@ fn a_database_without_the_tables_is_refused_with_the_script_that_makes_them() {
     let config = servers::database(&server);
     servers::psql(&server, &config.database, "UPDATE schema_version SET version = 1000");
     let refused = |config: &PostgresConfig| match PostgresStore::open(config) {
-        Err(StoreError::Refused(text)) => text,
+        Err(Failure::Refuse(text)) => text,
         other => panic!("{:?}", other.err()),
     };
     assert!(refused(&config).contains("have version 1000, this program knows"));
@@ -91,7 +92,10 @@ fn a_read_only_server_is_away_until_it_is_not() {
     };
     set("on");
     let error = store.register(&agents("ro", 1), time::now()).unwrap_err();
-    assert!(matches!(&error, StoreError::Down { cause, .. } if cause.contains("the server is read-only")), "{error}");
+    assert!(
+        matches!(&error, Failure::Retry { server: Some(_), reason } if reason.contains("the server is read-only")),
+        "{error}"
+    );
     assert_eq!(select(&mut store, "all").unwrap().len(), 0, "reading goes on");
     set("off");
     store.register(&agents("ro", 1), time::now()).unwrap();
@@ -127,7 +131,7 @@ fn a_permission_that_is_missing_is_named() {
     servers::psql(&server, &config.database, "REVOKE INSERT ON agents FROM migscheduler");
     let error = store.register(&agents("denied", 1), time::now()).unwrap_err();
     let expected = "a permission is missing; let scripts/createlocaldb.sh";
-    assert!(matches!(&error, StoreError::Away { cause, .. } if cause.contains(expected)), "{error}");
+    assert!(matches!(&error, Failure::Retry { server: None, reason } if reason.contains(expected)), "{error}");
     servers::create_database(&server, &config.database);
     store.register(&agents("denied", 1), time::now()).unwrap();
 }
@@ -176,6 +180,6 @@ fn only_a_certificate_of_a_known_authority_for_that_host_is_accepted() {
     assert!(opening(&verified("other.crt")).contains(expected));
     let named = PostgresConfig { host: "localhost".into(), ..verified("server.crt") };
     assert!(opening(&named).contains(expected), "the certificate is for another host");
-    let Err(StoreError::Refused(text)) = PostgresStore::open(&verified("server.key")) else { panic!() };
+    let Err(Failure::Refuse(text)) = PostgresStore::open(&verified("server.key")) else { panic!() };
     assert!(text.starts_with("postgres.cacert: ") && text.contains("no certificate"), "{text}");
 }

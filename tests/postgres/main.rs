@@ -20,9 +20,10 @@ mod store;
 use agents::{ago, now};
 use mig::action::Action;
 use mig::command::{Command, CommandStatus};
+use mig::failure::Failure;
 use mig::heartbeat::Agent;
 use mig::id::ActionId;
-use mig::store::{Store, StoreError};
+use mig::store::Store;
 use std::path::Path;
 use store::select;
 
@@ -70,7 +71,7 @@ fn action(id: ActionId) -> Action {
     action
 }
 
-fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, StoreError> {
+fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, Failure> {
     store::begin("one", store, action, &[], agents)
 }
 

@@ -1,14 +1,15 @@
 //! The server ends and comes back: nothing is lost, nothing is there twice, and the next call works.
 
 use crate::{OwnServer, action, agents, answered, begin, select, servers};
+use mig::failure::Failure;
 use mig::store::postgres::PostgresStore;
-use mig::store::{Finished, Registration, Store, StoreError};
+use mig::store::{Finished, Registration, Store};
 use mig::time;
 use std::time::{Duration, Instant};
 
-fn is_away<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> bool {
+fn is_away<T: std::fmt::Debug>(outcome: Result<T, Failure>) -> bool {
     match outcome {
-        Err(StoreError::Down { .. }) => true,
+        Err(Failure::Retry { server: Some(_), .. }) => true,
         Err(other) => panic!("{other}"),
         Ok(_) => false,
     }
@@ -49,7 +50,7 @@ fn a_server_killed_in_a_transaction_has_all_of_it_or_nothing() {
     let targets = select(&mut store, "all").unwrap();
     let id = store.reserve_action_ids(1).unwrap()[0];
     let action = action(id);
-    let retry_until_done = |store: &mut PostgresStore, work: &dyn Fn(&mut PostgresStore) -> Result<(), StoreError>| {
+    let retry_until_done = |store: &mut PostgresStore, work: &dyn Fn(&mut PostgresStore) -> Result<(), Failure>| {
         let deadline = Instant::now() + servers::PATIENCE;
         while is_away(work(store)) {
             assert!(Instant::now() < deadline);

@@ -1,8 +1,9 @@
 //! What each role may do, and that a target can do nothing but select.
 
 use crate::{agents, now, select, servers};
+use mig::failure::Failure;
+use mig::store::Store;
 use mig::store::postgres::PostgresStore;
-use mig::store::{Store, StoreError};
 use mig::targets::Target;
 use std::path::Path;
 use std::time::Instant;
@@ -125,7 +126,7 @@ fn a_target_that_takes_too_long_is_ended_by_the_server() {
     store.register(&agents("slow", 400), now()).unwrap();
     let target = "EXISTS (SELECT a.id FROM agents a, agents b, agents c, agents d WHERE a.id + b.id + c.id + d.id < 0)";
     let start = Instant::now();
-    let Err(StoreError::Refused(text)) = select(&mut store, target) else { panic!() };
+    let Err(Failure::Refuse(text)) = select(&mut store, target) else { panic!() };
     assert!(text.contains("takes longer than 10 s"), "{text}");
     assert!(start.elapsed() < servers::PATIENCE);
     assert_eq!(select(&mut store, "all").unwrap().len(), 400, "the next one is evaluated");

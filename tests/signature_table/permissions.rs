@@ -22,7 +22,7 @@ impl Verdict {
         match (self, found) {
             (Runs, Ok(())) => true,
             (Cancelled(reason), Err(Refusal::Final(CommandStatus::Cancelled, text))) => text.contains(reason),
-            (Expired, Err(Refusal::Final(CommandStatus::Expired, text))) => text.contains("ran out at"),
+            (Expired, Err(Refusal::Final(CommandStatus::Expired, text))) => text.contains("expired at"),
             (Waits(until), Err(Refusal::NotBefore(time))) => time.to_string() == *until,
             _ => false,
         }

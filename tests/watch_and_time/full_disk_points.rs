@@ -7,7 +7,7 @@ use crate::common::{PATIENCE, Sandbox, names};
 use crate::disk::{DATABASE, Scarce, SmallDisk, sandbox_in};
 use crate::system::{System, memory};
 use crate::{is_full, spool_check_with};
-use mig::flow::Failure;
+use mig::failure::Failure;
 use mig::time::{self, Timestamp};
 use serde_json::json;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ fn run(case: Case) -> Option<(usize, Vec<String>)> {
     for _ in 0..4 {
         match system.try_pass(case.worker, now) {
             Ok(_) => continue,
-            Err(Failure::Away(text)) => {
+            Err(Failure::Retry { reason: text, .. }) => {
                 let told = text.contains("No space left on device") || text.contains("disk is full");
                 if !told || !text.contains(&place.display().to_string()) {
                     violations.push(format!("says '{text}'"));

@@ -8,15 +8,18 @@ use crate::{inotify_watches, spool_check};
 use mig::agent::receive::Receive;
 use mig::agent::{identity, program};
 use mig::config::agent::AgentConfig;
-use mig::flow::outage::Outages;
-use mig::flow::watchdog::Pulse;
-use mig::flow::{Failure, Worker, run};
+use mig::failure::Failure;
 use mig::relay::directory::DirectoryRelay;
-use mig::relay::{Delivery, Event, Message, Queue, Relay, RelayError, Sent};
+use mig::relay::{Delivery, Event, Message, Queue, Relay, Sent};
 use mig::spool::lock::Lock;
-use mig::spool::watch::{Stop, Waker, Watch};
-use mig::spool::{Spool, stages};
+use mig::spool::watch::Watch;
+use mig::spool::{Mover, stages};
 use mig::time::Timestamp;
+use mig::wake::{Stop, Waker};
+use mig::worker::outage::Outages;
+use mig::worker::queue::QueueWorker;
+use mig::worker::watchdog::Pulse;
+use mig::worker::{Worker, run};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -109,47 +112,41 @@ struct Deaf {
 }
 
 impl Relay for Deaf {
-    fn remove(&mut self, queue: &Queue) -> Result<bool, RelayError> {
+    fn remove(&mut self, queue: &Queue) -> Result<bool, Failure> {
         self.relay.remove(queue)
     }
 
-    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), RelayError> {
+    fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure> {
         self.relay.publish(events, now)
     }
 
-    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), RelayError> {
+    fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
         self.relay.subscribe(queue, event)
     }
 
-    fn declare(&mut self, queue: &Queue) -> Result<(), RelayError> {
+    fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         self.relay.declare(queue)
     }
-    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, RelayError> {
+    fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
         self.relay.send(messages, now)
     }
-    fn receive_after(
-        &mut self,
-        in_hand: &[Delivery],
-        queue: &Queue,
-        max: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>, RelayError> {
-        self.relay.receive_after(in_hand, queue, max, now)
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
+        self.relay.receive(queue, max, now)
     }
-    fn done(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), RelayError> {
-        self.relay.done(queue, deliveries)
+    fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
+        self.relay.acknowledge(queue, deliveries)
     }
-    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), RelayError> {
+    fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), Failure> {
         self.relay.reject(queue, refused, now)
     }
-    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, RelayError> {
+    fn watch(&mut self, queue: &Queue, waker: Waker) -> Result<Option<Watch>, Failure> {
         if !self.hears.load(Ordering::SeqCst) {
-            return Err(RelayError::Away { what: format!("watch {queue}"), cause: "too many instances".into() });
+            return Err(Failure::retry(format!("watch {queue}: too many instances")));
         }
         self.watched.fetch_add(1, Ordering::SeqCst);
         self.relay.watch(queue, waker)
     }
-    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), RelayError> {
+    fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), Failure> {
         self.relay.tidy(age, now)
     }
 }
@@ -170,10 +167,10 @@ impl Agent {
         let (hears, watched) = (Arc::clone(hears), Arc::clone(watched));
         let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
         let relay = Box::new(Deaf { relay, hears, watched });
-        let spool = Spool::open(&config.run_directory, &stages::AGENT, "receive").unwrap();
+        let mover = Mover::open(&config.run_directory, &stages::AGENT, "receive").unwrap();
         let queueloc = identity::queueloc(&config.run_directory).unwrap();
         let handling = workers.split_off(2);
-        let deaf: Box<dyn Worker> = Box::new(Receive::new(spool, relay, queueloc));
+        let deaf: Box<dyn Worker> = Box::new(QueueWorker::new(mover, relay, Receive::new(queueloc)));
         let stop = Stop::default();
         let start = |mut worker: Box<dyn Worker>| {
             let stop = stop.clone();

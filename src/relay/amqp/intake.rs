@@ -1,13 +1,14 @@
-//! What the broker hands over of a queue, as long as there is room for it.
+//! The messages that the broker delivers ahead, as long as there is room for them.
 //!
-//! The broker bounds how many messages it hands over ahead, not how large they are, and whoever may publish chooses that.
-//! When too much is in memory the channel is closed, and what is still on its way is dropped as it arrives: the broker has
-//! all of it back. Whoever opens the next intake asks for fewer messages ahead.
+//! The prefetch bounds their number; their sizes are up to the publisher. When too many bytes are in memory the channel is
+//! closed and the broker requeues all of them; what is still on its way is discarded as it arrives. The next intake of the
+//! queue has a reduced prefetch.
 
 use super::link::{Link, OpenChannel};
+use crate::failure::Failure;
 use crate::limits;
-use crate::relay::{Queue, RelayError};
-use crate::spool::watch::Waker;
+use crate::relay::Queue;
+use crate::wake::Waker;
 use futures_util::StreamExt;
 use futures_util::future::select;
 use lapin::message::DeliveryResult;
@@ -28,12 +29,12 @@ pub(super) struct Intake {
     shared: Arc<Shared>,
 }
 
-/// Why nothing comes any more.
+/// Why nothing arrives any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
     /// There is no room.
     Full,
-    /// The broker, or the way to it.
+    /// The connection is lost, or the broker ended the consumer.
     Lost(String),
 }
 
@@ -45,13 +46,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// To end it. Not with its delegate, which lapin drops while it holds what the end of a consumer needs.
+    /// To end it. Not kept by its delegate: lapin drops that while it holds a lock that the end of a consumer needs.
     consumer: Option<(Channel, Consumer)>,
     /// By delivery tag.
     arrived: VecDeque<(u64, Vec<u8>)>,
-    /// Of all that arrived and was not let go of.
+    /// Of all unacknowledged messages.
     held_bytes: usize,
-    /// It is full, and the broker does not have everything back yet.
+    /// It is full, and the broker has not requeued everything yet.
     is_closing: bool,
     ended: Option<Ended>,
     waker: Option<Waker>,
@@ -111,10 +112,10 @@ impl ConsumerDelegate for Filler {
     }
 }
 
-/// Gives everything back to the broker.
+/// Has the broker requeue everything.
 async fn close(shared: Arc<Shared>, channel: Channel, mut consumer: Consumer) {
     let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-    // They come here now, and until the broker has answered.
+    // Deliveries arrive here now, until the broker has answered.
     let dropped = async { while consumer.next().await.is_some() {} };
     select(pin!(cancelled), pin!(dropped)).await;
     let _ = channel.close(REPLY_SUCCESS, "done".into()).await;
@@ -123,24 +124,24 @@ async fn close(shared: Arc<Shared>, channel: Channel, mut consumer: Consumer) {
 }
 
 impl Intake {
-    /// Has the broker hand over the messages of a queue, at most `ahead` that are not acknowledged;
-    /// [`limits::BROKER_MESSAGES_AHEAD_CAREFUL`] or fewer may be of any size.
-    pub(super) fn open(link: Arc<Link>, queue: &Queue, ahead: u16, waker: Option<Waker>) -> Result<Intake, RelayError> {
+    /// Consumes a queue, with at most `prefetch` unacknowledged messages; [`limits::BROKER_MESSAGES_AHEAD_REDUCED`] or fewer
+    /// may be of any size.
+    pub(super) fn open(link: Arc<Link>, queue: &Queue, prefetch: u16, waker: Option<Waker>) -> Result<Intake, Failure> {
         let channel = link.channel()?;
         let shared = Arc::new(Shared::default());
         shared.lock().waker = waker;
         let name = queue.as_str();
         link.wait(&format!("receive from queue {name}"), async {
-            channel.basic_qos(ahead, BasicQosOptions::default()).await?;
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
             let options = BasicConsumeOptions::default();
             let consumer = channel.basic_consume(name.into(), "".into(), options, FieldTable::default()).await?;
-            if usize::from(ahead) > limits::BROKER_MESSAGES_AHEAD_CAREFUL {
+            if usize::from(prefetch) > limits::BROKER_MESSAGES_AHEAD_REDUCED {
                 shared.lock().consumer = Some((channel.clone(), consumer.clone()));
             }
             consumer.set_delegate(Filler(Arc::clone(&shared)));
             Ok(())
         })?;
-        // lapin does not always tell a consumer that its connection is gone.
+        // lapin does not always notify a consumer of a lost connection.
         let (status, weak) = (channel.status().clone(), Arc::downgrade(&shared));
         link.spawn(async move {
             while status.connected() && weak.strong_count() > 0 {
@@ -158,7 +159,7 @@ impl Intake {
         &self.channel
     }
 
-    /// Why nothing comes any more, if so.
+    /// Why nothing arrives any more, if so.
     pub(super) fn ended(&self) -> Option<Ended> {
         let ended = self.shared.lock().ended.clone();
         ended.or_else(|| (!self.channel.status().connected()).then(|| Ended::Lost("the connection was lost".into())))
@@ -168,28 +169,28 @@ impl Intake {
         self.shared.lock().waker = Some(waker);
     }
 
-    /// What arrived since this was asked before, by delivery tag.
+    /// What arrived since the last call, by delivery tag.
     pub(super) fn take_arrived(&self) -> VecDeque<(u64, Vec<u8>)> {
         std::mem::take(&mut self.shared.lock().arrived)
     }
 
-    /// Waits until something arrives or nothing will, for a limited time.
+    /// Waits until a message arrives or none will, for a limited time.
     pub(super) fn await_arrival(&self, limit: Duration) {
         self.shared.wait_while(limit, |state| state.arrived.is_empty() && state.ended.is_none());
     }
 
     /// Messages of so many bytes are not in memory any more.
-    pub(super) fn let_go(&self, bytes: usize) {
+    pub(super) fn forget(&self, bytes: usize) {
         self.shared.lock().held_bytes -= bytes;
     }
 }
 
 impl Drop for Intake {
-    /// The broker has what was not acknowledged back before this returns, for whoever asks next.
+    /// The broker has requeued what was not acknowledged before this returns.
     fn drop(&mut self) {
         self.shared.wait_while(self.link.config().timeout, |state| state.is_closing);
         self.channel.close();
-        // Here rather than with the last delegate, see there.
+        // Here rather than with the last delegate, see `State::consumer`.
         let state = std::mem::take(&mut *self.shared.lock());
         drop(state);
     }

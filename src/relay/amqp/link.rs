@@ -1,13 +1,12 @@
 //! A connection to the broker behind a synchronous face.
 //!
-//! One thread runs the I/O of all connections; whoever needs something blocks on it, never longer than `mq.timeout`. The
-//! relays of a process share two links, one to send and one to receive: a broker that is short of memory stops reading
-//! from those who publish, and acknowledgements must not wait behind that. A connection that is lost is made anew by the
-//! next who asks for a channel.
+//! One thread runs the I/O of all connections; requests block on it, never longer than `mq.timeout`. The relays of a process
+//! share two links, one to send and one to receive: a broker that is short of memory stops reading from publishers, and
+//! acknowledgements must not wait behind that. A lost connection is replaced when the next channel is opened.
 
 use crate::config::broker::{BrokerConfig, TlsConfig};
+use crate::failure::{Failure, Server};
 use crate::limits;
-use crate::relay::RelayError;
 use crate::tls::trusting;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
@@ -47,14 +46,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// The thread that runs the I/O; the first who needs it starts it.
-fn io_thread() -> Result<Handle, RelayError> {
+/// The thread that runs the I/O, started at the first call.
+fn io_thread() -> Result<Handle, Failure> {
     static IO: Mutex<Option<Handle>> = Mutex::new(None);
     let mut io = locked(&IO);
     if let Some(handle) = io.as_ref() {
         return Ok(handle.clone());
     }
-    let failed = |e: io::Error| RelayError::Away { what: "start the broker's thread".into(), cause: e.to_string() };
+    let failed = |e: io::Error| Failure::retry(format!("start the broker's thread: {e}"));
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
     let handle = runtime.handle().clone();
     let thread = std::thread::Builder::new().name("broker".into());
@@ -65,7 +64,7 @@ fn io_thread() -> Result<Handle, RelayError> {
 
 impl Link {
     /// The process's link to this broker. Nothing is connected yet.
-    pub fn shared(config: &BrokerConfig, purpose: Purpose) -> Result<Arc<Link>, RelayError> {
+    pub fn shared(config: &BrokerConfig, purpose: Purpose) -> Result<Arc<Link>, Failure> {
         static LINKS: Mutex<Vec<Weak<Link>>> = Mutex::new(Vec::new());
         let mut links = locked(&LINKS);
         links.retain(|link| link.strong_count() > 0);
@@ -85,40 +84,40 @@ impl Link {
         &self.config
     }
 
-    /// A new channel, on a new connection when there is none that works.
-    pub fn channel(self: &Arc<Self>) -> Result<OpenChannel, RelayError> {
+    /// A new channel, on a new connection if the old one is lost.
+    pub fn channel(self: &Arc<Self>) -> Result<OpenChannel, Failure> {
         let mut connection = locked(&self.connection);
         if !is_live(&connection) {
             *connection = None;
             *connection = Some(self.connect()?);
         }
-        let Some(live) = connection.as_ref() else { return Err(self.away("open a channel", "not connected")) };
+        let Some(live) = connection.as_ref() else { return Err(self.failure("open a channel", "not connected")) };
         let channel = self.wait("open a channel", live.create_channel())?;
         Ok(OpenChannel { channel, link: Arc::clone(self) })
     }
 
-    /// Runs a request to its end, or to the end of the time that the broker has for it.
-    pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, RelayError> {
+    /// Runs a request, for `mq.timeout` at most.
+    pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
         let timeout = self.config.timeout;
         match self.within(timeout, request) {
             Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(self.away(what, cause(&error))),
+            Some(Err(error)) => Err(self.failure(what, cause(&error))),
             None => {
-                let cause =
-                    format!("no answer within {timeout:?}; rabbitmqctl status tells whether it has raised an alarm");
-                Err(RelayError::Down { what: self.at_broker(what), cause })
+                let help = "rabbitmqctl status shows whether it has raised an alarm";
+                let reason = format!("{}: no answer within {timeout:?}; {help}", self.at_broker(what));
+                Err(Failure::outage(Server::Broker, reason))
             }
         }
     }
 
-    /// Runs a request to its end, or gives up after a while.
+    /// Runs a request; None if it takes longer than the limit.
     fn within<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Option<T> {
         // Inside, because the timer must be made where the I/O thread is known.
         self.io.block_on(async { tokio::time::timeout(limit, request).await }).ok()
     }
 
-    /// Tells the broker that something is over. Nothing depends on its answer, so whoever ends does not wait long for it.
-    fn say_goodbye(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) {
+    /// Closes something. Nothing depends on the broker's answer, so the wait is short.
+    fn close(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) {
         match self.within(limits::BROKER_GOODBYE_TIME_MAX.min(self.config.timeout), request) {
             Some(Ok(())) => {}
             Some(Err(error)) => log::debug!("{}: {error}", self.at_broker(what)),
@@ -126,39 +125,39 @@ impl Link {
         }
     }
 
-    /// Has something done by the I/O thread.
+    /// Spawns a task on the I/O thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.io.spawn(task);
     }
 
     /// An error of this broker.
-    pub fn away(&self, what: &str, cause: impl ToString) -> RelayError {
-        let (what, cause) = (self.at_broker(what), cause.to_string());
-        // Not by the lock, which is held while a connection is made.
+    pub fn failure(&self, what: &str, cause: impl ToString) -> Failure {
+        let reason = format!("{}: {}", self.at_broker(what), cause.to_string());
+        // Without waiting for the lock, which is held while a connection is made.
         let connected = self.connection.try_lock().is_ok_and(|connection| is_live(&connection));
-        if connected { RelayError::Away { what, cause } } else { RelayError::Down { what, cause } }
+        if connected { Failure::retry(reason) } else { Failure::outage(Server::Broker, reason) }
     }
 
     fn at_broker(&self, what: &str) -> String {
         format!("{what} at the broker {}", self.place())
     }
 
-    /// User, host, port and vhost, as an operator knows them.
+    /// User, host, port and vhost, for messages.
     fn place(&self) -> String {
         let BrokerConfig { user, host, port, vhost, .. } = &self.config;
         format!("{user}@{host}:{port} vhost '{vhost}'")
     }
 
-    fn connect(&self) -> Result<Connection, RelayError> {
+    fn connect(&self) -> Result<Connection, Failure> {
         const WHAT: &str = "connect";
         let config = &self.config;
         let deadline = Instant::now() + config.timeout;
         let addresses = (config.host.as_str(), config.port).to_socket_addrs();
-        let addresses: Vec<SocketAddr> = addresses.map_err(|e| self.away("find the address", e))?.collect();
+        let addresses: Vec<SocketAddr> = addresses.map_err(|e| self.failure("find the address", e))?.collect();
         if let Some(tls) = &config.tls {
-            tls_connector(tls).map_err(|e| self.away(WHAT, e))?;
+            tls_connector(tls).map_err(|e| self.failure(WHAT, e))?;
         }
-        let mut last = self.away("find the address", "it has none");
+        let mut last = self.failure("find the address", "it has none");
         for address in addresses {
             if Instant::now() > deadline {
                 break;
@@ -201,7 +200,7 @@ impl Link {
         Connection::connector(uri, TokioRuntime::tokio_with_handle(self.io.clone()), open, properties).await
     }
 
-    /// Tells the operator when the broker stops taking messages, and when it goes on.
+    /// Logs when the broker stops taking messages, and when it goes on.
     fn watch_alarms(&self, connection: &Connection) {
         let mut events = connection.events_listener();
         let place = self.place();
@@ -226,27 +225,27 @@ fn is_live(connection: &Option<Connection>) -> bool {
 }
 
 impl Drop for Link {
-    /// Says goodbye, so that the broker's log has no complaint and its queues have their messages back at once.
+    /// Closes the connection, so that the broker logs no error and requeues at once.
     fn drop(&mut self) {
         let connection = locked(&self.connection).take();
         if let Some(connection) = connection.filter(|connection| connection.status().connected()) {
-            self.say_goodbye("disconnect", connection.close(REPLY_SUCCESS, "done".into()));
+            self.close("disconnect", connection.close(REPLY_SUCCESS, "done".into()));
         }
     }
 }
 
-/// A channel of a link, closed when it is dropped. lapin itself closes a dropped one a moment later; when that meets the
-/// end of the connection, the broker's answer to the goodbye is lost.
+/// A channel of a link, closed when it is dropped. lapin itself closes a dropped one a moment later; if the connection is
+/// closed at the same time, the broker's answer to that is lost.
 pub struct OpenChannel {
     channel: Channel,
     link: Arc<Link>,
 }
 
 impl OpenChannel {
-    /// Closes it now. The broker has what was not acknowledged on it back when this returns.
+    /// Closes it now. The broker has requeued what was not acknowledged on it when this returns.
     pub fn close(&self) {
         if self.channel.status().connected() {
-            self.link.say_goodbye("close a channel", self.channel.close(REPLY_SUCCESS, "done".into()));
+            self.link.close("close a channel", self.channel.close(REPLY_SUCCESS, "done".into()));
         }
     }
 }
@@ -265,7 +264,7 @@ impl Drop for OpenChannel {
     }
 }
 
-/// What is asked of the server, and shown to it.
+/// The certificates to trust and to present.
 fn tls_connector(tls: &TlsConfig) -> Result<TlsConnectorBuilder, String> {
     let mut builder = trusting(tls.ca.as_deref()).map_err(|e| format!("read {e}"))?;
     if let Some((certificate, key)) = &tls.identity {

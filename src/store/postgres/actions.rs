@@ -1,10 +1,11 @@
 //! Actions: begun, counted, ended.
 
-use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
+use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
 use super::pool::Session;
 use super::text;
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
+use crate::failure::Failure;
 use crate::id::ActionId;
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
@@ -43,10 +44,10 @@ pub(super) fn insert(
     id: ActionId,
     owner: &str,
     now: Timestamp,
-) -> Result<Result<bool, StoreError>, Error> {
+) -> Result<Result<bool, Failure>, Error> {
     if action.name.contains('\0') || action.target.contains('\0') {
         let text = "its name or target has a character U+0000, which PostgreSQL cannot store; sign it without";
-        return Ok(Err(StoreError::Refused(text.into())));
+        return Ok(Err(Failure::Refuse(text.into())));
     }
     let sql = "INSERT INTO actions (id, name, target, description, threat, operations, operationsassent, validfrom,
             expireafter, starttime, finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents)
@@ -86,7 +87,7 @@ pub(super) fn insert(
 }
 
 /// Makes the action `owner`'s, unless it is in flight as somebody else's.
-fn claim(session: &mut Session, id: ActionId, owner: &str) -> Result<Result<(), StoreError>, Error> {
+fn claim(session: &mut Session, id: ActionId, owner: &str) -> Result<Result<(), Failure>, Error> {
     let number = id.get() as i64;
     let sql = "UPDATE actions SET owner = $2 WHERE id = $1 AND (owner IN ('', $2) OR status <> 'inflight')";
     if session.execute(sql, &[&number, &owner])? == 1 {
@@ -124,7 +125,7 @@ pub(super) fn begin_all(
     owner: &str,
     actions: &[Begin],
     now: Timestamp,
-) -> Result<Vec<Result<Vec<Prepared>, StoreError>>, Error> {
+) -> Result<Vec<Result<Vec<Prepared>, Failure>>, Error> {
     let mut order: Vec<usize> = (0..actions.len()).collect();
     order.sort_by_key(|index| actions[*index].id);
     let mut begun = BTreeMap::new();
@@ -139,7 +140,7 @@ fn begin(
     owner: &str,
     begin: &Begin,
     now: Timestamp,
-) -> Result<Result<Vec<Prepared>, StoreError>, Error> {
+) -> Result<Result<Vec<Prepared>, Failure>, Error> {
     let is_new = match insert(session, begin.action, begin.id, owner, now)? {
         Ok(is_new) => is_new,
         Err(refused) => return Ok(Err(refused)),

@@ -1,7 +1,8 @@
 //! How agents end: the schedulers' own key, and what upgrades and kills leave behind.
 
-use super::super::{SCHEDULER_NAME, SchedulerKey, StoreError};
+use super::super::{SCHEDULER_NAME, SchedulerKey};
 use super::pool::Session;
+use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
 use crate::limits;
 use crate::time::{self, Timestamp};
@@ -12,7 +13,7 @@ pub(super) fn scheduler_key(
     session: &mut Session,
     candidate: Option<&SchedulerKey>,
     now: Timestamp,
-) -> Result<Result<Option<SchedulerKey>, StoreError>, Error> {
+) -> Result<Result<Option<SchedulerKey>, Failure>, Error> {
     let find = "SELECT pgpfingerprint, publickey, privatekey FROM investigators
         WHERE name = $1 AND privatekey IS NOT NULL";
     let mut stored = session.query(find, &[&SCHEDULER_NAME])?;
@@ -27,7 +28,7 @@ pub(super) fn scheduler_key(
     }
     let Some(row) = stored.first() else {
         let text = format!("investigator {SCHEDULER_NAME}: its key is stored under another name");
-        return Ok(Err(StoreError::Refused(text)));
+        return Ok(Err(Failure::Refuse(text)));
     };
     Ok(SchedulerKey::stored(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?).map(Some))
 }

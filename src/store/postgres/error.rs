@@ -1,23 +1,24 @@
 //! What went wrong, in words that say what to do about it. No text holds a password.
 
-use super::super::StoreError;
 use crate::config::database::PostgresConfig;
+use crate::failure::{Failure, Server};
 use postgres::Error;
 use postgres::error::SqlState;
 use std::error::Error as _;
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 
 /// What makes the database or brings it up to date.
 pub(super) const SCRIPTS: &str = "scripts/createlocaldb.sh or scripts/createremotedb.sh";
 
-/// An error that the same call may not meet later.
-pub(super) fn away(what: impl Into<String>, cause: impl Into<String>) -> StoreError {
-    StoreError::Away { what: what.into(), cause: cause.into() }
+/// An error of this call alone.
+pub(super) fn away(what: impl Display, cause: impl Display) -> Failure {
+    Failure::retry(format!("{what}: {cause}"))
 }
 
-/// An error that nobody is spared while it lasts.
-pub(super) fn down(what: impl Into<String>, cause: impl Into<String>) -> StoreError {
-    StoreError::Down { what: what.into(), cause: cause.into() }
+/// An error of every call while it lasts.
+pub(super) fn down(what: impl Display, cause: impl Display) -> Failure {
+    Failure::outage(Server::Database, format!("{what}: {cause}"))
 }
 
 /// The error with what caused it: alone it says "db error".
@@ -47,7 +48,7 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
 }
 
 /// A connection that was not made.
-pub(super) fn connect(config: &PostgresConfig, error: &Error) -> StoreError {
+pub(super) fn connect(config: &PostgresConfig, error: &Error) -> Failure {
     let (host, port, user, database) = (&config.host, config.port, &config.user, &config.database);
     let help = match error.code() {
         Some(code) if *code == SqlState::INVALID_PASSWORD => {
@@ -98,13 +99,13 @@ fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
 }
 
 /// A transaction that failed.
-pub(super) fn transaction(what: String, error: &Error) -> StoreError {
+pub(super) fn transaction(what: String, error: &Error) -> Failure {
     let Some(code) = error.code() else {
         return down(what, format!("the connection is lost: {}", text(error)));
     };
     let help = match &code.code()[..2] {
         // Data exceptions and constraints: the same data will never be taken.
-        "22" | "23" | "54" => return StoreError::Refused(format!("{what}: {}", text(error))),
+        "22" | "23" | "54" => return Failure::Refuse(format!("{what}: {}", text(error))),
         "42" if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             format!("a permission is missing; let {SCRIPTS} give it")
         }
@@ -124,22 +125,22 @@ pub(super) fn transaction(what: String, error: &Error) -> StoreError {
 }
 
 /// A target that was not evaluated. What is wrong with the target itself is refused.
-pub(super) fn target(error: &Error, limit_seconds: u64) -> StoreError {
+pub(super) fn target(error: &Error, limit_seconds: u64) -> Failure {
     let what = "evaluate a target".to_owned();
     match error.code() {
-        Some(code) if *code == SqlState::QUERY_CANCELED => StoreError::Refused(format!(
+        Some(code) if *code == SqlState::QUERY_CANCELED => Failure::Refuse(format!(
             "the target takes longer than {limit_seconds} s to evaluate; make it simpler, with fewer tables and subqueries"
         )),
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => transaction(what, error),
         Some(code) if ["0A", "21", "22", "42", "54"].contains(&&code.code()[..2]) || code.code() == "53400" => {
-            StoreError::Refused(format!("it cannot be evaluated on every agent: {}", text(error)))
+            Failure::Refuse(format!("it cannot be evaluated on every agent: {}", text(error)))
         }
         _ => transaction(what, error),
     }
 }
 
 /// A new connection on which no transaction began.
-pub(super) fn begin(config: &PostgresConfig, error: &Error) -> StoreError {
+pub(super) fn begin(config: &PostgresConfig, error: &Error) -> Failure {
     let what = format!("begin a transaction in database {} on {}:{}", config.database, config.host, config.port);
     let help = match error.code() {
         Some(code) if code.code() == "22023" || *code == SqlState::INSUFFICIENT_PRIVILEGE => {

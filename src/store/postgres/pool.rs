@@ -1,24 +1,22 @@
 //! Connections, shared by all stores of the process that have the same configuration.
 //!
-//! r2d2 keeps as many slots as there may be connections and hands each to one caller at a time. A slot begins empty, and
-//! whoever gets an empty one connects, in at most the configured time: so an error is known at once and in full, and while
-//! the server is away nobody tries to reach it but those who need it.
+//! There are as many slots as there may be connections; each transaction takes one. A slot begins empty, and a transaction
+//! that takes an empty one connects, in at most the configured time: so an error is known at once and in full, and an
+//! unreachable server is tried only when it is needed.
 //!
-//! A connection on which anything failed is not used again. One that lay in the pool while the server restarted shows it
-//! when the next transaction begins, before anything was done; then a new connection is made in its place.
+//! A connection on which anything failed is not used again. One that was idle while the server restarted fails when the
+//! next transaction begins, before anything was done; then a new connection is made in its place.
 
-use super::super::StoreError;
 use super::error;
 use crate::config::database::{PostgresConfig, SslMode};
+use crate::failure::Failure;
 use crate::tls::trusting;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Row, Statement, config};
 use postgres_native_tls::MakeTlsConnector;
-use r2d2_postgres::r2d2::{self, ManageConnection};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Settings of every session. Times are UTC; a machine that dies in a transaction holds nobody up for long.
@@ -69,41 +67,23 @@ impl Session {
 
 /// A place for a connection.
 pub(super) enum Slot {
-    /// Whoever gets it connects.
+    /// To be connected.
     Empty,
-    /// Being made, by a thread of its own: a server that accepts connections and then says nothing holds nobody up.
+    /// Being connected by a thread of its own: a server that accepts connections and never answers blocks no caller.
     Connecting(Receiver<Result<Client, postgres::Error>>),
     /// Connected, with no transaction begun.
     Ready(Box<Session>),
-}
-
-/// Makes slots, which cannot fail.
-struct Slots;
-
-impl ManageConnection for Slots {
-    type Connection = Slot;
-    type Error = Infallible;
-
-    fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot::Empty)
-    }
-
-    fn is_valid(&self, _slot: &mut Slot) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn has_broken(&self, _slot: &mut Slot) -> bool {
-        false
-    }
 }
 
 /// See the module docs.
 pub(super) struct Pool {
     config: PostgresConfig,
     client: Config,
-    /// None when nothing is encrypted.
+    /// None if nothing is encrypted.
     tls: Option<MakeTlsConnector>,
-    slots: r2d2::Pool<Slots>,
+    /// Those that are free; connected ones are at the end, and taken first.
+    slots: Mutex<Vec<Slot>>,
+    freed: Condvar,
 }
 
 /// The pools of this process that stores use.
@@ -111,7 +91,7 @@ static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 impl Pool {
     /// The pool of a configuration; no connection is made yet.
-    pub(super) fn shared(config: &PostgresConfig) -> Result<Arc<Pool>, StoreError> {
+    pub(super) fn shared(config: &PostgresConfig) -> Result<Arc<Pool>, Failure> {
         let mut pools = POOLS.lock().unwrap_or_else(|e| e.into_inner());
         pools.retain(|pool| pool.strong_count() > 0);
         if let Some(pool) = pools.iter().filter_map(Weak::upgrade).find(|pool| pool.config == *config) {
@@ -122,10 +102,10 @@ impl Pool {
         Ok(pool)
     }
 
-    fn new(config: &PostgresConfig) -> Result<Pool, StoreError> {
+    fn new(config: &PostgresConfig) -> Result<Pool, Failure> {
         // What is sent through a Unix socket stays on this machine, and servers offer no TLS there.
         let is_local = config.host.starts_with('/');
-        let tls = if is_local { None } else { tls(config).map_err(StoreError::Refused)? };
+        let tls = if is_local { None } else { tls(config).map_err(Failure::Refuse)? };
         let mut client = Config::new();
         client
             .host(&config.host)
@@ -141,13 +121,29 @@ impl Pool {
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3);
-        let slots = r2d2::Pool::builder()
-            .max_size(config.connections_max)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .connection_timeout(config.timeout)
-            .build_unchecked(Slots);
-        Ok(Pool { config: config.clone(), client, tls, slots })
+        let slots = Mutex::new((0..config.connections_max).map(|_| Slot::Empty).collect());
+        Ok(Pool { config: config.clone(), client, tls, slots, freed: Condvar::new() })
+    }
+
+    fn free_slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a slot; waits for one as long as for a connection.
+    fn take(&self) -> Result<Slot, Failure> {
+        let waited = self.freed.wait_timeout_while(self.free_slots(), self.config.timeout, |slots| slots.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.pop().ok_or_else(|| {
+            let cause = format!("all {} connections are in use; raise postgres.maxconn", self.config.connections_max);
+            error::away(self.what(), cause)
+        })
+    }
+
+    fn put_back(&self, slot: Slot) {
+        match slot {
+            Slot::Ready(_) => self.free_slots().push(slot),
+            Slot::Empty | Slot::Connecting(_) => self.free_slots().insert(0, slot),
+        }
+        self.freed.notify_one();
     }
 
     /// Runs `work` in one transaction that `begin` begins. An error of `begin` is one of the connection.
@@ -155,24 +151,32 @@ impl Pool {
         &self,
         begin: &str,
         work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
-        explain: impl FnOnce(&postgres::Error) -> StoreError,
-    ) -> Result<T, StoreError> {
-        let Ok(mut slot) = self.slots.get() else {
-            let max = self.config.connections_max;
-            let cause = format!("all {max} connections are in use; raise postgres.maxconn");
-            return Err(error::away(self.what(), cause));
-        };
-        let kept = match std::mem::replace(&mut *slot, Slot::Empty) {
+        explain: impl FnOnce(&postgres::Error) -> Failure,
+    ) -> Result<T, Failure> {
+        let mut slot = self.take()?;
+        let done = self.transact_in(&mut slot, begin, work, explain);
+        self.put_back(slot);
+        done
+    }
+
+    fn transact_in<T>(
+        &self,
+        slot: &mut Slot,
+        begin: &str,
+        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
+        explain: impl FnOnce(&postgres::Error) -> Failure,
+    ) -> Result<T, Failure> {
+        let kept = match std::mem::replace(slot, Slot::Empty) {
             Slot::Ready(mut session) => session.client.batch_execute(begin).is_ok().then_some(session),
-            Slot::Connecting(coming) => Some(self.begun(begin, self.wait(&mut slot, coming)?)?),
+            Slot::Connecting(coming) => Some(self.begun(begin, self.wait(slot, coming)?)?),
             Slot::Empty => None,
         };
         let mut session = match kept {
             Some(session) => session,
-            None => self.begun(begin, self.connect(&mut slot)?)?,
+            None => self.begun(begin, self.connect(slot)?)?,
         };
         let done = work(&mut session).and_then(|value| session.client.batch_execute("COMMIT").map(|()| value));
-        // Whatever failed, the slot is empty now: the connection ends here, and with it the transaction.
+        // After a failure the slot stays empty: the connection ends here, and with it the transaction.
         let value = done.map_err(|e| explain(&e))?;
         *slot = Slot::Ready(session);
         Ok(value)
@@ -182,7 +186,7 @@ impl Pool {
         format!("connect to database {} on {}:{}", self.config.database, self.config.host, self.config.port)
     }
 
-    fn connect(&self, slot: &mut Slot) -> Result<Client, StoreError> {
+    fn connect(&self, slot: &mut Slot) -> Result<Client, Failure> {
         let (sender, coming) = sync_channel(1);
         let (client, tls) = (self.client.clone(), self.tls.clone());
         let connect = move || {
@@ -190,7 +194,7 @@ impl Pool {
                 Some(tls) => client.connect(tls),
                 None => client.connect(NoTls),
             };
-            // Fails when the slot is gone, and with it whoever wanted the connection.
+            // Fails if the pool is gone.
             let _ = sender.send(connected);
         };
         let thread = std::thread::Builder::new().name("postgres-connect".into());
@@ -198,7 +202,7 @@ impl Pool {
         self.wait(slot, coming)
     }
 
-    fn wait(&self, slot: &mut Slot, coming: Receiver<Result<Client, postgres::Error>>) -> Result<Client, StoreError> {
+    fn wait(&self, slot: &mut Slot, coming: Receiver<Result<Client, postgres::Error>>) -> Result<Client, Failure> {
         match coming.recv_timeout(self.config.timeout) {
             Ok(connected) => connected.map_err(|e| error::connect(&self.config, &e)),
             Err(RecvTimeoutError::Timeout) => {
@@ -210,13 +214,13 @@ impl Pool {
         }
     }
 
-    fn begun(&self, begin: &str, mut client: Client) -> Result<Box<Session>, StoreError> {
+    fn begun(&self, begin: &str, mut client: Client) -> Result<Box<Session>, Failure> {
         client.batch_execute(begin).map_err(|e| error::begin(&self.config, &e))?;
         Ok(Box::new(Session { client, statements: HashMap::new() }))
     }
 }
 
-/// None when nothing shall be encrypted.
+/// None if nothing is to be encrypted.
 fn tls(config: &PostgresConfig) -> Result<Option<MakeTlsConnector>, String> {
     let builder = match config.ssl_mode {
         SslMode::Disable => return Ok(None),

@@ -1,9 +1,10 @@
 //! Actions: begun, counted, ended.
 
-use super::super::{Begin, Ended, Prepared, StoreError, claimed, ends_agents, id_taken, stored_action};
+use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
 use super::{from_micros, micros, next_ids};
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
+use crate::failure::Failure;
 use crate::id::ActionId;
 use crate::investigator::Investigator;
 use crate::time::{self, Timestamp};
@@ -75,7 +76,7 @@ pub(super) fn insert(
 }
 
 /// Makes the action `owner`'s, unless it is in flight as somebody else's.
-fn claim(transaction: &Transaction, id: ActionId, owner: &str) -> rusqlite::Result<Result<(), StoreError>> {
+fn claim(transaction: &Transaction, id: ActionId, owner: &str) -> rusqlite::Result<Result<(), Failure>> {
     let sql = "UPDATE actions SET owner = ?2 WHERE id = ?1 AND (owner IN ('', ?2) OR status <> 'inflight')";
     if transaction.prepare_cached(sql)?.execute((id.get() as i64, owner))? == 1 {
         return Ok(Ok(()));
@@ -120,7 +121,7 @@ pub(super) fn begin(
     begin: &Begin,
     ids: &mut RangeInclusive<i64>,
     now: Timestamp,
-) -> rusqlite::Result<Result<Vec<Prepared>, StoreError>> {
+) -> rusqlite::Result<Result<Vec<Prepared>, Failure>> {
     let inserted = insert(transaction, begin.action, begin.id, owner, now)?;
     let may_begin = match inserted {
         Inserted::Now => Ok(()),

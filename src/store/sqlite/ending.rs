@@ -1,7 +1,8 @@
 //! How agents end: the schedulers' own key, and what upgrades and kills leave behind.
 
-use super::super::{SCHEDULER_NAME, SchedulerKey, StoreError};
+use super::super::{SCHEDULER_NAME, SchedulerKey};
 use super::{micros, next_ids};
+use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
 use crate::limits;
 use crate::time::{self, Timestamp};
@@ -12,7 +13,7 @@ pub(super) fn scheduler_key(
     transaction: &Transaction,
     candidate: Option<&SchedulerKey>,
     now: Timestamp,
-) -> rusqlite::Result<Result<Option<SchedulerKey>, StoreError>> {
+) -> rusqlite::Result<Result<Option<SchedulerKey>, Failure>> {
     let find = "SELECT pgpfingerprint, publickey, privatekey FROM investigators
         WHERE name = ?1 AND privatekey IS NOT NULL";
     let row = |row: &rusqlite::Row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));

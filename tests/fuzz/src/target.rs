@@ -3,9 +3,10 @@
 #[path = "../../../src/targets/tests/plain.rs"]
 mod plain;
 
+use mig::failure::Failure;
 use mig::heartbeat::Agent;
+use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Store, StoreError};
 use mig::targets::{Dialect, Target, TargetError};
 use mig::time::{self, Timestamp};
 use std::cell::RefCell;
@@ -125,7 +126,7 @@ fn assert_runs(target: &Target) {
     let outcome = DATABASE.with_borrow_mut(|database| database.store.select_agents(target, now()));
     match outcome {
         Ok(_) => {}
-        Err(StoreError::Refused(reason)) if CAST_ERRORS.iter().any(|words| reason.contains(words)) => {}
+        Err(Failure::Refuse(reason)) if CAST_ERRORS.iter().any(|words| reason.contains(words)) => {}
         Err(error) => panic!("{error}: {}", target.condition(Dialect::Sqlite, NOW_US)),
     }
 }

@@ -1,12 +1,12 @@
-//! What is away: how long a worker pauses, and what is told of it.
+//! Outages: the back-off of a worker, and what is logged.
 
-use super::{Failure, Server};
-use crate::limits::{OUTAGE_TOLD_FACTOR, OUTAGE_TOLD_FIRST, RETRY_PAUSE_MIN};
+use crate::failure::{Failure, Server};
+use crate::limits::{OUTAGE_LOGGED_FACTOR, OUTAGE_LOGGED_FIRST, RETRY_PAUSE_MIN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the pauses of one worker's outage grow, and what it waits for.
+/// The back-off of one worker, and what it waits for.
 pub(super) struct Outage {
     worker: &'static str,
     pause: Option<Duration>,
@@ -16,15 +16,15 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// None yet. While something is away it is tried again after `pause_max` at most.
+    /// No outage yet. The longest pause between two tries is `pause_max`.
     pub(super) fn new(worker: &'static str, pause_max: Duration, outages: Outages) -> Outage {
         Outage { worker, pause: None, pause_max, awaited: None, outages }
     }
 
-    /// Counts a failure, and tells of it where that is news. Gives how long to pause.
+    /// Counts a failure and logs it where that is news. Returns how long to pause.
     pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
         let awaited = match failure {
-            Failure::Down(server, _) => Awaited::Server(*server),
+            Failure::Retry { server: Some(server), .. } => Awaited::Server(*server),
             _ => Awaited::Worker(self.worker),
         };
         if self.awaited.is_some_and(|before| before != awaited) {
@@ -34,7 +34,7 @@ impl Outage {
         self.outages.failed(awaited, self.worker, failure);
         let pause = self.pause.map_or(RETRY_PAUSE_MIN, |pause| (pause * 2).min(self.pause_max));
         self.pause = Some(pause);
-        // Of thousands that lost the same broker, not all shall come back in the same moment.
+        // Thousands that lost the same broker must not all come back in the same moment.
         let random = getrandom::u32().unwrap_or_default();
         pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
@@ -52,7 +52,7 @@ impl Outage {
     }
 }
 
-/// What is waited for: a server, by all workers, or what only this one needs.
+/// What is waited for: a server that all workers share, or something of this worker alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Awaited {
     Server(Server),
@@ -68,15 +68,15 @@ impl std::fmt::Display for Awaited {
     }
 }
 
-/// The outages of a process. Each is told of once, whoever meets it, and again from time to time while it lasts, with the
-/// reason that it has then: a server that went away comes back with another certificate.
+/// The outages of a process. Each is logged once, by the first worker that meets it, and again from time to time while it
+/// lasts, with the latest reason: a server that was stopped may come back with another certificate.
 #[derive(Debug, Clone, Default)]
 pub struct Outages(Arc<Mutex<BTreeMap<Awaited, Lasting>>>);
 
 #[derive(Debug)]
 struct Lasting {
     since: Instant,
-    told: Instant,
+    logged: Instant,
     workers: BTreeSet<&'static str>,
 }
 
@@ -89,20 +89,20 @@ impl Outages {
         let (mut all, now) = (self.all(), Instant::now());
         let Some(outage) = all.get_mut(&awaited) else {
             log::error!("{worker}: {failure}; nothing is lost, trying again until it works");
-            all.insert(awaited, Lasting { since: now, told: now, workers: BTreeSet::from([worker]) });
+            all.insert(awaited, Lasting { since: now, logged: now, workers: BTreeSet::from([worker]) });
             return;
         };
         outage.workers.insert(worker);
-        let (lasts, told_after) = (now - outage.since, outage.told - outage.since);
-        if lasts < (told_after * OUTAGE_TOLD_FACTOR).max(OUTAGE_TOLD_FIRST) {
+        let (lasts, logged_after) = (now - outage.since, outage.logged - outage.since);
+        if lasts < (logged_after * OUTAGE_LOGGED_FACTOR).max(OUTAGE_LOGGED_FIRST) {
             log::debug!("{worker}: {failure}");
         } else {
             log::error!("{worker}: {failure}; {awaited} does not work since {lasts:.0?}");
-            outage.told = now;
+            outage.logged = now;
         }
     }
 
-    /// A worker waits no longer; told when it was the last.
+    /// A worker waits no longer; logged when it was the last.
     fn ended(&self, awaited: Awaited, worker: &str) {
         let mut all = self.all();
         let Some(outage) = all.get_mut(&awaited) else { return };

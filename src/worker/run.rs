@@ -1,19 +1,21 @@
-//! The loop around a worker: look, sleep until woken or due, back off while something is away, stop when asked.
+//! The loop around a worker: look, sleep until woken or due, back off while something is unavailable, stop when asked.
 //!
 //! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
 
+use super::Worker;
 use super::outage::{Outage, Outages};
 use super::watchdog::{self, Pulse};
-use super::{Failure, Worker};
 use crate::error::{ExitClass, ProgramError};
+use crate::failure::Failure;
 use crate::limits::RETRY_PAUSE_MIN;
-use crate::spool::watch::{Sleeper, Stop, Watch};
+use crate::spool::watch::Watch;
 use crate::time;
+use crate::wake::{Sleeper, Stop};
 use std::time::{Duration, Instant};
 
-/// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; while something is
-/// away, at least every `pause_max`. `pulse` tells the watchdog when the worker is at work; `outages` is shared by all
-/// workers of a process.
+/// Runs a worker until `stop` is asked. Looks at least every `sweep`, for what notifications missed; after a failure, at
+/// least every `pause_max`. `pulse` shows the watchdog when the worker is at work; `outages` is shared by all workers of a
+/// process.
 pub fn run(
     worker: &mut dyn Worker,
     sweep: Duration,
@@ -38,9 +40,9 @@ pub fn run(
             Ok(pass) => {
                 recovered = true;
                 outage.over();
-                // Told only when the rest works: what is away for both is told once.
+                // Logged only when the rest works: a failure of both is logged once.
                 let look_within = match unwatched {
-                    Some(error) => watching.complain(name, &error, sweep),
+                    Some(error) => watching.back_off(name, &error, sweep),
                     None => sweep,
                 };
                 let due = pass.again.map_or(look_within, |again| time::until(time::now(), again).min(look_within));
@@ -49,9 +51,9 @@ pub fn run(
                     sleeper.sleep(Some(due.max(Duration::from_millis(1))));
                 }
             }
-            Err(Failure::Fatal(reason)) => return Err(Failure::Fatal(reason)),
+            Err(Failure::End(reason)) => return Err(Failure::End(reason)),
             Err(failure) => {
-                // Whatever the failure cut short is repaired as after a restart. What was watched may have been made anew.
+                // What the failure cut short is repaired as after a restart. The watched directory may be another one now.
                 recovered = false;
                 watching.again();
                 pause(&sleeper, outage.failed(&failure), stop);
@@ -61,13 +63,13 @@ pub fn run(
     Ok(())
 }
 
-/// The notifications of a worker: asked for again until they come, for a moment without descriptors must not make a
-/// worker slow for life.
+/// The notifications of a worker. Installing the watch is tried until it works: a moment without descriptors must not make
+/// a worker slow for life.
 #[derive(Default)]
 struct Watching {
     watch: Option<Watch>,
     settled: bool,
-    /// How long was waited before asking again, while they do not come; told of then.
+    /// Back-off before the watch is installed again.
     pause: Option<Duration>,
 }
 
@@ -76,7 +78,7 @@ impl Watching {
         (self.watch, self.settled) = (None, false);
     }
 
-    /// Gives why there are no notifications, if so.
+    /// Installs the watch unless it is there. Returns why that failed.
     fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper) -> Option<Failure> {
         if self.settled {
             return None;
@@ -95,8 +97,8 @@ impl Watching {
         }
     }
 
-    /// Tells of it once. Gives how long to wait before looking, and asking, again.
-    fn complain(&mut self, worker: &str, error: &Failure, sweep: Duration) -> Duration {
+    /// Logs the failure once. Returns how long to wait before looking, and installing, again.
+    fn back_off(&mut self, worker: &str, error: &Failure, sweep: Duration) -> Duration {
         if self.pause.is_none() {
             log::warn!("{worker}: no notifications ({error}); looking every {sweep:?} at least until they work");
         }
@@ -106,8 +108,7 @@ impl Watching {
     }
 }
 
-/// Sleeps the whole pause: a notification that there is more to do does not bring back what is away. By a clock that
-/// nobody sets.
+/// Sleeps the whole pause, by the monotonic clock: a notification of more work does not end an outage.
 fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
     let started = Instant::now();
     while !stop.is_asked() {
@@ -126,7 +127,7 @@ fn end_now(reason: &str) -> ! {
 }
 
 /// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
-/// What is away is tried again after `pause_max` at most.
+/// A failure is retried after `pause_max` at most.
 pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -> Result<(), ProgramError> {
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
@@ -137,10 +138,10 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
         let (stop, pulse, outages) = (stop.clone(), Pulse::default(), outages.clone());
         pulses.push((worker.name(), pulse.clone()));
         std::thread::spawn(move || {
-            // Whatever ends this worker ends the process: half a program would only look like a whole one.
+            // The end of one worker ends the process: half a program would only look like a whole one.
             let _end = EndAll(stop.clone());
             let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse, &outages);
-            if let Err(Failure::Fatal(reason)) = &outcome {
+            if let Err(Failure::End(reason)) = &outcome {
                 end_now(reason);
             }
             outcome
@@ -148,10 +149,10 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
     });
     let threads: Vec<_> = threads.collect();
     let watchdog = watchdog::start(pulses, &stop);
-    let panicked = |_| Failure::Fatal("a worker panicked; this is a bug, please report the lines above".into());
+    let panicked = |_| Failure::End("a worker panicked; this is a bug, please report the lines above".into());
     let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
     let first_failure = outcomes.filter_map(Result::err).next();
-    // It says that the program ends, and has little to say it with.
+    // Joined, so that the service manager is notified of the end.
     let _ = watchdog.join();
     first_failure.map_or(Ok(()), |failure| {
         log::error!("{failure}");

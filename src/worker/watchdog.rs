@@ -1,11 +1,11 @@
-//! What the service manager is told: that the program is ready, whether its workers are alive, that it ends. See
-//! `sd_notify(3)`; without `NOTIFY_SOCKET` in the environment nothing is told to anybody.
+//! Notifications to the service manager: that the program is ready, whether its workers are alive, that it ends. See
+//! `sd_notify(3)`; without `NOTIFY_SOCKET` in the environment nothing is sent.
 //!
 //! Guarantee: the watchdog is fed only while each worker sleeps, waits out a pause, or has been at work for less than the
 //! watchdog's period. A worker that hangs for longer (a disk that does not answer, a deadlock) makes systemd end the
 //! program and start it again, which loses nothing: `recover` repairs what was cut short.
 
-use crate::spool::watch::{Sleeper, Stop};
+use crate::wake::{Sleeper, Stop};
 use sd_notify::NotifyState;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,7 +28,7 @@ impl Pulse {
         *self.working_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How long the pass takes already; zero when there is none.
+    /// How long the pass has taken so far; zero when there is none.
     fn working_for(&self) -> Duration {
         let since = *self.working_since.lock().unwrap_or_else(PoisonError::into_inner);
         since.map_or(Duration::ZERO, |since| since.elapsed())
@@ -44,7 +44,7 @@ fn find_stuck(pulses: &Pulses, limit: Duration) -> Option<(&'static str, Duratio
     ages.into_iter().find(|(_, age)| *age > limit)
 }
 
-fn tell(states: &[NotifyState]) {
+fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("notify the service manager: {error}");
     }
@@ -60,7 +60,7 @@ pub fn start(pulses: Pulses, stop: &Stop) -> JoinHandle<()> {
         let period = sd_notify::watchdog_enabled();
         let names: Vec<_> = pulses.iter().map(|(name, _)| *name).collect();
         let status = format!("working: {}", names.join(", "));
-        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let mut was_stuck = false;
         while !stop.is_asked() {
             if let Some(period) = period {
@@ -68,17 +68,17 @@ pub fn start(pulses: Pulses, stop: &Stop) -> JoinHandle<()> {
             }
             sleeper.sleep(period.map(|period| period / 2));
         }
-        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     })
 }
 
-/// Feeds the watchdog, or says once who hangs. Gives whether somebody does.
+/// Feeds the watchdog, or logs once which worker hangs. Returns whether one does.
 fn beat(pulses: &Pulses, period: Duration, was_stuck: bool, status: &str) -> bool {
     match find_stuck(pulses, period) {
         Some((name, age)) => {
             if !was_stuck {
                 log::error!("{name} hangs: its pass takes {} s already", age.as_secs());
-                tell(&[NotifyState::Status(&format!("{name} hangs"))]);
+                notify(&[NotifyState::Status(&format!("{name} hangs"))]);
             }
             true
         }
@@ -86,7 +86,7 @@ fn beat(pulses: &Pulses, period: Duration, was_stuck: bool, status: &str) -> boo
             if was_stuck {
                 log::info!("every worker is alive again");
             }
-            tell(&[NotifyState::Watchdog, NotifyState::Status(status)]);
+            notify(&[NotifyState::Watchdog, NotifyState::Status(status)]);
             false
         }
     }

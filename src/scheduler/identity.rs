@@ -2,49 +2,50 @@
 //! own there ([`crate::store::Store::begin_actions`]), and it is the spool that the action's files are in, so the id is
 //! kept in the spool: in the note `scheduler-id`.
 //!
-//! It is made once, by whoever holds action-new's lock, and synced before it is used: a crash leaves no note, and then
-//! nothing was begun, or a whole one. A spool that is copied must not take the note along.
+//! It is made once, by the process that holds action-new's lock, and synced before it is used: a crash leaves no note, and
+//! then nothing was begun, or a whole one. A spool that is copied must not take the note along.
 
-use super::Failure;
-use crate::spool::{Error, FileName, ReadError, Spool};
+use crate::failure::Failure;
+use crate::spool::Notes;
 
 const FILE: &str = "scheduler-id";
 /// Hex digits of an id.
 const DIGITS: usize = 16;
 
 /// Reads the id, or makes one.
-pub fn scheduler_id(spool: &Spool) -> Result<String, Failure> {
-    let away = |reason: &str| Failure::Away(format!("{FILE}: {reason}"));
-    // What could not be synced may be gone after a power cut, though it can be read until then.
-    let failed = |error: Error| if error.is_fatal() { error.into() } else { away(&error.to_string()) };
-    let name = FileName::new(FILE).ok_or_else(|| away("an empty name"))?;
-    match spool.read_note(&name, 2 * DIGITS as u64) {
+pub fn scheduler_id(notes: &Notes) -> Result<String, Failure> {
+    let retry = |reason: &dyn std::fmt::Display| Failure::retry(format!("{FILE}: {reason}"));
+    let failed = |failure| match failure {
+        // What could not be synced may be gone after a power cut, though it can be read until then.
+        Failure::End(reason) => Failure::End(reason),
+        other => retry(&other),
+    };
+    match notes.read(FILE, 2 * DIGITS as u64).map_err(failed)? {
         // An empty one was never on the disk whole, so nothing was begun with it.
-        Ok(bytes) if !bytes.is_empty() => {
+        Some(bytes) if !bytes.is_empty() => {
             let text = String::from_utf8_lossy(&bytes).trim().to_owned();
             let is_id = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             let help = "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
-            if is_id { Ok(text) } else { Err(away(&format!("'{}' is not an id; {help}", text.escape_default()))) }
+            if is_id { Ok(text) } else { Err(retry(&format!("'{}' is not an id; {help}", text.escape_default()))) }
         }
-        Ok(_) | Err(ReadError::Gone) => {
-            let random = getrandom::u64().map_err(|e| away(&format!("no random numbers: {e}")))?;
+        _ => {
+            let random = getrandom::u64().map_err(|e| retry(&format!("no random numbers: {e}")))?;
             let id = format!("{random:0DIGITS$x}");
-            spool.write_note(&name, format!("{id}\n").as_bytes()).map_err(failed)?;
+            notes.write(FILE, format!("{id}\n").as_bytes()).map_err(failed)?;
             Ok(id)
         }
-        Err(ReadError::Io(error)) => Err(failed(error)),
-        Err(error) => Err(away(&error.to_string())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::Mover;
 
     #[test]
     fn an_id_is_made_once_and_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let open = || Spool::open(directory.path(), &[], "action-new").unwrap();
+        let open = || Mover::open(directory.path(), &[], "action-new").unwrap().notes();
         let first = scheduler_id(&open()).unwrap();
         assert_eq!(scheduler_id(&open()).unwrap(), first);
         assert_eq!(first.len(), DIGITS);

@@ -4,8 +4,8 @@
 //! What it may do on an endpoint is decided there, like for everybody: an agent runs its actions when the access list names
 //! its fingerprint.
 
-use super::Failure;
 use crate::config::Secret;
+use crate::failure::Failure;
 use crate::investigator::Fingerprint;
 use crate::signature::{Keyring, generate_rsa_key};
 use crate::store::{SchedulerKey, Store};
@@ -29,12 +29,12 @@ pub fn find_or_make(store: &mut dyn Store, now: Timestamp) -> Result<SchedulerKe
 }
 
 fn make() -> Result<SchedulerKey, Failure> {
-    let away = |error: &dyn std::fmt::Display| Failure::Away(error.to_string());
-    let (public_key, private_key) = generate_rsa_key(USER_ID).map_err(|e| away(&e))?;
-    let keyring = Keyring::parse(public_key.as_bytes()).map_err(|e| away(&e))?;
+    let retry = |error: &dyn std::fmt::Display| Failure::retry(error);
+    let (public_key, private_key) = generate_rsa_key(USER_ID).map_err(|e| retry(&e))?;
+    let keyring = Keyring::parse(public_key.as_bytes()).map_err(|e| retry(&e))?;
     let fingerprint: Fingerprint = match keyring.investigators().next() {
         Some(investigator) => investigator.fingerprint.clone(),
-        None => return Err(away(&"the key that was made is empty")),
+        None => return Err(retry(&"the key that was made is empty")),
     };
     Ok(SchedulerKey { fingerprint, public_key, private_key: Secret::new(private_key) })
 }

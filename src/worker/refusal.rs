@@ -1,9 +1,10 @@
-//! Messages that nobody can use: one line in the log per kind and minute, with how many there were, so that whoever sends
-//! rubbish fills no disk and hides nothing else.
+//! Messages that are refused: one log line per kind and minute, with their number, so that a sender of rubbish fills no
+//! disk and hides nothing else.
 
 use super::earlier;
+use crate::failure::Failure;
 use crate::limits;
-use crate::relay::{Delivery, Queue, Relay, RelayError};
+use crate::relay::{Delivery, Queue, Relay};
 use crate::time::{self, Timestamp};
 use std::collections::BTreeMap;
 
@@ -14,13 +15,13 @@ pub enum Kind {
     Malformed,
     /// An answer without a final status.
     Unfinished,
-    /// The answer to a command that nobody sent.
+    /// The answer to a command that was not sent.
     Unknown,
-    /// It speaks of somebody else's command.
+    /// It names another agent's command.
     Foreign,
     /// Its action is not the one that was sent.
     Altered,
-    /// The answer to a command that has run out.
+    /// The answer to a command that has expired.
     Late,
     /// It was here before.
     Duplicate,
@@ -43,14 +44,14 @@ impl Kind {
     }
 }
 
-/// What was counted of a kind since it was last told of.
+/// What was counted of a kind since it was last logged.
 struct Count {
-    told: Timestamp,
-    untold: u64,
+    logged: Timestamp,
+    unlogged: u64,
     newest: String,
 }
 
-/// Counts what a worker refuses, and tells of it.
+/// Counts what a worker refuses, and logs it.
 pub struct Tally {
     worker: &'static str,
     kinds: BTreeMap<Kind, Count>,
@@ -62,16 +63,16 @@ impl Tally {
         Tally { worker, kinds: BTreeMap::new() }
     }
 
-    /// Counts a message; tells of it when it is the first of its kind for a while.
+    /// Counts a message; logs it if it is the first of its kind for a while.
     pub fn count(&mut self, kind: Kind, reason: &str, now: Timestamp) {
         match self.kinds.get_mut(&kind) {
             Some(count) => {
-                count.untold += 1;
+                count.unlogged += 1;
                 count.newest = reason.to_owned();
             }
             None => {
                 log::warn!("{}: a message is refused ({}): {reason}", self.worker, kind.name());
-                self.kinds.insert(kind, Count { told: now, untold: 0, newest: String::new() });
+                self.kinds.insert(kind, Count { logged: now, unlogged: 0, newest: String::new() });
             }
         }
     }
@@ -83,7 +84,7 @@ impl Tally {
         queue: &Queue,
         refused: Vec<(Delivery, Kind, String)>,
         now: Timestamp,
-    ) -> Result<(), RelayError> {
+    ) -> Result<(), Failure> {
         let counted = refused.into_iter().map(|(delivery, kind, reason)| {
             self.count(kind, &reason, now);
             (delivery, reason)
@@ -91,36 +92,36 @@ impl Tally {
         relay.reject(queue, &counted.collect::<Vec<_>>(), now)
     }
 
-    /// Tells of what was counted, where the time has come. Gives when to do so again.
-    pub fn tell(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let (worker, period) = (self.worker, limits::REFUSALS_TOLD_EVERY);
+    /// Logs what was counted, where it is due. Returns when to do so again.
+    pub fn log(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let (worker, period) = (self.worker, limits::REFUSALS_LOGGED_EVERY);
         self.kinds.retain(|kind, count| {
-            if !time::is_due(Some(count.told), period, now) {
+            if !time::is_due(Some(count.logged), period, now) {
                 return true;
             }
-            if count.untold == 0 {
+            if count.unlogged == 0 {
                 return false;
             }
-            count.tell(worker, *kind);
-            *count = Count { told: now, untold: 0, newest: String::new() };
+            count.log(worker, *kind);
+            *count = Count { logged: now, unlogged: 0, newest: String::new() };
             true
         });
-        let untold = self.kinds.values().filter(|count| count.untold > 0);
-        untold.fold(None, |again, count| earlier(again, time::after(count.told, period)))
+        let unlogged = self.kinds.values().filter(|count| count.unlogged > 0);
+        unlogged.fold(None, |again, count| earlier(again, time::after(count.logged, period)))
     }
 }
 
 impl Count {
-    fn tell(&self, worker: &str, kind: Kind) {
-        let (count, kind, newest) = (self.untold, kind.name(), &self.newest);
+    fn log(&self, worker: &str, kind: Kind) {
+        let (count, kind, newest) = (self.unlogged, kind.name(), &self.newest);
         log::warn!("{worker}: {count} more messages are refused ({kind}), the newest: {newest}");
     }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        for (kind, count) in self.kinds.iter().filter(|(_, count)| count.untold > 0) {
-            count.tell(self.worker, *kind);
+        for (kind, count) in self.kinds.iter().filter(|(_, count)| count.unlogged > 0) {
+            count.log(self.worker, *kind);
         }
     }
 }
@@ -131,24 +132,24 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_kind_is_told_of_at_once_and_then_once_a_minute() {
+    fn a_kind_is_logged_at_once_and_then_once_a_minute() {
         let start: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         let at = |seconds| time::after(start, Duration::from_secs(seconds));
         let mut tally = Tally::new("results");
-        let untold = |tally: &Tally, kind| tally.kinds.get(&kind).map(|count| count.untold);
+        let unlogged = |tally: &Tally, kind| tally.kinds.get(&kind).map(|count| count.unlogged);
         tally.count(Kind::Late, "one", start);
-        assert_eq!((untold(&tally, Kind::Late), tally.tell(start)), (Some(0), None), "told at once");
+        assert_eq!((unlogged(&tally, Kind::Late), tally.log(start)), (Some(0), None), "logged at once");
         tally.count(Kind::Late, "two", at(1));
         tally.count(Kind::Foreign, "another kind", at(1));
-        assert_eq!((untold(&tally, Kind::Late), untold(&tally, Kind::Foreign)), (Some(1), Some(0)));
-        assert_eq!(tally.tell(at(59)), Some(at(60)), "the loop is to come back for it");
-        assert_eq!((tally.tell(at(60)), untold(&tally, Kind::Late)), (None, Some(0)), "told with its count");
+        assert_eq!((unlogged(&tally, Kind::Late), unlogged(&tally, Kind::Foreign)), (Some(1), Some(0)));
+        assert_eq!(tally.log(at(59)), Some(at(60)), "the loop is to come back for it");
+        assert_eq!((tally.log(at(60)), unlogged(&tally, Kind::Late)), (None, Some(0)), "logged with its count");
         tally.count(Kind::Late, "three", at(61));
-        assert_eq!(tally.tell(at(62)), Some(at(120)));
-        assert_eq!((tally.tell(at(120)), tally.tell(at(180))), (None, None));
-        assert!(tally.kinds.is_empty(), "what has ended is told of at once when it begins again");
+        assert_eq!(tally.log(at(62)), Some(at(120)));
+        assert_eq!((tally.log(at(120)), tally.log(at(180))), (None, None));
+        assert!(tally.kinds.is_empty(), "what has ended is logged at once when it begins again");
         tally.count(Kind::Late, "four", at(200));
         tally.count(Kind::Late, "five", at(200));
-        assert_eq!(tally.tell(start), None, "a clock that was set back keeps nothing untold");
+        assert_eq!(tally.log(start), None, "a clock that was set back keeps nothing unlogged");
     }
 }

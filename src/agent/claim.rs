@@ -1,0 +1,71 @@
+//! The life of a command on the agent, as types: a [`Received`] one is claimed, a [`Claimed`] one runs, a [`Finished`] one is
+//! saved. None of them can be copied, so a command runs at most once, after its claim is durable, and its answer is durable
+//! before the claim ends.
+//!
+//! | step | files | a crash after it |
+//! |---|---|---|
+//! | [`Received::claim`] | received to running, synced | "interrupted" |
+//! | [`Claimed::run`] | none | "interrupted" |
+//! | [`Finished::save`] | answer put into answered, synced; then running cleared | the answer is sent |
+
+use super::execute::Executor;
+use crate::command::Command;
+use crate::failure::Failure;
+use crate::id::CommandRef;
+use crate::spool::stages::{AGENT_ANSWERED, AGENT_RECEIVED, AGENT_RUNNING};
+use crate::spool::{Entry, FileName, Mover, Placed, Stage, Step};
+use crate::time::{self, Timestamp};
+
+/// A command in received that is trusted, inside its window, and never ran before.
+pub struct Received<'a> {
+    mover: &'a Mover,
+    name: FileName,
+    command: Command,
+}
+
+/// A command that is ours to run, once.
+pub struct Claimed<'a>(Received<'a>);
+
+/// A command that ran.
+pub struct Finished<'a>(Received<'a>);
+
+impl<'a> Received<'a> {
+    /// The command of this entry.
+    pub fn new(mover: &'a Mover, entry: &Entry, command: Command) -> Received<'a> {
+        Received { mover, name: entry.name.clone(), command }
+    }
+
+    /// Claims it. None if it is gone, or was claimed before.
+    pub fn claim(self) -> Result<Option<Claimed<'a>>, Failure> {
+        let claim = [Step::forward(AGENT_RECEIVED, &self.name, AGENT_RUNNING)];
+        let placed = self.mover.apply(&claim)?.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+        Ok((placed == [Placed::New]).then_some(Claimed(self)))
+    }
+}
+
+impl<'a> Claimed<'a> {
+    /// Runs its operations.
+    pub fn run(self, executor: &Executor, now: Timestamp) -> Finished<'a> {
+        let Claimed(mut received) = self;
+        let command = &mut received.command;
+        let CommandRef { action, command: id } = command.reference();
+        log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
+        let (status, results) = executor.run(&command.action, now);
+        log::info!(action:% = action, command:% = id; "{status}");
+        command.finish(status, &results, time::now());
+        Finished(received)
+    }
+}
+
+impl Finished<'_> {
+    /// Saves its answer.
+    pub fn save(self) -> Result<(), Failure> {
+        let Finished(Received { mover, name, command }) = self;
+        mover.apply_all(&answered(&name, &command, AGENT_RUNNING))
+    }
+}
+
+/// The steps from a command's stage to answered.
+pub(super) fn answered(name: &FileName, answer: &Command, from: Stage) -> Vec<Step> {
+    vec![Step::put(AGENT_ANSWERED, name.clone(), answer.to_json()), Step::clear(from, name)]
+}

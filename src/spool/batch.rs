@@ -1,0 +1,374 @@
+//! Changes that are committed together: put, move, reject, clear.
+//!
+//! The order of [`Batch::commit`], whatever is in the batch:
+//!
+//! 1. The content of new files and of reasons is synced. They were written in `tmp/`.
+//! 2. New files, reasons and moved files get their names; the directories with new names are synced.
+//! 3. Refused files follow their reasons; their directory is synced.
+//! 4. Cleared files are unlinked. Nothing is synced for it: a file that is there again after a power cut is a legal
+//!    picture.
+//!
+//! A crash between two steps leaves a picture of STATES.md. Many files are synced with one syncfs(2), few with an fsync(2)
+//! each. A batch that is dropped before its commit removes what it wrote in `tmp/`.
+
+use super::disk::{self, Taken};
+use super::failures::{io_failure, sync_failure};
+use super::{Dir, FileName, Look};
+use crate::failure::Failure;
+use crate::limits;
+use crate::time::Timestamp;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempPath;
+
+/// What became of a file that was put or moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It is there now.
+    New,
+    /// It was there already, with the same content.
+    Same,
+    /// The name is taken by other content; a moved file is where it was.
+    Taken,
+    /// The moved file, or the one to be replaced, is gone: somebody else moved it.
+    Gone,
+}
+
+/// What a new file may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: what has the name stays.
+    Nothing,
+    /// Any file of that name.
+    Anything,
+    /// The very file that was read. Another one that has its name by now is put back under a name of its own.
+    Read(Look),
+}
+
+/// Up to this many files or directories are synced one by one, which is quicker than syncing the file system.
+const SINGLE_SYNCS_MAX: usize = 8;
+
+struct Put {
+    staged: TempPath,
+    to: Arc<Dir>,
+    name: FileName,
+    over: Over,
+}
+
+struct Move {
+    from: Arc<Dir>,
+    name: FileName,
+    to: Arc<Dir>,
+    to_name: FileName,
+}
+
+struct Reject {
+    reason: TempPath,
+    from: Arc<Dir>,
+    name: FileName,
+    invalid: Arc<Dir>,
+    to_name: FileName,
+}
+
+/// See the module docs.
+pub struct Batch {
+    tmp: Arc<Dir>,
+    /// What names in `tmp` begin with.
+    prefix: String,
+    /// The first files that were written, still open.
+    unsynced: Vec<File>,
+    written: usize,
+    puts: Vec<Put>,
+    moves: Vec<Move>,
+    rejects: Vec<Reject>,
+    rejected_names: HashSet<FileName>,
+    clears: Vec<(Arc<Dir>, FileName)>,
+}
+
+/// What became of each file, in the order in which it was added. An error is a [`Failure::Skip`]: the others are done.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Of [`Batch::put`].
+    pub puts: Vec<Result<Placed, Failure>>,
+    /// Of [`Batch::rename`].
+    pub moves: Vec<Result<Placed, Failure>>,
+    /// Of [`Batch::reject`].
+    pub rejects: Vec<Result<Placed, Failure>>,
+}
+
+impl Batch {
+    /// An empty batch that writes into `tmp`, under names that begin with `owner`.
+    pub fn new(tmp: Arc<Dir>, owner: &str) -> Batch {
+        Batch {
+            tmp,
+            prefix: format!("{owner}."),
+            unsynced: Vec::new(),
+            written: 0,
+            puts: Vec::new(),
+            moves: Vec::new(),
+            rejects: Vec::new(),
+            rejected_names: HashSet::new(),
+            clears: Vec::new(),
+        }
+    }
+
+    /// Puts a new file into `to`. Its content is written now.
+    pub fn put(&mut self, to: &Arc<Dir>, name: &FileName, bytes: &[u8], over: Over) -> Result<(), Failure> {
+        let staged = self.write(bytes)?;
+        self.puts.push(Put { staged, to: Arc::clone(to), name: name.clone(), over });
+        Ok(())
+    }
+
+    /// Moves a file. A name that is taken by the same content counts as done, and the source is removed.
+    pub fn rename(&mut self, from: &Arc<Dir>, name: &FileName, to: &Arc<Dir>, to_name: &FileName) {
+        let (from, to) = (Arc::clone(from), Arc::clone(to));
+        self.moves.push(Move { from, name: name.clone(), to, to_name: to_name.clone() });
+    }
+
+    /// Moves a file into `invalid` under its own name (made unique), with a `.reason` file beside it: the time and the
+    /// reason, a line each. The reason comes first: a crash leaves one without its file, which the next try overwrites.
+    pub fn reject(
+        &mut self,
+        from: &Arc<Dir>,
+        name: &FileName,
+        reason: &str,
+        invalid: &Arc<Dir>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let one_line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let to_name = free_name(invalid, name, &self.rejected_names, now)?;
+        self.rejected_names.insert(to_name.clone());
+        let reason = self.write(format!("{now}\n{one_line}\n").as_bytes())?;
+        let (from, invalid) = (Arc::clone(from), Arc::clone(invalid));
+        self.rejects.push(Reject { reason, from, name: name.clone(), invalid, to_name });
+        Ok(())
+    }
+
+    /// Removes a file, or an empty directory, after everything else is durable; one that is gone counts as done.
+    pub fn clear(&mut self, dir: &Arc<Dir>, name: &FileName) {
+        self.clears.push((Arc::clone(dir), name.clone()));
+    }
+
+    /// Writes a file in `tmp`. It is created through the open directory, wherever its path leads meanwhile.
+    fn write(&mut self, bytes: &[u8]) -> Result<TempPath, Failure> {
+        let tmp = Arc::clone(&self.tmp);
+        let mut errno = Errno::IO;
+        let create = |path: &Path| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let name = path.file_name().unwrap_or_default();
+            let created = rustix::fs::openat(&*tmp, name, flags, Mode::from_raw_mode(0o640));
+            Ok(File::from(created.inspect_err(|e| errno = *e)?))
+        };
+        let created = tempfile::Builder::new().prefix(&self.prefix).make_in(tmp.path(), create);
+        let file = created.map_err(|_| io_failure("create a file in", tmp.path(), errno))?;
+        let (mut file, path) = file.into_parts();
+        file.write_all(bytes).map_err(|e| io_failure("write", &path, e))?;
+        self.written += 1;
+        if self.written <= SINGLE_SYNCS_MAX {
+            self.unsynced.push(file);
+        }
+        Ok(path)
+    }
+
+    /// See the module docs.
+    pub fn commit(mut self) -> Result<Committed, Failure> {
+        self.sync_files()?;
+        let (mut done, mut named) = (Committed::default(), Named::default());
+        for put in self.puts {
+            done.puts.push(per_file(place(&self.tmp, put, &mut named))?);
+        }
+        let mut rejects = Vec::with_capacity(self.rejects.len());
+        for Reject { reason, from, name, invalid, to_name } in self.rejects {
+            let reason_name = to_name.with_suffix(".reason");
+            let to = Put { staged: reason, to: Arc::clone(&invalid), name: reason_name, over: Over::Anything };
+            place(&self.tmp, to, &mut named)?;
+            rejects.push(Move { from, name, to: invalid, to_name });
+        }
+        for step in &self.moves {
+            done.moves.push(per_file(rename(step, &mut named))?);
+        }
+        named.sync(&self.tmp)?;
+        for step in &rejects {
+            let mut renamed = per_file(rename(step, &mut named))?;
+            if !matches!(renamed, Ok(Placed::New | Placed::Same)) {
+                step.to.unlink(&step.to_name.with_suffix(".reason"))?;
+            }
+            if renamed == Ok(Placed::Taken) {
+                // Somebody took the name since it was found free; the next try finds another.
+                renamed = Err(step.to.failure("rename to", step.to_name.as_os_str(), Errno::EXIST));
+            }
+            done.rejects.push(renamed);
+        }
+        named.sync(&self.tmp)?;
+        for (dir, name) in self.clears {
+            match dir.remove(&name) {
+                Err(Failure::Skip(reason)) => log::warn!("{reason}; remove it by hand"),
+                removed => removed?,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Makes the content of every file written so far durable.
+    fn sync_files(&mut self) -> Result<(), Failure> {
+        if self.written > SINGLE_SYNCS_MAX {
+            return disk::sync_all_files(&self.tmp).map_err(|errno| sync_failure(self.tmp.path(), errno));
+        }
+        let sync = |file| disk::sync_file(file).map_err(|errno| sync_failure(self.tmp.path(), errno));
+        self.unsynced.iter().try_for_each(sync)
+    }
+}
+
+/// The directories that have new names.
+#[derive(Default)]
+struct Named(Vec<Arc<Dir>>);
+
+impl Named {
+    fn add(&mut self, dir: &Arc<Dir>) {
+        // One more than are synced singly is enough to know that the whole file system must be.
+        if self.0.len() <= SINGLE_SYNCS_MAX && !self.0.iter().any(|known| Arc::ptr_eq(known, dir)) {
+            self.0.push(Arc::clone(dir));
+        }
+    }
+
+    fn sync(&mut self, tmp: &Dir) -> Result<(), Failure> {
+        let dirs = std::mem::take(&mut self.0);
+        if dirs.len() > SINGLE_SYNCS_MAX {
+            return disk::sync_all_names(tmp).map_err(|errno| sync_failure(tmp.path(), errno));
+        }
+        let sync = |dir: &Arc<Dir>| disk::sync_names(dir).map_err(|errno| sync_failure(dir.path(), errno));
+        dirs.iter().try_for_each(sync)
+    }
+}
+
+/// An error that concerns one file does not stop the others.
+fn per_file<T>(result: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match result {
+        Err(failure @ Failure::Skip(_)) => Ok(Err(failure)),
+        other => other.map(Ok),
+    }
+}
+
+fn name_of(path: &Path) -> Result<FileName, Failure> {
+    let name = path.file_name().and_then(FileName::new);
+    name.ok_or_else(|| Failure::retry(format!("{}: not a file in tmp", path.display())))
+}
+
+/// Gives a file of `tmp` its name.
+fn place(tmp: &Arc<Dir>, put: Put, named: &mut Named) -> Result<Placed, Failure> {
+    let Put { staged, to, name, over } = put;
+    let step = Move { from: Arc::clone(tmp), name: name_of(&staged)?, to, to_name: name };
+    let placed = match over {
+        Over::Nothing => rename(&step, named)?,
+        Over::Anything => replace(&step, named)?,
+        Over::Read(look) => exchange(&step, &look, named)?,
+    };
+    if placed == Placed::New {
+        // It has another name now.
+        let _ = staged.keep();
+    }
+    match (placed, over) {
+        // The file in tmp is ours alone: it is the directory that was removed.
+        (Placed::Gone, Over::Nothing) => Err(step.to.failure("rename to", step.to_name.as_os_str(), Errno::NOENT)),
+        (placed, _) => Ok(placed),
+    }
+}
+
+fn rename(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
+    let Move { from, name, to, to_name } = step;
+    match disk::rename(from, name, to, to_name, Taken::Fails) {
+        Ok(()) => {
+            named.add(to);
+            Ok(Placed::New)
+        }
+        Err(Errno::NOENT) => Ok(Placed::Gone),
+        Err(Errno::EXIST) if same_content(step)? => {
+            // The process that put it there may have died before the fsync.
+            named.add(to);
+            from.unlink(name)?;
+            Ok(Placed::Same)
+        }
+        Err(Errno::EXIST) => Ok(Placed::Taken),
+        Err(errno) => {
+            let (from, to) = (from.path().join(name.as_os_str()), to.path().join(to_name.as_os_str()));
+            Err(io_failure(&format!("rename {} to", from.display()), &to, errno))
+        }
+    }
+}
+
+fn replace(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
+    let Move { from, name, to, to_name } = step;
+    let renamed = disk::rename(from, name, to, to_name, Taken::IsReplaced);
+    renamed.map_err(|errno| to.failure("rename to", to_name.as_os_str(), errno))?;
+    named.add(to);
+    Ok(Placed::New)
+}
+
+/// Replaces the file that was read by one of `tmp`, where the old one is then deleted.
+fn exchange(step: &Move, read: &Look, named: &mut Named) -> Result<Placed, Failure> {
+    let Move { from: tmp, name: staged, to, to_name } = step;
+    match disk::rename(tmp, staged, to, to_name, Taken::IsExchanged) {
+        Ok(()) => named.add(to),
+        Err(Errno::NOENT) => return Ok(Placed::Gone),
+        // Not every file system can exchange; then the one moment in which a drop could be replaced is accepted.
+        Err(Errno::INVAL | Errno::NOSYS) => return replace(step, named),
+        Err(errno) => return Err(to.failure("exchange", to_name.as_os_str(), errno)),
+    }
+    if tmp.look(staged)?.is_some_and(|look| look.is_file_of(read)) {
+        tmp.unlink(staged)?;
+        return Ok(Placed::New);
+    }
+    // Another file had the name since it was read: that one goes back, ours stays under its name.
+    for attempt in 1.. {
+        let back = Move {
+            from: Arc::clone(tmp),
+            name: staged.clone(),
+            to: Arc::clone(to),
+            to_name: to_name.variation(attempt),
+        };
+        match rename(&back, named) {
+            Ok(Placed::Taken) => {}
+            // A directory whose owner has closed it meanwhile cannot be moved any more by another user.
+            Err(Failure::Skip(reason)) => {
+                log::error!("{reason}; move it away by hand");
+                break;
+            }
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
+    Ok(Placed::New)
+}
+
+fn same_content(step: &Move) -> Result<bool, Failure> {
+    let content = |dir: &Dir, name: &FileName| match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
+        Err(Failure::Refuse(_)) => Ok(None),
+        content => Ok(content?.map(|content| content.bytes)),
+    };
+    let source = content(&step.from, &step.name)?;
+    Ok(source.is_some() && source == content(&step.to, &step.to_name)?)
+}
+
+/// The first variation of a name that is free in `invalid`. After a few tries the time makes it unique, so that many
+/// files of one name are not looked for one after the other.
+fn free_name(invalid: &Dir, name: &FileName, chosen: &HashSet<FileName>, now: Timestamp) -> Result<FileName, Failure> {
+    for attempt in 0.. {
+        let free = match attempt {
+            // `.reason` must fit behind it.
+            0 if name.as_os_str().len() < 240 => name.clone(),
+            0..=8 => name.variation(attempt),
+            _ => name.variation(now.as_microsecond().unsigned_abs().wrapping_add(attempt)),
+        };
+        if !chosen.contains(&free) && !invalid.has(&free)? {
+            return Ok(free);
+        }
+    }
+    Err(invalid.failure("find a free name for", name.as_os_str(), Errno::EXIST))
+}

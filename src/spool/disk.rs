@@ -1,0 +1,57 @@
+//! The system calls that move and sync: all of them, so that tests can put a layer with planted bugs in their place.
+
+use super::{Dir, FileName};
+use rustix::fs::{FlockOperation, RenameFlags};
+use std::fs::File;
+
+/// What a rename does about a name that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::spool) enum Taken {
+    /// Fails with EEXIST.
+    Fails,
+    /// Replaces the file.
+    IsReplaced,
+    /// Exchanges the two files; fails with ENOENT if the name is free.
+    IsExchanged,
+}
+
+/// renameat2(2).
+pub(in crate::spool) fn rename(
+    from: &Dir,
+    name: &FileName,
+    to: &Dir,
+    to_name: &FileName,
+    taken: Taken,
+) -> rustix::io::Result<()> {
+    let flags = match taken {
+        Taken::Fails => RenameFlags::NOREPLACE,
+        Taken::IsReplaced => RenameFlags::empty(),
+        Taken::IsExchanged => RenameFlags::EXCHANGE,
+    };
+    rustix::fs::renameat_with(from, name.as_os_str(), to, to_name.as_os_str(), flags)
+}
+
+/// fsync(2) of a file.
+pub(in crate::spool) fn sync_file(file: &File) -> rustix::io::Result<()> {
+    rustix::fs::fsync(file)
+}
+
+/// fsync(2) of a directory: its names are durable afterwards.
+pub(in crate::spool) fn sync_names(dir: &Dir) -> rustix::io::Result<()> {
+    rustix::fs::fsync(dir)
+}
+
+/// syncfs(2) of the file system of a directory, for the content of many files.
+pub(in crate::spool) fn sync_all_files(dir: &Dir) -> rustix::io::Result<()> {
+    rustix::fs::syncfs(dir)
+}
+
+/// syncfs(2) of the file system of a directory, for the names in many directories.
+pub(in crate::spool) fn sync_all_names(dir: &Dir) -> rustix::io::Result<()> {
+    rustix::fs::syncfs(dir)
+}
+
+/// flock(2), exclusive, without waiting.
+pub(in crate::spool) fn lock(file: &File) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+}

@@ -1,0 +1,187 @@
+//! Changes of a spool by the names of stages: what workers ask for, and the one type that carries it out.
+
+use super::lock::{Lock, LockError};
+use super::stages::{ACTION_NEW, PREPARED};
+use super::{Batch, Dir, Drafts, FileName, Notes, Over, Placed, Spool, Stage};
+use crate::failure::Failure;
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// One change of the spool. The steps of a batch are committed together, see [`super::batch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A new file; [`Over::Nothing`] keeps what has the name.
+    Put {
+        /// Where.
+        to: Stage,
+        /// Its name.
+        name: FileName,
+        /// Its content.
+        bytes: Vec<u8>,
+        /// What it may replace.
+        over: Over,
+    },
+    /// A file moves to another stage. If its name is taken there by other content, that one was first and stays, and this
+    /// one is removed; a drop stays where it is, to be refused.
+    Move {
+        /// Where it is.
+        from: Stage,
+        /// Its name there.
+        name: FileName,
+        /// Where it goes.
+        to: Stage,
+        /// Its name there.
+        to_name: FileName,
+    },
+    /// A file is removed, after the other steps are durable.
+    Clear {
+        /// Where it is.
+        from: Stage,
+        /// Its name.
+        name: FileName,
+    },
+}
+
+impl Step {
+    /// A new file that replaces nothing.
+    pub fn put(to: Stage, name: FileName, bytes: Vec<u8>) -> Step {
+        Step::Put { to, name, bytes, over: Over::Nothing }
+    }
+
+    /// A move under the same name.
+    pub fn forward(from: Stage, name: &FileName, to: Stage) -> Step {
+        Step::Move { from, name: name.clone(), to, to_name: name.clone() }
+    }
+
+    /// Instead of this step, when what it belongs to is gone: a file that would have moved is removed.
+    pub fn undone(self) -> Step {
+        match self {
+            Step::Move { from, name, .. } => Step::Clear { from, name },
+            step => step,
+        }
+    }
+
+    /// A removal.
+    pub fn clear(from: Stage, name: &FileName) -> Step {
+        Step::Clear { from, name: name.clone() }
+    }
+}
+
+/// A spool that can be changed. Each worker opens its own.
+pub struct Mover {
+    spool: Arc<Spool>,
+    root: Arc<Dir>,
+    tmp: Arc<Dir>,
+    locks: Dir,
+    /// What this worker's files in `tmp/` begin with.
+    owner: String,
+}
+
+impl Mover {
+    /// Opens the stages below `root`. They must exist; `tmp` and `lock` are made when missing. `owner` names the worker:
+    /// its lock, and the beginning of its names in `tmp/`.
+    pub fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Mover, Failure> {
+        let root = Arc::new(Dir::open(root)?);
+        let tmp = Arc::new(root.ensure("tmp", 0o700)?);
+        let locks = root.ensure("lock", 0o750)?;
+        let mut opened = HashMap::from([(PREPARED, Arc::clone(&tmp))]);
+        for stage in stages {
+            let dir = Dir::open(&root.path().join(stage.path()))?;
+            if dir.device()? != tmp.device()? {
+                let (stage, tmp) = (dir.path().display(), tmp.path().display());
+                let text = format!("{stage} is not on the file system of {tmp}: files could not be renamed into it");
+                return Err(Failure::End(text));
+            }
+            opened.insert(*stage, Arc::new(dir));
+        }
+        Ok(Mover { spool: Arc::new(Spool { stages: opened }), root, tmp, locks, owner: owner.to_owned() })
+    }
+
+    /// The spool, to be read.
+    pub fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// Takes this worker's lock, so that no second copy works on the same stage.
+    pub fn lock(&self) -> Result<Lock, LockError> {
+        Lock::take(&self.locks, &self.owner)
+    }
+
+    /// The notes beside the stages.
+    pub fn notes(&self) -> Notes {
+        Notes::new(Arc::clone(&self.root), Arc::clone(&self.tmp), &self.owner)
+    }
+
+    /// What action-new may write before its verdicts.
+    pub fn drafts(&self) -> Drafts {
+        Drafts::new(Arc::clone(&self.spool), Arc::clone(&self.tmp), &self.owner)
+    }
+
+    /// Commits steps together. Returns what became of each; an error is a [`Failure::Skip`], and the other steps are done.
+    pub fn apply(&self, steps: &[Step]) -> Result<Vec<Result<Placed, Failure>>, Failure> {
+        let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
+        for step in steps {
+            match step {
+                Step::Put { to, name, bytes, over } => batch.put(self.spool.dir(*to), name, bytes, *over)?,
+                Step::Move { from, name, to, to_name } => {
+                    batch.rename(self.spool.dir(*from), name, self.spool.dir(*to), to_name)
+                }
+                Step::Clear { from, name } => batch.clear(self.spool.dir(*from), name),
+            }
+        }
+        let committed = batch.commit()?;
+        let (mut puts, mut moves) = (committed.puts.into_iter(), committed.moves.into_iter());
+        let mut placed = Vec::with_capacity(steps.len());
+        for step in steps {
+            let outcome = match step {
+                Step::Put { .. } => puts.next(),
+                Step::Move { .. } => moves.next(),
+                Step::Clear { .. } => None,
+            };
+            let outcome = outcome.unwrap_or(Ok(Placed::New));
+            if let (Step::Move { from, name, .. }, Ok(Placed::Taken)) = (step, &outcome)
+                && *from != ACTION_NEW
+            {
+                self.spool.dir(*from).unlink(name)?;
+            }
+            placed.push(outcome);
+        }
+        Ok(placed)
+    }
+
+    /// Commits steps together; a failure of one is the result, and the others are done.
+    pub fn apply_all(&self, steps: &[Step]) -> Result<(), Failure> {
+        self.apply(steps)?.into_iter().try_for_each(|placed| placed.map(drop))
+    }
+
+    /// Moves files of a stage into `invalid`, each with its reason beside it. Returns what became of each: one that cannot
+    /// be moved does not hold up the others.
+    pub fn reject(
+        &self,
+        from: Stage,
+        files: &[(FileName, String)],
+        invalid: Stage,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Placed, Failure>>, Failure> {
+        let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
+        for (name, reason) in files {
+            batch.reject(self.spool.dir(from), name, reason, self.spool.dir(invalid), now)?;
+        }
+        Ok(batch.commit()?.rejects)
+    }
+
+    /// Removes what this worker left in `tmp/` when it was killed. Needs its lock: only then is nothing being written
+    /// there. A user's directory that was exchanged for a drop stays unless it is empty.
+    pub fn clean(&self) -> Result<(), Failure> {
+        let mine = format!("{}.", self.owner);
+        for name in self.tmp.list(|name| name.as_str().is_some_and(|name| name.starts_with(&mine)))? {
+            match self.tmp.remove(&name) {
+                Err(Failure::Skip(reason)) => log::error!("{}: {reason}; move it away by hand", self.owner),
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+}

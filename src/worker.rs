@@ -1,0 +1,73 @@
+//! Workers, and the loop that runs them; the scheduler and the agent have it in common.
+//!
+//! A worker drains one source. What it does with a file or message is a *handler*; the loop, waiting, listing, reading,
+//! moving, back-off, refusals and locks are written once, here:
+//!
+//! | worker | drains | handler |
+//! |---|---|---|
+//! | [`stage::StageWorker`] | a directory of the spool | [`stage::FileHandler`] |
+//! | [`queue::QueueWorker`] | a queue of the relay | [`queue::MessageHandler`] |
+//! | [`clock::ClockWorker`] | nothing: it makes a round every so often | [`clock::ClockHandler`] |
+//!
+//! A handler gets a batch and returns a verdict for each item. It has a spool to read and no way to move a file: the
+//! [`Step`]s of its verdicts are applied by the worker, after the effect that it had (a transaction, a send).
+
+pub mod clock;
+pub mod outage;
+pub mod queue;
+pub mod refusal;
+pub mod run;
+pub mod stage;
+pub mod watchdog;
+
+use crate::failure::Failure;
+use crate::limits::PARALLEL_ENTRIES_MIN;
+use crate::spool::Step;
+use crate::spool::watch::Watch;
+use crate::time::Timestamp;
+use crate::wake::Waker;
+use rayon::prelude::*;
+
+/// What one pass over a source did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Files or messages that left the source.
+    pub handled: usize,
+    /// When something that was left behind is due; None when only a notification brings more.
+    pub again: Option<Timestamp>,
+}
+
+impl Pass {
+    /// Whether another pass at this time may find something.
+    pub fn has_more(&self, now: Timestamp) -> bool {
+        self.handled > 0 || self.again.is_some_and(|again| again <= now)
+    }
+}
+
+/// Something that the loop can run. `now` is an argument, so that tests can move the clock.
+pub trait Worker: Send {
+    /// Its name: on the command line, in systemd, in the logs, and in the spool's `lock`.
+    fn name(&self) -> &'static str;
+    /// Repairs what a run that was cut short left behind. Called before the first pass, and after a failure.
+    fn recover(&mut self, now: Timestamp) -> Result<(), Failure>;
+    /// Wakes `waker` when there may be work, for as long as the watch lives.
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure>;
+    /// Handles what is there now.
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure>;
+}
+
+/// Applies steps at once, for handlers that have more of them than fit into one batch.
+pub type Apply<'a> = &'a mut dyn FnMut(Vec<Step>) -> Result<(), Failure>;
+
+/// The earlier of two times at which to look again.
+pub fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(one.map_or(other, |one| one.min(other)))
+}
+
+/// Checks each item, in order; a large batch on all processors.
+fn check_all<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Send + Sync) -> Vec<R> {
+    if items.len() < PARALLEL_ENTRIES_MIN {
+        return items.iter().map(check).collect();
+    }
+    items.par_iter().map(check).collect()
+}
