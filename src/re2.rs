@@ -98,8 +98,8 @@ impl Expression {
         parse::parse(text)
     }
 
-    /// Returns the pattern for crate `regex`, over strings: matches the same texts as Go. See [`text`] for texts that are
-    /// not UTF-8.
+    /// Returns the pattern for crate `regex`, over strings: matches the same texts as Go. See [`text`] for texts that
+    /// are not UTF-8.
     #[must_use]
     pub fn to_pattern(&self) -> String {
         let mut pattern = String::new();
@@ -147,7 +147,7 @@ impl Expression {
     }
 }
 
-/// Decodes bytes as Go's `regexp` does: each byte that is not part of valid UTF-8 becomes one U+FFFD. Borrowed if valid.
+/// Decodes bytes as Go's `regexp` does: each byte of invalid UTF-8 becomes one U+FFFD. Borrowed if valid.
 #[must_use]
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(valid) = str::from_utf8(bytes) {

@@ -2,13 +2,13 @@
 //! database that evaluates it.
 //!
 //! # Guarantees
-//! - The target's text never reaches a database: sqlparser parses it, every node of the syntax tree is matched against an
-//!   allow-list and copied into a separate tree, and that one is rendered, with generated aliases, all strings quoted again
-//!   and all operators in parentheses.
+//! - The target's text never reaches a database: sqlparser parses it, every node of the syntax tree is matched against
+//!   an allow-list and copied into a separate tree, and that one is rendered, with generated aliases, all strings
+//!   quoted again and all operators in parentheses.
 //! - A condition only reads agents, commands and actions, only the columns in `names`, and calls no function besides
 //!   `NOW()`, `COUNT`, `MIN`, `MAX` and `json_array_elements`. The error names what is refused, and what is allowed.
-//! - Types are checked as PostgreSQL does, so that a mistake is found here and not by one database or the other. Casts that
-//!   fail on the text of some row (`(tags->>'floor')::int`) end the query with an error in both.
+//! - Types are checked as PostgreSQL does, so that a mistake is found here and not by one database or the other. Casts
+//!   that fail on the text of some row (`(tags->>'floor')::int`) end the query with an error in both.
 //! - Text of any length is parsed or refused quickly, without panic or deep recursion; the limits are in `limits`.
 //! - `NOW()` is an argument: rendering is a pure function, and both databases use the same time.
 //! - `json_array_elements` returns no rows for a value that is not an array, in both.
@@ -76,8 +76,8 @@ impl Target {
         Ok(Target { condition: Some(condition) })
     }
 
-    /// Returns the condition as SQL, for use after WHERE in `SELECT ... FROM agents WHERE`, where `agents` must not have an
-    /// alias. `now_us` is the value of NOW(), microseconds since the epoch.
+    /// Returns the condition as SQL, for use after WHERE in `SELECT ... FROM agents WHERE`, where `agents` must not
+    /// have an alias. `now_us` is the value of NOW(), microseconds since the epoch.
     pub fn condition(&self, dialect: Dialect, now_us: i64) -> String {
         match (&self.condition, dialect) {
             (None, Dialect::PostgreSql) => "TRUE".to_owned(),

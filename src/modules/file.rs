@@ -2,16 +2,16 @@
 //!
 //! # Parameters
 //!
-//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`; the command-line help describes each
-//! field. With `matchall` a file must pass every check of a search (of a list of hash sums: one, as a file has one sum),
-//! else every check reports its own files. A search that cannot mean what was intended is not run.
+//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`; the command-line help describes
+//! each field. With `matchall` a file must pass every check of a search (of a list of hash sums: one, as a file has one
+//! sum), else every check reports its own files. A search that cannot mean what was intended is not run.
 //!
 //! # Scope
 //!
-//! - Files, and everything else that is not a directory: fifos, sockets and devices are compared by name, size, mode and
-//!   time, but never opened, so they never pass a check of contents (not even a negated one) or hash sums.
-//! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are not
-//!   followed, except when a path of a search is one (`/bin`); dangling links are skipped. Links below `/proc` are
+//! - Files, and everything else that is not a directory: fifos, sockets and devices are compared by name, size, mode
+//!   and time, but never opened, so they never pass a check of contents (not even a negated one) or hash sums.
+//! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are
+//!   not followed, except when a path of a search is one (`/bin`); dangling links are skipped. Links below `/proc` are
 //!   followed by the kernel: to deleted programs, to memory, into containers.
 //! - `maxdepth` 1 is the files directly in a path, and the path itself if it is a file.
 //! - No network mounts, unless the search has `remotefs`; without it, nothing on them is accessed, so that a hanging

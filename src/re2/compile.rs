@@ -19,8 +19,8 @@ pub fn sets_count(patterns: usize) -> usize {
     patterns.div_ceil(REGEX_SET_EXPRESSIONS_MAX)
 }
 
-/// Compiles patterns that are matched together, in order: [`REGEX_SET_EXPRESSIONS_MAX`] in each set, because the time to
-/// build a set grows with the square of its size. The limits apply to each set.
+/// Compiles patterns that are matched together, in order: [`REGEX_SET_EXPRESSIONS_MAX`] in each set, because the time
+/// to build a set grows with the square of its size. The limits apply to each set.
 pub fn compile_sets(
     patterns: &[String],
     compiled_bytes_max: usize,

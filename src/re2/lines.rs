@@ -56,8 +56,8 @@ fn write_set(pattern: &mut String, piece: &Piece, ranges: &[ClassUnicodeRange]) 
     !replacement
 }
 
-/// Returns an anchor at the end of a line or of a NUL-separated part. It consumes the NUL, which would hide it from another
-/// assertion at the same place: then the anchor is omitted.
+/// Returns an anchor at the end of a line or of a NUL-separated part. It consumes the NUL, which would hide it from
+/// another assertion at the same place: then the anchor is omitted.
 fn anchor(assertion: Assertion, is_adjacent: bool) -> &'static str {
     match (is_adjacent, assertion.is_start()) {
         (true, _) => "(?:)",
@@ -66,8 +66,8 @@ fn anchor(assertion: Assertion, is_adjacent: bool) -> &'static str {
     }
 }
 
-/// Returns for each piece whether an assertion precedes it, on any path through the expression. In reverse order, a group
-/// is entered where it closes.
+/// Returns for each piece whether an assertion precedes it, on any path through the expression. In reverse order, a
+/// group is entered where it closes.
 ///
 /// Repetitions can be ignored, except those that require an assertion twice: whatever precedes an anchor has matched
 /// nothing, so earlier iterations can be dropped.

@@ -1,8 +1,8 @@
 //! The allow-list: converts sqlparser's syntax tree into the checked one, and refuses everything else.
 //!
-//! Every match here lists what is accepted and ends in a refusal, so that syntax which later versions of sqlparser support
-//! is refused by default. Operators are in `check/operators.rs`, subqueries in `check/query.rs` and `check/source.rs`,
-//! grouping in `check/group.rs`.
+//! Every match here lists what is accepted and ends in a refusal, so that syntax which later versions of sqlparser
+//! support is refused by default. Operators are in `check/operators.rs`, subqueries in `check/query.rs` and
+//! `check/source.rs`, grouping in `check/group.rs`.
 
 use std::fmt::Display;
 

@@ -194,8 +194,8 @@ pub(super) struct ColumnReference {
     pub(super) column: Option<&'static Column>,
 }
 
-/// Identifies a FROM item: the nesting depth of the query (0 is the outer query over agents) and the position in its FROM.
-/// Unique among everything in scope, so that renderers derive aliases from it.
+/// Identifies a FROM item: the nesting depth of the query (0 is the outer query over agents) and the position in its
+/// FROM. Unique among everything in scope, so that renderers derive aliases from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SourceName {
     pub(super) depth: usize,

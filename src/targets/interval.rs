@@ -1,7 +1,7 @@
 //! Intervals: `'5 minutes'`, `'1 day 2 hours'`, `'01:30:00'`, `'2 weeks ago'`.
 //!
-//! Months and days are stored separately, as in PostgreSQL, where a month is a calendar month and a year twelve of them. The
-//! SQLite store counts microseconds, so there a month is 30 days and a year 365.
+//! Months and days are stored separately, as in PostgreSQL, where a month is a calendar month and a year twelve of
+//! them. The SQLite store counts microseconds, so there a month is 30 days and a year 365.
 
 use super::error::TargetError;
 use super::limits::INTERVAL_YEARS_MAX;
@@ -138,8 +138,8 @@ fn unit(name: &str) -> Option<Unit> {
     })
 }
 
-/// Parses a signed decimal number of a unit. A fraction of a day becomes microseconds; one of a month is refused, since its
-/// length is undefined.
+/// Parses a signed decimal number of a unit. A fraction of a day becomes microseconds; one of a month is refused, since
+/// its length is undefined.
 fn quantity(number: &str, unit: Unit) -> Option<Interval> {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(digits) => (-1, digits),

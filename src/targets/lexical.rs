@@ -1,7 +1,7 @@
 //! Parses text into sqlparser's syntax tree, and accepts only basic SQL tokens.
 //!
-//! The tokens are checked against an allow-list before they are parsed: syntax that the tokenizer may read differently from
-//! PostgreSQL (escape strings, dollar quotes, comments, custom operators) never reaches the parser.
+//! The tokens are checked against an allow-list before they are parsed: syntax that the tokenizer may read differently
+//! from PostgreSQL (escape strings, dollar quotes, comments, custom operators) never reaches the parser.
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::PostgreSqlDialect;

@@ -14,11 +14,12 @@ pub const TOKENS_MAX: usize = 3_000;
 pub const DEPTH_MAX: usize = 64;
 
 /// Recursion limit of sqlparser, levels. It counts two to three for a subquery and one for a parenthesis or a prefix
-/// operator; with 128, ordinary nesting is limited by [`DEPTH_MAX`], and less than 1 MiB of stack is used even unoptimized (test `hostile_texts_are_answered_quickly_on_a_small_stack`).
+/// operator; with 128, ordinary nesting is limited by [`DEPTH_MAX`], and less than 1 MiB of stack is used even
+/// unoptimized (test `hostile_texts_are_answered_quickly_on_a_small_stack`).
 pub const PARSER_DEPTH_MAX: usize = 128;
 
-/// Most nodes (columns, literals, operators) of a checked target. Stays below SQLite's expression depth (1000 by default),
-/// and bounds the work of both query planners.
+/// Most nodes (columns, literals, operators) of a checked target. Stays below SQLite's expression depth (1000 by
+/// default), and bounds the work of both query planners.
 pub const NODES_MAX: usize = 2_000;
 
 /// Most items of one IN list.

@@ -1,7 +1,7 @@
 //! The tables and columns that targets may name.
 //!
-//! This is an allow-list: nothing else resolves, neither PostgreSQL's system columns (`ctid`, `xmin`) nor other tables or
-//! schemas.
+//! This is an allow-list: nothing else resolves, neither PostgreSQL's system columns (`ctid`, `xmin`) nor other tables
+//! or schemas.
 
 use super::expression::Type::{self, Integer, Json, Text, Time};
 

@@ -1,8 +1,9 @@
 //! Patterns of LIKE and of `~`, which must mean the same in both databases.
 //!
-//! PostgreSQL matches with its own regular expressions (ARE, pattern matching chapter of its manual), the SQLite store with
-//! the `regex` crate. Only their common syntax is accepted: no back-references, look-around or embedded options, and of the
-//! escapes with a letter only `\d \D \w \W \s \S \n \t \r` (`\b` is a word boundary in one and a backspace in the other).
+//! PostgreSQL matches with its own regular expressions (ARE, pattern matching chapter of its manual), the SQLite store
+//! with the `regex` crate. Only their common syntax is accepted: no back-references, look-around or embedded options,
+//! and of the escapes with a letter only `\d \D \w \W \s \S \n \t \r` (`\b` is a word boundary in one and a backspace
+//! in the other).
 
 use regex::{Regex, RegexBuilder};
 
@@ -22,8 +23,8 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), TargetError> {
     compile(pattern, true).map(drop).map_err(|error| refused(last_line(&error)))
 }
 
-/// Compiles a regular expression with PostgreSQL's semantics: `.` matches a line end, `^` and `$` only match at the ends of
-/// the text.
+/// Compiles a regular expression with PostgreSQL's semantics: `.` matches a line end, `^` and `$` only match at the
+/// ends of the text.
 pub(super) fn compile(pattern: &str, insensitive: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .case_insensitive(insensitive)

@@ -1,7 +1,7 @@
 //! Renders conditions for PostgreSQL.
 //!
-//! Times are always `timestamp with time zone`, written with their offset. Only a cast to `date` depends on the session's
-//! time zone: the store's sessions must have TimeZone set to UTC.
+//! Times are always `timestamp with time zone`, written with their offset. Only a cast to `date` depends on the
+//! session's time zone: the store's sessions must have TimeZone set to UTC.
 
 use super::expression::{CastTarget, JsonStep, Literal, Type};
 use super::render::{Syntax, quoted};
@@ -40,8 +40,8 @@ impl Syntax for PostgreSql {
         format!("{alias}.value")
     }
 
-    /// A value that is not an array has no elements: plain json_array_elements would fail, so that the result of a single
-    /// agent could break every such target. The cast makes it work on json and on jsonb columns.
+    /// A value that is not an array has no elements: plain json_array_elements would fail, so that the result of a
+    /// single agent could break every such target. The cast makes it work on json and on jsonb columns.
     fn elements(&self, array: &str, alias: &str) -> String {
         format!("{ARRAY_BEFORE}{array}{ARRAY_AFTER} AS {alias} (value)")
     }

@@ -1,7 +1,7 @@
 //! Renders the checked tree as SQL: the common part of both dialects.
 //!
-//! Every compound expression is in parentheses, every column is qualified, and the aliases are generated, so that the SQL
-//! does not depend on a database's precedence and scoping rules.
+//! Every compound expression is in parentheses, every column is qualified, and the aliases are generated, so that the
+//! SQL does not depend on a database's precedence and scoping rules.
 
 use super::expression::{
     Aggregate, CastTarget, ColumnReference, Comparison, Expression, Join, JsonStep, Literal, Operation, Query,

@@ -1,5 +1,5 @@
-//! The SQL functions that conditions for SQLite call: SQLite has no regular expressions, its LIKE ignores case, and its casts
-//! convert any text to 0.
+//! The SQL functions that conditions for SQLite call: SQLite has no regular expressions, its LIKE ignores case, and its
+//! casts convert any text to 0.
 //!
 //! The store registers every entry of [`FUNCTIONS`] with its name and number of arguments, as deterministic:
 //!
@@ -79,8 +79,8 @@ pub fn like(text: &str, pattern: &str, insensitive: bool) -> bool {
     let text: Vec<char> = text.chars().collect();
     let pattern = like_pieces(&pattern);
     let (mut at_text, mut at_pattern) = (0, 0);
-    // Where to resume if the pieces after the last `%` don't match: it consumes one character more. Earlier ones need no
-    // retry, so this takes at most text times pattern steps.
+    // Where to resume if the pieces after the last `%` don't match: it consumes one character more. Earlier ones need
+    // no retry, so this takes at most text times pattern steps.
     let mut retry: Option<(usize, usize)> = None;
     while at_text < text.len() {
         match pattern.get(at_pattern) {

@@ -8,8 +8,8 @@ use jiff::tz::Offset;
 
 use super::error::TargetError;
 
-/// The first and last valid time: the special values "not set" and "never" ([`crate::time`]) are inside, and both databases
-/// write these years with four digits.
+/// The first and last valid time: the special values "not set" and "never" ([`crate::time`]) are inside, and both
+/// databases write these years with four digits.
 const FIRST: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9998, 12, 31, 23, 59, 59, 999_999_999);
 const WANTED: &str = "a time";
@@ -41,8 +41,8 @@ pub(super) fn parse(text: &str) -> Result<i64, TargetError> {
     }
 }
 
-/// Formats a time for PostgreSQL, without quotes and independently of the session: `2026-11-22 08:18:00.000000+00`. A time
-/// outside the years 1 to 9998 is clamped.
+/// Formats a time for PostgreSQL, without quotes and independently of the session: `2026-11-22 08:18:00.000000+00`. A
+/// time outside the years 1 to 9998 is clamped.
 pub(super) fn to_text(microseconds: i64) -> String {
     let date_time = match Timestamp::from_microsecond(microseconds) {
         Ok(timestamp) => Offset::UTC.to_datetime(timestamp).clamp(FIRST, LAST),

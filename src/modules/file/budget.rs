@@ -1,8 +1,8 @@
 //! The size limit of a result as JSON, and its division.
 //!
-//! Three quarters are for matches. Half of these is a shared pool; the other half is divided evenly among the searches, so
-//! that one with thousands of matches leaves room for the one match of another. The rest is for errors and for the entries
-//! of searches that match nothing.
+//! Three quarters are for matches. Half of these is a shared pool; the other half is divided evenly among the searches,
+//! so that one with thousands of matches leaves room for the one match of another. The rest is for errors and for the
+//! entries of searches that match nothing.
 
 use super::echo::Form;
 use super::filter::Check;

@@ -17,8 +17,8 @@ pub(super) struct Candidate {
     pub(super) sha256: Option<Vec<u8>>,
 }
 
-/// Returns the numbers of the hash checks that equal the file's digests, if it passes all hash checks. A file has one digest
-/// per algorithm, so any value of a field is enough for the field.
+/// Returns the numbers of the hash checks that equal the file's digests, if it passes all hash checks. A file has one
+/// digest per algorithm, so any value of a field is enough for the field.
 pub(super) fn passing_sums(search: &Search, digests: &Digests) -> Option<Vec<usize>> {
     let mut fields: Vec<(Field, bool)> = Vec::new();
     let mut sums = Vec::new();

@@ -1,8 +1,8 @@
 //! Searches a file line by line: all patterns in one pass.
 //!
-//! The file is read through one buffer in pieces of whole lines (see `lines.rs`), and every pattern that is still undecided
-//! searches the whole piece at once. A pattern never matches across lines. NUL-separated text, as in `/proc/PID/environ`, is
-//! matched both as one line and part by part. Reading stops as soon as everything is decided.
+//! The file is read through one buffer in pieces of whole lines (see `lines.rs`), and every pattern that is still
+//! undecided searches the whole piece at once. A pattern never matches across lines. NUL-separated text, as in
+//! `/proc/PID/environ`, is matched both as one line and part by part. Reading stops as soon as everything is decided.
 
 use super::limits;
 use super::lines::{Buffer, Mark, Piece};
@@ -61,8 +61,8 @@ impl Contents {
         self.patterns.len()
     }
 
-    /// Reads `reader` and sets the verdicts of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns the
-    /// byte order mark of the text.
+    /// Reads `reader` and sets the verdicts of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns
+    /// the byte order mark of the text.
     ///
     /// After an error, earlier verdicts stay valid and the rest is [`Verdict::Unknown`].
     pub(super) fn scan(

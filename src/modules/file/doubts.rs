@@ -1,8 +1,8 @@
 //! Doubts: searches that cannot mean what was intended.
 //!
 //! The original accepts a misspelt field, a wildcard in a path or a slash in an expression on names, and then finds
-//! nothing: an investigator would take that for a negative result. So a search with a doubt is not run, and its doubt is
-//! reported as an error; the programs that sign actions refuse it, unless `--force` is set.
+//! nothing: an investigator would take that for a negative result. So a search with a doubt is not run, and its doubt
+//! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
 use super::filter::{Check, FIELDS};
 use super::json::{Fields, unknown_keys};

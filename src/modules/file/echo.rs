@@ -1,8 +1,8 @@
 //! The echo of a search in the entries of a result.
 //!
-//! The original repeats all filters of a search in each entry. A list of 10,000 sums in each of 1,000 entries exceeds the
-//! size limit of any result, so there is a short form, which programs of the original read as well: long lists are omitted,
-//! and of the hash sums only those of the file are listed.
+//! The original repeats all filters of a search in each entry. A list of 10,000 sums in each of 1,000 entries exceeds
+//! the size limit of any result, so there is a short form, which programs of the original read as well: long lists are
+//! omitted, and of the hash sums only those of the file are listed.
 
 use super::filter::{Check, Field};
 use super::limits;

@@ -1,8 +1,8 @@
 //! Compares one file with the searches that cover it, the cheap comparisons first.
 //!
-//! Stages: the name, which needs no system call; size, mode and time; the contents; the hash sums. A search with `matchall`
-//! is dropped at the first stage that fails, and a file is skipped once no search is left. Each pass over a file serves all
-//! searches. A file that may take long to read is deferred ([`Outcome::Deferred`]).
+//! Stages: the name, which needs no system call; size, mode and time; the contents; the hash sums. A search with
+//! `matchall` is dropped at the first stage that fails, and a file is skipped once no search is left. Each pass over a
+//! file serves all searches. A file that may take long to read is deferred ([`Outcome::Deferred`]).
 
 mod reading;
 

@@ -70,8 +70,8 @@ impl Field {
         FIELDS.iter().find(|(field, _, _)| *field == self).map_or("", |(_, name, _)| name)
     }
 
-    /// Whether `word` of the option `mismatch` (a field name, singular or plural) means this field. The word of a family
-    /// of hash functions means the fields of its members too.
+    /// Whether `word` of the option `mismatch` (a field name, singular or plural) means this field. The word of a
+    /// family of hash functions means the fields of its members too.
     pub(super) fn is_named_by(self, word: &str) -> bool {
         let word = word.to_lowercase();
         FIELDS.iter().any(|(field, plural, singular)| {

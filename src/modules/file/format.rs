@@ -32,8 +32,8 @@ pub(super) fn mode(st_mode: u32) -> String {
 
 /// Formats a time like Go's `Time.UTC().String()`: `2026-11-22 08:07:42.973345879 +0000 UTC`.
 ///
-/// The fraction has no trailing zeros and is omitted if it is zero. Times of a file system that are outside the calendar are
-/// written as seconds since 1970: `@99999999999999`.
+/// The fraction has no trailing zeros and is omitted if it is zero. Times of a file system that are outside the
+/// calendar are written as seconds since 1970: `@99999999999999`.
 pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
     let Ok(stamp) = i32::try_from(nanoseconds).map_err(drop).and_then(|nanoseconds| {
         // Built from two parts, because `new` wants seconds and fraction of one sign, stat(2) a fraction from 0 up.

@@ -1,7 +1,7 @@
 //! Tasks that are deferred to the end of the walk.
 //!
-//! A file of terabytes, a file under a lease, or a mount that may hang would otherwise keep a search from files that it could
-//! examine.
+//! A file of terabytes, a file under a lease, or a mount that may hang would otherwise keep a search from files that it
+//! could examine.
 
 use super::directory::Location;
 use super::entry::{Active, Kind};

@@ -1,7 +1,7 @@
 //! Every limit of the module: the name contains the unit, the comment the reason.
 //!
-//! Parameters beyond a limit are refused with an error that names the field; a limit reached during a run is an entry in
-//! `errors`, and the result is partial.
+//! Parameters beyond a limit are refused with an error that names the field; a limit reached during a run is an entry
+//! in `errors`, and the result is partial.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(super) const PROGRESS_PAUSE_FIRST: Duration = Duration::from_secs(1);
 pub(super) const FILES_PER_BATCH_MAX: usize = 256;
 /// Pending subdirectories of a directory from which on they are walked before more of its entries are read.
 pub(super) const SUBDIRECTORIES_AHEAD_MIN: usize = 1_024;
-/// Directories that are kept open until everything below them is walked; less than the usual limit of 1,024 descriptors.
+/// Directories kept open until everything below them is walked; less than the usual limit of 1,024 descriptors.
 pub(super) const OPEN_DIRECTORIES_MAX: usize = 512;
 /// Buffer for directory entries: one system call for most directories.
 pub(super) const DIRECTORY_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Reads a file's text as pieces of whole lines.
 //!
-//! A line ends in `\n` or `\r\n`, or at the end of the file, where a `\r` is dropped as well; none of them is part of it.
-//! A UTF-8 byte order mark is not part of the first line. Any other byte may be in a line, NUL included.
+//! A line ends in `\n` or `\r\n`, or at the end of the file, where a `\r` is dropped as well; none of them is part of
+//! it. A UTF-8 byte order mark is not part of the first line. Any other byte may be in a line, NUL included.
 //!
 //! A line longer than [`limits::LINE_BYTES_MAX`] is returned in overlapping parts that are marked as cut.
 //!

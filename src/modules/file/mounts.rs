@@ -1,12 +1,13 @@
 //! Network mounts: their mount points, and which paths lead into them.
 //!
 //! If a server is unavailable, every system call on its mount hangs, even stat(2). So the list comes from
-//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)), which contacts no server, and a path is resolved link by link up to the
-//! mount and not into it. The root file system never counts as a network mount, or a diskless machine could not be searched.
+//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)), which contacts no server, and a path is resolved link by link up to
+//! the mount and not into it. The root file system never counts as a network mount, or a diskless machine could not be
+//! searched.
 //!
-//! Some links below `/proc` (`PID/exe`, `PID/cwd`, `PID/root`, `PID/fd/N`, `PID/map_files/A`, proc(5)), called jumps here,
-//! do not lead where their text says: they lead to deleted files, to memory, into the mounts of a container. The kernel
-//! follows them, unless the mountinfo of that process says that they lead into a network mount.
+//! Some links below `/proc` (`PID/exe`, `PID/cwd`, `PID/root`, `PID/fd/N`, `PID/map_files/A`, proc(5)), called jumps
+//! here, do not lead where their text says: they lead to deleted files, to memory, into the mounts of a container. The
+//! kernel follows them, unless the mountinfo of that process says that they lead into a network mount.
 
 use super::limits;
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -1,9 +1,9 @@
 //! Opens files without side effects, and reads them within limits.
 //!
-//! Only regular files are opened: opening a fifo waits for its other end, opening a device may start it. Between stat and
-//! open the name can be reused, so the descriptor never blocks (`O_NONBLOCK`), and is used only if it is a regular file. The
-//! access time stays unchanged where the kernel allows it (`O_NOATIME`: for root and the owner). Files whose data reading
-//! would consume are not even opened.
+//! Only regular files are opened: opening a fifo waits for its other end, opening a device may start it. Between stat
+//! and open the name can be reused, so the descriptor never blocks (`O_NONBLOCK`), and is used only if it is a regular
+//! file. The access time stays unchanged where the kernel allows it (`O_NOATIME`: for root and the owner). Files whose
+//! data reading would consume are not even opened.
 
 use super::entry::Kind;
 use super::gzip::Members;
@@ -134,7 +134,7 @@ pub(super) fn is_pseudo(directory: impl AsFd) -> Result<bool, Errno> {
     Ok(matches!(rustix::fs::fstatfs(directory)?.f_type, PROC | SYSFS | TRACEFS | DEBUGFS))
 }
 
-/// Returns why the file `name` in the directory `at` must not be opened, if so. Links are resolved: their names say nothing.
+/// Returns why the file `name` in the directory `at` must not be opened; `None` if it may. Links are resolved.
 pub(super) fn must_not_open(at: BorrowedFd, name: &OsStr, follow: bool) -> Option<&'static str> {
     let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
     let file = rustix::fs::openat(at, name, flags | OFlags::CLOEXEC, Mode::empty()).ok()?;

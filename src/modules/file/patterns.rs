@@ -1,7 +1,7 @@
 //! Compiles regular expressions of RE2's grammar, and combines all name patterns into sets.
 //!
-//! Text is matched as UTF-8 characters; each invalid byte is one U+FFFD. All programs are limited in size, and matching takes
-//! time linear in the text.
+//! Text is matched as UTF-8 characters; each invalid byte is one U+FFFD. All programs are limited in size, and matching
+//! takes time linear in the text.
 
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;

@@ -1,7 +1,7 @@
 //! Formats a result as lines of text.
 //!
-//! Results come from other machines, also from agents of the original: missing fields are omitted, and control characters in
-//! file names are escaped, so that they do not reach the terminal.
+//! Results come from other machines, also from agents of the original: missing fields are omitted, and control
+//! characters in file names are escaped, so that they do not reach the terminal.
 
 use super::filter::FIELDS;
 use crate::modules::ModuleResult;

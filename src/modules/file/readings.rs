@@ -60,8 +60,8 @@ impl Readings {
         self.change(key, size_of_val(all.as_slice()), |known| known.verdicts = all);
     }
 
-    /// Returns the digests of all `algorithms`, in their order, or an empty list if the file is unreadable; `None` if they
-    /// are not cached.
+    /// Returns the digests of all `algorithms`, in their order, or an empty list if the file is unreadable; `None` if
+    /// they are not cached.
     pub(super) fn digests(&self, key: Option<Key>, algorithms: &[Algorithm]) -> Option<Vec<(Algorithm, Vec<u8>)>> {
         self.look(key, |known| {
             if known.has_no_digests {

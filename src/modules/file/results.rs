@@ -1,8 +1,8 @@
 //! Collects the matches of all threads within limits, and builds the result.
 //!
-//! The size of a result as JSON is limited ([`Budget`]). When a limit is reached, the matches so far are returned, and the
-//! limit is among the errors, which begin with "partial" then; a search that is not complete reports its matches only, never
-//! an empty entry.
+//! The size of a result as JSON is limited ([`Budget`]). When a limit is reached, the matches so far are returned, and
+//! the limit is among the errors, which begin with "partial" then; a search that is not complete reports its matches
+//! only, never an empty entry.
 
 use super::budget::{Budget, json_bytes};
 use super::echo::Form;

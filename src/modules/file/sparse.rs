@@ -1,6 +1,7 @@
 //! Reads sparse files: a hole is returned as NULs without reading it.
 //!
-//! A log of logins by user id (`/var/log/lastlog`) can have a hole of terabytes, and so can a file made to keep a search busy.
+//! A log of logins by user id (`/var/log/lastlog`) can have a hole of terabytes, and so can a file made to keep a
+//! search busy.
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;

@@ -7,8 +7,8 @@
 //! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one.
 //! Network mounts are entered only by searches with the option `remotefs`.
 //!
-//! Memory is bounded for any width and depth of a tree: a directory with many subdirectories is read in parts, and those
-//! found so far are walked first. Files that may take all the time are read last (`late.rs`).
+//! Memory is bounded for any width and depth of a tree: a directory with many subdirectories is read in parts, and
+//! those found so far are walked first. Files that may take all the time are read last (`late.rs`).
 
 use super::directory::{Directory, Location, OpenDirectory, Parent};
 use super::entry::{Active, Entry, Kind};
@@ -61,8 +61,8 @@ impl<'a> Walk<'a> {
         let queue = Queue::new();
         let mut walker = Walker::new(self, &queue);
         loop {
-            // A path inside another is usually found by the walk of the other; one that was not (it is too deep, or behind
-            // a link) is walked in a later round.
+            // A path inside another is usually found by the walk of the other; one that was not (it is too deep, or
+            // behind a link) is walked in a later round.
             let late = self.late.take();
             let tasks = if late.is_empty() { self.roots() } else { late };
             if tasks.is_empty() || self.run.collector.is_done() {
@@ -73,8 +73,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the outermost paths that were not walked yet. The last one is walked first, and none is accessed before those
-    /// ahead of it are walked: paths that may hang come last.
+    /// Returns the outermost paths that were not walked yet. The last one is walked first, and none is accessed before
+    /// those ahead of it are walked: paths that may hang come last.
     fn roots(&self) -> Vec<Task> {
         let mut roots = self.roots.take_outermost();
         roots.sort_by_key(|(path, _)| std::cmp::Reverse(self.run.mounts.may_hang(path)));
@@ -330,8 +330,8 @@ impl<'a> Walker<'a> {
         Some(task)
     }
 
-    /// Whether a search path that was found during the walk is a file. A link to a directory and a dangling link are not:
-    /// they are walked in a later round.
+    /// Whether a search path that was found during the walk is a file. A link to a directory and a dangling link are
+    /// not: they are walked in a later round.
     fn leads_to_file(&self, entry: &Entry) -> bool {
         if entry.kind != Kind::Link {
             return true;

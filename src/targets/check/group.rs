@@ -1,7 +1,7 @@
 //! Grouping: which columns are allowed next to aggregates.
 //!
-//! PostgreSQL refuses a column that is neither grouped by nor inside an aggregate; SQLite would silently take it from an
-//! arbitrary row. So it is refused here.
+//! PostgreSQL refuses a column that is neither grouped by nor inside an aggregate; SQLite would silently take it from
+//! an arbitrary row. So it is refused here.
 
 use std::fmt::Display;
 
@@ -30,8 +30,8 @@ pub(super) fn is_one_group(query: &Query) -> bool {
     query.group_by.is_empty() && (query.having.is_some() || results(query).any(has_aggregate))
 }
 
-/// Refuses what is not allowed inside an aggregate in both databases: columns of an outer query would make it that query's
-/// aggregate.
+/// Refuses what is not allowed inside an aggregate in both databases: columns of an outer query would make it that
+/// query's aggregate.
 pub(super) fn check_argument(argument: &Expression, depth: usize, whole: &dyn Display) -> Result<(), TargetError> {
     let is_refused = |expression: &Expression| match expression {
         Expression::Column(column) => column.source.depth != depth,

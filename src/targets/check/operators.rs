@@ -91,8 +91,8 @@ impl Checker {
         Ok(Typed::new(Expression::Compare(comparison, Box::new(left), Box::new(right)), Type::Boolean))
     }
 
-    /// Checks arithmetic: numbers with numbers, times with intervals. A string next to a time is a time in a difference and
-    /// an interval in a sum, as in PostgreSQL.
+    /// Checks arithmetic: numbers with numbers, times with intervals. A string next to a time is a time in a difference
+    /// and an interval in a sum, as in PostgreSQL.
     fn arithmetic(
         &mut self,
         operation: Operation,

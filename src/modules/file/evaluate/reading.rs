@@ -24,7 +24,7 @@ struct View<'a, 'f> {
 }
 
 impl Evaluator<'_> {
-    /// Compares contents and hash sums: of the file as it is, then of its unpacked data, for the searches with `decompress`.
+    /// Compares contents and hash sums: of the file as it is, then of the unpacked data, if a search has `decompress`.
     pub(super) fn match_readings(
         &mut self,
         entry: &Entry,
