@@ -1,7 +1,7 @@
-//! The access list of an agent: who may have which module run, and how many must agree.
+//! The access list of an agent: per module, the permitted investigators and the required weight.
 //!
 //! A list of objects `{"<module>|default": {"minimumweight": n, "investigators": {"<name>": {"fingerprint": "…",
-//! "weight": n}}}}`. A module's own permission wins over `default`; without either, nobody may.
+//! "weight": n}}}}`. A module's own permission takes precedence over `default`; without either, the module is denied.
 
 use crate::action::Action;
 use crate::investigator::Fingerprint;
@@ -18,14 +18,14 @@ pub enum Denied {
         /// The module of the operation.
         module: String,
     },
-    /// The signers that the permission lists weigh too little.
+    /// The weights of the listed signers do not reach the minimum.
     #[error("module '{module}' needs weight {needed}, the signers that its permission lists weigh {reached}")]
     TooLight {
         /// The module of the operation.
         module: String,
         /// `minimumweight`.
         needed: u64,
-        /// What the distinct signers add up to.
+        /// Sum of the weights of the distinct signers.
         reached: u64,
     },
 }
@@ -42,11 +42,11 @@ pub struct Acl {
     permissions: BTreeMap<String, Permission>,
 }
 
-/// The permission that holds for modules without one of their own.
+/// The permission for modules without one of their own.
 const DEFAULT: &str = "default";
 
 impl Acl {
-    /// Parses the list. A module with two permissions, a weight below 1 or a bad fingerprint is refused by name.
+    /// Parses the list. Refuses a module with two permissions, a weight below 1 or a bad fingerprint, by name.
     pub fn parse(bytes: &[u8]) -> Result<Acl, JsonError> {
         let text = std::str::from_utf8(bytes).map_err(|_| JsonError::Syntax("not UTF-8".into()))?;
         let objects = match json::value(text)? {
@@ -67,12 +67,12 @@ impl Acl {
             }
         }
         if permissions.is_empty() {
-            return Err(JsonError::Syntax("the access list is empty: nobody could run anything".into()));
+            return Err(JsonError::Syntax("the access list is empty: every module would be denied".into()));
         }
         Ok(Acl { permissions })
     }
 
-    /// Whether these signers may have every operation of the action run.
+    /// Checks that the signers are permitted to run every operation of the action.
     pub fn check(&self, action: &Action, signers: &BTreeSet<Fingerprint>) -> Result<(), Denied> {
         action.operations.iter().try_for_each(|operation| self.check_module(&operation.module, signers))
     }
@@ -98,7 +98,7 @@ fn parse_permission(value: &Value) -> Result<Permission, JsonError> {
     for (name, entry) in fields.object("investigators")? {
         let object = format!("investigators.{name}");
         let (fingerprint, weight) = parse_investigator(&entry).map_err(|e| e.inside(&object))?;
-        // A key that is listed under two names would count twice.
+        // A key that is listed under two names would be counted twice.
         if weights.insert(fingerprint, weight).is_some() {
             return Err(JsonError::field(object, "has a fingerprint that is listed twice"));
         }
@@ -118,7 +118,7 @@ fn at_least_one(field: &str, number: i64) -> Result<u64, JsonError> {
     u64::try_from(number)
         .ok()
         .filter(|n| *n >= 1)
-        .ok_or_else(|| JsonError::field(field, format!("is {number}, the least is 1")))
+        .ok_or_else(|| JsonError::field(field, format!("is {number}, the minimum is 1")))
 }
 
 #[cfg(test)]
@@ -142,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn weights_add_up_and_a_modules_own_permission_wins() {
+    fn weights_add_up_and_a_modules_own_permission_takes_precedence() {
         let acl = acl();
-        for (module, who, allowed) in [
+        for (module, names, allowed) in [
             ("file", &[ALICE][..], true),
             ("file", &[BOB], false),
             ("file", &[ALICE, BOB], true),
@@ -153,12 +153,12 @@ mod tests {
             ("agentdestroy", &[ALICE], false),
             ("default", &[BOB], false),
         ] {
-            assert_eq!(acl.check_module(module, &signers(who)).is_ok(), allowed, "{module} by {who:?}");
+            assert_eq!(acl.check_module(module, &signers(names)).is_ok(), allowed, "{module} by {names:?}");
         }
     }
 
     #[test]
-    fn without_permission_nobody_may() {
+    fn a_module_without_permission_is_denied() {
         let acl = Acl::parse(format!(r#"{{"file": {{"minimumweight": 1, "investigators": {{"A": {{"fingerprint": "{ALICE}", "weight": 1}}}}}}}}"#).as_bytes()).unwrap();
         let denied = acl.check_module("netstat", &signers(&[ALICE])).unwrap_err();
         assert_eq!(denied, Denied::NoPermission { module: "netstat".into() });

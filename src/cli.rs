@@ -1,27 +1,27 @@
-//! Command lines: gumdrop behind one thin wrapper.
+//! Command-line parsing: a thin wrapper of gumdrop.
 //!
-//! `-name` and `--name` are the same, as users of the original type them. `--help` and `-V` are handled here.
+//! `-name` and `--name` are the same, for compatibility with the original. `--help` and `-V` are handled here.
 
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 use std::process::ExitCode;
 
-/// What a program says of itself.
+/// Name and help text of a program.
 pub struct Program {
     /// Its name.
     pub name: &'static str,
-    /// What stands above the options in `--help`.
+    /// The text above the options in `--help`.
     pub about: &'static str,
-    /// What stands below them: files, examples, exit codes.
+    /// The text below them: files, examples, exit codes.
     pub details: &'static str,
-    /// The option whose value is followed by words for somebody else (`-m MODULE …`).
+    /// The option whose value is followed by arguments that are passed on (`-m MODULE …`).
     pub rest_after: Option<&'static str>,
 }
 
 /// The version line of every program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Gives `-name` a second dash. Values such as `-60s` and single letters stay.
+/// Adds a second dash to `-name`. Values such as `-60s` and single letters stay unchanged.
 fn normalize(argument: String) -> String {
     let rest = argument.strip_prefix('-').unwrap_or_default();
     let is_name = rest.len() > 1 && rest.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -30,13 +30,13 @@ fn normalize(argument: String) -> String {
 
 /// Options that every program has.
 pub trait Common {
-    /// `--help` was given.
+    /// Whether `--help` is set.
     fn help(&self) -> bool;
-    /// `-V` was given.
+    /// Whether `-V` is set.
     fn version(&self) -> bool;
 }
 
-/// Parses the arguments of this process, runs `work`, and turns its outcome into an exit code.
+/// Parses the arguments of this process, runs `work`, and converts its outcome into an exit code.
 pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Result<(), ProgramError>) -> ExitCode {
     let outcome = arguments(program.rest_after).and_then(|arguments| {
         let usage =
@@ -63,23 +63,23 @@ pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Resu
     }
 }
 
-/// The arguments of this process, with two dashes before names. What follows `rest_after` and its value is not ours to
-/// change or to read: it goes behind `--`.
+/// Returns the arguments of this process, with two dashes before names. Everything after `rest_after` and its value is
+/// passed on unchanged, after `--`.
 fn arguments(rest_after: Option<&str>) -> Result<Vec<String>, ProgramError> {
     let text = |argument: std::ffi::OsString| {
         argument.into_string().map_err(|a| ProgramError::new(ExitClass::Usage, format!("{a:?} is not UTF-8")))
     };
-    let given = std::env::args_os().skip(1).map(text).collect::<Result<Vec<String>, _>>()?;
-    let own = given.iter().position(|argument| Some(argument.as_str()) == rest_after).map_or(given.len(), |at| at + 2);
-    let mut arguments: Vec<String> = given.iter().take(own).cloned().map(normalize).collect();
-    if own < given.len() {
+    let raw = std::env::args_os().skip(1).map(text).collect::<Result<Vec<String>, _>>()?;
+    let own = raw.iter().position(|argument| Some(argument.as_str()) == rest_after).map_or(raw.len(), |at| at + 2);
+    let mut arguments: Vec<String> = raw.iter().take(own).cloned().map(normalize).collect();
+    if own < raw.len() {
         arguments.push("--".to_owned());
-        arguments.extend_from_slice(&given[own..]);
+        arguments.extend_from_slice(&raw[own..]);
     }
     Ok(arguments)
 }
 
-/// Writes to standard output; a reader that went away (`| head`) is no error.
+/// Writes to standard output; ignores a closed pipe (`| head`).
 pub fn print(text: &str) {
     use std::io::Write;
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -90,8 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_dash_is_as_good_as_two() {
-        for (given, parsed) in [
+    fn one_dash_is_the_same_as_two() {
+        for (argument, parsed) in [
             ("-only", "--only"),
             ("--only", "--only"),
             ("-c", "-c"),
@@ -100,7 +100,7 @@ mod tests {
             ("x", "x"),
             ("-nolaunch", "--nolaunch"),
         ] {
-            assert_eq!(normalize(given.into()), parsed);
+            assert_eq!(normalize(argument.into()), parsed);
         }
     }
 }

@@ -1,39 +1,39 @@
-//! How programs end: one exit code per class of error, those of sysexits.h, listed in every `--help`.
+//! Exit codes of the programs: one per class of error, from sysexits.h, listed in every `--help`.
 
 use std::fmt;
 
 /// A class of errors, and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitClass {
-    /// 1: the program worked; what it was asked about is not so (a signature that does not verify).
+    /// 1: the program ran, its result is negative (a signature does not verify).
     Negative = 1,
-    /// 64: the command line is wrong.
+    /// 64: invalid command line.
     Usage = 64,
-    /// 65: an input file is wrong.
+    /// 65: invalid input file.
     Data = 65,
     /// 66: an input file cannot be read.
     NoInput = 66,
-    /// 69: something that is needed is taken or away for good: a lock, a relay.
+    /// 69: a required resource is locked or permanently unavailable: a lock, a relay.
     Unavailable = 69,
     /// 74: reading or writing failed.
     Io = 74,
-    /// 75: something is away now; trying again later may help.
+    /// 75: a resource is temporarily unavailable; retrying later may help.
     TemporaryFailure = 75,
-    /// 78: the configuration is wrong.
+    /// 78: invalid configuration.
     Config = 78,
 }
 
-/// Why a program ends without having done what it was asked to.
+/// Why a program failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramError {
-    /// Which exit code.
+    /// Determines the exit code.
     pub class: ExitClass,
-    /// What was tried, on what, and why it failed; empty when the program has said it already.
+    /// Operation, object and reason; empty if the program has already reported it.
     pub text: String,
 }
 
 impl ProgramError {
-    /// An error of that class.
+    /// Creates an error of this class.
     pub fn new(class: ExitClass, text: impl fmt::Display) -> ProgramError {
         ProgramError { class, text: text.to_string() }
     }

@@ -1,4 +1,4 @@
-//! A heartbeat: how an agent registers, again and again. The same object stands in a command as its `agent`.
+//! Heartbeats, by which agents register periodically. The same object is the `agent` of a command.
 
 use crate::id::AgentId;
 use crate::json::{Fields, JsonError};
@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
 
-/// `<os>.<hostname>.<random id in base 36>`: names an agent's queue, and by that the agent.
+/// `<os>.<hostname>.<random id in base 36>`: the name of an agent's queue, which identifies the agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct QueueLoc(String);
 
 impl QueueLoc {
-    /// Checks the form; the text may then stand in file, queue and log names.
+    /// Checks the syntax; the text is then safe in file names, queue names and log lines.
     pub fn parse(text: &str) -> Result<Self, String> {
         let error = |reason: &str| {
             Err(format!(
@@ -39,7 +39,7 @@ impl QueueLoc {
         Ok(QueueLoc(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,10 +51,10 @@ impl fmt::Display for QueueLoc {
     }
 }
 
-/// An agent as it tells of itself; with `id` and `status` as the store knows it.
+/// An agent as described by its heartbeat; `id` and `status` are set by the store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agent {
-    /// Its row in the store; agents themselves do not know it.
+    /// Its row in the store; not in heartbeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<AgentId>,
     /// Host name.
@@ -81,12 +81,12 @@ pub struct Agent {
     pub status: Option<String>,
     /// init, ident, os, arch, isproxied, proxy, addresses, publicip.
     pub environment: Map<String, Value>,
-    /// Whatever the operator tagged it with.
+    /// Tags set by the operator.
     pub tags: Map<String, Value>,
 }
 
 impl Agent {
-    /// Parses a heartbeat; one that is older than `timeout` or from the future is refused like a malformed one.
+    /// Parses a heartbeat; one that is older than `timeout` or in the future is refused like a malformed one.
     pub fn parse_heartbeat(bytes: &[u8], now: Timestamp, timeout: Duration) -> Result<Agent, JsonError> {
         if bytes.len() as u64 > limits::HEARTBEAT_SIZE_BYTES_MAX {
             let reason = format!("has {} bytes, the limit is {}", bytes.len(), limits::HEARTBEAT_SIZE_BYTES_MAX);
@@ -125,7 +125,7 @@ impl Agent {
         })
     }
 
-    /// The heartbeat as it travels.
+    /// Serializes the heartbeat.
     pub fn to_json(&self) -> Vec<u8> {
         crate::action::to_line(self)
     }

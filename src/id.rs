@@ -1,30 +1,30 @@
 //! Ids of actions and commands, and the file names made from them.
 //!
-//! Ids travel as JSON numbers. The original keeps them in 64-bit floats and sends what is left of them after rounding
-//! (`6.115472790658567e+18`), so any positive number is accepted and kept as given; ids of ours stay below 2^53. What it
-//! sends back of a larger one may be written otherwise than it was given: see [`CommandRef::spellings`].
-//! No path is ever built from JSON text: a file name is made of digits here, and read back by the parser here.
+//! Ids are transmitted as JSON numbers. The original keeps them in 64-bit floats and sends them rounded
+//! (`6.115472790658567e+18`), so any positive number is accepted and kept unchanged; our own ids stay below 2^53. The
+//! original may return a larger one in another spelling: see [`CommandRef::spellings`].
+//! No path is ever built from JSON text: file names are formatted from numbers here, and parsed here.
 
 use crate::limits::ID_ACCEPTED_MAX;
 use serde::Serialize;
 use std::fmt;
 
-/// Why a number or a name holds no id.
+/// Why a text or a file name is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not a positive whole number that fits.
     #[error("'{0}' is not an id: a positive whole number up to 9223372036854775807")]
     NotAnId(String),
     /// A file name that is not `<action id>.json` or `<action id>-<command id>.json`.
-    #[error("'{0}' is not named after ids, such as 12.json or 12-34.json")]
+    #[error("'{0}' is not a file name made of ids, such as 12.json or 12-34.json")]
     NotAFileName(String),
 }
 
-fn shown(text: &str) -> String {
+fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// Digits only, no sign, no leading zero, within the accepted range.
+/// Parses digits only, no sign, no leading zero, within the accepted range.
 fn parse_digits(text: &str) -> Option<u64> {
     if text.is_empty() || text.len() > 19 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -32,7 +32,7 @@ fn parse_digits(text: &str) -> Option<u64> {
     text.parse().ok().filter(|id| *id <= ID_ACCEPTED_MAX)
 }
 
-/// The one parser of ids in JSON: whole numbers, also in a float's form. `0` is "not assigned yet".
+/// Parses an id in JSON: a whole number, also in the form of a float. `0` is "not assigned yet".
 fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
     if text == "0" {
         return Ok(None);
@@ -40,7 +40,7 @@ fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
     if let Some(id) = parse_digits(text) {
         return Ok(Some(id));
     }
-    let error = || IdError::NotAnId(shown(text));
+    let error = || IdError::NotAnId(excerpt(text));
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(error());
     }
@@ -55,9 +55,9 @@ fn parse_json_number(text: &str) -> Result<Option<u64>, IdError> {
     }
 }
 
-/// How the original's programs may write an id that they were given: as it was, or what their float holds, in the fewest
-/// digits that tell it from others (`6115472790658567000`, in JSON) or in all of them (`6115472790658567168`, elsewhere, and
-/// what the form with an exponent reads as).
+/// Returns the ways in which programs of the original may write an id: unchanged, or the value of their float, in the
+/// shortest form that is unique (`6115472790658567000`, in JSON) or in full (`6115472790658567168`, elsewhere, and the
+/// value of the form with an exponent).
 fn spellings(id: u64) -> impl Iterator<Item = u64> {
     let float = id as f64;
     let fewest = format!("{float}").parse().ok();
@@ -76,19 +76,19 @@ macro_rules! id_type {
         pub struct $name(u64);
 
         impl $name {
-            /// From a number that is in range: a database row, or a sequence.
+            /// Creates an id from a number of a database row or a sequence; `None` if it is out of range.
             pub fn new(id: u64) -> Option<Self> {
                 (1..=ID_ACCEPTED_MAX).contains(&id).then_some(Self(id))
             }
-            /// From the text of a JSON number; 0 gives none: "not assigned yet".
+            /// Parses the text of a JSON number; `None` for 0, "not assigned yet".
             pub fn from_json_number(text: &str) -> Result<Option<Self>, IdError> {
                 Ok(parse_json_number(text)?.map(Self))
             }
-            /// From decimal digits, as on a command line.
+            /// Parses decimal digits, as on a command line.
             pub fn from_digits(text: &str) -> Result<Self, IdError> {
-                parse_digits(text).map(Self).ok_or_else(|| IdError::NotAnId(shown(text)))
+                parse_digits(text).map(Self).ok_or_else(|| IdError::NotAnId(excerpt(text)))
             }
-            /// The number.
+            /// Returns the number.
             pub fn get(self) -> u64 {
                 self.0
             }
@@ -116,19 +116,19 @@ id_type!(
 );
 
 impl ActionId {
-    /// The action's file name in every stage: `<id>.json`.
+    /// Returns the action's file name in every stage: `<id>.json`.
     pub fn file_name(self) -> String {
         format!("{self}.json")
     }
 
-    /// Reads [`ActionId::file_name`] back.
+    /// Parses a name of [`ActionId::file_name`].
     pub fn from_file_name(name: &str) -> Result<Self, IdError> {
         let id = name.strip_suffix(".json").and_then(parse_digits);
-        id.map(Self).ok_or_else(|| IdError::NotAFileName(shown(name)))
+        id.map(Self).ok_or_else(|| IdError::NotAFileName(excerpt(name)))
     }
 }
 
-/// What names a command everywhere: its action's id and its own. `12-34.json` is its file in every stage.
+/// Identifies a command: its action's id and its own. `12-34.json` is its file in every stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandRef {
     /// The action that the command belongs to.
@@ -138,25 +138,25 @@ pub struct CommandRef {
 }
 
 impl CommandRef {
-    /// Every way in which a program of the original may name it, this one first: up to 2^53 there is no other.
+    /// Returns every spelling that a program of the original may use, this one first: the only one up to 2^53.
     pub fn spellings(self) -> impl Iterator<Item = CommandRef> {
         let of_action = move |action| spellings(self.command.0).map(move |command| (action, command));
         let pairs = spellings(self.action.0).flat_map(of_action);
         pairs.map(|(action, command)| CommandRef { action: ActionId(action), command: CommandId(command) })
     }
 
-    /// The command's file name in every stage: `<action id>-<command id>.json`.
+    /// Returns the command's file name in every stage: `<action id>-<command id>.json`.
     pub fn file_name(self) -> String {
         format!("{self}.json")
     }
 
-    /// Reads [`CommandRef::file_name`] back.
+    /// Parses a name of [`CommandRef::file_name`].
     pub fn from_file_name(name: &str) -> Result<Self, IdError> {
         let ids = name.strip_suffix(".json").and_then(|stem| stem.split_once('-'));
         ids.and_then(|(action, command)| {
             Some(CommandRef { action: ActionId(parse_digits(action)?), command: CommandId(parse_digits(command)?) })
         })
-        .ok_or_else(|| IdError::NotAFileName(shown(name)))
+        .ok_or_else(|| IdError::NotAFileName(excerpt(name)))
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_numbers_are_kept_as_given() {
+    fn json_numbers_are_kept_unchanged() {
         for (text, id) in [
             ("1", 1u64),
             ("1795335524723826200", 1795335524723826200),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_known_again_however_a_float_of_it_is_written() {
+    fn spellings_cover_every_form_of_a_float() {
         let reference = |action, command| CommandRef { action: ActionId(action), command: CommandId(command) };
         let largest = (1 << 53) - 1;
         for ours in [reference(1, 2), reference(largest, largest)] {
@@ -197,9 +197,9 @@ mod tests {
         let forms = ["6115472790658567168", "6115472790658567000", "6.115472790658567e+18", "6115472790658567001"];
         let read = forms.map(|form| ActionId::from_json_number(form).unwrap().unwrap());
         for returned in &read[..3] {
-            for given in &read[..3] {
+            for sent in &read[..3] {
                 let mut spellings = reference(returned.0, 7).spellings();
-                assert!(spellings.any(|one| one.action == *given && one.command.0 == 7), "{returned} for {given}");
+                assert!(spellings.any(|one| one.action == *sent && one.command.0 == 7), "{returned} for {sent}");
             }
         }
         let both = reference(1795335524723826200, 1795335525519004700).spellings();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_positive_whole_number_is_refused() {
+    fn other_values_than_positive_whole_numbers_are_refused() {
         for text in ["-1", "1.5", "9223372036854775808", "1e400", "\"1\"", "null", "", "true", "0.1", "NaN", "inf"] {
             assert!(ActionId::from_json_number(text).is_err(), "{text}");
         }

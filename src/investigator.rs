@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// From hex digits in any case, with or without spaces: 40 digits (version 4) or 64 (version 6).
+    /// Parses hex digits in any case, with or without spaces: 40 digits (version 4) or 64 (version 6).
     pub fn parse(text: &str) -> Result<Self, String> {
         let hex: String = text.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_uppercase();
         if ![40, 64].contains(&hex.len()) || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -23,7 +23,7 @@ impl Fingerprint {
         Ok(Fingerprint(hex))
     }
 
-    /// The hex digits.
+    /// Returns the hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// What the store keeps of an investigator.
+/// An investigator as stored in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Investigator {
     /// The name in the first user id.
@@ -63,13 +63,13 @@ impl From<&Cert> for Investigator {
     }
 }
 
-/// The certificate without the signatures that cannot be written: sequoia reads those whose issuer is a key of a version
-/// that it does not know, such as LibrePGP's 5, and refuses to write them. None of them counts.
+/// Returns the certificate without the signatures that cannot be serialized: sequoia parses those whose issuer key has
+/// an unknown version, such as LibrePGP's 5, and refuses to write them. None of them is valid.
 fn without_unwritable(cert: &Cert) -> sequoia_openpgp::Result<Cert> {
     Cert::from_packets(cert.clone().into_packets().filter(|packet| packet.to_vec().is_ok()))
 }
 
-/// The name in a certificate's first user id; its fingerprint when it has none.
+/// Returns the name in a certificate's first user id; its fingerprint if it has none.
 pub fn name_of(cert: &Cert) -> String {
     let user_id = cert.userids().next().map(|user| String::from_utf8_lossy(user.userid().value()).into_owned());
     let name = user_id.as_deref().map(|id| id.split(" <").next().unwrap_or(id).trim().to_owned());

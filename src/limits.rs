@@ -1,7 +1,7 @@
 //! Every limit of the system, with its unit and its reason.
 //!
-//! A limit is part of an interface: what is over it is refused with a message that names the field. None of them is a
-//! tuning knob; what an operator may change is in the configuration.
+//! A limit is part of an interface: input beyond it is refused with a message that names the field. None of them is a
+//! tuning knob; settings for operators are in the configuration.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use std::time::Duration;
 pub const ACTION_SIZE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one command with its results, on disk and on the relay.
 pub const RESULT_SIZE_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of one command file of ours: the action that was sent, with the agent's results in it.
+/// Bytes of one command file in the spool: the action that was sent, and the agent's results.
 pub const COMMAND_FILE_SIZE_BYTES_MAX: u64 = RESULT_SIZE_BYTES_MAX + ACTION_SIZE_BYTES_MAX;
-/// Bytes of one heartbeat (formats.md: 100 kB).
+/// Bytes of one heartbeat (`spool-layout/FORMAT.md`: 100 kB).
 pub const HEARTBEAT_SIZE_BYTES_MAX: u64 = 100_000;
-/// Bytes of an agent's name in a heartbeat (formats.md).
+/// Bytes of an agent's name in a heartbeat (`spool-layout/FORMAT.md`).
 pub const AGENT_NAME_BYTES_MAX: usize = 1024;
-/// Bytes of an agent's version in a heartbeat (formats.md).
+/// Bytes of an agent's version in a heartbeat (`spool-layout/FORMAT.md`).
 pub const AGENT_VERSION_BYTES_MAX: usize = 128;
-/// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names end at 255.
+/// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names are limited to 255.
 pub const QUEUELOC_BYTES_MAX: usize = 240;
-/// Bytes of an action's name: it stands in log lines and lists.
+/// Bytes of an action's name: it appears in log lines and lists.
 pub const ACTION_NAME_BYTES_MAX: usize = 2048;
 /// Bytes of a target's text.
 pub const TARGET_BYTES_MAX: usize = 8192;
@@ -29,154 +29,151 @@ pub const ACTION_OPERATIONS_MAX: usize = 256;
 pub const ACTION_SIGNATURES_MAX: usize = 32;
 /// Bytes of one stripped signature: RSA-16384 with many subpackets stays below.
 pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
-/// How often a signature is made before one is long enough: each is too short once in 256 times, and a card may ask for
-/// its PIN each time.
+/// Attempts to create a signature that is long enough: one in 256 is too short, and each may prompt for a card's PIN.
 pub const SIGNING_ATTEMPTS_MAX: usize = 8;
-/// Parts (objects, arrays, elements) of a free object: description, threat, tags, environment.
+/// Parts (objects, arrays, elements) of a free-form object: description, threat, tags, environment.
 pub const JSON_OBJECT_PARTS_MAX: usize = 2_000;
-/// Parts of one operation's parameters: lists of some ten thousand hashes are real.
+/// Parts of one operation's parameters: lists of tens of thousands of hashes exist.
 pub const JSON_PARAMETERS_PARTS_MAX: usize = 100_000;
-/// Levels of objects and arrays in an agent's results: SQLite reads a thousand, and an error in one agent's results would be
-/// one for every target that looks at results. What our JSON parser reads goes as deep.
+/// Nesting of objects and arrays in an agent's results: SQLite parses a thousand levels, and an error in one agent's
+/// results would break every target that reads results. Our JSON parser has the same limit.
 pub const RESULTS_LEVELS_MAX: usize = 127;
 /// Bytes of a module's name.
 pub const MODULE_NAME_BYTES_MAX: usize = 64;
-/// Largest id that we give out: ids travel as 64-bit floats in the original.
+/// Largest id that we assign: the original transmits ids as 64-bit floats.
 pub const ID_OURS_MAX: u64 = (1 << 53) - 1;
-/// Largest id that we accept: what both databases hold in 64 signed bits.
+/// Largest id that we accept: the maximum of a signed 64-bit integer in both databases.
 pub const ID_ACCEPTED_MAX: u64 = i64::MAX as u64;
 
 /// Bytes of a configuration, ACL or whitelist file.
 pub const CONFIGURATION_SIZE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a keyring file.
 pub const KEYRING_SIZE_BYTES_MAX: u64 = 64 << 20;
-/// Bytes one regular expression of a whitelist may take once compiled: `\w{60}` fits, and so does a list of thousands of
-/// host names; `(.{1000}){1000}` does not, because a few such lines would hold up heartbeats for a second.
+/// Bytes of one compiled regular expression of a whitelist: `\w{60}` fits, and so does a list of thousands of host
+/// names; `(.{1000}){1000}` does not, because a few such lines would delay heartbeats by a second.
 pub fn whitelist_expression_size_bytes_max(expression: &str) -> usize {
     (64 << 10) + 256 * expression.len()
 }
-/// Bytes all regular expressions of a whitelist may take together once compiled.
+/// Bytes of all compiled regular expressions of a whitelist together.
 pub const WHITELIST_REGEX_SIZE_BYTES_MAX: usize = 64 << 20;
-/// Regular expressions that are matched together: the time to prepare them grows with the square of their number, and
-/// 2,000 that ignore case took more than a second.
+/// Regular expressions in one set: the time to compile it grows with the square of their number, and 2,000 that ignore
+/// case took more than a second.
 pub const REGEX_SET_EXPRESSIONS_MAX: usize = 100;
-/// Bytes of the cache with which one set of a whitelist's regular expressions is matched.
+/// Bytes of the cache for matching one set of a whitelist's regular expressions.
 pub const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
-/// Entries that a worker handles in one batch: many share the syncs, each of which costs as much as a hundred files.
+/// Entries of one batch of a worker: they share the syncs, each of which costs as much as a hundred files.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
-/// Entries of the first batch after a start or a failure: trying again while something is away shall cost little.
+/// Entries of the first batch after a start or a failure, so that retries during an outage are cheap.
 pub const TRIAL_ENTRIES_MAX: usize = 32;
-/// Entries of a batch from which on a second thread helps: below, starting it takes longer than it saves.
+/// Smallest batch for which a second thread is started: for less, starting it takes longer than it saves.
 pub const PARALLEL_ENTRIES_MIN: usize = 32;
-/// A pass begins no further batch after this time: the loop looks whether it shall stop, and lists again.
+/// A pass begins no further batch after this time: the loop checks for a stop, and lists again.
 pub const PASS_TIME_MAX: Duration = Duration::from_secs(1);
-/// Bytes of file content that a batch may hold in memory, beyond its first entry. Two batches are there at a time.
+/// Bytes of file content of a batch in memory, beyond its first entry.
 pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
-/// Names that one look at a stage keeps; the rest is seen by the next look.
+/// Names in one listing of a stage; the next listing returns the rest.
 pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 
-/// How long an empty or half-written file is left alone since its last change.
+/// How long an empty or incomplete file is ignored after its last change.
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
-/// First pause before something that could not be processed is tried again; doubled each time.
+/// Initial back-off after a failure; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
-/// Longest pause before a scheduler's worker whose store or relay is away tries again: answers wait for it.
+/// Maximum back-off of a scheduler's worker whose store or relay is unavailable: results are pending meanwhile.
 pub const SCHEDULER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(700);
-/// Longest pause before an agent whose relay is away tries again: there are thousands of them.
+/// Maximum back-off of an agent whose relay is unavailable: there are thousands of agents.
 pub const AGENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Longest pause before a single command without a queue is tried again.
+/// Maximum back-off of a single command without a queue.
 pub const UNROUTABLE_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Heartbeat periods without a heartbeat after which an agent is idle.
 pub const IDLE_AFTER_PERIODS: u32 = 5;
-/// Heartbeats older than this many periods leave the relay unread.
+/// Heartbeat periods after which an unread heartbeat expires on the relay.
 pub const AGENT_MESSAGE_PERIODS: u32 = 10;
 
-/// Bytes of address space that a module's process may have: files are read, not loaded, so this is plenty.
+/// Address space of a module's process in bytes: sufficient, as files are read in blocks.
 pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
-/// Bytes that a module's process may print at a time: the results of all operations of a command must fit
+/// Bytes of one result printed by a module's process: the results of all operations of a command must fit
 /// RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
-/// What is kept for each operation that is still to come, so that a large result leaves room for those behind it.
+/// Bytes reserved for each pending operation, so that a large result leaves space for those after it.
 pub const MODULE_OUTPUT_BYTES_MIN: usize = 32 << 10;
-/// How often it may print so much: the last is its result, those before are what it had found so far.
+/// Results that a module's process may print: the last one is final, those before are partial.
 pub const MODULE_RESULTS_MAX: usize = 32;
-/// What of that a module keeps free, so that its own limit is met first, and it says so.
+/// Bytes of the output limit that a module leaves unused, so that its own limit is reached first and reported.
 pub const MODULE_OUTPUT_RESERVE_BYTES: usize = 4 << 10;
 /// Bytes of a result of a module that is run by hand.
 pub const MODULE_OUTPUT_BYTES_BY_HAND_MAX: usize = 64 << 20;
-/// How long before its end a module stops, so that it returns what it has found: a tenth of its time, and no longer than
-/// this.
+/// How long before its time limit a module stops to return a partial result: a tenth of the limit, at most this.
 pub const MODULE_TIME_RESERVE_MAX: Duration = Duration::from_secs(10);
-/// How long a module whose result is there may take to end.
+/// How long a module may take to exit after its result.
 pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
-/// Longest pause between two looks at every kept file and every queue, for what is old enough to be deleted.
+/// Maximum interval between two scans of all kept files and queues for expired ones.
 pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 
-/// Deliveries that an agent takes before it looks at what it has.
+/// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
 
 /// How long the database may take to find the agents that a target selects.
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long the database may take for anything else.
 pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
-/// How long after a command that ends agents the ended process is looked for: long enough for schedulers that were stopped
-/// over a weekend, short enough not to go through years of commands every minute.
+/// How long after a command that ends agents the ended process is searched for: long enough for schedulers that were
+/// stopped over a weekend, short enough not to scan years of commands every minute.
 pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
-/// Commands that action-new prepares at once, beyond those of one action.
+/// Commands that action-new prepares in one batch, beyond those of one action.
 pub const FAN_OUT_COMMANDS_MAX: usize = 10_000;
-/// How long action-new looks for the agents of one action after the other before it goes on with those it has.
+/// How long action-new selects the agents of further actions before it continues with those it has.
 pub const SELECTING_TIME_MAX: Duration = Duration::from_secs(5);
-/// Actions whose parsed form is remembered while a batch of their commands is read.
+/// Parsed actions that are cached while a batch of their commands is read.
 pub const KNOWN_ACTIONS_MAX: usize = 4;
-/// Agents that action-new loads at once, with all that they tell of themselves: so many again are loaded while the
-/// commands of these are written.
+/// Agents that action-new loads at a time, with all fields.
 pub const AGENTS_LOADED_MAX: usize = BATCH_ENTRIES_MAX;
-/// How long after an action ran out answers of its commands are still waited for: they may be on the relay.
+/// How long results are still accepted after an action has expired: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
-/// Bytes that all operations of a command may print together: with the action they fit RESULT_SIZE_BYTES_MAX.
+/// Bytes of the output of all operations of a command together: with the action they fit RESULT_SIZE_BYTES_MAX.
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
-/// Connections to the stat socket that wait to be answered, and how long each may take.
+/// Timeout of a connection to the stat socket.
 pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Seconds between signs of life on a connection to the broker; one that is silent for two of them is lost.
+/// AMQP heartbeat interval in seconds; a connection that is silent for two intervals is lost.
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
-/// How often a replicated queue hands a message over that nobody acknowledges, before it is put aside.
+/// Deliveries of an unacknowledged message by a replicated queue before it is dead-lettered.
 pub const BROKER_DELIVERIES_MAX: i64 = 20;
-/// Messages that the broker hands to a worker ahead, which is then the largest batch.
+/// Prefetch of a scheduler's worker, and so its largest batch.
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
-/// Bytes that they may have together.
+/// Bytes of all prefetched messages of a queue together.
 pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
-/// Messages that it hands over ahead for a while when they had more, of any size that the broker takes: as many of the
-/// largest that count have room.
+/// Reduced prefetch after messages have exceeded [`BROKER_BYTES_AHEAD_MAX`]: this many fit in it, each of the largest
+/// accepted size.
 pub const BROKER_MESSAGES_AHEAD_REDUCED: usize = 4;
-/// How long whoever ends waits for the broker to answer a goodbye.
+/// How long to wait for the broker to confirm a close.
 pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
-/// How often a consumer looks whether its connection is still there.
-pub const BROKER_CONNECTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
-/// How long an event waits for its worker.
+/// How often a consumer checks its connection.
+pub const BROKER_CONNECTION_CHECKED_EVERY: Duration = Duration::from_secs(1);
+/// Time to live of an event on the relay.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(100 * 60);
-/// How long a message that nobody could use is kept at the broker, for an operator to look at.
+/// Time to live of a dead letter at the broker, for inspection by an operator.
 pub const DEAD_LETTER_LIFETIME: Duration = Duration::from_secs(72 * 3600);
-/// Characters of the reason that is kept with it.
+/// Characters of the reason that is kept with a dead letter.
 pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 
-/// An outage that lasts so long is told of once more.
+/// Duration of an outage after which it is logged again.
 pub const OUTAGE_LOGGED_FIRST: Duration = Duration::from_secs(10);
-/// And again whenever it lasts so many times longer.
+/// Factor by which the duration grows from one log line of an outage to the next.
 pub const OUTAGE_LOGGED_FACTOR: u32 = 4;
-/// How often it is told how many messages of a kind were refused.
+/// How often the number of refused messages of a kind is logged.
 pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
-/// How long an action that ends a duplicate agent may be run; nor is another one made meanwhile.
+/// Validity of an action that ends a duplicate agent; no other one is created meanwhile.
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
-/// How far such an action's validity begins in the past, for clocks that are behind.
+/// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
-/// Queues of agents that are gone that one cleaning looks at.
+/// Queues of expired agents that one cleaning handles.
 pub const QUEUES_CLEANED_MAX: usize = 10_000;
-/// Bytes of one log line, and a few: what rsyslog takes by default, and a datagram surely holds.
+/// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.
 pub const LOG_LINE_BYTES_MAX: usize = 8000;
-/// How long syslog may take to connect, or to take a line.
+/// Timeout for connecting to syslog, and for sending a line.
 pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long syslog is left alone after it did not.
+/// Back-off after a failure of syslog.
 pub const SYSLOG_PAUSE: Duration = Duration::from_secs(5);

@@ -1,12 +1,12 @@
-//! Log lines: one line per event whatever the input, in the form that operators of the original know:
-//! `<operation id> <action id> <command id> [<level>] <text>`, with `-` for what does not apply. Standard output and files put
-//! time, program and process before it, syslog does so itself.
+//! Log lines: one line per event for any input, in the format of the original:
+//! `<operation id> <action id> <command id> [<level>] <text>`, with `-` for an id that does not apply.
+//! On standard output and in files, time, program and process come before it; syslog adds them itself.
 //!
-//! Code logs through the `log` crate and names what a line is about by key: `log::info!(action:% = id; "…")`.
+//! Code logs through the `log` crate and passes ids as keys: `log::info!(action:% = id; "…")`.
 //!
-//! A log that cannot be written never stops the work, and holds it up for a second at most: what a file or syslog did not
-//! take goes to standard error. See [`syslog`] for what happens while syslog is away; a file that logrotate(8) moved away
-//! or deleted is made again with the next line, without a signal.
+//! A log that cannot be written never stops the program, and blocks it for at most one second: lines that a file or
+//! syslog does not accept go to standard error. See [`syslog`] for its outages; a file that logrotate(8) moved or
+//! deleted is created again with the next line, without a signal.
 
 pub mod syslog;
 
@@ -32,7 +32,7 @@ struct Logger {
     program: &'static str,
 }
 
-/// A file that others may move away.
+/// A file that may be rotated by others.
 struct LogFile {
     path: PathBuf,
     file: File,
@@ -43,13 +43,13 @@ struct LogFile {
 impl LogFile {
     fn open(path: &Path) -> io::Result<LogFile> {
         let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-        let look = file.metadata()?;
-        Ok(LogFile { path: path.to_owned(), file, id: (look.dev(), look.ino()) })
+        let metadata = file.metadata()?;
+        Ok(LogFile { path: path.to_owned(), file, id: (metadata.dev(), metadata.ino()) })
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        if std::fs::metadata(&self.path).map(|look| (look.dev(), look.ino())).ok() != Some(self.id) {
-            // The one that was moved away is better than none.
+        if std::fs::metadata(&self.path).map(|now| (now.dev(), now.ino())).ok() != Some(self.id) {
+            // If that fails, the rotated file is better than none.
             if let Ok(new) = LogFile::open(&self.path) {
                 *self = new;
             }
@@ -67,7 +67,7 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// A record as text: ids, level, message, with every control character shown escaped.
+/// Formats a record: ids, level, message, with every control character escaped.
 fn format_record(record: &Record) -> String {
     let keys = record.key_values();
     let id = |name: &str| keys.get(Key::from_str(name)).map_or("-".to_owned(), |value| value.to_string());
@@ -90,7 +90,7 @@ fn format_record(record: &Record) -> String {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        // Libraries speak of their own inner life; only what they warn of is of use to an operator.
+        // Libraries log their internals; only their warnings are useful to an operator.
         metadata.target().starts_with("mig") || metadata.level() <= Level::Warn
     }
 
@@ -118,7 +118,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Starts logging for the process. Called once, by the program.
+/// Initializes logging for the process. Called once, by the program.
 pub fn start(program: &'static str, config: &LoggingConfig) -> Result<(), ConfigError> {
     let error = |text: String| ConfigError { file: "logging".into(), line: None, text };
     let output = match &config.mode {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_never_longer_than_syslog_takes() {
+    fn the_length_of_a_line_is_limited() {
         for (text, expected) in [("é", "é…"), ("\n", "\\n…")] {
             let line = format_record(&Record::builder().args(format_args!("{}", text.repeat(100_000))).build());
             assert!(line.ends_with(expected) && line.len() <= LOG_LINE_BYTES_MAX + 16, "{}", line.len());

@@ -1,16 +1,16 @@
-//! Regular expressions of RE2's grammar, as investigations hold them, for crates `regex` and `grep-regex`.
+//! Translates regular expressions of RE2's grammar, which actions use, for the crates `regex` and `grep-regex`.
 //!
-//! Both crates read another grammar: set operators in classes, other escapes, no literal `{`.
-//! [`Expression::parse`] therefore reads RE2's grammar itself. It accepts what Go 1.19's `regexp` accepts, and
-//! `(?<name>...)`. The patterns made from an expression hold nothing on which the grammars differ: classes are
-//! listed range by range, flags are resolved, groups capture nothing.
+//! Both crates have another grammar: set operators in classes, other escapes, no literal `{`.
+//! [`Expression::parse`] therefore parses RE2's grammar itself. It accepts what Go 1.19's `regexp` accepts, and
+//! `(?<name>...)`. The generated patterns contain nothing on which the grammars differ: classes are listed range by
+//! range, flags are resolved, groups do not capture.
 //!
-//! Promises:
+//! Guarantees:
 //! * No text makes the parser panic, or use stack in proportion to the text. Its time is near linear in the text.
 //! * A pattern matches what Go matches. Unicode data (categories, scripts, case) is that of crate `regex-syntax`,
 //!   so some characters may differ from Go 1.19, which has Unicode 13.
-//! * What would take much memory is refused: an expression nested too deeply, or too large once repetitions are
-//!   written out, both by Go's measure; and, other than in Go, one whose classes list over 200,000 ranges.
+//! * Expressions that would take much memory are refused: nested too deeply, or too large once repetitions are
+//!   expanded, both by Go's measure; and, unlike in Go, with more than 200,000 ranges in classes.
 
 mod class;
 mod compile;
@@ -29,23 +29,23 @@ use std::fmt::Write;
 
 use regex_syntax::hir::ClassUnicode;
 
-/// The `nest_limit` to compile a pattern with. It allows for any number of groups that only group: they cost no
-/// stack. The parser bounds what does: with optimisation, the deepest expression compiles on 1 MiB of stack.
+/// The `nest_limit` to compile a pattern with. It allows any number of non-capturing groups, which use no stack. The
+/// parser bounds the rest: with optimisation, the deepest expression compiles on 1 MiB of stack.
 pub const NEST_LIMIT: u32 = 1 << 20;
 
-/// Fragments in messages are cut to this many characters.
+/// Fragments in error messages are truncated to this many characters.
 const CITED_CHARS: usize = 60;
 
 /// An expression of RE2's grammar.
 #[derive(Debug, Clone)]
 pub struct Expression {
-    /// In the order of the text. Flat, so nothing done to an expression recurses.
+    /// In the order of the text. A flat list, so that no operation recurses.
     pieces: Vec<Piece>,
     /// Whether an assertion must hold more than once in a row, like `(?:^a?){2}`.
     repeats_assertion: bool,
 }
 
-/// Why a text is no expression.
+/// Why a text is not a valid expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SyntaxError(String);
@@ -60,17 +60,17 @@ pub struct LinesPattern {
     pub is_exact: bool,
 }
 
-/// What an expression is made of, one after the other.
+/// A token of an expression.
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
     Literal(char),
-    /// Never just one character.
+    /// Never a single character.
     Class(ClassUnicode),
     Assertion(Assertion),
     Open,
     Or,
     Close,
-    /// Of the piece or group before it.
+    /// Repeats the piece or group before it.
     Repeat {
         min: u32,
         max: Option<u32>,
@@ -89,16 +89,17 @@ enum Assertion {
 }
 
 impl Expression {
-    /// Reads `text` as Go's `regexp.Compile` does.
+    /// Parses `text` as Go's `regexp.Compile` does.
     ///
     /// # Errors
     ///
-    /// When `text` is not of the grammar, or beyond its limits.
+    /// If `text` does not match the grammar, or exceeds its limits.
     pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
         parse::parse(text)
     }
 
-    /// For crate `regex`, over strings: matches the same texts as Go. See [`text`] for texts that are not UTF-8.
+    /// Returns the pattern for crate `regex`, over strings: matches the same texts as Go. See [`text`] for texts that
+    /// are not UTF-8.
     #[must_use]
     pub fn to_pattern(&self) -> String {
         let mut pattern = String::new();
@@ -106,27 +107,27 @@ impl Expression {
         pattern
     }
 
-    /// The same, anchored at both ends: `^(?:...)$`.
+    /// Returns the same pattern anchored at both ends: `^(?:...)$`.
     #[must_use]
     pub fn to_whole_pattern(&self) -> String {
         format!("^(?:{})$", self.to_pattern())
     }
 
-    /// For searching many lines of raw bytes at once with grep-regex. Finds every line where the expression matches,
-    /// and every line with a NUL-separated piece where it does, and maybe others:
+    /// Returns the pattern for searching many lines of raw bytes at once with grep-regex. It finds every line that the
+    /// expression matches, every line with a NUL-separated part that it matches, and possibly others:
     ///
-    /// * What may be U+FFFD may also be one byte beyond ASCII, as [`text`] has U+FFFD for bytes that are not UTF-8.
-    /// * Anchors also match one NUL, or, where another assertion is met at the same place, anywhere.
+    /// * What matches U+FFFD also matches one byte beyond ASCII, as [`text`] replaces invalid bytes by U+FFFD.
+    /// * Anchors also match one NUL, or, next to another assertion, anywhere.
     /// * `\B` is not exact, as it may match inside a character.
     ///
-    /// Nothing matches a newline, as lines hold none.
+    /// Nothing matches a newline, as lines contain none.
     #[must_use]
     pub fn to_lines_pattern(&self) -> LinesPattern {
         lines::render(self)
     }
 
-    /// Whether `letter` is written in it, be it in one alternative only: as a literal, or in a class of no more than
-    /// `class_chars_max` characters. In a larger class, such as `[^x]`, it is not meant by itself.
+    /// Whether `letter` occurs in the expression, in any alternative: as a literal, or in a class of at most
+    /// `class_chars_max` characters. In a larger class, such as `[^x]`, it is not meant specifically.
     #[must_use]
     pub fn mentions(&self, letter: char, class_chars_max: usize) -> bool {
         self.pieces.iter().any(|piece| match piece {
@@ -139,14 +140,14 @@ impl Expression {
         })
     }
 
-    /// Whether it asks what is before or behind a match: for the beginning or end of a text, line or word.
+    /// Whether the expression has zero-width assertions: beginning or end of a text, line or word.
     #[must_use]
     pub fn has_assertions(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Assertion(_)))
     }
 }
 
-/// Bytes as Go's `regexp` sees them: each byte that is no part of valid UTF-8 is one U+FFFD. Borrowed when valid.
+/// Decodes bytes as Go's `regexp` does: each byte of invalid UTF-8 becomes one U+FFFD. Borrowed if valid.
 #[must_use]
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(valid) = str::from_utf8(bytes) {
@@ -190,7 +191,7 @@ impl Assertion {
     }
 }
 
-/// Writes a piece as it is for strings.
+/// Writes a piece for matching strings.
 fn write_plain(pattern: &mut String, piece: &Piece) {
     match piece {
         Piece::Literal(letter) => regex_syntax::escape_into(letter.encode_utf8(&mut [0; 4]), pattern),
@@ -229,7 +230,7 @@ fn write_bound(pattern: &mut String, bound: char) {
     }
 }
 
-/// Always in braces: one repetition may follow another, where `*?` would be read as one.
+/// Writes a repetition, always in braces: one may follow another, and `*?` would be parsed as one.
 fn write_repeat(pattern: &mut String, min: u32, max: Option<u32>, lazy: bool) {
     let _ = match max {
         Some(max) => write!(pattern, "{{{min},{max}}}"),

@@ -1,13 +1,13 @@
-//! Signatures: who signed an action, and whether that counts.
+//! Verifies the signatures of actions.
 //!
-//! A signature is a detached OpenPGP signature over [`crate::action::Action::signed_text`], armored and then stripped to
-//! one line. It counts when it verifies, its key may sign and is alive and unrevoked **now**, and sequoia's
-//! `StandardPolicy` has no objection (SHA-1, MD5, unknown critical subpackets). The key must be good now, not only at
-//! the time that the signature claims: whoever steals an old key can write any date.
+//! A signature is a detached OpenPGP signature over [`crate::action::Action::signed_text`], armored and then stripped
+//! to one line. It counts if it verifies, its key may sign and is neither expired nor revoked **now**, and sequoia's
+//! `StandardPolicy` accepts it (no SHA-1, MD5, unknown critical subpackets). The key must be valid now, not only at the
+//! time that the signature claims: a thief of an old key can backdate signatures.
 //!
-//! Two signatures by one certificate, also by two of its subkeys, are one signer.
+//! Several signatures by one certificate, even by different subkeys, are one signer.
 //!
-//! How signatures and keys are made is in `signature/sign.rs`.
+//! Signatures and keys are created in `signature/sign.rs`.
 
 mod sign;
 
@@ -31,7 +31,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-/// How far another machine's clock may be ahead of ours before its signature is from the future.
+/// Maximum time by which a signature may be in the future, for clocks that are ahead.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Why a signature does not count, or a key cannot be used.
@@ -40,27 +40,27 @@ pub enum SignatureError {
     /// Not base64, or not one OpenPGP signature.
     #[error("is malformed: {0}")]
     Malformed(String),
-    /// No certificate in the keyring has the key.
+    /// The key is in no certificate of the keyring.
     #[error("was made by key {0}, which is not in the keyring")]
     UnknownKey(String),
-    /// The key is known and does not count.
+    /// The key is in the keyring, but is not valid.
     #[error("was made by {name} ({fingerprint}), whose key does not count: {reason}")]
     Key {
-        /// Who it would be.
+        /// The name in the certificate.
         name: String,
         /// The certificate.
         fingerprint: Fingerprint,
         /// Expired, revoked, not yet valid, not for signing.
         reason: String,
     },
-    /// The key is good, the signature is not: other text, bad algorithm, from the future.
+    /// The key is valid, the signature is not: other text, bad algorithm, from the future.
     #[error("claims to be by {name} ({fingerprint}) and does not verify: {reason}")]
     Bad {
-        /// Who it claims to be.
+        /// The name in the certificate.
         name: String,
         /// The certificate.
         fingerprint: Fingerprint,
-        /// What is wrong.
+        /// Why it does not verify.
         reason: String,
     },
     /// A keyring or key file that cannot be used.
@@ -68,7 +68,7 @@ pub enum SignatureError {
     Keyring(String),
 }
 
-/// Who made a signature that counts.
+/// The signer of a valid signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     /// The certificate.
@@ -79,7 +79,7 @@ pub struct Signer {
 
 struct Known {
     cert: Cert,
-    /// Written out when it is asked for first: armor takes as long as a signature.
+    /// Created on first use: armoring takes as long as a signature.
     investigator: OnceLock<Investigator>,
 }
 
@@ -89,7 +89,7 @@ impl Known {
     }
 }
 
-/// Certificates that may have signed, found by any key in them.
+/// Trusted certificates, indexed by their keys.
 #[derive(Default)]
 pub struct Keyring {
     certs: Vec<Known>,
@@ -97,7 +97,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Reads certificates, armored or not, any number of them one after the other.
+    /// Parses any number of concatenated certificates, armored or not.
     pub fn parse(bytes: &[u8]) -> Result<Keyring, SignatureError> {
         let mut keyring = Keyring::default();
         let mut found = 0;
@@ -116,8 +116,8 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Adds a certificate, without any secret it may carry. Copies of one certificate are merged: a revocation in one
-    /// of them holds, whichever comes first.
+    /// Adds a certificate, without its secret keys. Copies of one certificate are merged: a revocation in any of them
+    /// applies, in any order.
     pub fn add(&mut self, cert: Cert) {
         let cert = cert.strip_secret_key_material();
         let known = self.certs.iter().position(|known| known.cert.fingerprint() == cert.fingerprint());
@@ -134,21 +134,21 @@ impl Keyring {
         self.certs.insert(index, Known { cert, investigator: OnceLock::new() });
     }
 
-    /// Every certificate as an investigator.
+    /// Returns every certificate as an investigator.
     pub fn investigators(&self) -> impl Iterator<Item = &Investigator> + '_ {
         self.certs.iter().map(Known::investigator)
     }
 
-    /// The certificate with that fingerprint, as an investigator.
+    /// Returns the certificate with this fingerprint, as an investigator.
     pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<&Investigator> {
         self.certs.iter().find(|known| Fingerprint::from(&known.cert) == *fingerprint).map(Known::investigator)
     }
 
-    /// Checks one stripped signature over `text`.
+    /// Verifies one stripped signature over `text`.
     pub fn verify(&self, text: &str, stripped: &str, now: Timestamp) -> Result<Signer, SignatureError> {
         let signature = parse_stripped(stripped)?;
         let issuers = signature.get_issuers();
-        // Any certificate can claim somebody else's key. The signer is the one for whom the signature counts.
+        // A certificate can claim a key of another one. The signer is the one for which the signature is valid.
         let claimants: BTreeSet<usize> =
             issuers.iter().filter_map(|issuer| self.by_key.get(&issuer.to_hex())).flatten().copied().collect();
         let mut refused = None;
@@ -158,12 +158,12 @@ impl Keyring {
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        let unknown = || SignatureError::UnknownKey(issuers.first().map_or("nobody".into(), KeyHandle::to_hex));
+        let unknown = || SignatureError::UnknownKey(issuers.first().map_or("(no issuer)".into(), KeyHandle::to_hex));
         Err(refused.unwrap_or_else(unknown))
     }
 }
 
-/// Checks a signature that names a key of `cert`.
+/// Verifies a signature that names a key of `cert`.
 fn verify_by(cert: &Cert, signature: &Signature, text: &str, now: Timestamp) -> Result<Signer, SignatureError> {
     let (fingerprint, name) = (Fingerprint::from(cert), name_of(cert));
     let key_error =
@@ -183,12 +183,12 @@ fn verify_by(cert: &Cert, signature: &Signature, text: &str, now: Timestamp) -> 
     Ok(Signer { fingerprint, name })
 }
 
-/// One line for an error and its causes.
+/// Formats an error and its causes as one line.
 fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ").replace('\n', " ")
 }
 
-/// The key of `cert` that one of `issuers` names, if it may sign now.
+/// Returns the key of `cert` that one of `issuers` names, if it may sign now.
 fn signing_key(
     cert: &ValidCert,
     issuers: &[KeyHandle],
@@ -207,12 +207,12 @@ fn signing_key(
     Ok(key.key().clone())
 }
 
-/// The distinct signers among verified signatures: the set whose weights count.
+/// Returns the distinct signers of valid signatures, whose weights are added up.
 pub fn distinct(verified: &[Result<Signer, SignatureError>]) -> BTreeSet<Fingerprint> {
     verified.iter().flatten().map(|signer| signer.fingerprint.clone()).collect()
 }
 
-/// Splits text into its armored blocks, so that a file of several exported keys is read whole. Other bytes are one block.
+/// Splits text into its armored blocks, so that all exported keys of a file are read. Binary data is one block.
 fn armor_blocks(bytes: &[u8]) -> Vec<&[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN PGP";
     let mut starts: Vec<usize> =
@@ -224,7 +224,7 @@ fn armor_blocks(bytes: &[u8]) -> Vec<&[u8]> {
     starts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// Decodes a stripped signature: base64, with or without `=` and four characters of checksum glued on.
+/// Decodes a stripped signature: base64, with or without a suffix of `=` and four characters of checksum.
 fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
     let malformed = |reason: &str| SignatureError::Malformed(reason.into());
     let data = match stripped.rsplit_once('=') {
@@ -236,18 +236,18 @@ fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
     let mut parser = PacketParser::from_bytes(&bytes).map_err(|_| malformed("it is not an OpenPGP packet"))?;
     while let PacketParserResult::Some(mut packet) = parser {
         if let Packet::Unknown(_) = packet.packet {
-            packet.buffer_unread_content().map_err(|_| malformed("it is cut short"))?;
+            packet.buffer_unread_content().map_err(|_| malformed("it is truncated"))?;
         }
-        let (packet, next) = packet.next().map_err(|_| malformed("it is cut short"))?;
+        let (packet, next) = packet.next().map_err(|_| malformed("it is truncated"))?;
         let found = match packet {
             Packet::Signature(found) => found,
             Packet::Unknown(unknown) if unknown.tag() == Tag::Signature => {
                 with_shortest_numbers(unknown.body()).ok_or_else(|| malformed("it is not an OpenPGP signature"))?
             }
-            _ => return Err(malformed("it holds something else than a signature")),
+            _ => return Err(malformed("it contains a packet that is not a signature")),
         };
         if signature.replace(found).is_some() {
-            return Err(malformed("it holds more than one signature"));
+            return Err(malformed("it contains more than one signature"));
         }
         parser = next;
     }
@@ -258,8 +258,9 @@ fn parse_stripped(stripped: &str) -> Result<Signature, SignatureError> {
     }
 }
 
-/// Reads the body of a version 4 signature whose numbers begin with zero bits. OpenPGP forbids that and sequoia refuses
-/// it; the original's library wrote every second RSA signature so (`tests/samples/action-signed-by-one.json`).
+/// Parses the body of a version 4 signature whose numbers have leading zero bits. OpenPGP forbids that and sequoia
+/// refuses it; the original's library writes every second RSA signature in this way
+/// (`tests/samples/action-signed-by-one.json`).
 fn with_shortest_numbers(body: &[u8]) -> Option<Signature> {
     let length_at = |at: usize| Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])));
     let after_area = |at: usize| Some(at + 2 + length_at(at)?);
@@ -292,7 +293,7 @@ pub fn strip_armor(armored: &str) -> Result<String, SignatureError> {
     parse_stripped(&stripped).map(|_| stripped)
 }
 
-/// Puts the armor back on, as `gpg --verify` wants it.
+/// Restores the armor, as `gpg --verify` requires it.
 pub fn restore_armor(stripped: &str) -> Result<String, SignatureError> {
     let signature = parse_stripped(stripped)?;
     armor(signature).map_err(|e| SignatureError::Malformed(chain(&e)))

@@ -1,17 +1,17 @@
-//! Targets: the SQL condition over agents that an investigator writes and signs, parsed, checked, and written out
-//! again for the database that resolves it.
+//! Targets: the SQL condition over agents that an investigator writes and signs, parsed, checked, and rendered for the
+//! database that evaluates it.
 //!
-//! # Promises
-//! - Nothing of the target's text reaches a database: the text is parsed by sqlparser, every piece of the syntax tree is
-//!   matched against an allow-list and put into a tree of our own, and that one is written out, with our own aliases, all
-//!   strings quoted anew and all operators in parentheses.
-//! - A condition only reads agents, commands and actions, only the columns of formats.md, and calls no function besides
-//!   `NOW()`, `COUNT`, `MIN`, `MAX` and `json_array_elements`. What is refused is named in the error, with what is allowed.
-//! - Types are checked as PostgreSQL does, so that a mistake is found here and not by one database or the other. Casts that
-//!   fail on the text of some row (`(tags->>'floor')::int`) end the query with an error in both.
-//! - Any text of any length is answered at once, without panic or much stack; the limits are in `limits`.
-//! - `NOW()` is an argument: rendering is a pure function, and both databases see the same now.
-//! - `json_array_elements` gives no rows where there is no array, in both.
+//! # Guarantees
+//! - The target's text never reaches a database: sqlparser parses it, every node of the syntax tree is matched against
+//!   an allow-list and copied into a separate tree, and that one is rendered, with generated aliases, all strings
+//!   quoted again and all operators in parentheses.
+//! - A condition only reads agents, commands and actions, only the columns in `names`, and calls no function besides
+//!   `NOW()`, `COUNT`, `MIN`, `MAX` and `json_array_elements`. The error names what is refused, and what is allowed.
+//! - Types are checked as PostgreSQL does, so that a mistake is found here and not by one database or the other. Casts
+//!   that fail on the text of some row (`(tags->>'floor')::int`) end the query with an error in both.
+//! - Text of any length is parsed or refused quickly, without panic or deep recursion; the limits are in `limits`.
+//! - `NOW()` is an argument: rendering is a pure function, and both databases use the same time.
+//! - `json_array_elements` returns no rows for a value that is not an array, in both.
 //!
 //! # Where the databases differ
 //! - Months and years in intervals are calendar ones in PostgreSQL, 30 and 365 days in SQLite.
@@ -46,20 +46,20 @@ pub use error::TargetError;
 
 use expression::Expression;
 
-/// The word that alone means every agent.
+/// The target that selects every agent.
 const ALL: &str = "all";
 
 /// A checked target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// None is every agent.
+    /// `None` selects every agent.
     condition: Option<Expression>,
 }
 
-/// The SQL to write.
+/// The SQL dialect to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// PostgreSQL 12 or later, with columns of the types that formats.md implies (`json` or `jsonb`, `timestamptz`).
+    /// PostgreSQL 12 or later, with the column types of `names` (`json` or `jsonb`, `timestamptz`).
     PostgreSql,
     /// SQLite 3.38 or later, with times as integer microseconds since the epoch, json as text, and
     /// [`sqlite_functions::FUNCTIONS`] registered.
@@ -67,7 +67,7 @@ pub enum Dialect {
 }
 
 impl Target {
-    /// Parses and checks a target's text. Refuses it with the offending piece named.
+    /// Parses and checks a target's text. The error names the offending piece.
     pub fn parse(text: &str) -> Result<Target, TargetError> {
         if text.trim().eq_ignore_ascii_case(ALL) {
             return Ok(Target { condition: None });
@@ -76,8 +76,8 @@ impl Target {
         Ok(Target { condition: Some(condition) })
     }
 
-    /// The condition as SQL, to stand after WHERE in `SELECT ... FROM agents WHERE`. `agents` must not have an
-    /// alias there. `now_us` is what NOW() means, microseconds since the epoch.
+    /// Returns the condition as SQL, for use after WHERE in `SELECT ... FROM agents WHERE`, where `agents` must not
+    /// have an alias. `now_us` is the value of NOW(), microseconds since the epoch.
     pub fn condition(&self, dialect: Dialect, now_us: i64) -> String {
         match (&self.condition, dialect) {
             (None, Dialect::PostgreSql) => "TRUE".to_owned(),
@@ -87,7 +87,7 @@ impl Target {
         }
     }
 
-    /// Whether it is the word `all`, which means every agent.
+    /// Whether it is the word `all`, which selects every agent.
     pub fn is_all(&self) -> bool {
         self.condition.is_none()
     }

@@ -1,49 +1,49 @@
-//! Times as they travel: RFC 3339 text, the two special values of the original, and Go's notation for durations.
+//! Times and durations on the wire: RFC 3339, the two special values of the original, and Go's notation for durations.
 
 pub use jiff::Timestamp;
 use std::time::Duration;
 
-/// How the original writes "not set".
+/// The original's value for "not set".
 pub const NOT_SET_TEXT: &str = "0001-01-01T00:00:00Z";
-/// How the original writes "never": finish and destruction time of something that still lives.
+/// The original's value for "never": finish and destruction time of something that still exists.
 pub const NEVER_TEXT: &str = "9998-01-11T11:11:11Z";
 
-/// The value of [`NOT_SET_TEXT`].
+/// Returns the value of [`NOT_SET_TEXT`].
 pub fn not_set() -> Timestamp {
     Timestamp::constant(-62_135_596_800, 0)
 }
 
-/// The value of [`NEVER_TEXT`].
+/// Returns the value of [`NEVER_TEXT`].
 pub fn never() -> Timestamp {
     Timestamp::constant(253_340_133_071, 0)
 }
 
-/// The clock of this machine. Only programs ask it; the library is handed `now` as an argument.
+/// Reads the clock of this machine. Only programs call it; the library takes `now` as an argument.
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Adds a duration; the end of time where it would go past that.
+/// Adds a duration; saturates at [`Timestamp::MAX`].
 pub fn after(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether something that is done every `period` is due: never done, long enough ago, or done by a clock that was set back.
+/// Whether a task with this `period` is due: never run, run long enough ago, or run before the clock was set back.
 pub fn is_due(last: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
     last.is_none_or(|last| now < last || now >= after(last, period))
 }
 
-/// Takes a duration off; the start of time where it would go before that.
+/// Subtracts a duration; saturates at [`Timestamp::MIN`].
 pub fn before(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
 
-/// How long until `later`; zero when it has passed.
+/// Returns the time until `later`; zero if it has passed.
 pub fn until(now: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-/// A duration in Go's notation: a sequence of decimal numbers with units (`300s`, `1h30m`, `500ms`, `1.5h`), no sign.
+/// Parses a duration in Go's notation: unsigned decimal numbers with units (`300s`, `1h30m`, `500ms`, `1.5h`).
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let error = || format!("'{text}' is not a duration such as 300s, 10m, 72h, 1h30m or 500ms");
     let mut rest = text.trim();
@@ -71,7 +71,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         seconds += number * unit;
         rest = &rest[letters..];
     }
-    // A hundred years: longer is a typing error, and adding it to a time could leave the calendar.
+    // 100 years: a longer one is a typing error, and adding it to a time could leave the calendar.
     if seconds > 100.0 * 365.0 * 86400.0 {
         return Err(format!("'{text}' is longer than 100 years"));
     }
@@ -102,7 +102,7 @@ mod tests {
             ("2015-03-10T09:12:33.123456789-07:00", "2015-03-10T16:12:33.123456789Z"),
             ("2015-03-10T09:12:33+05:30", "2015-03-10T03:42:33Z"),
             ("2015-03-10T09:12:33+00:00", "2015-03-10T09:12:33Z"),
-            // "Not set", from a database, in local time of before there were time zones.
+            // "Not set", from a database, in local mean time from before time zones.
             ("0000-12-31T19:03:58-04:56", "0000-12-31T23:59:58Z"),
             ("0001-01-01T00:09:21+00:09", "0001-01-01T00:00:21Z"),
         ] {

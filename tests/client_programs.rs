@@ -120,7 +120,7 @@ fn a_made_key_is_private_and_not_overwritten() {
     let before = desk.read("alice");
     desk.sign(&["--make-key", "eve", "--key-file", "alice"]).code(74).says("write alice: File exists");
     assert_eq!(desk.read("alice"), before);
-    desk.sign(&["--make-key", "eve"]).code(64).says("--make-key needs --key-file");
+    desk.sign(&["--make-key", "eve"]).code(64).says("--make-key requires --key-file");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_rsa_key_for_fleets_with_agents_of_the_original_signs_and_verifies() {
     desk.write("signed.json", &desk.sign(&["-i", "draft.json", "-k", "old"]).code(0).stdout());
     let ran = desk.verify(&["-a", "signed.json", "--keyring", "old.pub"]).code(0);
     assert!(ran.stdout().contains("valid, by old ("), "{}", ran.stdout());
-    desk.sign(&["-i", "draft.json", "-k", "old", "--rsa"]).code(64).says("--rsa goes with --make-key");
+    desk.sign(&["-i", "draft.json", "-k", "old", "--rsa"]).code(64).says("--rsa requires --make-key");
     let Some(gpg) = GnuPg::new() else { return };
     gpg.import(&desk.read("old.pub"));
     let action: Value = serde_json::from_str(&desk.read("signed.json")).unwrap();
@@ -222,8 +222,8 @@ fn each_mistake_has_its_exit_code() {
         CertBuilder::new().add_userid("x").add_signing_subkey().set_password(Some("p".into())).generate().unwrap();
     desk.write("locked", &String::from_utf8(locked.as_tsk().armored().to_vec().unwrap()).unwrap());
     for (arguments, code, says) in [
-        (&[][..], 64, "one of -a and -c is needed"),
-        (&["-a", "signed.json", "-c", "signed.json"], 64, "one of -a and -c is needed"),
+        (&[][..], 64, "one of -a and -c is required"),
+        (&["-a", "signed.json", "-c", "signed.json"], 64, "one of -a and -c is required"),
         (&["-a", "signed.json", "--armor", "1"], 64, "--armor 1: the action has 1 signatures"),
         (&["-a", "signed.json", "--colour"], 64, "--colour"),
         (&["-a", "half.json"], 65, "half.json: the JSON text ends in the middle"),
@@ -234,7 +234,7 @@ fn each_mistake_has_its_exit_code() {
     ] {
         desk.verify(arguments).code(code).says(says);
     }
-    const KEEP: &str = "--keep-dates keeps what is signed";
+    const KEEP: &str = "--keep-dates keeps the signed fields";
     for (arguments, code, says) in [
         (&["-k", "alice"][..], 64, "-i is missing"),
         (&["-i", "draft.json"], 64, "no -k, and no "),
@@ -244,7 +244,7 @@ fn each_mistake_has_its_exit_code() {
         (&["-i", "draft.json", "-k", "alice", "-validfrom", "soon"], 64, "-validfrom: 'soon' is neither"),
         (&["-i", "half.json", "-k", "alice"], 65, "half.json: the JSON text ends in the middle"),
         (&["-i", "draft.json", "-k", "alice.pub"], 65, "holds no secret key that may sign now"),
-        (&["-i", "draft.json", "-k", "text"], 65, "text: no OpenPGP key"),
+        (&["-i", "draft.json", "-k", "text"], 65, "text: not an OpenPGP key"),
         (&["-i", "draft.json", "-k", "locked"], 65, "locked: "),
         (&["-i", "draft.json", "-k", "alice", "-t", "drop table agents"], 65, "field 'target'"),
         (&["-i", "gone.json", "-k", "alice"], 66, "read gone.json: "),
@@ -275,21 +275,21 @@ fn what_no_agent_would_run_is_not_signed() {
     }
     let doubtful = json!({"paths": ["/etc/*"], "regexes": ["x"], "names": ["a/b"]});
     for part in
-        ["did you mean \"contents\"?", "/etc/*: a path is taken literally", "no slash", "(--force signs all the same)"]
+        ["did you mean \"contents\"?", "/etc/*: a path is taken literally", "no slash", "(--force signs it anyway)"]
     {
         sign("file", doubtful.clone(), false).code(65).says(part);
     }
     sign("file", doubtful, true).code(0);
     let anything = json!({"paths": ["/etc"], "regexes": ["x"]});
     sign("netstat", anything.clone(), false).code(0);
-    sign("flie", anything, false).code(65).says("operations[0]: module 'flie' is not known; known are file, ");
+    sign("flie", anything, false).code(65).says("operations[0]: unknown module 'flie'; known modules are file, ");
 }
 
 #[test]
 fn new_dates_leave_old_signatures_out() {
     let desk = Desk::new();
     desk.sign_into("signed.json", &["alice"]);
-    let ran = desk.sign(&["-i", "signed.json", "-k", "bob"]).code(0).says("the 1 signatures in the file are left out");
+    let ran = desk.sign(&["-i", "signed.json", "-k", "bob"]).code(0).says("the 1 signatures in the file are removed");
     assert_eq!(ran.json()["pgpsignatures"].as_array().unwrap().len(), 1);
     desk.write("again.json", &ran.stdout());
     desk.verify(&["-a", "again.json", "--keyring", "bob.pub"]).code(0);

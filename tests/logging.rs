@@ -135,7 +135,7 @@ fn syslog_over_tcp_is_connected_again_and_says_what_it_missed() {
     };
     stream.set_nonblocking(false).unwrap();
     let mut lines = BufReader::new(stream).lines();
-    check(&lines.next().unwrap().unwrap(), 4, true, "- - - [warning] syslog was away; ");
+    check(&lines.next().unwrap().unwrap(), 4, true, "- - - [warning] syslog was unavailable; ");
     check(&lines.next().unwrap().unwrap(), 4, true, "back");
     assert_eq!(program.terminate(), Some(0));
 }

@@ -23,20 +23,19 @@ pub const PROGRAM: Program = Program {
         mig-action-generator -i SIGNED --keep-dates -k KEY          (adds a signature)\n       \
         mig-action-generator --make-key 'Name <mail>' [--rsa] --key-file FILE\n       \
         mig-action-generator --fingerprint FILE",
-    details: "KEY is a file with a secret key that needs no passphrase, or anything that names a key to gpg: then gpg signs, and asks its\n\
-        agent, a smartcard or you for what it needs. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
-        TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom from now on, for\n\
-        -expireafter from then on. Defaults: -validfrom -60s, -expireafter 30m.\n\
-        What every agent would refuse is not signed; nor, without --force, a search that cannot mean what was meant, such as one\n\
-        with a misspelt field.\n\n\
-        --make-key makes an Ed25519 key, which agents of the original cannot read; with --rsa it makes one that they can (RSA, 3072\n\
-        bits). An RSA signature that is shorter than its key is made again: their library refuses those.\n\n\
-        Exit codes: 0 done; 64 command line; 65 the action or the key is not usable; 66 unreadable file; 74 the file could not be\n\
-        written; 78 the migrc is wrong.",
+    details: "KEY is a file with a secret key without passphrase, or a key id or user id for gpg: then gpg signs, with its agent or a\n\
+        smartcard, and may prompt. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
+        TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom relative to now, for\n\
+        -expireafter relative to the later of now and -validfrom. Defaults: -validfrom -60s, -expireafter 30m.\n\
+        An action that every agent would refuse is not signed; nor, without --force, a search that cannot mean what was intended,\n\
+        such as one with a misspelt field.\n\n\
+        --make-key creates an Ed25519 key, which agents of the original do not support; with --rsa an RSA key of 3072 bits, which\n\
+        they do. If an RSA signature is shorter than its key, signing is repeated: their library refuses those.\n\n\
+        Exit codes: 0 done; 64 command line; 65 unusable action or key; 66 unreadable file; 74 write error; 78 invalid migrc.",
     rest_after: None,
 };
 
-/// What may stand on the command line:
+/// One of -i, --make-key and --fingerprint is required.
 #[derive(Debug, Options)]
 pub struct GeneratorOptions {
     /// this text
@@ -48,7 +47,7 @@ pub struct GeneratorOptions {
     /// the action to sign
     #[options(short = "i", meta = "ACTION", no_long)]
     input: Option<String>,
-    /// key file, or what names a key to gpg
+    /// key file, or key id or user id for gpg
     #[options(short = "k", meta = "KEY", no_long)]
     key: Option<String>,
     /// client configuration (default ~/.migrc)
@@ -57,10 +56,10 @@ pub struct GeneratorOptions {
     /// target, instead of the one in the file
     #[options(short = "t", meta = "TARGET", no_long)]
     target: Option<String>,
-    /// from when on agents may run it
+    /// start of the validity
     #[options(no_short, long = "validfrom", meta = "TIME")]
     valid_from: Option<String>,
-    /// from when on they may not
+    /// end of the validity
     #[options(no_short, long = "expireafter", meta = "TIME")]
     expire_after: Option<String>,
     /// print pretty JSON
@@ -69,22 +68,22 @@ pub struct GeneratorOptions {
     /// print the signed action instead of dropping it
     #[options(no_short, long = "nolaunch")]
     no_launch: bool,
-    /// keep dates and signatures, add one
+    /// keep target, dates and signatures, add a signature
     #[options(no_short)]
     keep_dates: bool,
-    /// sign although a search cannot mean what was meant
+    /// sign searches that cannot mean what was intended
     #[options(no_short)]
     force: bool,
-    /// drop it into this spool
+    /// drop the action into this spool
     #[options(no_short, meta = "DIR")]
     spool: Option<String>,
-    /// make a key for signing, without passphrase, for this user id
+    /// create a signing key without passphrase for this user id
     #[options(no_short, meta = "USERID")]
     make_key: Option<String>,
     /// with --make-key: an RSA key, for fleets with agents of the original
     #[options(no_short)]
     rsa: bool,
-    /// where the secret key goes (mode 600); the public one goes to FILE.pub
+    /// file for the secret key (mode 600); the public key is written to FILE.pub
     #[options(no_short, meta = "FILE")]
     key_file: Option<String>,
     /// print the fingerprint of the first key in a file, for an access list
@@ -108,11 +107,11 @@ fn usage(text: &str) -> ProgramError {
 /// `mig-action-generator`.
 pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     if let Some(user_id) = &options.make_key {
-        let file = options.key_file.as_deref().ok_or_else(|| usage("--make-key needs --key-file"))?;
+        let file = options.key_file.as_deref().ok_or_else(|| usage("--make-key requires --key-file"))?;
         return make_key(user_id, options.rsa, Path::new(file));
     }
     if options.rsa {
-        return Err(usage("--rsa goes with --make-key"));
+        return Err(usage("--rsa requires --make-key"));
     }
     if let Some(file) = &options.fingerprint {
         return print_fingerprint(file);
@@ -125,10 +124,10 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     let text = action.signed_text();
     let signature = sign(&text, &options, now)?;
     if action.signatures.contains(&signature) {
-        return Err(ProgramError::new(ExitClass::Data, format!("{input}: this signature is in it already")));
+        return Err(ProgramError::new(ExitClass::Data, format!("{input}: already contains this signature")));
     }
     action.signatures.push(signature);
-    // The same checks that the scheduler makes, before anybody waits for its answer.
+    // The checks of the scheduler, so that errors are reported here.
     let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
     action.check_notes().map_err(|e| data(input, e))?;
     #[cfg(feature = "server")]
@@ -144,7 +143,7 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     }
 }
 
-/// Refuses what every agent would refuse an hour later, and what an agent would not run because it is doubtful.
+/// Refuses parameters that every agent would refuse, and doubtful ones, which an agent would not run.
 fn check_operations(action: &Action, input: &str, force: bool) -> Result<(), ProgramError> {
     let refuse = |reason: String| ProgramError::new(ExitClass::Data, format!("{input}: {reason}"));
     let mut doubts = Vec::new();
@@ -161,30 +160,30 @@ fn check_operations(action: &Action, input: &str, force: bool) -> Result<(), Pro
     if doubts.is_empty() || force {
         return Ok(());
     }
-    Err(refuse(format!("{} (--force signs all the same)", doubts.join("; "))))
+    Err(refuse(format!("{} (--force signs it anyway)", doubts.join("; "))))
 }
 
-/// A module that this build has not may be one of an agent of another version; a misspelt one is of none.
+/// Returns an error for a module that neither this build nor the original has.
 fn unknown_module(name: &str) -> Option<String> {
-    /// Modules of the original, which its agents run.
+    /// Modules that only agents of the original have.
     const OF_OTHERS: [&str; 9] =
         ["agentdestroy", "example", "memory", "netstat", "ping", "pkg", "scribe", "timedrift", "upgrade"];
     if OF_OTHERS.contains(&name) {
         return None;
     }
     let known = modules::all().iter().map(|module| module.name()).chain(OF_OTHERS);
-    Some(format!("module '{name}' is not known; known are {}", known.collect::<Vec<_>>().join(", ")))
+    Some(format!("unknown module '{name}'; known modules are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 fn data(input: &str, error: ActionError) -> ProgramError {
     ProgramError::new(ExitClass::Data, format!("{input}: {error}"))
 }
 
-/// Target and dates as asked for.
+/// Sets target and dates from the options.
 fn prepare(mut action: Action, options: &GeneratorOptions, now: Timestamp) -> Result<Action, ProgramError> {
     if options.keep_dates {
         if options.target.is_some() || options.valid_from.is_some() || options.expire_after.is_some() {
-            return Err(usage("--keep-dates keeps what is signed: it goes without -t, -validfrom and -expireafter"));
+            return Err(usage("--keep-dates keeps the signed fields: it excludes -t, -validfrom and -expireafter"));
         }
         return Ok(action);
     }
@@ -197,7 +196,7 @@ fn prepare(mut action: Action, options: &GeneratorOptions, now: Timestamp) -> Re
     action.expire_after = parse_time("-expireafter", options.expire_after.as_deref().unwrap_or("30m"), from)?;
     if !action.signatures.is_empty() {
         eprintln!(
-            "{}: the dates change, so the {} signatures in the file are left out (--keep-dates keeps both)",
+            "{}: the dates change, so the {} signatures in the file are removed (--keep-dates keeps both)",
             PROGRAM.name,
             action.signatures.len()
         );
@@ -221,11 +220,10 @@ fn sign(text: &str, options: &GeneratorOptions, now: Timestamp) -> Result<String
     }
 }
 
-/// Key id and gpg home of a migrc. Its other sections belong to other programs.
+/// Reads key id and gpg home from a migrc. Its other sections belong to other programs.
 fn read_migrc(path: Option<&str>) -> Result<(String, Option<PathBuf>), ProgramError> {
     let default = || std::env::home_dir().map(|home| home.join(".migrc"));
-    let path =
-        path.map(PathBuf::from).or_else(default).ok_or_else(|| usage("no home directory; name a key with -k"))?;
+    let path = path.map(PathBuf::from).or_else(default).ok_or_else(|| usage("no home directory; set a key with -k"))?;
     if !path.exists() {
         return Err(usage(&format!("no -k, and no {}", path.display())));
     }
@@ -238,7 +236,7 @@ fn read_migrc(path: Option<&str>) -> Result<(String, Option<PathBuf>), ProgramEr
     Ok((key, home))
 }
 
-/// Drops the action under a name that tells what it is and does not collide.
+/// Drops the action under a descriptive, unique name.
 fn launch(action: &Action, input: &str, spool: &Path) -> Result<(), ProgramError> {
     let stem = Path::new(input).file_stem().map_or("action".into(), |stem| stem.to_string_lossy().into_owned());
     let plain: String = stem
@@ -254,7 +252,7 @@ fn launch(action: &Action, input: &str, spool: &Path) -> Result<(), ProgramError
     let file = FileName::new(name.as_str()).ok_or_else(|| failed("not a file name".into()))?;
     match drop_file(&directory, &file, &action.to_json()).map_err(|e| failed(e.to_string()))? {
         Placed::New | Placed::Same => {}
-        Placed::Taken | Placed::Gone => return Err(failed("the name is taken".into())),
+        Placed::Taken | Placed::Gone => return Err(failed("the name exists already".into())),
     }
     print(&format!("{}\n", directory.join(&name).display()));
     Ok(())

@@ -1,4 +1,4 @@
-//! `mig-action-verifier`: tells who signed an action, and whether that counts.
+//! `mig-action-verifier`: shows the signers of an action, and verifies the signatures.
 
 use super::read_file;
 use crate::action::Action;
@@ -14,17 +14,17 @@ use serde_json::{Value, json};
 /// What `mig-action-verifier --help` says.
 pub const PROGRAM: Program = Program {
     name: "mig-action-verifier",
-    about: "mig-action-verifier - tells who signed an action, whether that counts, and whether it may run now\n\n\
+    about: "mig-action-verifier - verifies the signatures of an action, and checks whether it may run now\n\n\
         Usage: mig-action-verifier -a ACTION | -c COMMAND [--keyring FILE] [--json]\n       \
         mig-action-verifier -a ACTION --text | --armor N",
     details: "To verify with plain gpg:\n  mig-action-verifier -a action.json --text > text\n  mig-action-verifier -a action.json --armor 0 > text.asc\n  \
         gpg --verify text.asc text\n\n\
-        Exit codes: 0 every signature counts and the action is inside its window; 1 not so; 64 command line; 65 not an action;\n\
+        Exit codes: 0 every signature counts and the action is inside its window; 1 otherwise; 64 command line; 65 not an action;\n\
         66 unreadable file.",
     rest_after: None,
 };
 
-/// What may stand on the command line:
+/// One of -a and -c is required.
 #[derive(Debug, Options)]
 pub struct VerifierOptions {
     /// this text
@@ -39,7 +39,7 @@ pub struct VerifierOptions {
     /// a command file
     #[options(short = "c", meta = "COMMAND", no_long)]
     command: Option<String>,
-    /// public keys that may have signed
+    /// trusted public keys
     #[options(no_short, meta = "FILE", default = "/etc/mig/investigators.asc")]
     keyring: String,
     /// print one JSON object
@@ -106,7 +106,7 @@ fn read_action(options: &VerifierOptions) -> Result<Action, ProgramError> {
                 Command::parse(&read_file(path, limits::RESULT_SIZE_BYTES_MAX)?).map_err(|e| data(path, e))?;
             Action::parse(&command.action.to_json()).map_err(|e| data(path, e))
         }
-        _ => Err(ProgramError::new(ExitClass::Usage, "one of -a and -c is needed; try mig-action-verifier --help")),
+        _ => Err(ProgramError::new(ExitClass::Usage, "one of -a and -c is required; try mig-action-verifier --help")),
     }
 }
 

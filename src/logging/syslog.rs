@@ -1,8 +1,8 @@
-//! The connection to syslog, facility local3: UDP, TCP or the local socket, in the form of RFC 3164 with times in UTC.
+//! The connection to syslog, facility local3: UDP, TCP or the local socket, in the format of RFC 3164, times in UTC.
 //!
-//! Promises: a line takes a second at most, also when syslog is away or does not read. While it is away it is tried again
-//! every few seconds; lines meanwhile are for standard error, and when it is back it is told how many they were. What TCP
-//! had taken and not yet brought over when a server ended is lost, as with every syslog over TCP.
+//! Guarantees: a line takes at most one second, even if syslog is unavailable or does not read. During an outage the
+//! connection is retried every few seconds; lines go to standard error in the meantime, and after the reconnect a line
+//! says how many. Lines that TCP had buffered when the server ended are lost, as with every syslog over TCP.
 
 use crate::config::SyslogServer;
 use crate::limits::{SYSLOG_PAUSE, SYSLOG_TIMEOUT};
@@ -18,7 +18,7 @@ type Logger = syslog::Logger<LoggerBackend, Formatter3164>;
 /// See the module docs.
 pub struct Connection {
     server: SyslogServer,
-    /// Of its host, once they are known.
+    /// Addresses of the server's host; empty until resolved.
     addresses: Vec<SocketAddr>,
     formatter: Formatter3164,
     open: Option<Logger>,
@@ -27,7 +27,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Nothing is connected before the first line.
+    /// Creates a connection that is opened with the first line.
     pub fn new(program: &str, server: SyslogServer) -> Connection {
         // The local socket's reader knows this machine's name.
         let hostname = (!matches!(server, SyslogServer::Unix(_)))
@@ -37,7 +37,7 @@ impl Connection {
         Connection { server, addresses: Vec::new(), formatter, open: None, not_before: None, missed: 0 }
     }
 
-    /// Sends a line, over a new connection if the one before has ended.
+    /// Sends a line; reconnects if the connection was closed.
     pub fn send(&mut self, level: Level, line: &str) -> io::Result<()> {
         let sent = self.try_send(level, line);
         if sent.is_err() {
@@ -47,10 +47,10 @@ impl Connection {
     }
 
     fn try_send(&mut self, level: Level, line: &str) -> io::Result<()> {
-        if let Some(logger) = self.open.as_mut().filter(|logger| !has_ended(&logger.backend)) {
+        if let Some(logger) = self.open.as_mut().filter(|logger| !is_closed(&logger.backend)) {
             match write(logger, level, line) {
                 Ok(()) => return Ok(()),
-                // Who was slow once is not asked again at once.
+                // After a timeout there is no immediate retry.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return Err(self.fail(error));
                 }
@@ -64,7 +64,7 @@ impl Connection {
         let backend = self.connect().map_err(|error| self.fail(error))?;
         let mut logger = Logger::new(backend, self.formatter.clone());
         if self.missed > 0 {
-            let text = format!("- - - [warning] syslog was away; {} lines are on standard error", self.missed);
+            let text = format!("- - - [warning] syslog was unavailable; {} lines are on standard error", self.missed);
             write(&mut logger, Level::Warn, &text).map_err(|error| self.fail(error))?;
         }
         write(&mut logger, level, line).map_err(|error| self.fail(error))?;
@@ -99,7 +99,7 @@ impl Connection {
             SyslogServer::Tcp(..) => {
                 let server = first.ok_or(ErrorKind::NotFound)?;
                 let connected = TcpStream::connect_timeout(&server, SYSLOG_TIMEOUT);
-                // Another of its addresses may answer; one of them per try, so that no line waits for all.
+                // Another of its addresses may work; one address per attempt, so that no line waits for all.
                 let stream = connected.inspect_err(|_| self.addresses.rotate_left(1))?;
                 stream.set_write_timeout(Some(SYSLOG_TIMEOUT))?;
                 Ok(LoggerBackend::Tcp(BufWriter::new(stream)))
@@ -108,12 +108,12 @@ impl Connection {
     }
 }
 
-/// Whether a server has closed the connection: the first line after that would be taken, and lost. Servers send nothing.
-fn has_ended(backend: &LoggerBackend) -> bool {
+/// Whether the server has closed the connection: TCP would accept the next line, and lose it. Servers send nothing.
+fn is_closed(backend: &LoggerBackend) -> bool {
     let LoggerBackend::Tcp(writer) = backend else { return false };
     let stream = writer.get_ref();
-    let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-    let is_open = matches!(&looked, Err(error) if error.kind() == ErrorKind::WouldBlock);
+    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let is_open = matches!(&peeked, Err(error) if error.kind() == ErrorKind::WouldBlock);
     !is_open || stream.set_nonblocking(false).is_err()
 }
 

@@ -2,32 +2,32 @@
 //!
 //! # Parameters
 //!
-//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`; what each field means is in the help of
-//! the command line. With `matchall` a file must pass every check of a search (of a list of hash sums: one, as a file
-//! has one sum), else every check reports its own files. A search that cannot mean what was meant is not run.
+//! `{"searches": {"<label>": {"paths": [..], "names": [..], …, "options": {..}}}}`; the command-line help describes
+//! each field. With `matchall` a file must pass every check of a search (of a list of hash sums: one, as a file has one
+//! sum), else every check reports its own files. A search that cannot mean what was intended is not run.
 //!
-//! # What is looked at
+//! # Scope
 //!
-//! - Files, and what else is not a directory: fifos, sockets and devices are compared by name, size, mode and time, but
-//!   never opened, so they never pass a check of contents (negated ones neither) or hash sums.
-//! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are not
-//!   followed, except when a path of a search is one (`/bin`); links that lead nowhere are left out. Links below `/proc`
-//!   are followed by the kernel: to deleted programs, to memory, into containers.
+//! - Files, and everything else that is not a directory: fifos, sockets and devices are compared by name, size, mode
+//!   and time, but never opened, so they never pass a check of contents (not even a negated one) or hash sums.
+//! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are
+//!   not followed, except when a path of a search is one (`/bin`); dangling links are skipped. Links below `/proc` are
+//!   followed by the kernel: to deleted programs, to memory, into containers.
 //! - `maxdepth` 1 is the files directly in a path, and the path itself if it is a file.
-//! - No network mounts, unless the search has `remotefs`; without it, nothing on them is touched, so one that hangs
-//!   hangs nothing here.
+//! - No network mounts, unless the search has `remotefs`; without it, nothing on them is accessed, so that a hanging
+//!   server cannot block the search.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! - It only reads, waits for nothing but the disk and leases, opens nothing but regular files, and reads nothing that is
-//!   taken away from others by that. Times of access stay, where the kernel allows it.
+//! - It only reads, waits for nothing but the disk and leases, opens only regular files, and reads nothing that would
+//!   consume data of other processes. Access times stay unchanged where the kernel allows it.
 //! - A directory is read once for all searches, and so is a file for contents and for hash sums, whatever the number of
 //!   patterns. Memory is bounded for every file and every tree, see `limits.rs`.
-//! - What could not be looked at is said in `errors` (at most `maxerrors`), counted in `openfailed` when it could
-//!   not be opened or read, and ends nothing else. A check of which it is unknown whether it holds doesn't hold.
-//! - Whatever limit is met, what was found until then is returned. What was found so far is reported now and then, for
-//!   the case that the process is ended.
-//! - There is no state: a run that is killed leaves nothing behind.
+//! - What could not be examined is listed in `errors` (at most `maxerrors`), counted in `openfailed` if it could not be
+//!   opened or read, and does not end the search. A check whose outcome is unknown fails.
+//! - A limit that is reached ends the search with a partial result. Partial results are also reported periodically, in
+//!   case the process is killed.
+//! - Stateless: a run that is killed leaves nothing behind.
 
 mod arguments;
 mod budget;
@@ -115,7 +115,7 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
     let started = Instant::now();
     let (mounts, unread) = match mounts {
         Ok(mounts) => (mounts, None),
-        // Without /proc there is no way to know; to search nothing at all would help less.
+        // Without /proc the mounts are unknown; searching nothing at all would be worse.
         Err(error) => (Mounts::default(), Some(error)),
     };
     let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts)).collect();
@@ -135,21 +135,21 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
         });
         supervise(&collector, &walk_end, started, context);
         if walking.join().is_err() {
-            collector.stop("by a fault of this program");
+            collector.stop("by an internal error");
         }
     });
     collector.result(started.elapsed(), true)
 }
 
-/// Why a search is not run.
+/// Returns why a search is not run.
 fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
-    let holds = |path: &Path| mounts.locate(path).is_err();
-    let doubt = search.doubts.iter().find(|doubt| doubt.unless_there.as_deref().is_none_or(holds))?;
+    let is_missing = |path: &Path| mounts.locate(path).is_err();
+    let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing))?;
     Some(format!("not searched: {}", doubt.error))
 }
 
-/// Waits for the end of the walk, reports what was found so far, and stops the walk at the deadline. A walk that hangs in a
-/// system call does not stop; what it had found is reported.
+/// Waits for the end of the walk, reports partial results, and stops the walk at the deadline. A walk that hangs in a
+/// system call does not stop; its matches are reported.
 fn supervise(collector: &Collector, walk_end: &Receiver<()>, started: Instant, context: Context) {
     let report = || {
         if let Some(progress) = context.progress {

@@ -31,11 +31,11 @@ const POSIX: [(&str, Bounds); 14] = [
     ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
 ];
 
-/// What is kept between the classes of one expression.
+/// State shared by the classes of one expression.
 pub(super) struct Classes<'t> {
-    /// By name, and by whether case is ignored.
+    /// Cache by name, and by whether case is ignored.
     unicode: HashMap<(&'t str, bool), ClassUnicode>,
-    /// Behind it, no `[:` is closed any more.
+    /// Position of the last `:]`: after it no `[:` is closed.
     posix_end: usize,
 }
 
@@ -44,7 +44,7 @@ impl<'t> Classes<'t> {
         Classes { unicode: HashMap::new(), posix_end: text.rfind(":]").unwrap_or_default() }
     }
 
-    /// The set of a category or script.
+    /// Returns the set of a category or script.
     fn unicode(&mut self, name: &'t str, ignore_case: bool) -> Result<Option<ClassUnicode>, SyntaxError> {
         if let Some(class) = self.unicode.get(&(name, ignore_case)) {
             return Ok(Some(class.clone()));
@@ -58,7 +58,7 @@ impl<'t> Classes<'t> {
     }
 }
 
-/// What `.` stands for.
+/// Returns the set that `.` matches.
 pub(super) fn any(with_newline: bool) -> ClassUnicode {
     let mut class = ClassUnicode::empty();
     if !with_newline {
@@ -68,7 +68,7 @@ pub(super) fn any(with_newline: bool) -> ClassUnicode {
     class
 }
 
-/// What matches one literal. Nothing matches a surrogate.
+/// Returns the set that a literal matches; empty for a surrogate.
 pub(super) fn of(code: u32, ignore_case: bool) -> Result<ClassUnicode, SyntaxError> {
     let mut class = ClassUnicode::new(range(code, code));
     if ignore_case {
@@ -77,7 +77,7 @@ pub(super) fn of(code: u32, ignore_case: bool) -> Result<ClassUnicode, SyntaxErr
     Ok(class)
 }
 
-/// `\d`, `\pL` and the like, if one comes next.
+/// Parses `\d`, `\pL` and the like, if one comes next.
 pub(super) fn escaped<'t>(
     cursor: &mut Cursor<'t>,
     classes: &mut Classes<'t>,
@@ -99,7 +99,7 @@ pub(super) fn escaped<'t>(
     group(bounds, letter.is_ascii_uppercase(), ignore_case).map(Some)
 }
 
-/// `\pL`, `\p{Greek}`, `\P{^Greek}`, from the backslash on.
+/// Parses `\pL`, `\p{Greek}` or `\P{^Greek}`, from the backslash on.
 fn unicode_group<'t>(
     cursor: &mut Cursor<'t>,
     classes: &mut Classes<'t>,
@@ -129,7 +129,7 @@ fn unicode_group<'t>(
     Ok(class)
 }
 
-/// A class in brackets, from the bracket on.
+/// Parses a class in brackets, from the bracket on.
 pub(super) fn bracketed<'t>(
     cursor: &mut Cursor<'t>,
     classes: &mut Classes<'t>,
@@ -139,9 +139,9 @@ pub(super) fn bracketed<'t>(
     cursor.bump();
     let negated = cursor.eat("^");
     let mut ranges = Vec::new();
-    // The groups that are in, by how they are written: hundreds of ranges each, and maybe repeated.
+    // The groups so far, by their text: each has hundreds of ranges, and may be repeated.
     let mut groups = HashSet::new();
-    // A bracket that comes first is a member.
+    // A closing bracket that comes first is a member.
     let first = cursor.at();
     while cursor.at() == first || !cursor.eat("]") {
         let member = cursor.at();
@@ -165,7 +165,7 @@ pub(super) fn bracketed<'t>(
     Ok(class)
 }
 
-/// `[:alpha:]` or `[:^alpha:]`, if one comes next.
+/// Parses `[:alpha:]` or `[:^alpha:]`, if one comes next.
 fn posix(
     cursor: &mut Cursor<'_>,
     classes: &Classes<'_>,
@@ -183,7 +183,7 @@ fn posix(
     }
 }
 
-/// A character or a range of them, in the class that begins at `class_start`.
+/// Parses a character or a range, in the class that begins at `class_start`.
 fn member_range(cursor: &mut Cursor<'_>, class_start: usize) -> Result<Option<ClassUnicodeRange>, SyntaxError> {
     let start = cursor.at();
     let low = member(cursor, class_start)?;
@@ -209,14 +209,14 @@ fn member(cursor: &mut Cursor<'_>, class_start: usize) -> Result<u32, SyntaxErro
     }
 }
 
-/// From one code point to another, without surrogates. None when only these are in between.
+/// Returns the range from one code point to another, without surrogates; `None` if it contains nothing else.
 fn range(low: u32, high: u32) -> Option<ClassUnicodeRange> {
     let low = char::from_u32(low).unwrap_or('\u{E000}');
     let high = char::from_u32(high).unwrap_or('\u{D7FF}');
     (low <= high).then(|| ClassUnicodeRange::new(low, high))
 }
 
-/// A set that is folded before it is negated.
+/// Returns a set, folded before it is negated.
 fn group(bounds: Bounds, negated: bool, ignore_case: bool) -> Result<ClassUnicode, SyntaxError> {
     let mut class = ClassUnicode::new(bounds.iter().map(|(low, high)| ClassUnicodeRange::new(*low, *high)));
     if ignore_case {
@@ -228,7 +228,7 @@ fn group(bounds: Bounds, negated: bool, ignore_case: bool) -> Result<ClassUnicod
     Ok(class)
 }
 
-/// Adds what differs in case only. Of a wide set, only members that have a case are looked at.
+/// Adds the characters that differ only in case. Only cased members are folded, as the set may be large.
 fn fold(class: &mut ClassUnicode) -> Result<(), SyntaxError> {
     let mut cased = class.clone();
     cased.intersect(unicode::cased());

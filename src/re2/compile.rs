@@ -1,10 +1,10 @@
-//! Patterns compiled for short texts, one by one and in sets.
+//! Compiles patterns for short texts, one by one and in sets.
 
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
 
 use regex::{Error, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
-/// Compiles one of [`super::Expression`]'s patterns, whose program and whose cache in each thread may have so many bytes.
+/// Compiles a pattern of [`super::Expression`], with limits on the program and on the cache of each thread.
 pub fn compile(pattern: &str, compiled_bytes_max: usize, cache_bytes: usize) -> Result<Regex, Error> {
     RegexBuilder::new(pattern)
         .nest_limit(super::NEST_LIMIT)
@@ -13,14 +13,14 @@ pub fn compile(pattern: &str, compiled_bytes_max: usize, cache_bytes: usize) -> 
         .build()
 }
 
-/// How many sets so many patterns are compiled into.
+/// Returns the number of sets for that many patterns.
 #[must_use]
 pub fn sets_count(patterns: usize) -> usize {
     patterns.div_ceil(REGEX_SET_EXPRESSIONS_MAX)
 }
 
-/// Compiles patterns that are matched together, in order: [`REGEX_SET_EXPRESSIONS_MAX`] in each set, because a set takes
-/// time to build that grows with the square of its size. The limits are of each set.
+/// Compiles patterns that are matched together, in order: [`REGEX_SET_EXPRESSIONS_MAX`] in each set, because the time
+/// to build a set grows with the square of its size. The limits apply to each set.
 pub fn compile_sets(
     patterns: &[String],
     compiled_bytes_max: usize,

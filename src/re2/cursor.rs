@@ -1,8 +1,8 @@
-//! A place in the text of an expression, and the escapes of single characters.
+//! A position in the text of an expression, and the escapes of single characters.
 
 use super::SyntaxError;
 
-/// How far a text has been read. Always between two characters.
+/// A position in a text, always between two characters.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'t> {
     text: &'t str,
@@ -18,17 +18,17 @@ impl<'t> Cursor<'t> {
         self.at
     }
 
-    /// What is still to be read.
+    /// Returns the remaining text.
     pub(super) fn rest(&self) -> &'t str {
         &self.text[self.at..]
     }
 
-    /// What was read from `start` on, which was a place of this cursor.
+    /// Returns the text from `start`, an earlier position, to the current one.
     pub(super) fn since(&self, start: usize) -> &'t str {
         &self.text[start..self.at]
     }
 
-    /// The whole text from `start` on, which was a place of this cursor.
+    /// Returns the text from `start`, an earlier position, to the end.
     pub(super) fn text_from(&self, start: usize) -> &'t str {
         &self.text[start..]
     }
@@ -43,7 +43,7 @@ impl<'t> Cursor<'t> {
         Some(next)
     }
 
-    /// Reads `expected` if it comes next.
+    /// Consumes `expected` if it comes next.
     pub(super) fn eat(&mut self, expected: &str) -> bool {
         let next = self.rest().starts_with(expected);
         if next {
@@ -52,7 +52,7 @@ impl<'t> Cursor<'t> {
         next
     }
 
-    /// Reads up to and with `end`. Returns what is before it.
+    /// Consumes the text up to and including `end`, and returns what is before it.
     pub(super) fn eat_through(&mut self, end: &str) -> Option<&'t str> {
         let (before, _) = self.rest().split_once(end)?;
         self.at += before.len() + end.len();
@@ -65,7 +65,7 @@ impl<'t> Cursor<'t> {
         rest
     }
 
-    /// A repetition in braces: the smallest and the largest number. Nothing is read unless it is well-formed.
+    /// Parses a repetition in braces: the minimum and the maximum. Consumes nothing if it is malformed.
     pub(super) fn braces(&mut self) -> Option<(u32, Option<u32>)> {
         let mut ahead = self.clone();
         if !ahead.eat("{") {
@@ -84,7 +84,7 @@ impl<'t> Cursor<'t> {
         Some((min, max))
     }
 
-    /// A decimal number without leading zeros. Beyond u32, it is the largest.
+    /// Parses a decimal number without leading zeros; saturates at `u32::MAX`.
     fn number(&mut self) -> Option<u32> {
         let start = self.at;
         while self.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -97,7 +97,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// An escape of a single character, from its backslash on. Returns a code point, which may be a surrogate.
+    /// Parses an escape of a single character, from its backslash on. Returns a code point, which may be a surrogate.
     pub(super) fn escape(&mut self) -> Result<u32, SyntaxError> {
         let start = self.at;
         self.bump();
@@ -106,7 +106,7 @@ impl<'t> Cursor<'t> {
         };
         let code = match letter {
             '0' => Some(self.octal(0)),
-            // One digit alone would refer back to a group.
+            // A single digit would be a back-reference.
             '1'..='7' if self.peek().is_some_and(|c| c.is_digit(8)) => {
                 letter.to_digit(8).map(|digit| self.octal(digit))
             }
@@ -123,7 +123,7 @@ impl<'t> Cursor<'t> {
         code.ok_or_else(|| SyntaxError::new("invalid escape sequence", self.since(start)))
     }
 
-    /// Up to two more octal digits after `first`.
+    /// Parses up to two more octal digits after `first`.
     fn octal(&mut self, first: u32) -> u32 {
         let mut code = first;
         for _ in 0..2 {
@@ -134,7 +134,7 @@ impl<'t> Cursor<'t> {
         code
     }
 
-    /// Two digits, or any number of them in braces.
+    /// Parses two hexadecimal digits, or any number of them in braces.
     fn hexadecimal(&mut self) -> Option<u32> {
         if !self.eat("{") {
             let high = self.bump()?.to_digit(16)?;

@@ -1,11 +1,11 @@
-//! How deep and how large an expression is. Measured while it is read, by the rules of Go 1.19, so that the same
-//! expressions are refused.
+//! Depth and size of an expression, computed while it is parsed, by the rules of Go 1.19, so that the same expressions
+//! are refused.
 
-/// The deepest nesting accepted. Groups that capture count, groups that only group do not.
+/// Maximum nesting. Capturing groups count, non-capturing groups do not.
 const HEIGHT_MAX: u32 = 1000;
-/// The most copies that nested counted repetitions may make of what is in them.
+/// Maximum number of copies by nested counted repetitions.
 const COPIES_MAX: u64 = 1000;
-/// The most instructions that the compiled expression would have: 128 MiB of them, of 40 bytes each.
+/// Maximum number of instructions of the compiled expression: 128 MiB of 40 bytes each.
 const SIZE_MAX: u64 = (128 << 20) / 40;
 
 /// The measures of a part of an expression.
@@ -15,7 +15,7 @@ pub(super) struct Measure {
     height: u32,
     copies: u64,
     size: u64,
-    /// Whether an assertion is in it.
+    /// Whether it contains an assertion.
     pub(super) asserts: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 impl Measure {
-    /// A literal, a class, an assertion or nothing.
+    /// The measure of a literal, a class, an assertion or an empty part.
     pub(super) fn leaf(asserts: bool) -> Measure {
         Measure { kind: Kind::Other, height: 1, copies: 1, size: 1, asserts }
     }
@@ -63,7 +63,7 @@ impl Measure {
     }
 }
 
-/// Parts in a row, or alternatives. A sequence in a sequence is no deeper, nor are alternatives in alternatives.
+/// A sequence or alternatives. A sequence in a sequence adds no depth, nor do alternatives in alternatives.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Series {
     kind: Kind,

@@ -4,7 +4,7 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::{Assertion, Expression, LinesPattern, Piece, write_class, write_plain};
 
-/// What U+FFFD may be in raw bytes, besides itself.
+/// The raw bytes that U+FFFD may stand for, besides itself.
 const NOT_ASCII: &str = r"(?-u:[\x80-\xFF])";
 
 pub(super) fn render(expression: &Expression) -> LinesPattern {
@@ -20,8 +20,8 @@ pub(super) fn render(expression: &Expression) -> LinesPattern {
             Piece::Literal(letter) => write_set(&mut pattern, piece, &[*letter].map(|c| ClassUnicodeRange::new(c, c))),
             Piece::Class(class) => write_set(&mut pattern, piece, class.ranges()),
             Piece::Assertion(assertion) if assertion.is_anchor() => {
-                let met = if assertion.is_start() { before } else { after };
-                pattern.push_str(anchor(*assertion, met || expression.repeats_assertion));
+                let is_adjacent = if assertion.is_start() { before } else { after };
+                pattern.push_str(anchor(*assertion, is_adjacent || expression.repeats_assertion));
                 false
             }
             piece => {
@@ -34,7 +34,7 @@ pub(super) fn render(expression: &Expression) -> LinesPattern {
     LinesPattern { pattern, is_exact }
 }
 
-/// Writes a literal or a class. Says whether it matches nothing new.
+/// Writes a literal or a class. Returns whether it is exact.
 fn write_set(pattern: &mut String, piece: &Piece, ranges: &[ClassUnicodeRange]) -> bool {
     let has = |letter: char| ranges.iter().any(|range| range.start() <= letter && letter <= range.end());
     let (newline, replacement) = (has('\n'), has(char::REPLACEMENT_CHARACTER));
@@ -56,25 +56,25 @@ fn write_set(pattern: &mut String, piece: &Piece, ranges: &[ClassUnicodeRange]) 
     !replacement
 }
 
-/// An anchor at the end of a line or of a NUL-separated piece. The NUL is consumed, which would hide it from another
-/// assertion at the same place: then the anchor is left out.
-fn anchor(assertion: Assertion, met: bool) -> &'static str {
-    match (met, assertion.is_start()) {
+/// Returns an anchor at the end of a line or of a NUL-separated part. It consumes the NUL, which would hide it from
+/// another assertion at the same place: then the anchor is omitted.
+fn anchor(assertion: Assertion, is_adjacent: bool) -> &'static str {
+    match (is_adjacent, assertion.is_start()) {
         (true, _) => "(?:)",
         (false, true) => r"(?:(?m:^)|\x00)",
         (false, false) => r"(?:(?m:$)|\x00)",
     }
 }
 
-/// For each piece whether an assertion stands before it, on any way through the expression. Backward, a group is
-/// entered where it closes.
+/// Returns for each piece whether an assertion precedes it, on any path through the expression. In reverse order, a
+/// group is entered where it closes.
 ///
-/// Repetitions need no regard, save those that ask for an assertion twice: what stands before an anchor matched
-/// nothing, so earlier rounds can be left out.
+/// Repetitions can be ignored, except those that require an assertion twice: whatever precedes an anchor has matched
+/// nothing, so earlier iterations can be dropped.
 fn assertion_before<'p>(pieces: impl Iterator<Item = &'p Piece>, enter: &Piece, leave: &Piece) -> Vec<bool> {
     let mut before = Vec::new();
     let mut seen = false;
-    // For each open group: seen where it was entered, and seen in its alternatives so far.
+    // For each open group: `seen` at its entry, and in its alternatives so far.
     let mut groups = Vec::new();
     let mut group = (false, false);
     for piece in pieces {

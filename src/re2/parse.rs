@@ -1,4 +1,4 @@
-//! Reads the grammar.
+//! The parser.
 
 use std::mem;
 
@@ -9,9 +9,9 @@ use super::cursor::Cursor;
 use super::limits::{Kind, Measure, Series};
 use super::{Assertion, Expression, Piece, SyntaxError};
 
-/// The largest number in a counted repetition.
+/// Maximum count in a counted repetition.
 const REPEAT_MAX: u32 = 1000;
-/// The most ranges of characters in all classes together. Compiling takes hundreds of bytes for each.
+/// Maximum number of character ranges in all classes together. Compiling takes hundreds of bytes for each.
 const RANGES_MAX: usize = 200_000;
 
 pub(super) fn parse(text: &str) -> Result<Expression, SyntaxError> {
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<Expression, SyntaxError> {
     Ok(Expression { pieces: parser.pieces, repeats_assertion: parser.repeats_assertion })
 }
 
-/// What `(?imsU)` set.
+/// The flags of `(?imsU)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Flags {
     ignore_case: bool,
@@ -32,14 +32,14 @@ struct Flags {
 /// An open group, or the whole expression.
 #[derive(Debug)]
 struct Group {
-    /// Where its parenthesis is.
+    /// Position of its parenthesis.
     start: usize,
     captures: bool,
-    /// Those before the group.
+    /// The flags before the group.
     flags: Flags,
     alternatives: Series,
     sequence: Series,
-    /// What a repetition would apply to. Not yet in `sequence`.
+    /// The item that a repetition would apply to. Not yet in `sequence`.
     last: Option<Measure>,
 }
 
@@ -97,7 +97,7 @@ impl<'t> Parser<'t> {
     }
 
     fn read_all(&mut self) -> Result<(), SyntaxError> {
-        // Where the repetition that was just read begins.
+        // Start of the repetition that was just parsed.
         let mut repetition = None;
         while let Some(next) = self.cursor.peek() {
             let start = self.cursor.at();
@@ -121,7 +121,7 @@ impl<'t> Parser<'t> {
         self.check(&whole)
     }
 
-    /// Reads a repetition if one comes next, without the `?` after it.
+    /// Parses a repetition, if one comes next, without the `?` after it.
     fn repetition(&mut self, next: char) -> Result<Option<(u32, Option<u32>)>, SyntaxError> {
         let start = self.cursor.at();
         let (min, max) = match next {
@@ -184,7 +184,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What begins with a backslash.
+    /// Parses an item that begins with a backslash.
     fn backslash(&mut self) -> Result<(), SyntaxError> {
         let mut ahead = self.cursor.clone();
         ahead.bump();
@@ -212,7 +212,7 @@ impl<'t> Parser<'t> {
         self.bump_and_assert(assertion)
     }
 
-    /// The literals of `\Q...\E`, from behind the `\Q` on.
+    /// Parses the literals of `\Q...\E`, after the `\Q`.
     fn quotation(&mut self) -> Result<(), SyntaxError> {
         let quoted = match self.cursor.eat_through(r"\E") {
             Some(quoted) => quoted,
@@ -249,14 +249,14 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// A group, or flags for the rest of the one around.
+    /// Opens a group, or parses flags for the rest of the current one.
     fn open(&mut self) -> Result<(), SyntaxError> {
         let start = self.cursor.at();
         self.cursor.bump();
         let (captures, inside) = if !self.cursor.rest().starts_with('?') {
             (true, self.flags)
         } else if self.cursor.eat("?P<") || self.cursor.eat("?<") {
-            // Without an end, the fault is in all of the rest.
+            // Without an end, the error cites all of the rest.
             let name = self.cursor.eat_through(">").unwrap_or_else(|| self.cursor.eat_rest());
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || !name.chars().all(is_word) {
@@ -281,12 +281,12 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// Flags up to `:` or `)`, and which of them it was. None if malformed.
+    /// Parses flags up to `:` or `)`, and returns which of them it was. `None` if malformed.
     fn flag_list(&mut self) -> Option<(Flags, char)> {
         let mut flags = self.flags;
         let mut value = true;
         // Whether a flag must still follow.
-        let mut wanting = false;
+        let mut needs_flag = false;
         loop {
             let flag = match self.cursor.bump()? {
                 'i' => &mut flags.ignore_case,
@@ -294,14 +294,14 @@ impl<'t> Parser<'t> {
                 's' => &mut flags.dot_all,
                 'U' => &mut flags.lazy,
                 '-' if value => {
-                    (value, wanting) = (false, true);
+                    (value, needs_flag) = (false, true);
                     continue;
                 }
-                end @ (':' | ')') if !wanting => return Some((flags, end)),
+                end @ (':' | ')') if !needs_flag => return Some((flags, end)),
                 _ => return None,
             };
             *flag = value;
-            wanting = false;
+            needs_flag = false;
         }
     }
 

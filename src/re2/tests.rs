@@ -32,7 +32,7 @@ fn compile_lines(lines: &LinesPattern) -> RegexMatcher {
     builder.build(&lines.pattern).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Whether the pattern for lines matches in `line`, when that stands between two others.
+/// Whether the pattern for lines matches in `line`, placed between two others.
 fn finds_line(lines: &LinesPattern, line: &[u8]) -> bool {
     let around = [b"aK0 \xFF", line, b"bs1\xC3"].join(&b'\n');
     let (start, end) = (6, 6 + line.len());
@@ -54,7 +54,7 @@ fn assert_lines(expression: &str, line: &[u8], matches: bool) {
 }
 
 #[test]
-fn answers_as_go() {
+fn matches_like_go() {
     assert!(ANSWERS.len() > 200);
     for (expression, bytes, answer) in ANSWERS {
         let case = format!("{expression:?} on {}", bytes.escape_ascii());
@@ -119,7 +119,7 @@ fn whole_patterns_are_anchored() {
 }
 
 #[test]
-fn pieces_between_nuls_are_found() {
+fn nul_separated_parts_are_found() {
     let matching = [
         ("^a$", b"x\0a\0x".as_slice()),
         ("^a$", b"a\0x"),
@@ -142,14 +142,14 @@ fn pieces_between_nuls_are_found() {
     for (expression, line) in matching {
         assert_lines(expression, line, true);
     }
-    // What no line or piece holds is not found either, where an anchor is alone.
+    // A single anchor finds no other lines.
     for (expression, line) in [("^a", b"xa".as_slice()), ("a$", b"ab"), ("(^|,)a", b"xa"), ("^a|^b", b"xa")] {
         assert!(!finds_line(&parse(expression).to_lines_pattern(), line), "{expression}");
     }
 }
 
 #[test]
-fn exactness_is_told() {
+fn exact_patterns_are_marked() {
     let exact = ["abc", "(?i)é", r"\bfoo\b", "[a-z]+", r"\d{2}|x", "a\nb", ""];
     let inexact = ["^a", "a$", r"\A", r"\z", "(?m)^", "a.b", "[^a]", r"\W", r"\B", "\u{FFFD}", r"[\x{FFFD}a]"];
     assert!(exact.iter().all(|expression| parse(expression).to_lines_pattern().is_exact));
@@ -157,7 +157,7 @@ fn exactness_is_told() {
 }
 
 #[test]
-fn newlines_match_in_no_line() {
+fn no_line_matches_a_newline() {
     for expression in ["\n", r"a\nb", r"[\n]", r"\x0A", "(?s).", r"[^a]", r"\s"] {
         let lines = parse(expression).to_lines_pattern();
         assert!(!finds_line(&lines, b""), "{expression}");
@@ -165,7 +165,7 @@ fn newlines_match_in_no_line() {
 }
 
 #[test]
-fn mentions_tells_of_literals_and_small_classes() {
+fn mentions_covers_literals_and_small_classes() {
     for expression in ["/", "^/etc", "a|/", r"\/", r"\x2F", r"\Q/\E", "[/]", "(?i)/"] {
         assert!(parse(expression).mentions('/', 1), "{expression}");
     }
@@ -177,7 +177,7 @@ fn mentions_tells_of_literals_and_small_classes() {
 }
 
 #[test]
-fn has_assertions_tells_of_everything_around_a_match() {
+fn has_assertions_covers_anchors_and_word_boundaries() {
     for expression in ["^", "a$", r"\A", r"(a|\z)", "(?m)^", "(?m)$", r"\bx", r"x\B"] {
         assert!(parse(expression).has_assertions(), "{expression}");
     }
@@ -187,7 +187,7 @@ fn has_assertions_tells_of_everything_around_a_match() {
 }
 
 #[test]
-fn text_has_one_replacement_for_each_wrong_byte() {
+fn text_has_one_replacement_for_each_invalid_byte() {
     assert!(matches!(text("aé".as_bytes()), Cow::Borrowed("aé")));
     assert_eq!(text(b"a\xE2\x82\xC3\xA9\xFF"), "a\u{FFFD}\u{FFFD}é\u{FFFD}");
     assert_eq!(text(b"\xED\xA0\x80"), "\u{FFFD}\u{FFFD}\u{FFFD}");
@@ -225,7 +225,7 @@ fn depth_is_limited() {
     parse(&nested(499, "(?:b", ")*"));
     assert!(refusal(&nested(500, "(?:b", ")*")).starts_with("expression nests too deeply"));
     assert!(refusal(&format!("a{}", "*(?i)".repeat(1000))).starts_with("expression nests too deeply"));
-    // Groups that only group are no depth.
+    // Non-capturing groups add no depth.
     assert!(compile(&parse(&nested(4000, "(?:", ")")).to_pattern()).is_match("a"));
     compile_lines(&parse(&nested(500, "(?:.", ")")).to_lines_pattern());
 }

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 
-/// General categories. `C` and `Cs` are apart.
+/// General categories, except `C` and `Cs`.
 #[rustfmt::skip]
 const CATEGORIES: [&str; 34] = [
     "Cc", "Cf", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P", "Pc", "Pd",
     "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs",
 ];
 
-/// Scripts, sorted: those of Unicode 13, and the newer ones that regex-syntax has. Only in this spelling.
+/// Scripts, sorted: those of Unicode 13, and the newer ones of regex-syntax. No other spelling is accepted.
 #[rustfmt::skip]
 const SCRIPTS: [&str; 170] = [
     "Adlam", "Ahom", "Anatolian_Hieroglyphs", "Arabic", "Armenian", "Avestan", "Balinese", "Bamum", "Bassa_Vah",
@@ -36,13 +36,13 @@ const SCRIPTS: [&str; 170] = [
     "Tulu_Tigalari", "Ugaritic", "Vai", "Vithkuqi", "Wancho", "Warang_Citi", "Yezidi", "Yi", "Zanabazar_Square",
 ];
 
-/// The set of a category, a script, or `Any`.
+/// Returns the set of a category, a script, or `Any`.
 pub(super) fn class(name: &str) -> Option<ClassUnicode> {
     match name {
         "Any" => Some(ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])),
-        // Surrogates, which no text holds.
+        // Surrogates, which no text contains.
         "Cs" => Some(ClassUnicode::empty()),
-        // Unassigned characters are not in it.
+        // Without unassigned characters.
         "C" => {
             let mut class = query("gc=Cc")?;
             class.union(&query("gc=Cf")?);
@@ -55,7 +55,7 @@ pub(super) fn class(name: &str) -> Option<ClassUnicode> {
     }
 }
 
-/// Every character that another differs from in case only, and some more.
+/// Returns every character that differs from another only in case, and some more.
 pub(super) fn cased() -> &'static ClassUnicode {
     static CASED: LazyLock<ClassUnicode> = LazyLock::new(|| {
         let everything = || ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)]);
@@ -64,7 +64,7 @@ pub(super) fn cased() -> &'static ClassUnicode {
     &CASED
 }
 
-/// Asks regex-syntax.
+/// Looks a property up in regex-syntax.
 fn query(property: &str) -> Option<ClassUnicode> {
     match regex_syntax::parse(&format!(r"\p{{{property}}}")).ok()?.into_kind() {
         HirKind::Class(Class::Unicode(class)) => Some(class),
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_has_a_set() {
+    fn every_name_has_members() {
         for name in CATEGORIES.iter().chain(&SCRIPTS) {
             assert!(class(name).is_some_and(|class| !class.ranges().is_empty()), "{name}");
         }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_folds_is_cased() {
+    fn every_character_that_folds_is_cased() {
         let is_cased = |letter| cased().iter().any(|range| range.start() <= letter && letter <= range.end());
         for letter in '\0'..='\u{1FFFF}' {
             let mut class = ClassUnicode::new([ClassUnicodeRange::new(letter, letter)]);

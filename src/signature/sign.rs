@@ -1,9 +1,9 @@
-//! Making signatures and keys.
+//! Creates signatures and keys.
 //!
-//! Agents of the original verify with Go's OpenPGP library of 2015. It reads RSA and SHA-256, and refuses an RSA signature
-//! whose number is shorter than the key's modulus: OpenPGP writes numbers without leading zero bytes, so one signature in
-//! 256 is. Such a one is made again until it is not, with a key file and through gpg; and so is what binds a new key to its
-//! user id.
+//! Agents of the original verify with Go's OpenPGP library of 2015. It supports RSA and SHA-256, and refuses an RSA
+//! signature whose number is shorter than the key's modulus: OpenPGP writes numbers without leading zero bytes, so one
+//! signature in 256 is. Signing is repeated until the length is right, with a key file as well as through gpg; likewise
+//! the signature that binds a new key to its user id.
 
 use super::{SignatureError, armor, chain, parse_stripped, strip_armor};
 use crate::limits;
@@ -25,17 +25,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-/// Bits of an RSA key that we make. Go's library of 2015 verifies any size; 2048 bits are worth 112, which are not enough
-/// from 2031 on (NIST SP 800-57), and 3072 are worth 128.
+/// Size of new RSA keys in bits. Go's library of 2015 verifies any size; 2048 bits have a strength of 112, which is
+/// insufficient from 2031 on (NIST SP 800-57), and 3072 of 128.
 const RSA_BITS: usize = 3072;
 
-/// A notation that says nothing and makes a signature another one; sequoia puts one into each signature.
+/// A notation without meaning that changes the signature; sequoia adds one to each signature.
 const SALT: &str = "salt@notations.sequoia-pgp.org";
 
-/// Signs `text` with the signing key in `key_file`, a certificate with its secret that needs no passphrase.
+/// Signs `text` with the signing key in `key_file`, a certificate with a secret key without passphrase.
 pub fn sign_with_key(text: &str, key_file: &[u8], now: Timestamp) -> Result<String, SignatureError> {
     let error = |reason: String| SignatureError::Keyring(reason);
-    let cert = Cert::from_bytes(key_file).map_err(|e| error(format!("no OpenPGP key: {}", chain(&e))))?;
+    let cert = Cert::from_bytes(key_file).map_err(|e| error(format!("not an OpenPGP key: {}", chain(&e))))?;
     let policy = StandardPolicy::new();
     let time: SystemTime = now.into();
     let usable =
@@ -57,7 +57,7 @@ pub fn sign_with_key(text: &str, key_file: &[u8], now: Timestamp) -> Result<Stri
     until_full(sign, |_| modulus.ok_or_else(|| error("an RSA signature by a key that is not RSA".into())))
 }
 
-/// Signs `text` through `gpg`, which asks its agent, a smartcard or the person for what it needs.
+/// Signs `text` through `gpg`, which uses its agent or a smartcard, and may prompt for a passphrase.
 pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<String, SignatureError> {
     let sign = |attempt| {
         let mut arguments: Vec<String> =
@@ -65,7 +65,7 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<St
                 .map(str::to_owned)
                 .into();
         if attempt > 0 {
-            // In the same second gpg would make the same signature.
+            // Within the same second gpg would create the same signature.
             arguments.splice(0..0, ["--sig-notation".into(), format!("{SALT}={attempt}")]);
         }
         let armored = gpg(home, &arguments, text, &format!("gpg --detach-sign with key '{key_id}'"))?;
@@ -74,7 +74,7 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<St
     until_full(sign, |signature| modulus_in_gpg(signature, home))
 }
 
-/// Runs gpg in this home with this input; returns what it prints.
+/// Runs gpg with this home and input; returns its output.
 fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Result<Vec<u8>, SignatureError> {
     let failed = |reason: String| SignatureError::Keyring(format!("{what}: {reason}"));
     let mut gpg = Command::new("gpg");
@@ -83,7 +83,7 @@ fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Re
     }
     gpg.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;
-    // A gpg that ends early leaves a broken pipe; its exit status says more.
+    // If gpg ends early, its exit status says more than the broken pipe.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
     let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
     if !output.status.success() {
@@ -93,13 +93,13 @@ fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Re
     Ok(output.stdout)
 }
 
-/// The modulus of the key that made a signature, from gpg's public keys.
+/// Returns the size of the modulus of the key that made a signature, from gpg's public keys.
 fn modulus_in_gpg(signature: &Signature, home: Option<&Path>) -> Result<usize, SignatureError> {
     let issuers = signature.get_issuers();
     let names: Vec<String> = issuers.iter().map(|issuer| format!("0x{}!", issuer.to_hex())).collect();
     let what = format!("gpg --export of the key {}", names.join(" or "));
     let arguments = [["--export".to_owned()].as_slice(), &names].concat();
-    let unknown = || SignatureError::Keyring(format!("{what}: it is not there"));
+    let unknown = || SignatureError::Keyring(format!("{what}: key not found"));
     let cert = Cert::from_bytes(&gpg(home, &arguments, "", &what)?).map_err(|_| unknown())?;
     let key = cert.keys().find(|key| issuers.iter().any(|issuer| key.key().key_handle().aliases(issuer)));
     key.and_then(|key| modulus_size_bytes(key.key().mpis())).ok_or_else(unknown)
@@ -112,7 +112,7 @@ fn modulus_size_bytes(key: &mpi::PublicKey) -> Option<usize> {
     }
 }
 
-/// Whether a signature is of another kind than RSA, or its number is as long as the modulus.
+/// Whether a signature is not RSA, or its number is as long as the modulus.
 fn is_full(
     signature: &Signature,
     modulus: impl Fn(&Signature) -> Result<usize, SignatureError>,
@@ -123,7 +123,7 @@ fn is_full(
     }
 }
 
-/// Signs until the signature is one that agents of the original read.
+/// Signs until agents of the original accept the signature.
 fn until_full(
     mut sign: impl FnMut(usize) -> Result<String, SignatureError>,
     modulus: impl Fn(&Signature) -> Result<usize, SignatureError>,
@@ -142,14 +142,14 @@ fn too_short() -> SignatureError {
     SignatureError::Keyring(format!("{attempts} signatures in a row are shorter than the key's modulus"))
 }
 
-/// Makes a key for signing, without a passphrase: the armored certificate and the armored secret key.
+/// Creates a signing key without passphrase. Returns the armored certificate and the armored secret key.
 pub fn generate_key(user_id: &str) -> Result<(String, String), SignatureError> {
     let made = CertBuilder::new().add_userid(user_id).add_signing_subkey().generate();
     made.and_then(|(cert, _revocation)| armored(&cert)).map_err(|e| not_made(user_id, &e))
 }
 
-/// The same of the kind that agents of the original read: one RSA key that signs and certifies, and one user id, bound with
-/// SHA-256.
+/// Creates a signing key that agents of the original support: one RSA key that signs and certifies, and one user id,
+/// bound with SHA-256.
 pub fn generate_rsa_key(user_id: &str) -> Result<(String, String), SignatureError> {
     let failed = |e: anyhow::Error| not_made(user_id, &e);
     let key: Key<SecretParts, PrimaryRole> = Key4::generate_rsa(RSA_BITS).map_err(failed)?.into();
@@ -174,7 +174,7 @@ fn not_made(user_id: &str, error: &anyhow::Error) -> SignatureError {
     SignatureError::Keyring(format!("make a key for '{user_id}': {}", chain(error)))
 }
 
-/// The certificate and the secret key.
+/// Returns the armored certificate and the armored secret key.
 fn armored(cert: &Cert) -> anyhow::Result<(String, String)> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok((text(cert.armored().to_vec()?), text(cert.as_tsk().armored().to_vec()?)))

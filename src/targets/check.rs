@@ -1,7 +1,7 @@
-//! The allow-list: from sqlparser's syntax tree to the checked one, refusing everything that targets don't have.
+//! The allow-list: converts sqlparser's syntax tree into the checked one, and refuses everything else.
 //!
-//! Every match here names what is accepted and ends in a refusal, so that syntax which sqlparser learns later is refused
-//! until someone decides otherwise. Operators are in `check/operators.rs`, subqueries in `check/query.rs` and
+//! Every match here lists what is accepted and ends in a refusal, so that syntax which later versions of sqlparser
+//! support is refused by default. Operators are in `check/operators.rs`, subqueries in `check/query.rs` and
 //! `check/source.rs`, grouping in `check/group.rs`.
 
 use std::fmt::Display;
@@ -38,7 +38,7 @@ pub(super) fn condition(expression: &Expr) -> Result<Expression, TargetError> {
     }
 }
 
-/// Where in a query the expression stands, which decides about aggregates.
+/// The position of an expression in a query, which decides whether aggregates are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The target itself, WHERE, ON, GROUP BY.
@@ -49,11 +49,11 @@ enum Place {
     Argument,
 }
 
-/// What is known while walking down the tree.
+/// The state of the check while it walks the tree.
 struct Checker {
     scopes: Scopes,
     place: Place,
-    /// What the next json_array_elements of a select list has become (see `query::spread_item`).
+    /// The column that replaces the next json_array_elements of a select list (see `query::spread_item`).
     spread: Option<ColumnReference>,
     depth: usize,
     nodes: usize,
@@ -122,18 +122,18 @@ impl Checker {
             [name] => self.scopes.column(&lexical::name(name)?)?,
             [table, name] => self.scopes.qualified_column(&lexical::name(table)?, &lexical::name(name)?)?,
             _ => {
-                return Err(TargetError::not_allowed(whole, "a column is named alone or after its table's name"));
+                return Err(TargetError::not_allowed(whole, "a column is written as column or table.column"));
             }
         };
         Ok(Typed::new(Expression::Column(column), kind))
     }
 
-    /// An expression that must be a condition.
+    /// Checks an expression that must be a condition.
     fn boolean(&mut self, expression: &Expr) -> Result<Expression, TargetError> {
         self.of_type(expression, Type::Boolean)
     }
 
-    /// An expression that must have a type.
+    /// Checks an expression that must have the type `wanted`.
     fn of_type(&mut self, expression: &Expr, wanted: Type) -> Result<Expression, TargetError> {
         self.expression(expression)?.into_type(wanted, expression)
     }
@@ -152,7 +152,7 @@ impl Checker {
             UnaryOperator::Minus | UnaryOperator::Plus => {
                 let typed = self.expression(operand)?;
                 if !typed.kind.is_numeric() && typed.kind != Type::Interval {
-                    return Err(TargetError::types(whole, format!("a sign can't stand before {}", typed.kind.name())));
+                    return Err(TargetError::types(whole, format!("a sign can't precede {}", typed.kind.name())));
                 }
                 match operator {
                     UnaryOperator::Plus => Ok(typed),
@@ -181,7 +181,7 @@ impl Checker {
                     return Ok(Typed::new(Expression::Column(element), Type::Json));
                 }
                 let help =
-                    "in a subquery it may stand in FROM, or once at the start of the select list without GROUP BY";
+                    "in a subquery it is allowed in FROM, or once at the start of the select list without GROUP BY";
                 Err(TargetError::not_allowed(function, help))
             }
             ("now" | "current_timestamp" | "count" | "min" | "max", _) => {
@@ -192,7 +192,7 @@ impl Checker {
     }
 }
 
-/// The name of a plain function call in lower case; refuses every extra that SQL has for calls.
+/// Returns the name of a plain function call in lower case; refuses all other call syntax.
 fn function_name(function: &Function) -> Result<String, TargetError> {
     let [part] = function.name.0.as_slice() else {
         return Err(TargetError::not_allowed(&format_args!("the function {}", function.name), FUNCTIONS));
@@ -212,7 +212,7 @@ fn function_name(function: &Function) -> Result<String, TargetError> {
     lexical::name(identifier)
 }
 
-/// The arguments of a call; DISTINCT is left to the caller.
+/// Returns the arguments of a call; the caller handles DISTINCT.
 fn arguments(function: &Function) -> Result<&[FunctionArg], TargetError> {
     match &function.args {
         FunctionArguments::None => Ok(&[]),
@@ -221,7 +221,7 @@ fn arguments(function: &Function) -> Result<&[FunctionArg], TargetError> {
     }
 }
 
-/// The one plain argument of a call, as for json_array_elements.
+/// Returns the argument of a call that has exactly one plain argument.
 fn only_argument(arguments: &[FunctionArg]) -> Option<&Expr> {
     match arguments {
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => Some(argument),
@@ -238,10 +238,7 @@ fn literal(value: &Value) -> Result<Typed, TargetError> {
             Some(literal @ Literal::Integer(_)) => (literal, Type::Integer),
             Some(literal) => (literal, Type::Number),
             None => {
-                return Err(TargetError::not_allowed(
-                    value,
-                    "numbers are written as in 12, 1.5 or 1e3, within 64 bits",
-                ));
+                return Err(TargetError::not_allowed(value, "write numbers like 12, 1.5 or 1e3, within 64 bits"));
             }
         },
         _ => {
@@ -251,9 +248,9 @@ fn literal(value: &Value) -> Result<Typed, TargetError> {
     Ok(Typed::new(Expression::Literal(literal), kind))
 }
 
-/// `INTERVAL '5 minutes'` or `INTERVAL '5' MINUTE`.
+/// Parses `INTERVAL '5 minutes'` or `INTERVAL '5' MINUTE`.
 fn interval_literal(interval: &IntervalSyntax) -> Result<Typed, TargetError> {
-    let refused = || TargetError::not_allowed(interval, "write it as in INTERVAL '5 minutes' or INTERVAL '5' MINUTE");
+    let refused = || TargetError::not_allowed(interval, "write INTERVAL '5 minutes' or INTERVAL '5' MINUTE");
     let is_plain = interval.leading_precision.is_none()
         && interval.last_field.is_none()
         && interval.fractional_seconds_precision.is_none();

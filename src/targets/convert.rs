@@ -1,4 +1,4 @@
-//! From one type to another: string literals take the type of their place, casts the one they name.
+//! Type conversion: a string literal takes the type of its context, a cast the one it names.
 
 use std::fmt::Display;
 
@@ -20,7 +20,7 @@ impl Typed {
         Typed { expression, kind }
     }
 
-    /// The expression as a value of that type, for operands that must have it.
+    /// Converts the expression to the type that an operand must have.
     pub(super) fn into_type(self, wanted: Type, piece: &dyn Display) -> Result<Expression, TargetError> {
         match (self.kind, self.expression) {
             (Type::Unknown, Expression::Literal(Literal::Text(text))) => {
@@ -35,7 +35,7 @@ impl Typed {
     }
 }
 
-/// The type that all operands of one comparison have in common.
+/// Returns the common type of all operands of a comparison.
 pub(super) fn common_type<'a>(
     operands: impl IntoIterator<Item = &'a Typed>,
     piece: &dyn Display,
@@ -56,13 +56,13 @@ pub(super) fn common_type<'a>(
         };
     }
     match common {
-        Type::Json => Err(TargetError::types(piece, "json can't be compared, take a text out of it with ->> first")),
+        Type::Json => Err(TargetError::types(piece, "json can't be compared, extract a text with ->> first")),
         Type::Unknown => Ok(Type::Text),
         known => Ok(known),
     }
 }
 
-/// A string literal as a value of a type.
+/// Converts a string literal to a type.
 fn literal(text: &str, wanted: Type) -> Result<Literal, TargetError> {
     Ok(match wanted {
         Type::Boolean => Literal::Boolean(parse_boolean(text)?),
@@ -72,13 +72,13 @@ fn literal(text: &str, wanted: Type) -> Result<Literal, TargetError> {
         Type::Time => Literal::Time(time::parse(text)?),
         Type::Interval => Literal::Interval(Interval::parse(text)?),
         Type::Json => {
-            let help = "take a text out of the json with ->> and compare that";
+            let help = "extract a text from the json with ->> and compare that";
             return Err(TargetError::literal(text, "json to compare with", help));
         }
     })
 }
 
-/// A number as both databases read it: `12`, `1.5`, `1e3`; no sign.
+/// Parses a number in the form that both databases read: `12`, `1.5`, `1e3`; no sign.
 pub(super) fn number(text: &str) -> Option<Literal> {
     if let Ok(integer) = text.parse::<i64>() {
         return Some(Literal::Integer(integer));
@@ -93,10 +93,10 @@ pub(super) fn number(text: &str) -> Option<Literal> {
 }
 
 fn not_a_number(text: &str) -> TargetError {
-    TargetError::literal(text, "a number", "write it as in 12, 1.5 or 1e3")
+    TargetError::literal(text, "a number", "write it like 12, 1.5 or 1e3")
 }
 
-/// PostgreSQL's text to boolean: any case, unique beginnings of true, false, yes, no, on, off; 1 and 0.
+/// Converts text to boolean like PostgreSQL: any case, unique prefixes of true, false, yes, no, on, off; 1 and 0.
 pub(super) fn parse_boolean(text: &str) -> Result<bool, TargetError> {
     match text.trim().to_ascii_lowercase().as_str() {
         "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes" | "on" | "1" => Ok(true),
@@ -105,20 +105,20 @@ pub(super) fn parse_boolean(text: &str) -> Result<bool, TargetError> {
     }
 }
 
-/// PostgreSQL's text to bigint.
+/// Converts text to bigint like PostgreSQL.
 pub(super) fn parse_integer(text: &str) -> Result<i64, TargetError> {
     text.trim()
         .parse::<i64>()
         .map_err(|_| TargetError::literal(text, "an integer", "write digits, in the range of 64-bit integers"))
 }
 
-/// PostgreSQL's text to numeric, as the 64-bit float that SQLite computes with.
+/// Converts text to numeric like PostgreSQL, as the 64-bit float that SQLite computes with.
 pub(super) fn parse_number(text: &str) -> Result<f64, TargetError> {
     let number = text.trim().parse::<f64>().map_err(|_| not_a_number(text))?;
     if number.is_finite() { Ok(number) } else { Err(not_a_number(text)) }
 }
 
-/// The cast that a type name asks for.
+/// Returns the cast for a type name.
 pub(super) fn cast_target(data_type: &DataType) -> Result<CastTarget, TargetError> {
     Ok(match data_type {
         DataType::Text | DataType::Varchar(None) => CastTarget::Text,
@@ -143,16 +143,18 @@ pub(super) fn cast_target(data_type: &DataType) -> Result<CastTarget, TargetErro
     })
 }
 
-/// Applies a cast: to literals at once, to others when the database supports it in the same way as the other one.
+/// Applies a cast: to literals immediately, to other expressions if both databases support it in the same way.
 pub(super) fn cast(operand: Typed, to: CastTarget, piece: &dyn Display) -> Result<Typed, TargetError> {
     let wanted = result_type(to);
     match (operand.kind, operand.expression, to) {
         (Type::Unknown, Expression::Literal(Literal::Null), _) => {
             Ok(Typed::new(Expression::Literal(Literal::Null), wanted))
         }
-        (Type::Unknown, Expression::Literal(Literal::Text(text)), CastTarget::Json) => {
-            Err(TargetError::literal(&text, "allowed as json", "take a text out of the json with ->> and compare that"))
-        }
+        (Type::Unknown, Expression::Literal(Literal::Text(text)), CastTarget::Json) => Err(TargetError::literal(
+            &text,
+            "allowed as json",
+            "extract a text from the json with ->> and compare that",
+        )),
         (Type::Unknown, Expression::Literal(Literal::Text(text)), CastTarget::Date) => {
             let start_of_day = time::parse(&text)?.div_euclid(DAY) * DAY;
             Ok(Typed::new(Expression::Literal(Literal::Time(start_of_day)), wanted))
@@ -187,7 +189,7 @@ fn result_type(to: CastTarget) -> Type {
     }
 }
 
-/// The casts between different types that give the same in both databases.
+/// Whether a cast between different types has the same result in both databases.
 fn is_castable(from: Type, to: CastTarget) -> bool {
     match to {
         CastTarget::Boolean => from == Type::Text,

@@ -1,4 +1,4 @@
-//! Why a target is refused, in words that help the investigator who wrote it.
+//! Error messages for refused targets, written for the investigator.
 
 use std::fmt::{self, Display, Write};
 
@@ -11,7 +11,7 @@ use super::limits::{
 /// Why a target is refused. Every message names the offending piece and says what is allowed instead.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TargetError {
-    /// Nothing but white space.
+    /// Only white space.
     #[error("the target is empty: write a condition on agents such as status='online', or `all` for every agent")]
     Empty,
     /// Longer than `TEXT_BYTES_MAX`.
@@ -27,13 +27,13 @@ pub enum TargetError {
     ControlCharacter {
         /// The character.
         character: char,
-        /// Where it is, bytes from the start.
+        /// Its offset, bytes.
         position: usize,
     },
     /// Not SQL.
     #[error("the target is not a condition in PostgreSQL syntax: {message}")]
     Syntax {
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
     /// Nested deeper than `DEPTH_MAX`.
@@ -45,16 +45,16 @@ pub enum TargetError {
     /// More than `LIST_ITEMS_MAX` items.
     #[error("the IN list has {items} items: at most {LIST_ITEMS_MAX} are allowed")]
     ListTooLong {
-        /// How many it has.
+        /// Number of items.
         items: usize,
     },
     /// More than `SOURCES_MAX` tables.
     #[error("the subquery reads {sources} tables: at most {SOURCES_MAX} are allowed")]
     TooManySources {
-        /// How many it has.
+        /// Number of tables.
         sources: usize,
     },
-    /// A piece of SQL that targets don't have.
+    /// SQL that targets do not support.
     #[error("{piece} is not allowed in a target: {help}")]
     NotAllowed {
         /// The piece, quoted.
@@ -67,7 +67,7 @@ pub enum TargetError {
     UnknownColumn {
         /// The name, quoted.
         name: String,
-        /// Which columns there are.
+        /// The columns that exist.
         help: String,
     },
     /// A table that doesn't exist or may not be named.
@@ -76,65 +76,65 @@ pub enum TargetError {
         /// The name, quoted.
         name: String,
     },
-    /// Operands whose types don't fit.
+    /// Operands whose types don't match.
     #[error("{piece}: {help}")]
     Type {
         /// The piece, quoted.
         piece: String,
-        /// What doesn't fit, and what would.
+        /// What doesn't match, and what would.
         help: String,
     },
-    /// The whole is a value, not a condition.
+    /// The target is a value, not a condition.
     #[error("{piece} is {found}, not a condition: compare it with something, as in status='online'")]
     NotACondition {
         /// The piece, quoted.
         piece: String,
-        /// What it is instead.
+        /// The type that it has instead.
         found: &'static str,
     },
-    /// A literal that can't be read as what it is used for.
+    /// A literal that can't be parsed as the type it is used for.
     #[error("{literal} is not {wanted}: {help}")]
     Literal {
         /// The literal, quoted.
         literal: String,
         /// The type it should have.
         wanted: &'static str,
-        /// How that is written.
+        /// How to write it.
         help: String,
     },
 }
 
 impl TargetError {
-    /// A refused piece and what is allowed instead.
+    /// An error for a refused piece; `help` says what is allowed.
     pub(super) fn not_allowed(piece: &dyn Display, help: impl Into<String>) -> TargetError {
         TargetError::NotAllowed { piece: excerpt(piece), help: help.into() }
     }
 
-    /// A piece whose types don't fit.
+    /// An error for a piece whose types don't match.
     pub(super) fn types(piece: &dyn Display, help: impl Into<String>) -> TargetError {
         TargetError::Type { piece: excerpt(piece), help: help.into() }
     }
 
-    /// A literal that can't be read.
+    /// An error for a literal that can't be parsed.
     pub(super) fn literal(text: &str, wanted: &'static str, help: impl Into<String>) -> TargetError {
         TargetError::Literal { literal: excerpt(&format_args!("'{text}'")), wanted, help: help.into() }
     }
 }
 
-/// A piece of the target between backquotes, shortened for messages.
+/// Quotes a piece of the target in backquotes, truncated for messages.
 pub(super) fn excerpt(piece: &dyn Display) -> String {
     let mut short = Short { text: String::from("`"), room: EXCERPT_CHARACTERS_MAX };
-    // The only error is our own: no room left, the end is cut off.
+    // The only possible error is that of `Short`: the text was truncated.
     if write!(short, "{piece}").is_err() {
         short.text.push('…');
     }
-    // A comment ends with its line.
+    // A comment token ends with a newline.
     short.text.truncate(short.text.trim_end_matches('\n').len());
     short.text.push('`');
     short.text
 }
 
-/// Keeps the first characters and refuses the rest, so that a large piece is not rendered as a whole.
+/// Keeps the first characters and fails on the rest, so that a large piece is not rendered as a whole.
 struct Short {
     text: String,
     room: usize,

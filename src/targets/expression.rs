@@ -1,16 +1,16 @@
-//! The checked form of a target: what is in this tree may be sent to a database, nothing else is.
+//! The checked form of a target: only what is in this tree is sent to a database.
 //!
 //! The tree holds no text of the input except the contents of string literals, patterns and JSON keys, which the
-//! renderers quote anew. Tables and columns are references into [`super::names`]; aliases are replaced by positions.
-//! Every operand already has a type that both databases accept at its place.
+//! renderers quote again. Tables and columns are references into [`super::names`]; aliases are replaced by positions.
+//! Every operand has a type that both databases accept in its place.
 
 use super::interval::Interval;
 use super::names::{Column, Table};
 
-/// What kind of value an expression gives.
+/// The type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
-    /// A string literal or NULL whose place hasn't decided its type yet, as PostgreSQL's `unknown`.
+    /// A string literal or NULL whose type is not inferred yet, like PostgreSQL's `unknown`.
     Unknown,
     Boolean,
     Integer,
@@ -23,7 +23,7 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// The type in words, for messages.
+    /// Returns the type's name for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Type::Unknown => "a bare value",
@@ -107,7 +107,7 @@ pub(super) enum Expression {
     Aggregate {
         function: Aggregate,
         distinct: bool,
-        /// None is the star of `COUNT(*)`.
+        /// `None` is the star of `COUNT(*)`.
         argument: Option<Box<Expression>>,
     },
 }
@@ -118,7 +118,7 @@ pub(super) enum Literal {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// Digits with a decimal point or an exponent, both of which SQLite and PostgreSQL read the same.
+    /// Digits with a decimal point or an exponent, which SQLite and PostgreSQL parse in the same way.
     Number(String),
     Text(String),
     /// Microseconds since the epoch.
@@ -146,7 +146,7 @@ pub(super) enum Operation {
     Divide,
 }
 
-/// What IS asks for.
+/// The operand of IS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Truth {
     Null,
@@ -154,18 +154,18 @@ pub(super) enum Truth {
     False,
 }
 
-/// Where a JSON operator goes.
+/// The step of a JSON operator.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum JsonStep {
     /// Into an object.
     Key(String),
     /// Into an array; negative counts from its end.
     Index(i64),
-    /// Several steps, each into an object, or into an array when it is an integer.
+    /// Several steps, each into an object, or into an array if it is an integer.
     Path(Vec<String>),
 }
 
-/// What a cast makes.
+/// The target type of a cast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CastTarget {
     Boolean,
@@ -187,15 +187,15 @@ pub(super) enum Aggregate {
     Maximum,
 }
 
-/// A column of a table in scope, or the value of a json_array_elements (whose `column` is None).
+/// A column of a table in scope, or the value of a json_array_elements (`column` is `None`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ColumnReference {
     pub(super) source: SourceName,
     pub(super) column: Option<&'static Column>,
 }
 
-/// Which FROM item: how deep the query is nested (0 is the outer query over agents) and its place in that FROM. Unique
-/// among everything that is in scope anywhere, so that renderers make their own aliases of it.
+/// Identifies a FROM item: the nesting depth of the query (0 is the outer query over agents) and the position in its
+/// FROM. Unique among everything in scope, so that renderers derive aliases from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SourceName {
     pub(super) depth: usize,
@@ -206,7 +206,7 @@ pub(super) struct SourceName {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Query {
     pub(super) distinct: bool,
-    /// The one column; None is `*`, which only EXISTS has.
+    /// The one column; `None` is `*`, which only EXISTS has.
     pub(super) item: Option<Expression>,
     pub(super) sources: Vec<Source>,
     pub(super) condition: Option<Expression>,
@@ -216,7 +216,7 @@ pub(super) struct Query {
     pub(super) limit: Option<u32>,
 }
 
-/// One FROM item; the first one's join is Cross.
+/// One FROM item; the join of the first one is `Cross`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Source {
     pub(super) name: SourceName,
@@ -232,7 +232,7 @@ pub(super) enum Join {
     Left(Expression),
 }
 
-/// What a FROM item reads.
+/// The relation that a FROM item reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Relation {
     Table(&'static Table),

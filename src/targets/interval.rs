@@ -1,7 +1,7 @@
 //! Intervals: `'5 minutes'`, `'1 day 2 hours'`, `'01:30:00'`, `'2 weeks ago'`.
 //!
-//! Months and days are kept apart from the rest, as PostgreSQL does: there a month is a calendar month and a year twelve
-//! of them. SQLite's store counts microseconds, so there a month is 30 days and a year 365.
+//! Months and days are stored separately, as in PostgreSQL, where a month is a calendar month and a year twelve of
+//! them. The SQLite store counts microseconds, so there a month is 30 days and a year 365.
 
 use super::error::TargetError;
 use super::limits::INTERVAL_YEARS_MAX;
@@ -12,7 +12,7 @@ const MONTHS_PER_YEAR: i64 = 12;
 const DAYS_PER_MONTH: i64 = 30;
 const DAYS_PER_YEAR: i64 = 365;
 const WANTED: &str = "an interval";
-const HELP: &str = "write it as in '5 minutes', '1 day 2 hours' or '01:30:00', with microseconds to years as units";
+const HELP: &str = "write it like '5 minutes', '1 day 2 hours' or '01:30:00', with microseconds to years as units";
 
 /// Microseconds per day.
 pub(super) const DAY: i64 = SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
@@ -25,7 +25,7 @@ pub(super) struct Interval {
     microseconds: i64,
 }
 
-/// What a unit counts.
+/// A unit; the value is its multiple of the base unit.
 #[derive(Clone, Copy)]
 enum Unit {
     Microseconds(i64),
@@ -34,8 +34,8 @@ enum Unit {
 }
 
 impl Interval {
-    /// Reads PostgreSQL's usual spelling: pairs of number and unit, at most one clock time, `ago` at the end. A number
-    /// without unit counts seconds.
+    /// Parses PostgreSQL's usual syntax: pairs of number and unit, at most one clock time, `ago` at the end. A number
+    /// without a unit counts seconds.
     pub(super) fn parse(text: &str) -> Result<Interval, TargetError> {
         let refused = || TargetError::literal(text, WANTED, HELP);
         let lower = text.to_ascii_lowercase();
@@ -65,14 +65,14 @@ impl Interval {
         Ok(if ago { interval.negated() } else { interval })
     }
 
-    /// Its length with months of 30 and years of 365 days.
+    /// Returns the length with months of 30 and years of 365 days.
     pub(super) fn as_microseconds(self) -> i64 {
         let years = self.months / MONTHS_PER_YEAR;
         let months = self.months % MONTHS_PER_YEAR;
         (years * DAYS_PER_YEAR + months * DAYS_PER_MONTH + self.days) * DAY + self.microseconds
     }
 
-    /// As PostgreSQL reads it, without quotes.
+    /// Formats the interval for PostgreSQL, without quotes.
     pub(super) fn to_text(self) -> String {
         let mut parts = Vec::new();
         if self.months != 0 {
@@ -102,7 +102,7 @@ impl Interval {
         Interval { months: -self.months, days: -self.days, microseconds: -self.microseconds }
     }
 
-    /// Each part is within the limit, and so no later sum overflows.
+    /// Whether each part is within the limit, so that no later sum overflows.
     fn is_within_limit(self) -> bool {
         let days_max = INTERVAL_YEARS_MAX * DAYS_PER_YEAR;
         self.months.abs() <= INTERVAL_YEARS_MAX * MONTHS_PER_YEAR
@@ -111,7 +111,7 @@ impl Interval {
     }
 }
 
-/// Splits at white space and where a number is glued to its unit (`5min`).
+/// Splits at white space, and between a number and its unit (`5min`).
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for word in text.split_whitespace() {
@@ -138,8 +138,8 @@ fn unit(name: &str) -> Option<Unit> {
     })
 }
 
-/// A signed decimal number of a unit. A fraction of a day becomes microseconds; one of a month is refused, since nobody
-/// knows how long that is.
+/// Parses a signed decimal number of a unit. A fraction of a day becomes microseconds; one of a month is refused, since
+/// its length is undefined.
 fn quantity(number: &str, unit: Unit) -> Option<Interval> {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -169,7 +169,7 @@ fn quantity(number: &str, unit: Unit) -> Option<Interval> {
     })
 }
 
-/// `[-]HH:MM[:SS[.f]]`
+/// Parses `[-]HH:MM[:SS[.f]]`.
 fn clock(word: &str) -> Option<i64> {
     let (sign, digits) = match word.strip_prefix('-') {
         Some(digits) => (-1, digits),

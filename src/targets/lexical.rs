@@ -1,7 +1,7 @@
-//! From text to sqlparser's syntax tree, letting through only the plainest words of SQL.
+//! Parses text into sqlparser's syntax tree, and accepts only basic SQL tokens.
 //!
-//! The tokens are checked against an allow-list before they are parsed: what a tokenizer may read differently from
-//! PostgreSQL (escape strings, dollar quotes, comments, custom operators) never reaches the parser.
+//! The tokens are checked against an allow-list before they are parsed: syntax that the tokenizer may read differently
+//! from PostgreSQL (escape strings, dollar quotes, comments, custom operators) never reaches the parser.
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -11,7 +11,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 use super::error::{TargetError, excerpt};
 use super::limits::{DEPTH_MAX, PARSER_DEPTH_MAX, TEXT_BYTES_MAX, TOKENS_MAX};
 
-/// Parses one expression that takes up the whole text.
+/// Parses a text that is one expression.
 pub(super) fn parse(text: &str) -> Result<Expr, TargetError> {
     check_text(text)?;
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, TargetError> {
     let expression = parser.parse_expr().map_err(syntax)?;
     match parser.next_token().token {
         Token::EOF => Ok(expression),
-        rest => Err(TargetError::not_allowed(&rest, "the target must end where its condition ends")),
+        rest => Err(TargetError::not_allowed(&rest, "text after the condition is not allowed")),
     }
 }
 
@@ -84,7 +84,7 @@ fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab))
 }
 
-/// Why a token is refused; None for those that targets are made of.
+/// Returns why a token is refused; `None` if it is accepted.
 fn refusal(token: &Token) -> Option<&'static str> {
     Some(match token {
         Token::Word(Word { quote_style: None | Some('"'), .. })
@@ -117,20 +117,20 @@ fn refusal(token: &Token) -> Option<&'static str> {
         Token::SemiColon => "a target is one condition, not a list of statements",
         Token::Whitespace(_) => "comments are not allowed",
         Token::Placeholder(_) | Token::Colon | Token::Question => "parameters are not allowed, write the value",
-        Token::LBracket | Token::RBracket => "arrays are not allowed, use -> with a number to reach into json",
+        Token::LBracket | Token::RBracket => "arrays are not allowed, use -> with a number to index into json",
         Token::EscapedStringLiteral(_)
         | Token::UnicodeStringLiteral(_)
         | Token::NationalStringLiteral(_)
         | Token::HexStringLiteral(_)
         | Token::SingleQuotedByteStringLiteral(_)
-        | Token::DollarQuotedString(_) => "strings are written in plain single quotes, as in 'online'",
+        | Token::DollarQuotedString(_) => "write strings in plain single quotes, like 'online'",
         _ => {
             "values, columns, parentheses and the operators = <> < <= > >= + - * / ~ ~* !~ !~* -> ->> #> #>> :: are allowed"
         }
     })
 }
 
-/// The name that an identifier stands for: as written when quoted, else in lower case, as PostgreSQL folds it.
+/// Returns the name of an identifier: unchanged if quoted, else in lower case, as PostgreSQL folds it.
 pub(super) fn name(identifier: &sqlparser::ast::Ident) -> Result<String, TargetError> {
     let help = "use plain names".to_owned();
     match identifier.quote_style {

@@ -1,9 +1,9 @@
 //! The limits of target conditions, each with its unit and reason.
 //!
-//! A target is a line or two that a person wrote; these limits are far above that, and low enough that a hostile one
-//! costs neither stack nor noticeable time, in the parser or in the database.
+//! A target is a line or two written by hand; these limits are far above that, and low enough that a hostile one costs
+//! neither stack nor noticeable time, in the parser or in the database.
 
-/// Longest target text, bytes. The longest real one we know has 500.
+/// Longest target text, bytes. The longest known real one has 500.
 pub const TEXT_BYTES_MAX: usize = crate::limits::TARGET_BYTES_MAX;
 
 /// Most lexical tokens in a target. Bounds the parser's syntax tree (a chain like `1+1+1` gets one level deeper every
@@ -13,13 +13,13 @@ pub const TOKENS_MAX: usize = 3_000;
 /// Deepest nesting of parentheses, operators and subqueries, levels. AND and OR in a row count as one level.
 pub const DEPTH_MAX: usize = 64;
 
-/// Recursion allowed to sqlparser, levels. It counts two to three for a subquery and one for a parenthesis or a
-/// prefix operator; 128 leaves the verdict on ordinary nesting to [`DEPTH_MAX`] and needs less than 1 MiB of stack even
+/// Recursion limit of sqlparser, levels. It counts two to three for a subquery and one for a parenthesis or a prefix
+/// operator; with 128, ordinary nesting is limited by [`DEPTH_MAX`], and less than 1 MiB of stack is used even
 /// unoptimized (test `hostile_texts_are_answered_quickly_on_a_small_stack`).
 pub const PARSER_DEPTH_MAX: usize = 128;
 
-/// Most parts (columns, literals, operators) of a checked target. Keeps SQLite's expression depth (1000 by default)
-/// and both databases' planners out of trouble.
+/// Most nodes (columns, literals, operators) of a checked target. Stays below SQLite's expression depth (1000 by
+/// default), and bounds the work of both query planners.
 pub const NODES_MAX: usize = 2_000;
 
 /// Most items of one IN list.
@@ -32,7 +32,7 @@ pub const SOURCES_MAX: usize = 4;
 /// Longest regular expression, bytes.
 pub const PATTERN_BYTES_MAX: usize = 512;
 
-/// Most memory of one compiled regular expression, bytes (`[a-z]{200}{200}` is short but compiles to a lot).
+/// Most memory of one compiled regular expression, bytes (`[a-z]{200}{200}` is short but large when compiled).
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest count in a regular expression's `{m,n}`: PostgreSQL's own limit (DUPMAX in its regguts.h).

@@ -1,7 +1,7 @@
-//! The tables and columns that targets may name (formats.md, 'Database columns that targets may name').
+//! The tables and columns that targets may name.
 //!
-//! This is an allow-list: PostgreSQL's system columns (`ctid`, `xmin`), other tables and other schemas can't be named,
-//! as nothing but what is listed here resolves.
+//! This is an allow-list: nothing else resolves, neither PostgreSQL's system columns (`ctid`, `xmin`) nor other tables
+//! or schemas.
 
 use super::expression::Type::{self, Integer, Json, Text, Time};
 
@@ -12,14 +12,14 @@ pub(super) struct Table {
     pub(super) columns: &'static [Column],
 }
 
-/// A column of it.
+/// A column of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) kind: Type,
 }
 
-/// The table that every target is about.
+/// The table of the outer query.
 pub(super) static AGENTS: Table = Table {
     name: "agents",
     columns: &[
@@ -76,17 +76,17 @@ const fn column(name: &'static str, kind: Type) -> Column {
 }
 
 impl Table {
-    /// The table of that name, in lower case.
+    /// Returns the table of this lower-case name.
     pub(super) fn named(name: &str) -> Option<&'static Table> {
         [&AGENTS, &COMMANDS, &ACTIONS].into_iter().find(|table| table.name == name)
     }
 
-    /// The column of that name, in lower case.
+    /// Returns the column of this lower-case name.
     pub(super) fn column(&'static self, name: &str) -> Option<&'static Column> {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Its columns for messages: `agents has id, name`.
+    /// Lists its columns for messages: `agents has id, name`.
     pub(super) fn describe(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
         format!("{} has {}", self.name, names.join(", "))

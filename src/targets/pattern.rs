@@ -1,8 +1,9 @@
 //! Patterns of LIKE and of `~`, which must mean the same in both databases.
 //!
-//! PostgreSQL matches with its own regular expressions (ARE, pattern matching chapter of its manual), SQLite's store
-//! with the `regex` crate. Only what both read alike is accepted: no back-references, look-around or embedded options, and
-//! of the escapes with a letter only `\d \D \w \W \s \S \n \t \r` (`\b` is a word boundary to one and a backspace to the other).
+//! PostgreSQL matches with its own regular expressions (ARE, pattern matching chapter of its manual), the SQLite store
+//! with the `regex` crate. Only their common syntax is accepted: no back-references, look-around or embedded options,
+//! and of the escapes with a letter only `\d \D \w \W \s \S \n \t \r` (`\b` is a word boundary in one and a backspace
+//! in the other).
 
 use regex::{Regex, RegexBuilder};
 
@@ -12,7 +13,7 @@ use super::limits::{PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX, PATTERN_REPEA
 const WANTED: &str = "a regular expression for targets";
 const ESCAPES: &str = "dDwWsSntr";
 
-/// Checks a regular expression and that it compiles.
+/// Checks the syntax of a regular expression, and that it compiles.
 pub(super) fn check_regex(pattern: &str) -> Result<(), TargetError> {
     let refused = |help: String| TargetError::literal(pattern, WANTED, help);
     if pattern.len() > PATTERN_BYTES_MAX {
@@ -22,7 +23,7 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), TargetError> {
     compile(pattern, true).map(drop).map_err(|error| refused(last_line(&error)))
 }
 
-/// Compiles a regular expression to what PostgreSQL means by it: `.` matches a line end, `^` and `$` only match at the
+/// Compiles a regular expression with PostgreSQL's semantics: `.` matches a line end, `^` and `$` only match at the
 /// ends of the text.
 pub(super) fn compile(pattern: &str, insensitive: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
@@ -32,7 +33,7 @@ pub(super) fn compile(pattern: &str, insensitive: bool) -> Result<Regex, regex::
         .build()
 }
 
-/// A LIKE pattern must not end in its escape character: PostgreSQL would fail on it.
+/// Refuses a LIKE pattern that ends in its escape character: PostgreSQL would fail on it.
 pub(super) fn check_like(pattern: &str) -> Result<(), TargetError> {
     let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();
     if backslashes % 2 == 1 {
@@ -42,14 +43,14 @@ pub(super) fn check_like(pattern: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// regex's messages draw the pattern over several lines; the last one says what is wrong.
+/// Returns the last line of a message of `regex`, which draws the pattern over several lines.
 fn last_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let line = text.lines().last().unwrap_or_default();
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// Refuses what one of the two engines reads differently or not at all.
+/// Refuses syntax that only one of the two engines supports, or that they interpret differently.
 fn check_common_syntax(pattern: &str) -> Result<(), String> {
     if pattern.starts_with("***") {
         return Err("directors such as ***= are not allowed".to_owned());
@@ -62,7 +63,7 @@ fn check_common_syntax(pattern: &str) -> Result<(), String> {
             '\\' => match rest.next() {
                 Some((_, escaped)) if escaped.is_ascii_alphanumeric() && !ESCAPES.contains(escaped) => {
                     return Err(format!(
-                        "the escape \\{escaped} is not allowed, of those with a letter only \\d \\w \\s are"
+                        "the escape \\{escaped} is not allowed; of the escapes with a letter only \\d \\w \\s are"
                     ));
                 }
                 _ => {}
@@ -97,7 +98,7 @@ fn check_common_syntax(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What follows an opening brace: `m}`, `m,}` or `m,n}`.
+/// Checks what follows an opening brace: `m}`, `m,}` or `m,n}`.
 fn check_repetition(following: &str) -> Result<(), String> {
     let (counts, _) = following.split_once('}').ok_or("a { is not closed, write \\{ for the character")?;
     let (low, high) = counts.split_once(',').unwrap_or((counts, ""));

@@ -1,20 +1,20 @@
-//! Conditions for PostgreSQL.
+//! Renders conditions for PostgreSQL.
 //!
-//! Times are `timestamp with time zone` throughout, written with their offset. Only a cast to `date` asks the session what
-//! a day is: the store's sessions must have TimeZone set to UTC.
+//! Times are always `timestamp with time zone`, written with their offset. Only a cast to `date` depends on the
+//! session's time zone: the store's sessions must have TimeZone set to UTC.
 
 use super::expression::{CastTarget, JsonStep, Literal, Type};
 use super::render::{Syntax, quoted};
 use super::time;
 
-/// What stands before and after the array of a json_array_elements.
+/// The SQL before and after the array of a json_array_elements.
 pub(super) const ARRAY_BEFORE: &str =
     "json_array_elements((SELECT CASE json_typeof(s.j) WHEN 'array' THEN s.j END FROM (SELECT CAST(";
 pub(super) const ARRAY_AFTER: &str = " AS JSON) AS j) AS s))";
 
-/// Writes for PostgreSQL.
+/// The renderer for PostgreSQL.
 pub(super) struct PostgreSql {
-    /// What NOW() means, microseconds since the epoch.
+    /// The value of NOW(), microseconds since the epoch.
     pub(super) now_us: i64,
 }
 
@@ -40,8 +40,8 @@ impl Syntax for PostgreSql {
         format!("{alias}.value")
     }
 
-    /// Rows that hold no array have no elements: PostgreSQL alone would end the query with an error, and so a single
-    /// agent's answer could spoil every such target. The cast makes it work on json and on jsonb columns.
+    /// A value that is not an array has no elements: plain json_array_elements would fail, so that the result of a
+    /// single agent could break every such target. The cast makes it work on json and on jsonb columns.
     fn elements(&self, array: &str, alias: &str) -> String {
         format!("{ARRAY_BEFORE}{array}{ARRAY_AFTER} AS {alias} (value)")
     }
@@ -85,7 +85,7 @@ impl Syntax for PostgreSql {
     }
 }
 
-/// A negative number in parentheses: `->` and casts bind closer than a sign.
+/// Formats a number, negative ones in parentheses: `->` and casts bind tighter than a sign.
 fn number_text(number: i64) -> String {
     if number < 0 { format!("(- {})", number.unsigned_abs()) } else { number.to_string() }
 }
@@ -94,7 +94,7 @@ fn time_literal(microseconds: i64) -> String {
     format!("TIMESTAMP WITH TIME ZONE {}", quoted(&time::to_text(microseconds)))
 }
 
-/// A string literal. One with backslashes is written so that it means the same whatever standard_conforming_strings is.
+/// Formats a string literal; one with backslashes independently of standard_conforming_strings.
 fn string(text: &str) -> String {
     match text.contains('\\') {
         true => format!("E{}", quoted(&text.replace('\\', "\\\\"))),

@@ -1,7 +1,7 @@
-//! From the checked tree to SQL: what both dialects have in common.
+//! Renders the checked tree as SQL: the common part of both dialects.
 //!
-//! Every compound expression is put in parentheses, every column stands after its table's alias, and the aliases are our
-//! own, so that the text means the tree whatever precedences and scoping rules a database has.
+//! Every compound expression is in parentheses, every column is qualified, and the aliases are generated, so that the
+//! SQL does not depend on a database's precedence and scoping rules.
 
 use super::expression::{
     Aggregate, CastTarget, ColumnReference, Comparison, Expression, Join, JsonStep, Literal, Operation, Query,
@@ -9,7 +9,7 @@ use super::expression::{
 };
 use super::names::AGENTS;
 
-/// What a dialect writes in its own way. All operands are SQL already.
+/// The parts that differ between the dialects. All operands are SQL already.
 pub(super) trait Syntax {
     fn literal(&self, literal: &Literal) -> String;
     fn now(&self) -> String;
@@ -39,7 +39,7 @@ pub(super) fn expression(syntax: &dyn Syntax, whole: &Expression) -> String {
         Expression::Or(conditions) => syntax.chain("OR", &sql_of(conditions)),
         Expression::Compare(comparison, left, right) => infix(left, comparison_sign(*comparison), right),
         Expression::Arithmetic(operation, left, right) => infix(left, operation_sign(*operation), right),
-        // The blank keeps two signs from becoming a comment.
+        // The space keeps two signs from becoming a comment.
         Expression::Negative(operand) => format!("(- {})", sql(operand)),
         Expression::Like { negated, insensitive, text, pattern } => {
             negate(*negated, syntax.like(*insensitive, &sql(text), &sql(pattern)))
@@ -124,7 +124,7 @@ fn column_name(syntax: &dyn Syntax, column: ColumnReference) -> String {
     }
 }
 
-/// Our name for a FROM item: `agents` for the outer query's, else `t` with depth and place.
+/// Returns the alias of a FROM item: `agents` for the outer query's, else `t` with depth and position.
 fn alias(source: SourceName) -> String {
     match source.depth {
         0 => AGENTS.name.to_owned(),
@@ -140,7 +140,7 @@ fn string(syntax: &dyn Syntax, text: &str) -> String {
     syntax.literal(&Literal::Text(text.to_owned()))
 }
 
-/// A string in single quotes, each quote inside doubled. Backslashes are left to the dialect.
+/// Returns a string in single quotes, with quotes doubled. Backslashes are left to the dialect.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

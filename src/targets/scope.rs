@@ -1,22 +1,22 @@
-//! Which columns a name means at some place: the innermost query that knows it decides, as in PostgreSQL.
+//! Resolves column names: the innermost query that has the name wins, as in PostgreSQL.
 
 use super::error::{TargetError, excerpt};
 use super::expression::{ColumnReference, SourceName, Type};
 use super::names::{AGENTS, Table};
 use std::collections::HashSet;
 
-/// The FROM items visible at some place, outermost query first.
+/// The visible FROM items, outermost query first.
 pub(super) struct Scopes {
     levels: Vec<Vec<NamedSource>>,
 }
 
-/// A FROM item under the name that the target gave it.
+/// A FROM item with its name in the target.
 pub(super) struct NamedSource {
     pub(super) alias: String,
     pub(super) content: Content,
 }
 
-/// What a FROM item offers.
+/// The columns of a FROM item.
 pub(super) enum Content {
     Table(&'static Table),
     /// A json_array_elements: one column of that name.
@@ -36,17 +36,17 @@ impl Scopes {
         self.levels.push(Vec::new());
     }
 
-    /// Leaves it.
+    /// Leaves a subquery.
     pub(super) fn leave(&mut self) {
         self.levels.pop();
     }
 
-    /// How deep the current query is nested; 0 is the outer one.
+    /// Returns the nesting depth of the current query; 0 is the outer one.
     pub(super) fn depth(&self) -> usize {
         self.levels.len() - 1
     }
 
-    /// How many FROM items the current query has so far.
+    /// Returns the number of FROM items of the current query so far.
     pub(super) fn places(&self) -> usize {
         self.levels.last().map_or(0, Vec::len)
     }
@@ -64,7 +64,7 @@ impl Scopes {
         Ok(name)
     }
 
-    /// The column that `name` means.
+    /// Resolves `name`.
     pub(super) fn column(&self, name: &str) -> Result<(ColumnReference, Type), TargetError> {
         for (depth, level) in self.levels.iter().enumerate().rev() {
             let mut found = level.iter().enumerate().filter_map(|(place, source)| {
@@ -76,13 +76,12 @@ impl Scopes {
                     None => Ok(column),
                     Some(_) => Err(TargetError::UnknownColumn {
                         name: excerpt(&name),
-                        help: "several tables of this FROM have it, put the table's name and a point before it"
-                            .to_owned(),
+                        help: "several tables of this FROM have it, write table.column".to_owned(),
                     }),
                 };
             }
         }
-        // The name of a json_array_elements alone stands for its value.
+        // The bare name of a json_array_elements means its value.
         for (depth, level) in self.levels.iter().enumerate().rev() {
             for (place, source) in level.iter().enumerate() {
                 if source.alias == name && matches!(source.content, Content::Elements { .. }) {
@@ -93,7 +92,7 @@ impl Scopes {
         Err(TargetError::UnknownColumn { name: excerpt(&name), help: self.describe() })
     }
 
-    /// The column that `table.name` means.
+    /// Resolves `table.name`.
     pub(super) fn qualified_column(&self, table: &str, name: &str) -> Result<(ColumnReference, Type), TargetError> {
         for (depth, level) in self.levels.iter().enumerate().rev() {
             let named = level.iter().enumerate().find(|(_, source)| source.alias == table);
@@ -110,9 +109,9 @@ impl Scopes {
 
     fn describe(&self) -> String {
         let mut sources: Vec<String> = self.levels.iter().rev().flatten().map(NamedSource::describe).collect();
-        // The same table inside and outside of a subquery is told once.
-        let mut told = HashSet::new();
-        sources.retain(|source| told.insert(source.clone()));
+        // A table that is visible both inside and outside of a subquery is listed once.
+        let mut listed = HashSet::new();
+        sources.retain(|source| listed.insert(source.clone()));
         sources.join("; ")
     }
 }

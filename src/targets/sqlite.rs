@@ -1,17 +1,17 @@
-//! Conditions for SQLite, whose store keeps times as integer microseconds since the epoch and json as text.
+//! Renders conditions for SQLite, whose store keeps times as integer microseconds since the epoch and json as text.
 //!
-//! Relies on SQLite 3.38 (`->`), and on the functions of [`super::sqlite_functions`].
+//! Requires SQLite 3.38 (`->`), and the functions of [`super::sqlite_functions`].
 
 use super::expression::{CastTarget, JsonStep, Literal, Type};
 use super::interval::DAY;
 use super::render::{Syntax, quoted};
 
-/// 800,000 days: moves every time that can be written after the epoch, so that division rounds down.
+/// 800,000 days: shifts every valid time past the epoch, so that division rounds down.
 const DAYS_SHIFTED_MICROSECONDS: i64 = 800_000 * DAY;
 
-/// Writes for SQLite.
+/// The renderer for SQLite.
 pub(super) struct Sqlite {
-    /// What NOW() means, microseconds since the epoch.
+    /// The value of NOW(), microseconds since the epoch.
     pub(super) now_us: i64,
 }
 
@@ -31,17 +31,17 @@ impl Syntax for Sqlite {
         number_text(self.now_us)
     }
 
-    /// json_each turns strings and numbers into SQL values; going back by its path gives the json that was there.
+    /// json_each converts strings and numbers into SQL values; `fullkey` retrieves the original json.
     fn element(&self, alias: &str) -> String {
         format!("({alias}.json -> {alias}.fullkey)")
     }
 
-    /// Rows that hold no array have no elements.
+    /// A value that is not an array has no elements.
     fn elements(&self, array: &str, alias: &str) -> String {
         format!("json_each((SELECT CASE json_type(j) WHEN 'array' THEN j END FROM (SELECT {array} AS j))) AS {alias}")
     }
 
-    /// As a balanced tree: SQLite counts a chain's every link as a level of its expression depth, 1000 by default.
+    /// Renders a balanced tree: SQLite counts every link of a chain as a level of expression depth, 1000 by default.
     fn chain(&self, connective: &str, conditions: &[String]) -> String {
         match conditions {
             [] => String::new(),
@@ -84,23 +84,23 @@ impl Syntax for Sqlite {
             }
             (CastTarget::Text, Type::Boolean) => format!("CASE {operand} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
             (CastTarget::Text, _) => format!("CAST({operand} AS TEXT)"),
-            // Kept as text, and times as numbers.
+            // Json is stored as text, intervals as numbers.
             (CastTarget::Json | CastTarget::Interval, _) => operand.to_owned(),
         }
     }
 }
 
-/// A negative number in parentheses: two signs in a row would begin a comment.
+/// Formats a number, negative ones in parentheses: two signs in a row would begin a comment.
 fn number_text(number: i64) -> String {
     if number < 0 { format!("({number})") } else { number.to_string() }
 }
 
-/// The path of an object's member; checked keys hold no quote or backslash.
+/// Returns the path of an object's member; checked keys contain no quote or backslash.
 fn key_path(key: &str) -> String {
     quoted(&format!("$.\"{key}\""))
 }
 
-/// The path of an array's item; PostgreSQL's -1 is the last one.
+/// Returns the path of an array's item; -1 is the last one, as in PostgreSQL.
 fn index_path(index: i64) -> String {
     match index {
         0.. => format!("'$[{index}]'"),
@@ -108,7 +108,7 @@ fn index_path(index: i64) -> String {
     }
 }
 
-/// One step of `#>`: a number goes into arrays as well as into objects.
+/// Renders one step of `#>`: a number is an index of an array or a key of an object.
 fn path_step(value: &str, step: &str) -> String {
     match step.parse::<i64>() {
         Ok(index) => format!(
@@ -120,7 +120,7 @@ fn path_step(value: &str, step: &str) -> String {
     }
 }
 
-/// The text of a piece of json as PostgreSQL's `->>` gives it: strings without quotes, `true` and not 1, null as NULL.
+/// Converts json to text like PostgreSQL's `->>`: strings without quotes, `true` and not 1, null as NULL.
 fn text_of(json: &str) -> String {
     format!(
         "(SELECT CASE json_type(j) WHEN 'text' THEN j ->> '$' WHEN 'null' THEN NULL ELSE j END FROM (SELECT {json} AS j))"

@@ -1,9 +1,9 @@
-//! The SQL functions that conditions for SQLite call, as plain Rust: SQLite has no regular expressions, its LIKE ignores
-//! case, and its casts turn any text into 0.
+//! The SQL functions that conditions for SQLite call: SQLite has no regular expressions, its LIKE ignores case, and its
+//! casts convert any text to 0.
 //!
-//! The store registers every entry of [`FUNCTIONS`] under its name and number of arguments, as deterministic:
+//! The store registers every entry of [`FUNCTIONS`] with its name and number of arguments, as deterministic:
 //!
-//! | SQL | answers |
+//! | SQL | returns |
 //! |---|---|
 //! | `mig_like(text, pattern)`, `mig_ilike(text, pattern)` | 0 or 1, PostgreSQL's LIKE and ILIKE |
 //! | `mig_regexp(text, pattern)`, `mig_iregexp(text, pattern)` | 0 or 1, PostgreSQL's `~` and `~*` |
@@ -12,8 +12,8 @@
 //! | `mig_number(text)` | real |
 //! | `mig_time(text)` | microseconds since the epoch |
 //!
-//! Every argument is TEXT or NULL. If any is NULL, the answer is NULL and the store doesn't call the function. An error
-//! ends the query, as it does in PostgreSQL: a wrong cast must not quietly select the wrong agents.
+//! Every argument is TEXT or NULL. If any is NULL, the result is NULL and the store doesn't call the function. An error
+//! ends the query, as it does in PostgreSQL: a wrong cast must not silently select the wrong agents.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -27,13 +27,13 @@ use super::{convert, pattern, time};
 pub struct Function {
     /// Its name in SQL.
     pub name: &'static str,
-    /// How many arguments it takes, all of them TEXT.
+    /// Number of arguments, all of them TEXT.
     pub arguments: usize,
-    /// What it does. Takes that many arguments, none of them NULL; the error is a message for people.
+    /// The implementation. Takes that many arguments, none of them NULL; the error is a message.
     pub call: fn(&[&str]) -> Result<Answer, String>,
 }
 
-/// What a function gives back to SQLite.
+/// The return value of a function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Answer {
     /// INTEGER; conditions are 0 and 1.
@@ -70,7 +70,7 @@ fn boolean(value: bool) -> Answer {
     Answer::Integer(i64::from(value))
 }
 
-/// Whether a text matches a LIKE pattern: `%` any run of characters, `_` one, `\` takes the next literally.
+/// Whether a text matches a LIKE pattern: `%` matches any run of characters, `_` one, `\` makes the next literal.
 pub fn like(text: &str, pattern: &str, insensitive: bool) -> bool {
     let (text, pattern) = match insensitive {
         true => (text.to_lowercase(), pattern.to_lowercase()),
@@ -79,8 +79,8 @@ pub fn like(text: &str, pattern: &str, insensitive: bool) -> bool {
     let text: Vec<char> = text.chars().collect();
     let pattern = like_pieces(&pattern);
     let (mut at_text, mut at_pattern) = (0, 0);
-    // Where to go on when the pieces after the last `%` don't fit: it takes one character more. Earlier ones needn't be
-    // tried again, so this takes at most text times pattern steps.
+    // Where to resume if the pieces after the last `%` don't match: it consumes one character more. Earlier ones need
+    // no retry, so this takes at most text times pattern steps.
     let mut retry: Option<(usize, usize)> = None;
     while at_text < text.len() {
         match pattern.get(at_pattern) {
@@ -88,7 +88,7 @@ pub fn like(text: &str, pattern: &str, insensitive: bool) -> bool {
                 at_pattern += 1;
                 retry = Some((at_text, at_pattern));
             }
-            Some(piece) if piece.fits(text[at_text]) => {
+            Some(piece) if piece.matches(text[at_text]) => {
                 at_text += 1;
                 at_pattern += 1;
             }
@@ -110,7 +110,7 @@ enum Piece {
 }
 
 impl Piece {
-    fn fits(&self, character: char) -> bool {
+    fn matches(&self, character: char) -> bool {
         match self {
             Piece::Run => false,
             Piece::Any => true,
@@ -134,7 +134,7 @@ fn like_pieces(pattern: &str) -> Vec<Piece> {
 }
 
 thread_local! {
-    /// Compiled patterns by pattern and case: a query asks with the same one for every row.
+    /// Compiled patterns by pattern and case: a query uses the same one for every row.
     static PATTERNS: RefCell<HashMap<(String, bool), Regex>> = RefCell::new(HashMap::new());
 }
 

@@ -1,4 +1,4 @@
-//! What targets select, what is refused and why, and that nothing breaks the parser.
+//! Which agents targets select, what is refused and why, and robustness of the parser.
 
 use super::{Dialect, Target, TargetError};
 
@@ -7,7 +7,7 @@ mod database;
 mod plain;
 mod properties;
 
-/// 2026-11-22T12:00:00Z, the tests' now.
+/// NOW() in the tests: 2026-11-22T12:00:00Z.
 const NOW_US: i64 = 1_795_348_800_000_000;
 
 fn parse(text: &str) -> Target {
@@ -179,7 +179,7 @@ fn times_are_read_in_utc_unless_an_offset_says_otherwise() {
 }
 
 #[test]
-fn any_now_gives_a_condition() {
+fn any_now_can_be_rendered() {
     let target = parse("heartbeattime > NOW()");
     for now_us in [i64::MIN, -1, 0, i64::MAX] {
         for dialect in [Dialect::PostgreSql, Dialect::Sqlite] {
@@ -189,7 +189,7 @@ fn any_now_gives_a_condition() {
 }
 
 #[test]
-fn an_error_is_a_sentence_that_names_the_piece() {
+fn an_error_names_the_piece() {
     let error = Target::parse("xmin = 1").unwrap_err();
     assert!(matches!(error, TargetError::UnknownColumn { .. }));
     assert!(error.to_string().starts_with("there is no column `xmin` here: agents has id, name, queueloc, "));

@@ -1,6 +1,6 @@
-//! Times as they are written in targets, and as PostgreSQL reads them.
+//! Parses times in targets, and formats them for PostgreSQL.
 //!
-//! A time without offset is in UTC, whatever time zone a database session has.
+//! A time without offset is in UTC, regardless of the time zone of a database session.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,21 +8,20 @@ use jiff::tz::Offset;
 
 use super::error::TargetError;
 
-/// The first and last time that may be written: "not set" and "never" (formats.md, JSON conventions) are inside, and
-/// both databases write these years with four digits.
+/// The first and last valid time: the special values "not set" and "never" ([`crate::time`]) are inside, and both
+/// databases write these years with four digits.
 const FIRST: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9998, 12, 31, 23, 59, 59, 999_999_999);
 const WANTED: &str = "a time";
-const HELP: &str =
-    "write it as in '2026-11-22', '2026-11-22 08:18:00' (in UTC) or '2026-11-22T08:18:00Z', or use NOW()";
+const HELP: &str = "write it like '2026-11-22', '2026-11-22 08:18:00' (in UTC) or '2026-11-22T08:18:00Z', or use NOW()";
 
-/// Reads RFC 3339, `YYYY-MM-DD` and `YYYY-MM-DD HH:MM[:SS[.f]]`, the latter two in UTC unless an offset follows.
-/// Returns microseconds since the epoch; smaller fractions are cut off.
+/// Parses RFC 3339, `YYYY-MM-DD` and `YYYY-MM-DD HH:MM[:SS[.f]]`, the latter two in UTC unless an offset follows.
+/// Returns microseconds since the epoch; smaller fractions are truncated.
 pub(super) fn parse(text: &str) -> Result<i64, TargetError> {
     let refused = || TargetError::literal(text, WANTED, HELP);
     let text_trimmed = text.trim();
-    // jiff reads more than this (week dates, annotations in brackets, signed years), and so do the databases, each in
-    // its own way.
+    // jiff accepts more than this (week dates, annotations in brackets, signed years), and so do the databases, each
+    // differently.
     let is_plain = text_trimmed.bytes().enumerate().all(|(place, byte)| match place {
         0..=3 | 5 | 6 | 8 | 9 => byte.is_ascii_digit(),
         4 | 7 => byte == b'-',
@@ -42,8 +41,8 @@ pub(super) fn parse(text: &str) -> Result<i64, TargetError> {
     }
 }
 
-/// As PostgreSQL reads it in any session, without quotes: `2026-11-22 08:18:00.000000+00`. A time outside the years
-/// 1 to 9998 becomes the nearest that is inside.
+/// Formats a time for PostgreSQL, without quotes and independently of the session: `2026-11-22 08:18:00.000000+00`. A
+/// time outside the years 1 to 9998 is clamped.
 pub(super) fn to_text(microseconds: i64) -> String {
     let date_time = match Timestamp::from_microsecond(microseconds) {
         Ok(timestamp) => Offset::UTC.to_datetime(timestamp).clamp(FIRST, LAST),

@@ -93,12 +93,12 @@ fn malformed(bench: &Bench) -> Vec<Row> {
             json!(["hello world"]),
             "pgpsignatures[0] is malformed: it is not base64; sign the action again",
         ),
-        row("cut", json!([cut]), "pgpsignatures[0] is malformed: it is cut short; sign the action again"),
+        row("cut", json!([cut]), "pgpsignatures[0] is malformed: it is truncated; sign the action again"),
         row("only a checksum", json!(["=AAAA"]), "pgpsignatures[0] is malformed: it is empty; sign the action again"),
         row(
             "the good one and half of it",
             json!([good, cut]),
-            "pgpsignatures[1] is malformed: it is cut short; sign the action again",
+            "pgpsignatures[1] is malformed: it is truncated; sign the action again",
         ),
     ]
 }

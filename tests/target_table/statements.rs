@@ -152,7 +152,7 @@ pub const NO_PLAIN_SQL: &[Row] = &[
     ("name = \"a", "the target is not a condition"),
     ("name = `a`", "`"),
     ("status=", "the target is not a condition"),
-    ("status='online' status", "`status` is not allowed in a target: the target must end"),
+    ("status='online' status", "`status` is not allowed in a target: text after the condition"),
     ("status='online' GROUP BY 1", "`GROUP` is not allowed"),
     ("status='online' LIMIT 1", "`LIMIT` is not allowed"),
     ("SELECT 1", "not"),

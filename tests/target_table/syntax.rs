@@ -201,7 +201,7 @@ pub const SUBQUERIES: &[Row] = &[
     ("id IN (SELECT agents.* FROM agents)", "selects one column"),
     ("id IN (SELECT 1)", "must have a FROM"),
     ("id IN (SELECT DISTINCT ON (pid) id FROM agents)", "DISTINCT ON"),
-    ("id = (SELECT id FROM agents)", "gives one row"),
+    ("id = (SELECT id FROM agents)", "must return one row"),
     ("id IN (SELECT id FROM agents GROUP BY 1)", "`1` is not allowed"),
     ("id IN (SELECT id FROM agents GROUP BY status)", "`id` is not allowed"),
     ("id IN (SELECT id FROM agents GROUP BY ROLLUP (id))", "ROLLUP"),

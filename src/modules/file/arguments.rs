@@ -8,20 +8,20 @@ use serde_json::{Map, Value, json};
 /// The label of the one search that a command line describes.
 const LABEL: &str = "s1";
 
-/// Help for people; complete, as there is no other manual on the command line.
+/// The help text; complete, as there is no other manual on the command line.
 pub(super) const HELP: &str = "\
 file: looks for files by name, size, mode, time, contents and hash sum
 
   mig file -path <path> [filters] [options]     (-x and --x are the same; -x=value too)
 
 Where, at least one:
-  -path <path>        a directory, searched with all below it, or a file; taken literally
+  -path <path>        a directory, searched recursively, or a file; taken literally
 
 Filters, at least one, each as often as needed (-name . is every file):
   -name <regex>       on the file's name without its directory; !<regex>: does not match
   -content <regex>    on each line; !<regex>: no line matches
   -size <size>        <10m (less), >512k (more), 4096 (exactly); k, m, g, t are powers of 1024
-  -mode <regex>       on the mode as in -rw-r--r-- ; in front of the permissions: d directory,
+  -mode <regex>       on the mode as in -rw-r--r-- ; before the permissions: d directory,
                       L link, D device, Dc character device, p pipe, S socket, u setuid,
                       g setgid, t sticky, - none of them
   -mtime <age>        <90d (changed less than 90 days ago), >5h (longer ago); units d, h, m
@@ -32,31 +32,31 @@ Options:
   -matchall           a file must pass all filters; of several sums of one kind, any (default)
   -matchany           each filter reports its own files
   -maxdepth <n>       levels of directories, the path itself is 1; 0: all (default)
-  -matchlimit <n>     files reported at most; 0: 1000 (default)
-  -maxerrors <n>      errors reported at most (default 30); 0: all
+  -matchlimit <n>     maximum number of files reported; 0: 1000 (default)
+  -maxerrors <n>      maximum number of errors reported (default 30); 0: all
   -macroal            every line must match every -content
-  -mismatch <filter>  turns the filter around: name, content, size, mode, mtime, md5, sha1, sha2, sha3
-  -returnsha256       report the SHA-256 of every file; none of a file that could not be read to its end
-  -decompress         look into gzip files: contents and sums are those of what is packed
-  -remotefs           enter network mounts (default: not)
+  -mismatch <filter>  inverts the filter: name, content, size, mode, mtime, md5, sha1, sha2, sha3
+  -returnsha256       report the SHA-256 of every file that could be read to its end
+  -decompress         search inside gzip files: contents and sums are those of the unpacked data
+  -remotefs           enter network mounts (default: no)
 
-Regular expressions are RE2's, as Go takes them: no back-references, no look-around; \\w, \\d, \\s and
-\\b are ASCII, and . is one character of UTF-8, or one byte where a file is not UTF-8. Compiled they
-must fit in 4 MiB. A name or content that begins with ! is searched for as \\!.
+Regular expressions are RE2's, as in Go: no back-references, no look-around; \\w, \\d, \\s and \\b are
+ASCII, and . is one UTF-8 character, or one byte where a file is not UTF-8. The compiled form must
+fit in 4 MiB. To match a name or content that begins with !, write \\!.
 
-Lines end in \\n or \\r\\n. What NULs separate (/proc/<pid>/environ) is looked at as one line and as a
-line each. A byte order mark is no part of the text; after one of UTF-16 the text is looked at decoded
-as well. UTF-16 without a mark is looked at as bytes only: \\x00 is one of them.
+Lines end in \\n or \\r\\n. NUL-separated text (/proc/<pid>/environ) is matched both as one line and
+part by part. A byte order mark is not part of the text; text with a UTF-16 mark is also matched
+decoded. UTF-16 without a mark is matched as bytes only, with \\x00 among them.
 
 Symbolic links to files are followed, to directories only when they are a -path; links below /proc
-lead to deleted and foreign files too. Contents and sums are of regular files only. What would be taken
-away by reading (/proc/kmsg, trace_pipe) is not read, and the result says so.
+lead to deleted and foreign files too. Contents and sums are of regular files only. Files whose data
+reading would consume (/proc/kmsg, trace_pipe) are not read, and the result says so.
 
-A search that cannot mean what was meant is not run, and the result says why: an unknown key, no
+A search that cannot mean what was intended is not run, and the result says why: an unknown key, no
 filter, a wildcard in a path that does not exist literally, a slash in an expression on names.
 
-Whatever limit is met (time, bytes, count), what was found until then is reported; then the errors
-begin with 'partial', and a search without a match reports nothing rather than that there is none.
+When a limit is reached (time, bytes, count), the matches so far are reported; then the errors begin
+with 'partial', and a search without a match reports no entry rather than an empty one.
 
 Examples:
   mig file -path /etc -name '^passwd$' -content '^root:'
@@ -66,7 +66,7 @@ Examples:
   mig file -path / -size '<5m' -sha256 73b0d95541c84965fa42c3e257bb349957b3be626dec9d55efcc6ebcba6fa489
 ";
 
-/// Turns arguments into parameters, and checks these.
+/// Converts arguments into parameters and checks them.
 pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {
     let mut search: Map<String, Value> = Map::new();
     let mut options: Map<String, Value> = Map::new();
@@ -93,16 +93,16 @@ pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {
                 let set = match inline {
                     None | Some("true") => true,
                     Some("false") => false,
-                    Some(_) => return Err(refuse(flag, "is true or false")),
+                    Some(_) => return Err(refuse(flag, "must be true or false")),
                 };
                 let (name, set) = if flag == "matchany" { ("matchall", !set) } else { (flag, set) };
                 options.insert(name.to_owned(), json!(set));
             }
-            _ => return Err(refuse(flag, "is no option of the module file")),
+            _ => return Err(refuse(flag, "is not an option of the module file")),
         }
     }
     if !search.contains_key("paths") {
-        return Err(refuse("path", "is needed at least once"));
+        return Err(refuse("path", "is required at least once"));
     }
     search.insert("options".to_owned(), Value::Object(options));
     let parameters = json!({"searches": {LABEL: search}});
@@ -110,11 +110,11 @@ pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {
     Ok(parameters)
 }
 
-/// `-x`, `--x`, `-x=value`: the flag and the value.
+/// Splits `-x`, `--x` or `-x=value` into the flag and the value.
 fn split(argument: &str) -> Result<(&str, Option<&str>), ParameterError> {
     let stripped = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
     let Some(stripped) = stripped.filter(|stripped| !stripped.is_empty()) else {
-        return Err(ParameterError::new(argument, "is not an option; they begin with -"));
+        return Err(ParameterError::new(argument, "is not an option; options begin with -"));
     };
     Ok(match stripped.split_once('=') {
         Some((flag, value)) => (flag, Some(value)),

@@ -1,43 +1,43 @@
-//! How many bytes a result may have as JSON, and who may use them.
+//! The size limit of a result as JSON, and its division.
 //!
-//! Three quarters are for matches. Half of these is for whichever search comes first; the other half is divided among the
-//! searches, so that one with thousands of matches leaves room for the one match of another. The rest is for errors and
-//! for the entries of searches that match nothing.
+//! Three quarters are for matches. Half of these is a shared pool; the other half is divided evenly among the searches,
+//! so that one with thousands of matches leaves room for the one match of another. The rest is for errors and for the
+//! entries of searches that match nothing.
 
 use super::echo::Form;
 use super::filter::Check;
 use super::parameters::{Plan, Search};
 use serde_json::Value;
 
-/// What an entry has beside its path, file information and search: names of fields, an empty `fileinfo`.
+/// Bytes of an entry besides its path, file information and search: field names, an empty `fileinfo`.
 const ENTRY_BYTES: usize = 96;
 
-/// What a label has beside its text.
+/// Bytes of a label besides its text.
 const LABEL_BYTES: usize = 8;
-/// What a result has beside elements and errors, and the files that are never read.
+/// Bytes of a result besides elements and errors, including the notes on files that are never read.
 const FRAME_BYTES: usize = 16 << 10;
 
 /// See the module docs.
 pub(super) struct Budget {
     matches_bytes_max: usize,
-    /// Of each search.
+    /// The share of each search.
     share_bytes: usize,
-    /// What each search has used of its share.
+    /// Bytes that each search has used of its share.
     used: Vec<usize>,
     pool_bytes: usize,
-    /// What the full form of all matches would have beyond the short one, per match of each search.
+    /// Per search: additional bytes of a match in the full form.
     full_extra: Vec<usize>,
-    /// What the full form of all entries would have.
+    /// Size of all entries in the full form.
     full_bytes: usize,
     unmatched_bytes: usize,
     unmatched_bytes_max: usize,
     notes_bytes: usize,
-    /// Bytes that errors may have, and notes as many.
+    /// Maximum size of the errors, and of the notes.
     pub(super) errors_bytes_max: usize,
 }
 
 impl Budget {
-    /// For a result of a run of `plan`.
+    /// The budget of a result of `plan`.
     pub(super) fn new(plan: &Plan, result_bytes_max: usize) -> Self {
         let labels: usize = plan.searches.iter().map(|search| json_bytes(&search.label) + LABEL_BYTES).sum();
         let room = result_bytes_max.saturating_sub(labels + FRAME_BYTES);
@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// Takes room for entries of a search; false if there is none.
+    /// Reserves space for entries of a search; false if there is none.
     pub(super) fn take(&mut self, search: usize, entries: usize, own_bytes: usize) -> bool {
         let bytes = own_bytes + entries * ENTRY_BYTES;
         if self.used[search] + bytes <= self.share_bytes {
@@ -74,7 +74,7 @@ impl Budget {
         true
     }
 
-    /// Takes room for a note; false if there is none.
+    /// Reserves space for a note; false if there is none.
     pub(super) fn take_note(&mut self, text: &str) -> bool {
         let bytes = self.notes_bytes + json_bytes(text);
         let fits = bytes <= self.errors_bytes_max;
@@ -84,23 +84,23 @@ impl Budget {
         fits
     }
 
-    /// The form of the entries: short when not all have room in full.
+    /// Returns the form of the entries: short if they do not all fit in full.
     pub(super) fn form(&self) -> Form {
         if self.full_bytes <= self.matches_bytes_max { Form::Full } else { Form::Short }
     }
 
-    /// There is no room to say of each check that it matches nothing.
+    /// There is no space for an empty entry per check without a match.
     pub(super) fn is_brief(&self) -> bool {
         self.unmatched_bytes > self.unmatched_bytes_max
     }
 }
 
-/// Bytes of a text as JSON, with the comma behind it.
+/// Size of a text as JSON, with the comma after it.
 pub(super) fn json_bytes(text: &str) -> usize {
     Value::from(text).to_string().len() + 1
 }
 
-/// Bytes of the searches in the entries of one search that has no match.
+/// Size of the echoed search in the entries of a search that has no match.
 struct Lengths {
     one: usize,
     all: usize,
@@ -112,7 +112,7 @@ fn lengths(search: &Search, form: Form) -> Lengths {
         let one = length(search.echo.of_all(form, std::iter::empty()));
         return Lengths { one, all: one };
     }
-    // Of thousands of checks the first one tells what all have in common.
+    // There may be thousands of checks: the common part is computed once, from the first.
     let Some(first) = search.checks.first() else { return Lengths { one: 0, all: 0 } };
     let one = length(search.echo.of_check(form, first));
     let own = |check: &Check| json_bytes(check.field.name()) + json_bytes(&check.value);

@@ -1,31 +1,31 @@
-//! A search that one file can still match, while the file goes through the stages.
+//! A search that one file can still match, while the file passes through the stages.
 
 use super::filter::{Check, Field, Test};
 use super::hashes::Digests;
 use super::parameters::{Search, Stage};
 
-/// A search that the file at hand can still match.
+/// A search that the current file can still match.
 #[derive(Debug)]
 pub(super) struct Candidate {
     /// Its number in the plan.
     pub(super) search: usize,
-    /// The checks it passed; if it must pass all, the sums among them that it has.
+    /// The checks that the file passed; if it must pass all, only the hash checks that equal its sums.
     pub(super) passed: Vec<usize>,
-    /// It sees the file unpacked.
+    /// It is compared with the unpacked data.
     pub(super) unpack: bool,
-    /// The digest to be reported.
+    /// The digest to report.
     pub(super) sha256: Option<Vec<u8>>,
 }
 
-/// The sums that a file has, by the numbers of their checks, if it passes all hash checks. It has one digest of a kind, so
-/// any value of a field is enough for the field.
+/// Returns the numbers of the hash checks that equal the file's digests, if it passes all hash checks. A file has one
+/// digest per algorithm, so any value of a field is enough for the field.
 pub(super) fn passing_sums(search: &Search, digests: &Digests) -> Option<Vec<usize>> {
     let mut fields: Vec<(Field, bool)> = Vec::new();
     let mut sums = Vec::new();
     for (number, check) in search.checks_of(Stage::Hashes) {
-        // Checks of one field follow each other.
+        // Checks of one field are adjacent.
         if fields.last().is_none_or(|(field, _)| *field != check.field) {
-            // No value yet: fails, or passes when that is asked for. Without a digest nothing passes.
+            // Initially no value is equal: the field fails, or passes if inverted. Without a digest nothing passes.
             fields.push((check.field, check.inverted));
         }
         let equal = equals_digest(check, digests)?;
@@ -37,7 +37,7 @@ pub(super) fn passing_sums(search: &Search, digests: &Digests) -> Option<Vec<usi
     fields.iter().all(|(_, passed)| *passed).then_some(sums)
 }
 
-/// Compares a check with its digest; `None` when that is not known.
+/// Compares a check with its digest; `None` if the digest is unknown.
 pub(super) fn equals_digest(check: &Check, digests: &Digests) -> Option<bool> {
     match &check.test {
         Test::Hash(algorithm, wanted) => digests.get(*algorithm).map(|digest| digest == wanted),
@@ -46,7 +46,7 @@ pub(super) fn equals_digest(check: &Check, digests: &Digests) -> Option<bool> {
 }
 
 impl Candidate {
-    /// Applies the checks of one stage. False: the file can't match any more.
+    /// Applies the checks of one stage; false if the file can no longer match.
     pub(super) fn apply(&mut self, search: &Search, stage: Stage, passes: impl Fn(&Check) -> bool) -> bool {
         if search.all {
             return search.checks_of(stage).all(|(_, check)| passes(check));

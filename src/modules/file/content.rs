@@ -1,8 +1,8 @@
-//! Looking into a file line by line: all patterns in one reading.
+//! Searches a file line by line: all patterns in one pass.
 //!
-//! The file goes through one buffer in pieces of whole lines (see `lines.rs`), and every pattern that is not decided yet
-//! looks at the whole piece at once. A pattern never matches across lines. What NULs separate, as in
-//! `/proc/PID/environ`, is looked at both as one line and as a line each. Reading stops as soon as everything is decided.
+//! The file is read through one buffer in pieces of whole lines (see `lines.rs`), and every pattern that is still
+//! undecided searches the whole piece at once. A pattern never matches across lines. NUL-separated text, as in
+//! `/proc/PID/environ`, is matched both as one line and part by part. Reading stops as soon as everything is decided.
 
 use super::limits;
 use super::lines::{Buffer, Mark, Piece};
@@ -22,14 +22,14 @@ pub(super) enum Lines {
     Every,
 }
 
-/// What is known of one pattern and one file.
+/// Whether one pattern matches one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Not looked for, or the file could not be read to its end.
+    /// Not searched, or the file could not be read to its end.
     Unknown,
-    /// It matches.
+    /// Matches.
     Yes,
-    /// It doesn't.
+    /// Does not match.
     No,
 }
 
@@ -37,11 +37,11 @@ pub(super) enum Verdict {
 struct Pattern {
     /// For one line.
     line: Regex,
-    /// For many lines at once. It matches wherever `line` does.
+    /// For many lines at once. Matches wherever `line` does.
     many: RegexMatcher,
-    /// And nowhere else.
+    /// `many` matches nowhere else.
     is_exact: bool,
-    /// It asks what is around a match.
+    /// It contains zero-width assertions.
     has_assertions: bool,
     lines: Lines,
 }
@@ -50,21 +50,21 @@ struct Pattern {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {
     patterns: Vec<Pattern>,
-    /// All `Lines::Some` patterns as alternatives of one: when it finds nothing in a piece, none of them would. Absent
-    /// when there are too few to gain by it, or when they can't be put together.
+    /// All `Lines::Some` patterns as alternatives of one: if it finds nothing in a piece, none of them would. `None` if
+    /// there are fewer than two, or if they cannot be combined.
     any: Option<RegexMatcher>,
 }
 
 impl Contents {
-    /// How many patterns there are.
+    /// Number of patterns.
     pub(super) fn count(&self) -> usize {
         self.patterns.len()
     }
 
-    /// Reads `reader` and sets the verdicts of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns the
-    /// mark that the text begins with.
+    /// Reads `reader` and sets the verdicts of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns
+    /// the byte order mark of the text.
     ///
-    /// After an error, what was decided before it stands and the rest is [`Verdict::Unknown`].
+    /// After an error, earlier verdicts stay valid and the rest is [`Verdict::Unknown`].
     pub(super) fn scan(
         &self,
         reader: &mut dyn Read,
@@ -88,7 +88,7 @@ impl Contents {
                 verdict == Verdict::Unknown
             });
             if pending.len() < wanted.len() {
-                // What was found would be found again and again, and `any` save nothing.
+                // A decided pattern would match again and again, so `any` no longer saves anything.
                 any = None;
             }
             !pending.is_empty()
@@ -104,10 +104,10 @@ impl Contents {
 }
 
 impl Pattern {
-    /// The verdict after a piece; unknown while later lines can change it.
+    /// Returns the verdict after a piece; unknown while later lines can change it.
     fn decide(&self, piece: &Piece) -> Verdict {
         match self.lines {
-            // Where a cut line begins and ends is not known, nor what the rest of it holds.
+            // The bounds and the rest of a cut line are unknown.
             _ if piece.is_cut && (self.has_assertions || self.lines == Lines::Every) => Verdict::Unknown,
             Lines::Some if self.matches_any(piece) => Verdict::Yes,
             Lines::Every if !self.matches_every(piece) => Verdict::No,
@@ -134,14 +134,14 @@ impl Pattern {
         false
     }
 
-    /// Whether a line matches, or a part of it between NULs. Only assertions see a difference between the two.
+    /// Whether a line matches, or a part of it between NULs. The two differ only if the pattern has assertions.
     fn matches(&self, line: &[u8], nuls_separate: bool) -> bool {
         let line = re2::text(line);
         self.line.is_match(&line)
             || (nuls_separate && self.has_assertions && parts(&line).any(|part| self.line.is_match(part)))
     }
 
-    /// Whether every line of a piece matches, or of one that has NULs each part between them.
+    /// Whether every line of a piece matches, as a whole or in each of its NUL-separated parts.
     fn matches_every(&self, piece: &Piece) -> bool {
         piece.bytes.split(|&byte| byte == b'\n').all(|line| {
             let line = re2::text(line);
@@ -150,12 +150,12 @@ impl Pattern {
     }
 }
 
-/// What the NULs of a line separate: all of it when there are none. One at the end ends the last part.
+/// Returns the NUL-separated parts of a line; a NUL at the end terminates the last part.
 fn parts(line: &str) -> impl Iterator<Item = &str> {
     line.strip_suffix('\0').unwrap_or(line).split('\0')
 }
 
-/// The bounds of the line that holds the byte at `position`.
+/// Returns the bounds of the line that contains the byte at `position`.
 fn line_around(piece: &[u8], position: usize) -> (usize, usize) {
     let from = memchr::memrchr(b'\n', &piece[..position]).map_or(0, |newline| newline + 1);
     let to = memchr::memchr(b'\n', &piece[position..]).map_or(piece.len(), |length| position + length);
@@ -166,18 +166,18 @@ fn line_around(piece: &[u8], position: usize) -> (usize, usize) {
 #[derive(Debug)]
 pub(super) struct ContentsBuilder {
     patterns: Vec<(Pattern, String)>,
-    /// The form of each pattern for many lines.
+    /// Each pattern in the form for many lines.
     forms: Vec<String>,
     room: Room,
 }
 
 impl ContentsBuilder {
-    /// For patterns that may have so much memory each.
+    /// Creates a builder; each pattern may use as much memory as `room` allows.
     pub(super) fn new(room: Room) -> Self {
         ContentsBuilder { patterns: Vec::new(), forms: Vec::new(), room }
     }
 
-    /// Adds a pattern and returns its number; the same pattern has the same number.
+    /// Adds a pattern and returns its number; equal patterns share a number.
     pub(super) fn add(&mut self, text: &str, expression: &Expression, lines: Lines) -> Result<usize, String> {
         let known = self.patterns.iter().position(|(pattern, of)| pattern.lines == lines && of == text);
         if let Some(number) = known {
@@ -193,7 +193,7 @@ impl ContentsBuilder {
         Ok(self.patterns.len() - 1)
     }
 
-    /// Puts the patterns together.
+    /// Combines the patterns.
     pub(super) fn build(self) -> Contents {
         let numbered = self.patterns.iter().zip(&self.forms);
         let some: Vec<&String> =

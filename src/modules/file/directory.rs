@@ -1,4 +1,4 @@
-//! Directories of a walk: where they are, waiting and open.
+//! Directories of a walk: locations, and pending and open directories.
 
 use super::entry::{Active, Entry, Kind};
 use super::limits;
@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Where a directory is.
+/// The location of a directory.
 #[derive(Clone)]
 pub(super) struct Location {
     /// The path that is reported.
     pub(super) path: PathBuf,
-    /// The path as [`super::mounts::Place::Local`] has it, where that is another.
+    /// The resolved path ([`super::mounts::Place::Local`]), if it differs.
     real: Option<PathBuf>,
-    /// Below the path of a search.
+    /// Levels below the path of the search.
     pub(super) level: usize,
 }
 
 impl Location {
-    /// A path of a search, and the same without links.
+    /// The location of a search path; `real` is the same without links.
     pub(super) fn of_root(path: &Path, real: PathBuf) -> Location {
         Location { path: path.to_owned(), real: (real != path).then_some(real), level: 0 }
     }
@@ -39,25 +39,25 @@ impl Location {
     }
 }
 
-/// A directory to be walked.
+/// A pending directory.
 pub(super) enum Directory {
     /// A path of a search, which may be a symbolic link.
     Root(Location),
-    /// One in another.
+    /// A subdirectory, by its name.
     In(Parent, OsString),
 }
 
-/// The directory that another is in: what siblings share, of which there may be many.
+/// The parent of a pending directory, shared by its siblings, of which there may be many.
 #[derive(Clone)]
 pub(super) enum Parent {
-    /// Open, so that whatever becomes of its path what is in it is found.
+    /// Open, so that its entries are found even if its path changes.
     Open(Arc<OpenDirectory>),
-    /// Found by its path again, where too many are open.
+    /// Reopened by path, because too many are open.
     Closed(Arc<Location>),
 }
 
 impl Parent {
-    /// Keeps `directory` open if not too many are.
+    /// Keeps `directory` open unless too many are.
     pub(super) fn of(directory: &Arc<OpenDirectory>) -> Parent {
         if directory.may_stay_open() {
             return Parent::Open(directory.clone());
@@ -74,7 +74,7 @@ impl Parent {
 }
 
 impl Directory {
-    /// Where it is.
+    /// Returns its location.
     pub(super) fn location(&self) -> Location {
         match self {
             Directory::Root(location) => location.clone(),
@@ -87,12 +87,12 @@ impl Directory {
         matches!(self, Directory::Root(_))
     }
 
-    /// Whether it is no wonder when it is gone: processes end.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Whether it may disappear during a walk: those of processes do when the process ends.
+    pub(super) fn may_vanish(&self) -> bool {
         matches!(self, Directory::In(Parent::Open(parent), _) if parent.is_pseudo)
     }
 
-    /// Opens it.
+    /// Opens the directory.
     pub(super) fn open(self, active: Arc<[Active]>, open_count: &Arc<AtomicUsize>) -> Result<OpenDirectory, Errno> {
         let location = Arc::new(self.location());
         let descriptor = match &self {
@@ -108,15 +108,15 @@ impl Directory {
 
 /// A directory that is being walked.
 pub(super) struct OpenDirectory {
-    /// What it is read by.
+    /// Its descriptor.
     pub(super) descriptor: OwnedFd,
-    /// Where it is.
+    /// Its location.
     pub(super) location: Arc<Location>,
     /// The searches that cover it.
     pub(super) active: Arc<[Active]>,
-    /// It is of a pseudo file system that has files which must not be opened.
+    /// It is on a pseudo file system with files that must not be opened.
     pub(super) is_pseudo: bool,
-    /// How many are open in this walk.
+    /// Number of open directories of this walk.
     open_count: Arc<AtomicUsize>,
 }
 
@@ -132,8 +132,8 @@ impl OpenDirectory {
         Ok(OpenDirectory { descriptor, location, active, is_pseudo, open_count: open_count.clone() })
     }
 
-    /// Opens a directory again that was walked before.
-    pub(super) fn again(
+    /// Reopens a directory that was walked before.
+    pub(super) fn reopen(
         location: &Arc<Location>,
         active: Arc<[Active]>,
         open_count: &Arc<AtomicUsize>,
@@ -142,12 +142,12 @@ impl OpenDirectory {
         OpenDirectory::new(descriptor, location.clone(), active, open_count)
     }
 
-    /// Whether it may be kept open, to be read on.
+    /// Whether it may stay open.
     pub(super) fn may_stay_open(&self) -> bool {
         self.open_count.load(Relaxed) < limits::OPEN_DIRECTORIES_MAX
     }
 
-    /// An entry of it.
+    /// Returns an entry of the directory.
     pub(super) fn entry<'e>(&'e self, name: &'e OsStr, kind: Kind) -> Entry<'e> {
         let (at, is_pseudo) = (self.descriptor.as_fd(), self.is_pseudo);
         Entry { at, directory: &self.location.path, real: Some(self.location.real()), is_pseudo, name, kind }

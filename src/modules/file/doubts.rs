@@ -1,8 +1,8 @@
-//! Searches that cannot mean what was meant.
+//! Doubts: searches that cannot mean what was intended.
 //!
-//! A misspelt field, a wildcard in a path or a slash in an expression on names are accepted by the original, which then
-//! finds nothing: an investigator would take that for an answer. So a search with a doubt is not run, and its doubt is
-//! among the errors; and the programs that sign actions refuse it, unless they are told otherwise.
+//! The original accepts a misspelt field, a wildcard in a path or a slash in an expression on names, and then finds
+//! nothing: an investigator would take that for a negative result. So a search with a doubt is not run, and its doubt
+//! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
 use super::filter::{Check, FIELDS};
 use super::json::{Fields, unknown_keys};
@@ -14,34 +14,34 @@ use std::path::{Path, PathBuf};
 /// Why a search may not be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Doubt {
-    /// What is doubtful.
+    /// The field and the reason.
     pub(super) error: ParameterError,
-    /// Where this path exists, the search means what it says.
-    pub(super) unless_there: Option<PathBuf>,
+    /// The doubt does not apply on machines where this path exists.
+    pub(super) unless_exists: Option<PathBuf>,
 }
 
 impl Doubt {
-    /// A doubt that holds on every machine.
+    /// A doubt that applies on every machine.
     pub(super) fn new(error: ParameterError) -> Self {
-        Doubt { error, unless_there: None }
+        Doubt { error, unless_exists: None }
     }
 }
 
-/// About the keys of the search at `at`.
-pub(super) fn about_keys(given: &Fields, at: &str) -> Vec<Doubt> {
+/// Checks the keys of the search at `at`.
+pub(super) fn about_keys(search: &Fields, at: &str) -> Vec<Doubt> {
     let mut known = vec!["description", "paths", "options"];
     known.extend(FIELDS.iter().map(|(_, name, _)| *name));
-    let errors = unknown_keys(given, at, &known).into_iter().map(|error| {
+    let errors = unknown_keys(search, at, &known).into_iter().map(|error| {
         let key = error.field.rsplit('.').next().unwrap_or_default();
         if options::NAMES.contains(&key) {
-            return ParameterError::new(&error.field, "is an option, and belongs into \"options\"");
+            return ParameterError::new(&error.field, "is an option; move it into \"options\"");
         }
         error
     });
     errors.map(Doubt::new).collect()
 }
 
-/// About the filters of the search at `at`.
+/// Checks the filters of the search at `at`.
 pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Vec<Doubt> {
     if checks.is_empty() {
         let error = ParameterError::new(at, "has no filter; \"names\": [\".\"] is every file");
@@ -49,16 +49,16 @@ pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Ve
     }
     let unused = |word: &&String| !checks.iter().any(|check| check.field.is_named_by(word));
     let unused = options.mismatch.iter().filter(unused);
-    let reason = |word: &String| format!("\"{word}\" turns a filter around that the search does not have");
+    let reason = |word: &String| format!("\"{word}\" inverts a filter that the search does not have");
     unused.map(|word| Doubt::new(ParameterError::new(format!("{at}.options.mismatch"), reason(word)))).collect()
 }
 
-/// About the paths of the search at `at`, which are taken literally.
+/// Checks the paths of the search at `at`, which are taken literally.
 pub(super) fn about_paths(paths: &[PathBuf], at: &str) -> Vec<Doubt> {
     let doubt = |(index, path): (usize, &PathBuf)| {
         let reason = wildcard(path)?;
         let error = ParameterError::new(format!("{at}.paths[{index}]"), format!("{}: {reason}", path.display()));
-        Some(Doubt { error, unless_there: Some(path.clone()) })
+        Some(Doubt { error, unless_exists: Some(path.clone()) })
     };
     paths.iter().enumerate().filter_map(doubt).collect()
 }
@@ -67,28 +67,28 @@ fn wildcard(path: &Path) -> Option<&'static str> {
     let text = path.to_string_lossy();
     let brackets = text.find('[').is_some_and(|open| text[open..].contains(']'));
     if text.contains(['*', '?']) || brackets {
-        return Some("a path is taken literally, and is no pattern with wildcards; use \"names\" and a directory");
+        return Some("a path is taken literally, wildcards are not expanded; use \"names\" and a directory");
     }
     if text.starts_with('~') || text.contains('$') || (text.contains('{') && text.contains('}')) {
-        return Some("a path is taken literally: ~, $ and {} stand for nothing else");
+        return Some("a path is taken literally: ~, $ and {} are not expanded");
     }
     None
 }
 
-/// About an expression on names.
+/// Checks an expression on names.
 pub(super) fn about_name(expression: &Expression) -> Option<String> {
-    let reason = "an expression on names is compared with the name without its directory, which holds no slash";
+    let reason = "an expression on names is matched against the name without its directory, which holds no slash";
     expression.mentions('/', 4).then(|| format!("{reason}; put directories into \"paths\""))
 }
 
-/// About an expression on contents.
+/// Checks an expression on contents.
 pub(super) fn about_content(expression: &Expression) -> Option<String> {
     let reason = "contents are matched line by line, and a line holds no newline";
     expression.mentions('\n', 1).then(|| reason.to_owned())
 }
 
-/// About an expression on modes.
+/// Checks an expression on modes.
 pub(super) fn about_mode(text: &str) -> Option<String> {
-    let reason = "an expression on modes is not turned around by a !; use the option mismatch";
+    let reason = "an expression on modes is not inverted by a !; use the option mismatch";
     text.starts_with('!').then(|| reason.to_owned())
 }

@@ -1,15 +1,15 @@
-//! How the entries of a result repeat the search that they answer.
+//! The echo of a search in the entries of a result.
 //!
-//! The original repeats all filters of a search in each entry. A list of 10,000 sums in each of 1,000 entries is more than
-//! any result may have, so there is a short form, which programs of the original read as well: long lists are left out,
-//! and of sums only those are named that the file has.
+//! The original repeats all filters of a search in each entry. A list of 10,000 sums in each of 1,000 entries exceeds
+//! the size limit of any result, so there is a short form, which programs of the original read as well: long lists are
+//! omitted, and of the hash sums only those of the file are listed.
 
 use super::filter::{Check, Field};
 use super::limits;
 use super::options::Options;
 use serde_json::{Map, Value, json};
 
-/// Which form a result has.
+/// The form of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Everything.
@@ -25,12 +25,12 @@ pub(super) struct Echo {
     short: Map<String, Value>,
     /// Paths and options, for the entries of single checks.
     frame: Map<String, Value>,
-    /// The same without a long list of paths.
+    /// `frame` without a long list of paths.
     short_frame: Map<String, Value>,
 }
 
 impl Echo {
-    /// Of a search without its filters.
+    /// The echo of a search without filters.
     pub(super) fn new(description: String, paths: &[String], options: &Options) -> Self {
         let mut short_frame = Map::new();
         short_frame.insert("options".to_owned(), options.echo());
@@ -57,14 +57,14 @@ impl Echo {
             return;
         }
         let values = json!(values);
-        // A file has one sum; which of the list it is, is told with the file.
+        // Hash sums are added per file, by `of_all`.
         if !matches!(field, Field::Hash(..)) && is_short(&values) {
             self.short.insert(field.name().to_owned(), values.clone());
         }
         self.full.insert(field.name().to_owned(), values);
     }
 
-    /// For a file that passed all checks; `sums` are those among them that its sums are equal to.
+    /// Returns the echo for a file that passed all checks; `sums` are the hash checks that equal its digests.
     pub(super) fn of_all<'c>(&self, form: Form, sums: impl Iterator<Item = &'c Check>) -> Value {
         if form == Form::Full {
             return Value::Object(self.full.clone());
@@ -79,7 +79,7 @@ impl Echo {
         Value::Object(search)
     }
 
-    /// For a file that passed one check.
+    /// Returns the echo for a file that passed one check.
     pub(super) fn of_check(&self, form: Form, check: &Check) -> Value {
         let mut search = if form == Form::Full { self.frame.clone() } else { self.short_frame.clone() };
         search.insert(check.field.name().to_owned(), json!([check.value]));

@@ -1,8 +1,8 @@
-//! Comparing one file with the searches that cover it, the cheap comparisons first.
+//! Compares one file with the searches that cover it, the cheap comparisons first.
 //!
-//! Stages: the name, which needs no system call; size, mode and time; the contents; the hash sums. A search whose files
-//! must pass everything is given up at the first stage that fails, and a file that no search is left for is not looked
-//! at any further. Each reading serves all searches. A file that may take long to read is put off ([`Outcome::PutOff`]).
+//! Stages: the name, which needs no system call; size, mode and time; the contents; the hash sums. A search with
+//! `matchall` is dropped at the first stage that fails, and a file is skipped once no search is left. Each pass over a
+//! file serves all searches. A file that may take long to read is deferred ([`Outcome::Deferred`]).
 
 mod reading;
 
@@ -24,16 +24,16 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What the threads of a run share.
+/// State shared by the threads of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     /// The searches.
     pub(super) plan: &'a Plan,
-    /// Where the results go.
+    /// Receives the results.
     pub(super) collector: &'a Collector<'a>,
-    /// Where not to go.
+    /// The mounts, of which network mounts are not entered.
     pub(super) mounts: &'a Mounts,
-    /// What was read before.
+    /// Cache of verdicts and digests.
     pub(super) readings: &'a Readings,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
@@ -42,41 +42,41 @@ pub(super) struct Run<'a> {
 /// What to do about a file that may take long.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Patience {
-    /// Leave it for the end of the walk.
-    PutOff,
-    /// Read it, and wait until then for a lease to be given back.
+    /// Defer it to the end of the walk.
+    Defer,
+    /// Read it; wait until then for a lease to be released.
     Until(Instant),
 }
 
-/// What became of an entry.
+/// The outcome of comparing an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It was compared with all searches.
     Settled,
-    /// It has so many bytes, and is to be evaluated again when everything else was.
-    PutOff(u64),
+    /// Evaluate it again at the end of the walk; the value is its size.
+    Deferred(u64),
 }
 
-/// What the stages after the name found.
+/// The outcome of the stages after the name.
 enum Compared {
-    /// No search is left.
+    /// No search matches.
     No,
-    /// Some are.
+    /// At least one does.
     Matching(Metadata),
-    /// See [`Outcome::PutOff`].
-    PutOff(u64),
+    /// See [`Outcome::Deferred`].
+    Deferred(u64),
 }
 
-/// What opening a file came to.
+/// The outcome of opening a file.
 enum Opened {
     File(File, Metadata),
     /// Another process has a lease on it.
     Leased,
-    /// It is gone, no regular file, or cannot be opened, which is told then.
+    /// It is gone, not a regular file, or cannot be opened; the error was reported.
     Nothing,
 }
 
-/// What one thread needs to compare files. The patterns are its own copies: their caches are not shared then.
+/// The state of one thread. It has its own copies of the patterns, so that their caches are not shared.
 pub(super) struct Evaluator<'a> {
     run: Run<'a>,
     names: Names,
@@ -88,7 +88,7 @@ pub(super) struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    /// For one thread of a run.
+    /// Creates the evaluator of one thread.
     pub(super) fn new(run: Run<'a>) -> Self {
         let plan = run.plan;
         Evaluator {
@@ -102,7 +102,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Settles an entry that need not be read; true if it must be read, by [`Evaluator::evaluate`].
+    /// Settles an entry that need not be read; returns true if it must be read, by [`Evaluator::evaluate`].
     pub(super) fn must_read(&mut self, entry: &Entry, active: &[Active]) -> bool {
         self.match_name(entry, active);
         let plan = self.run.plan;
@@ -110,7 +110,7 @@ impl<'a> Evaluator<'a> {
             return true;
         }
         if !self.candidates.is_empty() {
-            self.settle(entry, Patience::PutOff);
+            self.settle(entry, Patience::Defer);
         }
         false
     }
@@ -155,9 +155,9 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        // Kept for its memory.
+        // Keeps the allocation.
         self.candidates = candidates;
-        if let Compared::PutOff(size_bytes) = compared { Outcome::PutOff(size_bytes) } else { Outcome::Settled }
+        if let Compared::Deferred(size_bytes) = compared { Outcome::Deferred(size_bytes) } else { Outcome::Settled }
     }
 
     /// All stages after the name.
@@ -170,7 +170,7 @@ impl<'a> Evaluator<'a> {
         }
         let reads = candidates.iter().any(|candidate| search(candidate).reads());
         let mut metadata = None;
-        // A file that will be opened anyway tells its metadata then.
+        // A file that is opened later anyway is not stat'ed here.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Stage::Metadata)) {
             let known = self.stat(entry).filter(|known| !known.is_directory());
             let Some(known) = known else { return Compared::No };
@@ -180,13 +180,13 @@ impl<'a> Evaluator<'a> {
         if candidates.iter().any(|candidate| search(candidate).reads()) {
             match self.open(entry, metadata.as_ref(), patience) {
                 Opened::File(file, known) => {
-                    if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::PutOff) {
-                        return Compared::PutOff(known.size_bytes);
+                    if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::Defer) {
+                        return Compared::Deferred(known.size_bytes);
                     }
                     metadata = Some(known);
                     self.match_readings(entry, &file, &known, candidates);
                 }
-                Opened::Leased => return Compared::PutOff(0),
+                Opened::Leased => return Compared::Deferred(0),
                 Opened::Nothing => leave_unread(plan, candidates),
             }
         }
@@ -195,7 +195,7 @@ impl<'a> Evaluator<'a> {
         known.map_or(Compared::No, Compared::Matching)
     }
 
-    /// Leaves only the searches that go where a link leads.
+    /// Drops the searches that may not follow a link into a network mount.
     fn leave_network(&self, entry: &Entry, candidates: &mut Vec<Candidate>) {
         let Some(real) = entry.real.filter(|_| entry.kind == Kind::Link && !candidates.is_empty()) else { return };
         if !self.run.mounts.must_locate(real) {
@@ -212,7 +212,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
             Err(error) => {
-                self.tell(entry, "follow", &error);
+                self.report(entry, "follow", &error);
                 candidates.clear();
             }
         }
@@ -220,20 +220,20 @@ impl<'a> Evaluator<'a> {
 
     fn stat(&self, entry: &Entry) -> Option<Metadata> {
         let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
-        found.map_err(|error| self.tell(entry, "stat", &error.into())).ok()
+        found.map_err(|error| self.report(entry, "stat", &error.into())).ok()
     }
 
-    /// Notes why an entry cannot be looked at. Links may lead nowhere, and processes end.
-    fn tell(&self, entry: &Entry, what: &str, error: &io::Error) {
+    /// Reports why an entry cannot be examined. Dangling links and ended processes are not errors.
+    fn report(&self, entry: &Entry, what: &str, error: &io::Error) {
         if !open::leads_nowhere(error) {
-            self.tell_unreadable(entry, what, error);
+            self.report_unreadable(entry, what, error);
         } else if !entry.is_pseudo && entry.kind != Kind::Link {
-            self.run.collector.unread("it is gone, or has another name now", &entry.path());
+            self.run.collector.unread("it was removed or renamed during the search", &entry.path());
         }
     }
 
-    /// Notes that an entry cannot be read; of a pseudo file system there are thousands, which are one line.
-    fn tell_unreadable(&self, entry: &Entry, what: &str, error: &io::Error) {
+    /// Reports that an entry cannot be read; there are thousands on a pseudo file system, which share one line.
+    fn report_unreadable(&self, entry: &Entry, what: &str, error: &io::Error) {
         if entry.is_pseudo {
             self.run.collector.unread(&error.to_string(), &entry.path());
         } else {
@@ -256,12 +256,12 @@ impl<'a> Evaluator<'a> {
             match (open::open(entry.at, entry.name, follow), patience) {
                 (Ok(Some((file, metadata))), _) => return Opened::File(file, metadata),
                 (Ok(None), _) => return Opened::Nothing,
-                (Err(Errno::AGAIN), Patience::PutOff) => return Opened::Leased,
+                (Err(Errno::AGAIN), Patience::Defer) => return Opened::Leased,
                 (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !collector.is_done() => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 (Err(error), _) => {
-                    self.tell(entry, "open", &error.into());
+                    self.report(entry, "open", &error.into());
                     return Opened::Nothing;
                 }
             }

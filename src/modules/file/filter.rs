@@ -1,9 +1,9 @@
-//! Filters: the fields of a search that a file is compared with, and the comparisons that need no reading.
+//! Filters: the fields of a search that a file is compared with, and the comparisons that need no file contents.
 
 use super::hashes::{self, Algorithm};
 use std::time::Duration;
 
-/// A list of a search, by what it compares.
+/// A list of filters of a search, by what it compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     /// Regular expressions on the base name.
@@ -16,7 +16,7 @@ pub(super) enum Field {
     Mtimes,
     /// Regular expressions on lines.
     Contents,
-    /// Hash sums. `None`: a family of functions (`sha2`, `sha3`), told apart by the length.
+    /// Hash sums. `None`: a family of functions (`sha2`, `sha3`), selected by the length of the digest.
     Hash(Family, Option<Algorithm>),
 }
 
@@ -70,8 +70,8 @@ impl Field {
         FIELDS.iter().find(|(field, _, _)| *field == self).map_or("", |(_, name, _)| name)
     }
 
-    /// Whether the option `mismatch` with this `word` (a name of a field, singular or plural) means the field. The
-    /// word of a family of hash functions means its members' fields too.
+    /// Whether `word` of the option `mismatch` (a field name, singular or plural) means this field. The word of a
+    /// family of hash functions means the fields of its members too.
     pub(super) fn is_named_by(self, word: &str) -> bool {
         let word = word.to_lowercase();
         FIELDS.iter().any(|(field, plural, singular)| {
@@ -84,12 +84,12 @@ impl Field {
     }
 }
 
-/// One value of a field, ready to be compared.
+/// One value of a field, parsed.
 #[derive(Debug)]
 pub(super) struct Check {
     /// The field it belongs to.
     pub(super) field: Field,
-    /// The value as it was given.
+    /// The original text of the value.
     pub(super) value: String,
     /// The comparison.
     pub(super) test: Test,
@@ -115,7 +115,7 @@ pub(super) enum Test {
 }
 
 impl Test {
-    /// The hash function that the comparison needs.
+    /// Returns the hash function that the comparison needs.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Test::Hash(algorithm, _) => Some(*algorithm),
@@ -124,7 +124,7 @@ impl Test {
     }
 }
 
-/// Which side of a bound is looked for.
+/// The kind of comparison with a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
     /// Strictly less.
@@ -143,7 +143,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Reads a size; `k`, `m`, `g` and `t`, in any case, are powers of 1024.
+    /// Parses a size; `k`, `m`, `g` and `t`, in any case, are powers of 1024.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("\"{text}\" is not a size like \"<10m\", \">512k\" or \"4096\" (units k, m, g, t)");
         let (bound, rest) = split_bound(text);
@@ -161,7 +161,7 @@ impl Size {
         Ok(Size { bound, bytes })
     }
 
-    /// Whether `bytes` is on the right side.
+    /// Whether `bytes` satisfies the comparison.
     pub(super) fn holds(self, bytes: u64) -> bool {
         match self.bound {
             Bound::Below => bytes < self.bytes,
@@ -179,7 +179,7 @@ pub(super) struct Age {
 }
 
 impl Age {
-    /// Reads an age in days, hours or minutes.
+    /// Parses an age in days, hours or minutes.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("\"{text}\" is not an age like \"<90d\" (newer) or \">5h\" (older; units d, h, m)");
         let (bound, rest) = split_bound(text);
@@ -202,7 +202,7 @@ impl Age {
         Ok(Age { newer, age: Duration::from_secs(seconds) })
     }
 
-    /// Whether a file changed at `mtime` is on the right side at `now`, both in nanoseconds since 1970.
+    /// Whether a file changed at `mtime` satisfies the comparison at `now`, both in nanoseconds since 1970.
     pub(super) fn holds(self, mtime: i128, now: i128) -> bool {
         let age = now - mtime;
         let bound = self.age.as_nanos().cast_signed();
@@ -218,7 +218,7 @@ fn split_bound(text: &str) -> (Bound, &str) {
     }
 }
 
-/// Reads a digest for a hash field; the length tells the function of a family.
+/// Parses a digest for a hash field; the length selects the function of a family.
 pub(super) fn parse_digest(family: Family, algorithm: Option<Algorithm>, text: &str) -> Result<Test, String> {
     let digest = hashes::from_hex(text).ok_or_else(|| format!("\"{text}\" is not hexadecimal"))?;
     let possible = family.members().iter().filter(|member| algorithm.is_none_or(|only| only == **member));

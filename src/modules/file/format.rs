@@ -1,8 +1,8 @@
-//! The original's notations: Go's file mode strings, times and durations.
+//! The notations of the original: Go's file mode strings, times and durations.
 
 use std::time::Duration;
 
-/// A file mode in the form of Go's `os.FileMode.String()`: `-rw-r--r--`, `ugtrwxr-xr-x`, `Dcrw-rw-rw-`.
+/// Formats a file mode like Go's `os.FileMode.String()`: `-rw-r--r--`, `ugtrwxr-xr-x`, `Dcrw-rw-rw-`.
 ///
 /// `st_mode` is as in stat(2).
 pub(super) fn mode(st_mode: u32) -> String {
@@ -30,10 +30,10 @@ pub(super) fn mode(st_mode: u32) -> String {
     text
 }
 
-/// A time in the form of Go's `Time.UTC().String()`: `2026-11-22 08:07:42.973345879 +0000 UTC`.
+/// Formats a time like Go's `Time.UTC().String()`: `2026-11-22 08:07:42.973345879 +0000 UTC`.
 ///
-/// The fraction has no zeros at its end and is left out when it is zero. A file system may hold times that no calendar
-/// reaches; they are given as seconds since 1970: `@99999999999999`.
+/// The fraction has no trailing zeros and is omitted if it is zero. Times of a file system that are outside the
+/// calendar are written as seconds since 1970: `@99999999999999`.
 pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
     let Ok(stamp) = i32::try_from(nanoseconds).map_err(drop).and_then(|nanoseconds| {
         // Built from two parts, because `new` wants seconds and fraction of one sign, stat(2) a fraction from 0 up.
@@ -57,7 +57,7 @@ pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
     text
 }
 
-/// A duration in the form of Go's `Duration.String()`: `69.95748ms`, `1.5s`, `2m3.5s`, `850µs`, `0s`.
+/// Formats a duration like Go's `Duration.String()`: `69.95748ms`, `1.5s`, `2m3.5s`, `850µs`, `0s`.
 pub(super) fn duration(duration: Duration) -> String {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if nanoseconds == 0 {
@@ -90,7 +90,7 @@ pub(super) fn duration(duration: Duration) -> String {
     text
 }
 
-/// Appends `.` and `fraction` as `digits` digits, without zeros at the end; nothing when it is zero.
+/// Appends `.` and `fraction` as `digits` digits, without trailing zeros; nothing if it is zero.
 fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
     if fraction > 0 {
         let padded = format!("{fraction:0digits$}");

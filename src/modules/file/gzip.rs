@@ -1,4 +1,4 @@
-//! What is packed in a gzip file (RFC 1952): all its members, one after the other.
+//! Unpacks a gzip file (RFC 1952): all its members, one after the other.
 
 use flate2::bufread::GzDecoder;
 use std::io::{self, BufRead, Read};
@@ -6,17 +6,17 @@ use std::io::{self, BufRead, Read};
 /// See the module docs.
 pub(super) struct Members<R> {
     member: Option<GzDecoder<R>>,
-    /// Behind the last member is something that is neither a member nor padding.
+    /// There is data after the last member that is neither a member nor padding.
     pub(super) has_tail: bool,
 }
 
 impl<R: BufRead> Members<R> {
-    /// Of a file that begins with a member.
+    /// Creates a reader for data that begins with a member.
     pub(super) fn new(packed: R) -> Self {
         Members { member: Some(GzDecoder::new(packed)), has_tail: false }
     }
 
-    /// Goes to the next member, if there is one. Tapes and images are padded with zeros.
+    /// Advances to the next member, if there is one. Tapes and images are padded with zeros.
     fn next_member(&mut self) -> io::Result<()> {
         let Some(mut packed) = self.member.take().map(GzDecoder::into_inner) else { return Ok(()) };
         loop {

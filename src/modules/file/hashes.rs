@@ -1,4 +1,4 @@
-//! Hash sums: all that a file needs in one reading.
+//! Hash sums: all that are needed of a file, in one pass.
 
 use super::lines::Buffer;
 use sha2::Digest;
@@ -41,7 +41,7 @@ impl Algorithm {
     }
 }
 
-/// Reads hexadecimal digits in any case.
+/// Parses hexadecimal digits in any case.
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) {
         return None;
@@ -55,28 +55,28 @@ pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The digests that are known of one file.
+/// The known digests of one file.
 #[derive(Debug, Default)]
 pub(super) struct Digests(Vec<(Algorithm, Vec<u8>)>);
 
 impl Digests {
-    /// From digests that are known already.
+    /// Wraps known digests.
     pub(super) fn new(known: Vec<(Algorithm, Vec<u8>)>) -> Self {
         Digests(known)
     }
 
-    /// All of them.
+    /// Returns all of them.
     pub(super) fn all(&self) -> &[(Algorithm, Vec<u8>)] {
         &self.0
     }
 
-    /// The digest of `algorithm`.
+    /// Returns the digest of `algorithm`, if it is known.
     pub(super) fn get(&self, algorithm: Algorithm) -> Option<&[u8]> {
         self.0.iter().find(|(of, _)| *of == algorithm).map(|(_, digest)| digest.as_slice())
     }
 }
 
-/// The digests of everything that `reader` reads.
+/// Reads `reader` to its end and returns the digests.
 pub(super) fn read(algorithms: &[Algorithm], reader: &mut dyn Read, buffer: &mut Buffer) -> io::Result<Digests> {
     let mut states: Vec<(Algorithm, State)> = algorithms.iter().map(|&of| (of, State::new(of))).collect();
     let block = buffer.as_block();

@@ -1,10 +1,10 @@
-//! Reading JSON as the original does: field names in any case, `null` as missing.
+//! Reads JSON as the original does: field names in any case, `null` as missing.
 
 use crate::modules::ParameterError;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A number that is whole, as Go's 64-bit floats may write it: `2`, `2.0`, `1e3`.
+/// Returns a whole number, also in the forms that Go writes for 64-bit floats: `2`, `2.0`, `1e3`.
 pub(super) fn whole_number(value: &Value) -> Option<u64> {
     if let Some(number) = value.as_u64() {
         return Some(number);
@@ -19,7 +19,7 @@ pub(super) fn whole_number(value: &Value) -> Option<u64> {
 /// See [`fields`].
 pub(super) type Fields<'a> = BTreeMap<String, &'a Value>;
 
-/// The fields of an object by their names in lower case, without those that are null.
+/// Returns the fields of an object by their lower-case names, without those that are null.
 pub(super) fn fields<'a>(value: &'a Value, at: &str, prefix: &str) -> Result<Fields<'a>, ParameterError> {
     let Value::Object(object) = value else {
         return Err(ParameterError::new(at, "must be an object"));
@@ -28,16 +28,16 @@ pub(super) fn fields<'a>(value: &'a Value, at: &str, prefix: &str) -> Result<Fie
     for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
         let name = name.to_lowercase();
         if fields.contains_key(&name) {
-            return Err(ParameterError::new(format!("{prefix}{name}"), "is given twice, in different cases"));
+            return Err(ParameterError::new(format!("{prefix}{name}"), "appears twice, in different cases"));
         }
         fields.insert(name, value);
     }
     Ok(fields)
 }
 
-/// A list of strings; missing is empty.
-pub(super) fn strings(given: &Fields, at: &str, name: &str, count_max: usize) -> Result<Vec<String>, ParameterError> {
-    let Some(value) = given.get(name) else {
+/// Returns a list of strings; empty if the field is missing.
+pub(super) fn strings(object: &Fields, at: &str, name: &str, count_max: usize) -> Result<Vec<String>, ParameterError> {
+    let Some(value) = object.get(name) else {
         return Ok(Vec::new());
     };
     let Value::Array(values) = value else {
@@ -53,20 +53,20 @@ pub(super) fn strings(given: &Fields, at: &str, name: &str, count_max: usize) ->
     values.iter().enumerate().map(string).collect()
 }
 
-/// Doubts about the keys of an object that are not among `known`, each with the right key that is nearest.
-pub(super) fn unknown_keys(given: &Fields, at: &str, known: &[&str]) -> Vec<ParameterError> {
-    let unknown = given.keys().filter(|key| !known.contains(&key.as_str()));
+/// Returns an error for each key of an object that is not among `known`, with the nearest known key.
+pub(super) fn unknown_keys(object: &Fields, at: &str, known: &[&str]) -> Vec<ParameterError> {
+    let unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
     let doubt = |key: &String| {
         let reason = match nearest(key, known) {
-            Some(right) => format!("is not known here; did you mean \"{right}\"?"),
-            None => format!("is not known here; known are {}", known.join(", ")),
+            Some(right) => format!("unknown key; did you mean \"{right}\"?"),
+            None => format!("unknown key; known keys are {}", known.join(", ")),
         };
         ParameterError::new(format!("{at}.{key}"), reason)
     };
     unknown.map(doubt).collect()
 }
 
-/// What earlier versions of the original, and people, call some keys.
+/// Names of some keys in earlier versions of the original, and common mistakes.
 const OTHER_NAMES: [(&str, &str); 6] = [
     ("regex", "contents"),
     ("regexes", "contents"),
@@ -76,7 +76,7 @@ const OTHER_NAMES: [(&str, &str); 6] = [
     ("directories", "paths"),
 ];
 
-/// The word of `known` that was probably meant.
+/// Returns the word of `known` that was probably intended.
 fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == key).map_or(key, |(_, right)| right);
     let distance = |word: &&str| strsim::osa_distance(meant, word);

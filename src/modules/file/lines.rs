@@ -1,32 +1,32 @@
-//! A file's text as pieces of whole lines.
+//! Reads a file's text as pieces of whole lines.
 //!
-//! A line ends in `\n` or `\r\n`, or at the end of the file, where a `\r` is dropped as well; none of them is part of it.
-//! A byte order mark of UTF-8 is no part of the first line. Any other byte may be in a line, NUL included.
+//! A line ends in `\n` or `\r\n`, or at the end of the file, where a `\r` is dropped as well; none of them is part of
+//! it. A UTF-8 byte order mark is not part of the first line. Any other byte may be in a line, NUL included.
 //!
-//! A line longer than [`limits::LINE_BYTES_MAX`] comes in parts that overlap, and is marked as cut.
+//! A line longer than [`limits::LINE_BYTES_MAX`] is returned in overlapping parts that are marked as cut.
 //!
-//! A mark of UTF-16 or UTF-32 changes nothing: a file that begins with two such bytes may all the same be a script. It is
-//! told ([`Mark`]), so that the text can be looked at once more, decoded ([`Decoding`]).
+//! A UTF-16 or UTF-32 mark changes nothing: a file that begins with these bytes may still be a script. It is returned
+//! ([`Mark`]), so that the text can be searched a second time, decoded ([`Decoding`]).
 
 use super::limits;
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_16BE, UTF_16LE};
 use memchr::memmem;
 use std::io::{self, Read};
 
-/// Room that a reader is given at least: a decoder writes whole characters.
+/// Minimum space that a reader is passed: a decoder writes whole characters.
 const CHARACTER_BYTES_MAX: usize = 16;
 
 /// Some whole lines, without the newline of the last.
 pub(super) struct Piece<'a> {
     /// The lines.
     pub(super) bytes: &'a [u8],
-    /// It holds a part of a line that is too long: where that begins or ends is not known here.
+    /// It is a part of a line that is too long: the bounds of the line are unknown.
     pub(super) is_cut: bool,
-    /// What NULs separate in a line may be lines of their own: not in UTF-16, which has one in each Latin letter.
+    /// NUL-separated parts of a line are matched as lines: not in UTF-16, which has a NUL in each Latin letter.
     pub(super) nuls_separate: bool,
 }
 
-/// What the first bytes of a text tell.
+/// The byte order mark of a text.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// Nothing, or UTF-8.
@@ -53,34 +53,34 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Where the lines not handed out yet begin.
+    /// Start of the lines that are not returned yet.
     start: usize,
-    /// Where the bytes that were read end.
+    /// End of the bytes that were read.
     end: usize,
     /// The line at `start` began before it.
-    goes_on: bool,
+    continues: bool,
     mark: Mark,
 }
 
 impl Buffer {
-    /// Forgets the last file, and frees the memory that a long line took.
+    /// Discards the last file, and frees the memory of a long line.
     fn clear(&mut self) {
         if self.bytes.len() < limits::READ_BYTES || self.bytes.len() > limits::KEPT_BUFFER_BYTES_MAX {
             self.bytes = vec![0; limits::READ_BYTES];
         }
-        (self.start, self.end, self.goes_on) = (0, 0, false);
+        (self.start, self.end, self.continues) = (0, 0, false);
     }
 
-    /// Room for one reading, for those who don't care for lines.
+    /// Returns the buffer for reading without regard to lines.
     pub(super) fn as_block(&mut self) -> &mut [u8] {
         self.clear();
         &mut self.bytes[..limits::READ_BYTES]
     }
 
-    /// Hands the lines of a text to `take`, piece by piece, until it returns false.
+    /// Passes the lines of a text to `take`, piece by piece, until it returns false.
     pub(super) fn lines(&mut self, reader: &mut dyn Read, mut take: impl FnMut(Piece) -> bool) -> io::Result<Mark> {
         self.clear();
-        // As many as the longest mark has; fewer only at the end.
+        // The length of the longest mark; less only at the end of the file.
         while self.end < 4 && self.fill(reader)? > 0 {}
         let mark = Mark::of(&self.bytes[..self.end]);
         self.mark = mark;
@@ -96,7 +96,7 @@ impl Buffer {
         }
         if cut {
             let limit = limits::LINE_BYTES_MAX;
-            let message = format!("a line is longer than {limit} bytes and was looked at in parts only");
+            let message = format!("a line is longer than {limit} bytes and was searched in parts only");
             return Err(io::Error::other(message));
         }
         Ok(mark)
@@ -105,24 +105,24 @@ impl Buffer {
     fn next_piece(&mut self, reader: &mut dyn Read) -> io::Result<Option<Piece<'_>>> {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        // What was read with the mark, or is left of a cut line.
+        // Skips nothing at first: bytes read with the mark, or left of a cut line, may contain a newline.
         let mut seen = 0;
-        let goes_on = std::mem::take(&mut self.goes_on);
+        let continues = std::mem::take(&mut self.continues);
         loop {
             if let Some(newline) = memchr::memrchr(b'\n', &self.bytes[seen..self.end]) {
                 let newline = seen + newline;
                 self.start = newline + 1;
-                return Ok(Some(self.piece(newline, true, goes_on)));
+                return Ok(Some(self.piece(newline, true, continues)));
             }
             seen = self.end;
             if self.end + CHARACTER_BYTES_MAX > limits::LINE_BYTES_MAX {
                 self.start = self.end - limits::LINE_OVERLAP_BYTES;
-                self.goes_on = true;
+                self.continues = true;
                 return Ok(Some(self.piece(seen, false, true)));
             }
             if self.fill(reader)? == 0 {
                 (self.start, self.end) = (0, 0);
-                return Ok((seen > 0).then(|| self.piece(seen, true, goes_on)));
+                return Ok((seen > 0).then(|| self.piece(seen, true, continues)));
             }
         }
     }
@@ -132,7 +132,7 @@ impl Buffer {
         Piece { bytes: &self.bytes[..length], is_cut, nuls_separate: self.mark == Mark::None }
     }
 
-    /// Reads once, and returns how many bytes came.
+    /// Reads once, and returns the number of bytes.
     fn fill(&mut self, reader: &mut dyn Read) -> io::Result<usize> {
         if self.end + CHARACTER_BYTES_MAX > self.bytes.len() {
             self.bytes.resize((self.bytes.len() * 2).min(limits::LINE_BYTES_MAX), 0);
@@ -144,7 +144,7 @@ impl Buffer {
     }
 }
 
-/// Reads once, again after a signal.
+/// Reads once; retries after a signal.
 fn read(reader: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match reader.read(into) {
@@ -154,7 +154,7 @@ fn read(reader: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Takes out the `\r` before each `\n`, and one at the end if a line ends there. Returns the length of what is left.
+/// Removes the `\r` before each `\n`, and one at the end if a line ends there. Returns the remaining length.
 fn drop_carriage_returns(bytes: &mut [u8], ends_line: bool) -> usize {
     let mut length = bytes.len();
     if let Some(first) = memmem::find(bytes, b"\r\n") {
@@ -173,19 +173,19 @@ fn drop_carriage_returns(bytes: &mut [u8], ends_line: bool) -> usize {
     length
 }
 
-/// A text in another encoding, as UTF-8. Its mark is dropped; what is no text becomes U+FFFD.
+/// Converts a text in another encoding to UTF-8. Its mark is dropped; invalid sequences become U+FFFD.
 pub(super) struct Decoding<R> {
     reader: R,
-    /// None at the end.
+    /// `None` at the end.
     decoder: Option<Decoder>,
     raw: Vec<u8>,
-    /// Where the bytes in `raw` begin that are not decoded yet.
+    /// Start of the bytes in `raw` that are not decoded yet.
     start: usize,
     end: usize,
 }
 
 impl<R: Read> Decoding<R> {
-    /// Of a text that begins with its mark.
+    /// Creates a decoder for a text that begins with its mark.
     pub(super) fn new(encoding: &'static Encoding, reader: R) -> Self {
         let raw = vec![0; limits::READ_BYTES];
         Decoding { reader, decoder: Some(encoding.new_decoder_with_bom_removal()), raw, start: 0, end: 0 }
@@ -193,7 +193,7 @@ impl<R: Read> Decoding<R> {
 }
 
 impl<R: Read> Read for Decoding<R> {
-    /// `into` has room for [`CHARACTER_BYTES_MAX`] at least.
+    /// `into` must have space for at least [`CHARACTER_BYTES_MAX`].
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while let Some(decoder) = &mut self.decoder {
             if self.start == self.end {

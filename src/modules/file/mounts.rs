@@ -1,13 +1,13 @@
-//! Network mounts: where they are, and which paths lead there.
+//! Network mounts: their mount points, and which paths lead into them.
 //!
-//! A server that is gone makes every system call on its mount hang, stat(2) too. So the list comes from
-//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)), which asks no server, and a path is followed link by link up to the
-//! mount and not into it. The root of the system is never taken for a network mount, or a diskless machine could
-//! not be searched.
+//! If a server is unavailable, every system call on its mount hangs, even stat(2). So the list comes from
+//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)), which contacts no server, and a path is resolved link by link up to
+//! the mount and not into it. The root file system never counts as a network mount, or a diskless machine could not be
+//! searched.
 //!
-//! Some links below `/proc` (`PID/exe`, `PID/cwd`, `PID/root`, `PID/fd/N`, `PID/map_files/A`, proc(5)) lead where their text
-//! does not: to deleted files, to memory, into the mounts of a container. They are left to the kernel, unless the list of
-//! mounts of that process says that they lead into a network mount.
+//! Some links below `/proc` (`PID/exe`, `PID/cwd`, `PID/root`, `PID/fd/N`, `PID/map_files/A`, proc(5)), called jumps
+//! here, do not lead where their text says: they lead to deleted files, to memory, into the mounts of a container. The
+//! kernel follows them, unless the mountinfo of that process says that they lead into a network mount.
 
 use super::limits;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -18,7 +18,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-/// File systems whose data are on another machine. `autofs` stands for a mount that would be made by looking at it.
+/// File systems whose data are on another machine. An `autofs` mount point triggers a mount when it is accessed.
 const NETWORK_TYPES: [&str; 32] = [
     "nfs",
     "nfs3",
@@ -54,44 +54,43 @@ const NETWORK_TYPES: [&str; 32] = [
     "autofs",
 ];
 
-/// FUSE file systems that are on another machine, named `fuse.<one of these>` too, beside [`NETWORK_TYPES`].
+/// FUSE file systems on another machine, named `fuse.<type>`, in addition to [`NETWORK_TYPES`].
 const NETWORK_FUSE: [&str; 9] =
     ["rclone", "juicefs", "seaweedfs", "moosefs", "cephfs", "ceph-fuse", "hdfs", "gvfsd-fuse", "lizardfs"];
 
-/// The mounts that a process sees: per mount point, whether it is a network mount.
+/// The mounts in the namespace of a process: per mount point, whether it is a network mount.
 type Points = HashMap<PathBuf, bool>;
 
-/// The mounts of this machine that matter to a walk.
+/// The mounts of this machine, as far as a walk needs them.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     own: Arc<Points>,
-    /// The network mounts: of this process, and those of others in the paths that lead to them through `/proc`.
+    /// The network mounts: of this process, and those of others by the paths that lead to them through `/proc`.
     network: RwLock<HashSet<PathBuf>>,
-    /// Where proc file systems are.
+    /// Mount points of proc file systems.
     procs: Vec<PathBuf>,
-    /// The mounts that a program of this or another machine serves, which may not answer: FUSE and network mounts.
+    /// The mounts served by a program on this or another machine, which may hang: FUSE and network mounts.
     served: HashSet<PathBuf>,
-    /// What processes in other mount namespaces see, by the name of the namespace.
+    /// The mounts in other mount namespaces, by the name of the namespace.
     others: Mutex<HashMap<PathBuf, Arc<Points>>>,
 }
 
-/// Where a path leads.
+/// A resolved path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// To this path, which has no links in it but those that only the kernel can follow. On this machine as far as mounts
-    /// tell.
+    /// This path, whose only links are jumps. Local, as far as the mounts are known.
     Local(PathBuf),
     /// Into the network mount at this path.
     Network(PathBuf),
 }
 
 impl Mounts {
-    /// Reads the list of this process.
+    /// Reads the mounts of this process.
     pub(super) fn read() -> io::Result<Self> {
         Ok(Mounts::parse(&std::fs::read("/proc/self/mountinfo")?))
     }
 
-    /// Reads the text of a mountinfo file.
+    /// Parses the text of a mountinfo file.
     pub(super) fn parse(mountinfo: &[u8]) -> Self {
         let Listed { points: own, procs, served } = parse(mountinfo);
         let network = own.iter().filter(|(_, network)| **network).map(|(point, _)| point.clone()).collect();
@@ -102,12 +101,12 @@ impl Mounts {
         self.network.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether where an entry of `directory` leads must be looked up before it is touched.
+    /// Whether a link in `directory` must be resolved before it is accessed.
     pub(super) fn must_locate(&self, directory: &Path) -> bool {
         self.procs.iter().any(|proc| directory.starts_with(proc)) || !self.network().is_empty()
     }
 
-    /// Whether something is mounted at `path` that may not answer.
+    /// Whether a mount at `path` may hang.
     pub(super) fn is_served(&self, path: &Path) -> bool {
         self.served.contains(path)
     }
@@ -122,13 +121,13 @@ impl Mounts {
         self.network().contains(path)
     }
 
-    /// Follows `path`, and every symbolic link in it, up to the first network mount.
+    /// Resolves `path`, and every symbolic link in it, up to the first network mount.
     pub(super) fn locate(&self, path: &Path) -> io::Result<Place> {
         let start = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
         self.follow(start, words(path).collect(), 0)
     }
 
-    /// Follows the link `name` in the directory `at`, which is at `real`, a path without links.
+    /// Resolves the link `name` in the directory `at`, whose path without links is `real`.
     pub(super) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
         let target = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()));
         let link = real.join(name);
@@ -142,7 +141,7 @@ impl Mounts {
     fn follow(&self, mut real: PathBuf, mut rest: VecDeque<OsString>, mut links: usize) -> io::Result<Place> {
         while let Some(word) = rest.pop_front() {
             if word == ".." {
-                // What is above the end of a jump only the kernel knows.
+                // Only the kernel knows the parent of a jump's target.
                 if real.ancestors().any(|path| self.process_of_jump(path).is_some()) {
                     real.push(word);
                 } else {
@@ -182,8 +181,8 @@ impl Mounts {
         Ok(Place::Local(real))
     }
 
-    /// The directory below `/proc` of the process whose link `path` is, if it is one that only the kernel can follow:
-    /// `PID/exe`, `PID/task/TID/fd/N`.
+    /// Returns the directory below `/proc` of the process whose link `path` is, if it is a jump: `PID/exe`,
+    /// `PID/task/TID/fd/N`.
     fn process_of_jump(&self, path: &Path) -> Option<PathBuf> {
         let proc = self.procs.iter().find(|proc| path.starts_with(proc))?;
         let below: Vec<&str> = path.strip_prefix(proc).ok()?.iter().map(OsStr::to_str).collect::<Option<_>>()?;
@@ -197,15 +196,15 @@ impl Mounts {
         (jumps && is_number(process)).then(|| proc.join(process))
     }
 
-    /// The network mount into which a link of a process leads that has this text.
+    /// Returns the network mount into which a jump of a process leads; `target` is the text of the link.
     fn network_mount_behind(&self, target: &Path, process: &Path) -> Option<PathBuf> {
         let points = self.points_of(process);
-        // Of a pipe, a socket or a namespace the text is no path.
+        // The text of a pipe, a socket or a namespace is not a path.
         let point = without_deleted(target).ancestors().find(|ancestor| points.contains_key(*ancestor))?;
         (points.get(point) == Some(&true)).then(|| point.to_owned())
     }
 
-    /// From now on the network mounts below where the link `path` leads are known by the path through it.
+    /// Adds the network mounts below the target of the jump `path`, by their paths through it.
     fn add_mounts_behind(&self, path: &Path, target: &Path, process: &Path) {
         let points = self.points_of(process);
         let network = points.iter().filter(|(_, network)| **network);
@@ -214,7 +213,7 @@ impl Mounts {
         self.network.write().unwrap_or_else(PoisonError::into_inner).extend(behind);
     }
 
-    /// The mounts that a process sees; of one that has ended, none.
+    /// Returns the mounts in the namespace of a process; none if it has ended.
     fn points_of(&self, process: &Path) -> Arc<Points> {
         let Ok(namespace) = std::fs::read_link(process.join("ns/mnt")) else { return Arc::default() };
         if std::fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == namespace) {
@@ -229,13 +228,13 @@ impl Mounts {
     }
 }
 
-/// The text of a link below `/proc` without what the kernel adds to it.
+/// Strips the suffix that the kernel adds to the text of a link below `/proc`.
 fn without_deleted(target: &Path) -> &Path {
     let text = target.as_os_str().as_bytes();
     Path::new(OsStr::from_bytes(text.strip_suffix(b" (deleted)").unwrap_or(text)))
 }
 
-/// What a mountinfo file lists.
+/// The contents of a mountinfo file.
 #[derive(Default)]
 struct Listed {
     points: Points,
@@ -243,7 +242,7 @@ struct Listed {
     served: HashSet<PathBuf>,
 }
 
-/// Reads the text of a mountinfo file; lines that are not understood are left out.
+/// Parses the text of a mountinfo file; malformed lines are skipped.
 fn parse(mountinfo: &[u8]) -> Listed {
     let mut listed = Listed::default();
     for line in mountinfo.split(|&byte| byte == b'\n') {
@@ -255,7 +254,7 @@ fn parse(mountinfo: &[u8]) -> Listed {
             if kind == "proc" {
                 listed.procs.push(point.clone());
             }
-            // A later mount on the same point covers the earlier: an automounted disk its autofs.
+            // A later mount on the same point hides the earlier one: an automounted disk hides its autofs.
             let is_below_root = point != Path::new("/");
             if is_below_root && (is_network(&kind) || kind.starts_with("fuse")) {
                 listed.served.insert(point.clone());
@@ -283,7 +282,7 @@ fn is_network(kind: &str) -> bool {
     }
 }
 
-/// Space, tab, newline and backslash are written as `\040` in mountinfo.
+/// Decodes octal escapes: mountinfo writes a space as `\040`, likewise tab, newline and backslash.
 fn unescape(word: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(word.len());
     let mut at = 0;

@@ -1,9 +1,9 @@
-//! Opening files without side effects, and reading them within limits.
+//! Opens files without side effects, and reads them within limits.
 //!
-//! Only what is a regular file is opened: opening a fifo waits for its other end, opening a device may start it. Between
-//! the look and the opening the name can be given to something else, so the descriptor never waits (`O_NONBLOCK`), and is
-//! used only if it turns out to be a regular file. The time of access stays as it is where the kernel allows that
-//! (`O_NOATIME`: to root and the owner). What the kernel takes away from others when it is read is not even opened.
+//! Only regular files are opened: opening a fifo waits for its other end, opening a device may start it. Between stat
+//! and open the name can be reused, so the descriptor never blocks (`O_NONBLOCK`), and is used only if it is a regular
+//! file. The access time stays unchanged where the kernel allows it (`O_NOATIME`: for root and the owner). Files whose
+//! data reading would consume are not even opened.
 
 use super::entry::Kind;
 use super::gzip::Members;
@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// What stat(2) says of a file, as far as it is used.
+/// The fields of stat(2) that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Metadata {
     /// Device and inode: two names with the same are the same file.
@@ -28,24 +28,24 @@ pub(super) struct Metadata {
     pub(super) mode: u32,
     /// Size.
     pub(super) size_bytes: u64,
-    /// What it takes of the disk; less than the size if there are holes.
+    /// Allocated bytes; less than the size if there are holes.
     pub(super) stored_bytes: u64,
     /// Last change of the contents: whole seconds since 1970 and the nanoseconds after them.
     pub(super) mtime: (i64, u32),
 }
 
 impl Metadata {
-    /// A directory.
+    /// Whether it is a directory.
     pub(super) fn is_directory(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }
 
-    /// A regular file.
+    /// Whether it is a regular file.
     pub(super) fn is_regular(&self) -> bool {
         self.mode & 0o170_000 == 0o100_000
     }
 
-    /// What a directory would say that it is; `None` for a directory.
+    /// Returns the type of the entry; `None` for a directory.
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.mode & 0o170_000 {
             0o040_000 => None,
@@ -73,28 +73,28 @@ impl From<Stat> for Metadata {
     }
 }
 
-/// Looks at `name` in the directory `at`, through symbolic links if `follow`.
+/// Returns the metadata of `name` in the directory `at`, following symbolic links if `follow`.
 pub(super) fn stat(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Metadata, Errno> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     Ok(rustix::fs::statat(at, name, flags | AtFlags::NO_AUTOMOUNT)?.into())
 }
 
-/// Opens something for reading, and leaves its time of access alone if possible.
+/// Opens a file or directory for reading, without updating its access time if possible.
 pub(super) fn open_quietly(at: BorrowedFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match rustix::fs::openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // Another user's.
+        // The file belongs to another user.
         Err(Errno::PERM) => rustix::fs::openat(at, name, flags, Mode::empty()),
         opened => opened,
     }
 }
 
 /// Opens the regular file `name` in the directory `at`; `None` if it is something else. `EAGAIN`: another process has a
-/// lease on the file, which the kernel is asking for now (fcntl(2)).
+/// lease on the file, which the kernel is breaking now (fcntl(2)).
 pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<(File, Metadata)>, Errno> {
     let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let descriptor = match open_quietly(at, Path::new(name), flags) {
-        // A fifo, a socket or a link came in place of the file that was seen.
+        // A fifo, a socket or a link has replaced the file since the stat.
         Err(Errno::NXIO | Errno::LOOP) => return Ok(None),
         opened => opened?,
     };
@@ -102,7 +102,7 @@ pub(super) fn open(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Option<
     Ok(metadata.is_regular().then(|| (File::from(descriptor), metadata)))
 }
 
-/// Opens the directory `path`, which may be longer than a system call takes; a relative one in the directory `at`.
+/// Opens the directory `path`, which may be longer than a system call accepts; a relative one is in the directory `at`.
 pub(super) fn open_directory(at: BorrowedFd, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
     let flags = if follow { OFlags::DIRECTORY } else { OFlags::DIRECTORY | OFlags::NOFOLLOW };
     match open_quietly(at, path, flags) {
@@ -129,12 +129,12 @@ const SYSFS: i64 = 0x6265_6572;
 const TRACEFS: i64 = 0x7472_6163;
 const DEBUGFS: i64 = 0x6462_6720;
 
-/// Whether a directory is of a file system that has files for [`must_not_open`].
+/// Whether a directory is on a file system with files that [`must_not_open`] refuses.
 pub(super) fn is_pseudo(directory: impl AsFd) -> Result<bool, Errno> {
     Ok(matches!(rustix::fs::fstatfs(directory)?.f_type, PROC | SYSFS | TRACEFS | DEBUGFS))
 }
 
-/// Why the file `name` in the directory `at` must not be opened, if it must not: what a link to it is called tells nothing.
+/// Returns why the file `name` in the directory `at` must not be opened; `None` if it may. Links are resolved.
 pub(super) fn must_not_open(at: BorrowedFd, name: &OsStr, follow: bool) -> Option<&'static str> {
     let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
     let file = rustix::fs::openat(at, name, flags | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -144,61 +144,59 @@ pub(super) fn must_not_open(at: BorrowedFd, name: &OsStr, follow: bool) -> Optio
     let is_readable = rustix::fs::fstat(&file).ok()?.st_mode & 0o444 != 0;
     match (kind, name) {
         (TRACEFS | DEBUGFS, _) | (SYSFS, "hot_add") => Some("opening or reading it can change what the kernel does"),
-        (PROC | SYSFS, _) if !is_readable => Some("it is for writing only"),
-        (PROC, "kmsg" | "event" | "xenbus") => Some("what is read there is taken away from others"),
-        (PROC, "kcore" | "vmcore") => Some("the memory of the machine, where everything is that is searched for"),
-        (PROC, "pagemap" | "kpagecount" | "kpageflags" | "kpagecgroup") => {
-            Some("a table of the memory's pages, no text")
-        }
+        (PROC | SYSFS, _) if !is_readable => Some("it is write-only"),
+        (PROC, "kmsg" | "event" | "xenbus") => Some("reading it would consume data of other processes"),
+        (PROC, "kcore" | "vmcore") => Some("an image of the machine's memory, which contains the search patterns"),
+        (PROC, "pagemap" | "kpagecount" | "kpageflags" | "kpagecgroup") => Some("a table of memory pages, not text"),
         _ => None,
     }
 }
 
-/// Whether an error only says that the file is gone, or leads nowhere: no failure of the search.
+/// Whether an error only says that the file is gone or a link dangles: not a failure of the search.
 pub(super) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::SRCH | Errno::NOTDIR | Errno::LOOP)
 }
 
-/// The same of an error that need not be of a system call.
+/// [`is_gone`] for an error that may not come from a system call.
 pub(super) fn leads_nowhere(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(is_gone)
 }
 
-/// How a file is read.
+/// How to read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     /// Every byte.
     Whole,
-    /// As text: of a long hole not all NULs.
+    /// As text: long holes are shortened.
     Text,
-    /// What is packed in a gzip file.
+    /// The unpacked data of a gzip file.
     Unpacked,
 }
 
-/// An open file, to be read as often as needed.
+/// An open file that can be read several times.
 pub(super) struct Source<'a> {
     file: &'a File,
     metadata: &'a Metadata,
     /// Reading ends with an error when this is set.
     stopped: &'a AtomicBool,
     fresh: bool,
-    /// Behind what was unpacked is something else.
+    /// There is other data after the last gzip member.
     pub(super) has_tail: bool,
 }
 
 impl<'a> Source<'a> {
-    /// Of a file with this metadata.
+    /// A source for a file with this metadata.
     pub(super) fn new(file: &'a File, metadata: &'a Metadata, stopped: &'a AtomicBool) -> Self {
         Source { file, metadata, stopped, fresh: true, has_tail: false }
     }
 
-    /// Whether the file begins like a gzip file, RFC 1952.
+    /// Whether the file begins with the magic number of gzip, RFC 1952.
     pub(super) fn is_gzip(&self) -> bool {
         let mut magic = [0; 2];
         self.file.read_exact_at(&mut magic, 0).is_ok() && magic == [0x1f, 0x8b]
     }
 
-    /// Reads from the beginning.
+    /// Reads the file from the beginning.
     pub(super) fn read_with<T>(
         &mut self,
         how: Reading,
@@ -228,15 +226,15 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A reader that fails when there is more than a limit allows, or when it is to stop.
+/// A reader that fails when its limit is exceeded, or when it is stopped.
 pub(super) struct Bounded<'a, R> {
-    /// What is read.
+    /// The underlying reader.
     pub(super) inner: R,
-    /// Bytes that may still come.
+    /// Remaining bytes.
     pub(super) left: u64,
     /// The limit, for the message.
     pub(super) limit: u64,
-    /// Set when reading is to stop.
+    /// Set to stop reading.
     pub(super) stopped: &'a AtomicBool,
 }
 

@@ -1,7 +1,7 @@
-//! Regular expressions of RE2's grammar: how they are compiled, and the sets that all name patterns form.
+//! Compiles regular expressions of RE2's grammar, and combines all name patterns into sets.
 //!
-//! Text is compared as characters of UTF-8; a byte that is part of none is one U+FFFD. All programs are limited in size,
-//! and matching takes time linear in the text.
+//! Text is matched as UTF-8 characters; each invalid byte is one U+FFFD. All programs are limited in size, and matching
+//! takes time linear in the text.
 
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
@@ -16,7 +16,7 @@ pub(super) fn split_negation(text: &str) -> (bool, &str) {
     }
 }
 
-/// Reads an expression. Refuses what is empty or too long.
+/// Parses an expression; refuses an empty or too long one.
 pub(super) fn parse(pattern: &str) -> Result<Expression, String> {
     if pattern.is_empty() {
         return Err("the regular expression is empty".to_owned());
@@ -27,7 +27,7 @@ pub(super) fn parse(pattern: &str) -> Result<Expression, String> {
     Expression::parse(pattern).map_err(|error| format!("bad regular expression: {error}"))
 }
 
-/// What one of many patterns may have of the memory.
+/// The memory limits of one pattern.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     /// Of its program.
@@ -37,7 +37,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Of each of `count` patterns.
+    /// Returns the share of each of `count` patterns.
     pub(super) fn share(count: usize) -> Room {
         let share = |sum: usize, min: usize, max: usize| (sum / count.max(1)).clamp(min, max);
         Room {
@@ -55,13 +55,13 @@ impl Room {
     }
 }
 
-/// One expression for short texts.
+/// Compiles one expression for short texts.
 pub(super) fn compile(expression: &Expression, room: Room) -> Result<Regex, String> {
     re2::compile(&expression.to_pattern(), room.compiled_bytes, room.cache_bytes)
         .map_err(|error| reason(&error.to_string()))
 }
 
-/// The essence of the engine's error, which may come as a drawing of several lines.
+/// Returns the last line of the engine's error, which may draw the pattern over several lines.
 pub(super) fn reason(message: &str) -> String {
     let last = message.lines().next_back().unwrap_or(message).trim();
     format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
@@ -70,18 +70,18 @@ pub(super) fn reason(message: &str) -> String {
 /// All name patterns of all searches, matched together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
-    /// Of [`REGEX_SET_EXPRESSIONS_MAX`] patterns each, in the order of [`NamesBuilder::add`].
+    /// [`REGEX_SET_EXPRESSIONS_MAX`] patterns each, in the order of [`NamesBuilder::add`].
     sets: Vec<RegexSet>,
     count: usize,
 }
 
 impl Names {
-    /// How many patterns there are.
+    /// Number of patterns.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Matches `name`. False: no pattern does, and `hits` is not touched. True: `hits` says which do.
+    /// Matches `name`. Returns false if no pattern matches, and leaves `hits` unchanged; else sets `hits` per pattern.
     pub(super) fn mark(&self, name: &[u8], hits: &mut [bool]) -> bool {
         let name = re2::text(name);
         let mut any = false;
@@ -110,7 +110,7 @@ pub(super) struct NamesBuilder {
 }
 
 impl NamesBuilder {
-    /// For patterns that may have so much memory each.
+    /// Creates a builder; each pattern may use as much memory as `room` allows.
     pub(super) fn new(room: Room) -> Self {
         NamesBuilder { patterns: Vec::new(), room }
     }
@@ -122,7 +122,7 @@ impl NamesBuilder {
         Ok(self.patterns.len() - 1)
     }
 
-    /// Puts the patterns together.
+    /// Compiles the patterns into sets.
     pub(super) fn build(self) -> Result<Names, String> {
         let share_bytes = limits::PATTERNS_COMPILED_BYTES_MAX / re2::sets_count(self.patterns.len()).max(1);
         let compiled_bytes_max = share_bytes.max(limits::PATTERN_COMPILED_BYTES_MAX);
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_keep_their_numbers_however_many_there_are() {
+    fn patterns_keep_their_numbers_across_sets() {
         let count = 2 * REGEX_SET_EXPRESSIONS_MAX + 50;
         let mut builder = NamesBuilder::new(Room::share(count));
         for number in 0..count {

@@ -1,13 +1,13 @@
-//! A result as lines for people.
+//! Formats a result as lines of text.
 //!
-//! Results come from other machines, ours or an original agent's: what is missing is left out, and control characters
-//! in file names can't reach the terminal.
+//! Results come from other machines, also from agents of the original: missing fields are omitted, and control
+//! characters in file names are escaped, so that they do not reach the terminal.
 
 use super::filter::FIELDS;
 use crate::modules::ModuleResult;
 use serde_json::Value;
 
-/// One line per entry, then the errors, then the statistics.
+/// Returns one line per entry, then the errors, then the statistics.
 pub(super) fn lines(result: &ModuleResult) -> Vec<String> {
     let mut lines = Vec::new();
     for (label, entries) in result.elements.as_object().into_iter().flatten() {

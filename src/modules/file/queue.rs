@@ -1,13 +1,13 @@
-//! The stack of tasks that the threads of a walk share, and the end of their work.
+//! The stack of tasks shared by the threads of a walk, with detection of the end of their work.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What waits to be done.
+/// Pending tasks.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    /// Threads with nothing to do.
+    /// Number of idle threads.
     idle: AtomicUsize,
 }
 
@@ -17,13 +17,13 @@ struct State<T> {
 }
 
 impl<T> Queue<T> {
-    /// Empty.
+    /// Creates an empty queue.
     pub(super) fn new() -> Self {
         let state = Mutex::new(State { tasks: Vec::new(), busy: 0 });
         Queue { state, changed: Condvar::new(), idle: AtomicUsize::new(0) }
     }
 
-    /// Whether it would help to give work away.
+    /// Whether a thread is idle, and so work is worth sharing.
     pub(super) fn has_idle_threads(&self) -> bool {
         self.idle.load(Relaxed) > 0
     }
@@ -32,7 +32,7 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds tasks; the last is done first.
+    /// Adds tasks; the last is run first.
     pub(super) fn push(&self, tasks: impl IntoIterator<Item = T>) {
         self.lock().tasks.extend(tasks);
         if self.has_idle_threads() {
@@ -40,7 +40,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Works until nothing waits and no thread can add to it.
+    /// Runs tasks until none is pending and no thread can add one.
     pub(super) fn work(&self, mut run: impl FnMut(T)) {
         let mut state = self.lock();
         loop {
@@ -63,7 +63,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// A thread at work. Ends with the task even if that panics, or the other threads would wait for ever.
+/// Marks a thread as busy. Dropped even if the task panics; otherwise the other threads would wait forever.
 struct Busy<'a, T>(&'a Queue<T>);
 
 impl<T> Drop for Busy<'_, T> {

@@ -1,7 +1,7 @@
-//! What was read of files that have several names.
+//! Cache of verdicts and digests, for files that have several names.
 //!
-//! Half of what is below `/usr/lib` by bytes can be links to the other half, and links are followed: without this memory
-//! a file would be read once per name. A file is known again by device, inode, size and time of change.
+//! Half of the bytes below `/usr/lib` can be links to the other half, and links are followed: without this cache a file
+//! would be read once per name. A file is identified by device, inode, size and modification time.
 
 use super::content::Verdict;
 use super::hashes::Algorithm;
@@ -10,7 +10,7 @@ use super::open::Metadata;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// A file in one state, as it is or unpacked.
+/// A version of a file, as it is or unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     metadata: Metadata,
@@ -18,9 +18,9 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// `None`: too small to be worth remembering.
+    /// Returns the key; `None` if the file is too small to be worth caching.
     pub(super) fn new(metadata: &Metadata, unpack: bool) -> Option<Self> {
-        (metadata.size_bytes >= limits::REMEMBERED_FILE_BYTES_MIN).then_some(Key { metadata: *metadata, unpack })
+        (metadata.size_bytes >= limits::CACHED_FILE_BYTES_MIN).then_some(Key { metadata: *metadata, unpack })
     }
 }
 
@@ -39,12 +39,12 @@ pub(super) struct Readings(Mutex<Memory>);
 #[derive(Debug, Default)]
 struct Memory {
     files: HashMap<Key, Known>,
-    /// What they take, about.
+    /// Approximate size.
     bytes: usize,
 }
 
 impl Readings {
-    /// Fills in the verdicts of the patterns `wanted`; false, and nothing changed, if not all are known.
+    /// Sets the verdicts of the patterns `wanted`; returns false and changes nothing if not all are known.
     pub(super) fn verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &mut [Verdict]) -> bool {
         self.look(key, |known| {
             let find = |number: &usize| known.verdicts.iter().find(|(of, _)| of == number).copied();
@@ -54,13 +54,14 @@ impl Readings {
         .is_some()
     }
 
-    /// Remembers the verdicts of the patterns `wanted`.
+    /// Caches the verdicts of the patterns `wanted`.
     pub(super) fn add_verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &[Verdict]) {
         let all: Vec<_> = wanted.iter().map(|&number| (number, verdicts[number])).collect();
         self.change(key, size_of_val(all.as_slice()), |known| known.verdicts = all);
     }
 
-    /// The digests of all `algorithms`, in their order, or none if the file has none; `None` if that is not known.
+    /// Returns the digests of all `algorithms`, in their order, or an empty list if the file is unreadable; `None` if
+    /// they are not cached.
     pub(super) fn digests(&self, key: Option<Key>, algorithms: &[Algorithm]) -> Option<Vec<(Algorithm, Vec<u8>)>> {
         self.look(key, |known| {
             if known.has_no_digests {
@@ -70,13 +71,13 @@ impl Readings {
         })
     }
 
-    /// Remembers digests.
+    /// Caches digests.
     pub(super) fn add_digests(&self, key: Option<Key>, digests: &[(Algorithm, Vec<u8>)]) {
         let bytes = digests.iter().map(|one| size_of_val(one) + one.1.len()).sum();
         self.change(key, bytes, |known| known.digests.extend_from_slice(digests));
     }
 
-    /// Remembers that a file could not be read to its end.
+    /// Records that a file could not be read to its end.
     pub(super) fn add_no_digests(&self, key: Option<Key>) {
         self.change(key, 0, |known| known.has_no_digests = true);
     }
@@ -93,7 +94,7 @@ impl Readings {
         };
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = memory.bytes + bytes + size_of::<(Key, Known)>();
-        if bytes <= limits::REMEMBERED_BYTES_MAX {
+        if bytes <= limits::CACHE_BYTES_MAX {
             memory.bytes = bytes;
             change(memory.files.entry(key).or_default());
         }

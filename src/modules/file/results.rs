@@ -1,8 +1,8 @@
-//! What the threads find, collected within limits, and its form as a result.
+//! Collects the matches of all threads within limits, and builds the result.
 //!
-//! A result may have so many bytes as JSON ([`Budget`]). Whatever limit is met, what was found until then is returned, and
-//! the limit is among the errors, which begin with "partial" then; a search that was not looked through to its end reports
-//! its matches only, and never that there are none.
+//! The size of a result as JSON is limited ([`Budget`]). When a limit is reached, the matches so far are returned, and
+//! the limit is among the errors, which begin with "partial" then; a search that is not complete reports its matches
+//! only, never an empty entry.
 
 use super::budget::{Budget, json_bytes};
 use super::echo::Form;
@@ -29,13 +29,13 @@ pub(super) struct Collector<'a> {
     closed: Vec<AtomicBool>,
     /// Searches that are not closed.
     open_count: AtomicUsize,
-    /// The walk is over, whatever is left to look at.
+    /// The walk was stopped before its end.
     stopped: AtomicBool,
-    /// Per search: a path of it, or what is below it, was left out.
+    /// Per search: one of its paths, or something below, was skipped.
     skipped: Vec<AtomicBool>,
     /// At least one search is run.
     is_run: bool,
-    /// Never locked together with what was found.
+    /// Never locked together with `found`.
     errors: Mutex<Errors>,
     files: AtomicU64,
     failed: AtomicU64,
@@ -44,7 +44,7 @@ pub(super) struct Collector<'a> {
 struct Found {
     /// Per search.
     matches: Vec<Vec<Match>>,
-    /// Searches that were not run, and limits that were met.
+    /// Searches that were not run, and limits that were reached.
     notes: Vec<String>,
     is_partial: bool,
     entries: usize,
@@ -55,12 +55,12 @@ struct Found {
 struct Match {
     path: String,
     info: Value,
-    /// By number: the checks that it passed, or of a search that wants all, the sums among them that it has.
+    /// Numbers of the checks that it passed; with `matchall`, only the hash checks that equal its sums.
     checks: Vec<usize>,
 }
 
 impl<'a> Collector<'a> {
-    /// For a run of `plan` whose result may have `result_bytes_max`. `doubts` is per search why it is not run.
+    /// The collector of a run of `plan`. `doubts` holds, per search, why it is not run.
     pub(super) fn new(plan: &'a Plan, doubts: &[Option<String>], result_bytes_max: usize) -> Self {
         let errors_max = plan.searches.iter().map(|search| match search.options.maxerrors {
             None => limits::ERRORS_DEFAULT,
@@ -95,12 +95,12 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The search needs no more files.
+    /// Whether the search needs no more files.
     pub(super) fn is_closed(&self, search: usize) -> bool {
         self.closed[search].load(Relaxed)
     }
 
-    /// No search needs more files.
+    /// Whether no search needs more files.
     pub(super) fn is_done(&self) -> bool {
         self.open_count.load(Relaxed) == 0 || self.is_stopped()
     }
@@ -109,48 +109,48 @@ impl<'a> Collector<'a> {
         self.stopped.load(Relaxed)
     }
 
-    /// True when the walk was stopped before its end, for those who read.
+    /// Returns the flag that stops readers.
     pub(super) fn stop_flag(&self) -> &AtomicBool {
         &self.stopped
     }
 
-    /// Stops the walk: what is being read now is left.
+    /// Stops the walk; reading of the current files is aborted.
     pub(super) fn stop(&self, reason: &str) {
         if !self.stopped.swap(true, Relaxed) {
-            lock(&self.found).limit(format!("stopped {reason}, before everything was looked at"));
+            lock(&self.found).limit(format!("stopped {reason}, before everything was searched"));
         }
     }
 
-    /// Counts files that were looked at.
+    /// Counts examined files.
     pub(super) fn add_files(&self, count: u64) {
         self.files.fetch_add(count, Relaxed);
     }
 
-    /// Notes that `path` could not be opened or read, and counts it.
+    /// Reports that `path` could not be opened or read, and counts it.
     pub(super) fn unreadable(&self, what: &str, path: &Path, error: &dyn Display) {
-        // Not the file's fault, and said once.
+        // A stopped reader fails with an error of its own; `stop` has reported the reason.
         if !self.is_stopped() {
             self.failed.fetch_add(1, Relaxed);
             self.error(what, path, error);
         }
     }
 
-    /// Notes an error.
+    /// Reports an error.
     pub(super) fn error(&self, what: &str, path: &Path, error: &dyn Display) {
         lock(&self.errors).add(what, path, error);
     }
 
-    /// Notes a file that is not read, for a reason that many have.
+    /// Reports a file that is not read, for a reason that may apply to many.
     pub(super) fn unread(&self, reason: &str, path: &Path) {
         lock(&self.errors).add_unread(reason, path);
     }
 
-    /// Notes that a path of these searches, or what is below it, is left out: they don't say that there is nothing.
+    /// Marks these searches as incomplete, because a path of them was skipped: they report no empty entries.
     pub(super) fn skip(&self, active: &[Active]) {
         active.iter().for_each(|active| self.skipped[active.search].store(true, Relaxed));
     }
 
-    /// Notes a matching file of a search; for `checks` see [`Match`].
+    /// Adds a matching file of a search; for `checks` see [`Match`].
     pub(super) fn add(&self, number: usize, checks: &[usize], path: &Path, of: &Metadata, sha256: Option<&[u8]>) {
         let search = &self.plan.searches[number];
         let path = path.to_string_lossy().into_owned();
@@ -172,7 +172,7 @@ impl<'a> Collector<'a> {
             self.close(number);
         } else if found.entries + entries > limits::RESULT_ENTRIES_MAX || !found.budget.take(number, entries, bytes) {
             let count = found.matches[number].len();
-            found.limit(format!("search {label}: stopped after {count} files, the result has no room for more"));
+            found.limit(format!("search {label}: stopped after {count} files, the result has no space for more"));
             self.close(number);
         } else {
             found.entries += entries;
@@ -186,7 +186,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The result, files and errors in order of their text. When the run is not over, it is what was found so far.
+    /// Returns the result, files and errors in order of their text. If the run is not over, it is partial.
     pub(super) fn result(&self, exectime: Duration, is_over: bool) -> ModuleResult {
         let error_lines = lock(&self.errors).lines();
         let mut found = lock(&self.found);
@@ -198,9 +198,9 @@ impl<'a> Collector<'a> {
             let matches = &mut found.matches[number];
             matches.sort_by(|one, other| one.path.cmp(&other.path));
             let is_cut = self.is_closed(number) || self.skipped[number].load(Relaxed);
-            let was_looked_through = is_over && !self.is_stopped() && !is_cut;
-            let unmatched = match (was_looked_through, is_brief) {
-                (false, _) => Unmatched::Left,
+            let is_complete = is_over && !self.is_stopped() && !is_cut;
+            let unmatched = match (is_complete, is_brief) {
+                (false, _) => Unmatched::Omit,
                 (true, true) => Unmatched::Once,
                 (true, false) => Unmatched::Each,
             };
@@ -210,7 +210,7 @@ impl<'a> Collector<'a> {
         }
         let mut errors = found.notes.clone();
         if !is_over && !self.is_stopped() {
-            errors.push(format!("partial: what was found after {:.0}s", exectime.as_secs_f64()));
+            errors.push(format!("partial: matches after {:.0}s", exectime.as_secs_f64()));
         }
         errors.extend(error_lines);
         let mut statistics = json!({
@@ -251,18 +251,18 @@ impl Search {
     }
 }
 
-/// Entries without a file, which say that there is none.
+/// Which empty entries a search without a match has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unmatched {
-    /// For each check of its own.
+    /// One for each check.
     Each,
     /// One for the search.
     Once,
-    /// None, as not everything was looked at.
-    Left,
+    /// None, as the search is not complete.
+    Omit,
 }
 
-/// The entries of one search, and how many of them name a file.
+/// Returns the entries of one search, and the number of those with a file.
 fn search_elements(search: &Search, matches: &[Match], form: Form, unmatched: Unmatched) -> (Vec<Value>, usize) {
     let entry = |file: &str, info: &Value, of: Value| json!({"file": file, "fileinfo": info, "search": of});
     let empty = |of: Value| entry("", &json!({"size": 0, "mode": "", "lastmodified": ""}), of);
@@ -271,7 +271,7 @@ fn search_elements(search: &Search, matches: &[Match], form: Form, unmatched: Un
         let mut entries: Vec<Value> =
             matches.iter().map(|found| entry(&found.path, &found.info, sums(found))).collect();
         let hits = entries.len();
-        if hits == 0 && unmatched != Unmatched::Left {
+        if hits == 0 && unmatched != Unmatched::Omit {
             entries.push(empty(search.echo.of_all(form, std::iter::empty())));
         }
         return (entries, hits);
@@ -305,7 +305,7 @@ fn file_info(of: &Metadata, sha256: Option<&[u8]>, with_sha256: bool) -> Value {
     info
 }
 
-/// A thread that panicked leaves nothing half done under these locks.
+/// Ignores poisoning: a panic leaves nothing inconsistent under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The paths of all searches: which searches begin where, and which paths are inside others.
+//! The paths of all searches: which searches begin at which path, and which paths are inside others.
 
 use super::entry::Active;
 use super::parameters::Plan;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Every path once, with the searches that begin there. A path is taken when its walk begins, and only once.
+/// Every path once, with the searches that begin there. A path is taken once, when its walk begins.
 #[derive(Debug)]
 pub(super) struct Roots {
     by_path: BTreeMap<PathBuf, Root>,
@@ -23,7 +23,7 @@ struct Root {
 }
 
 impl Roots {
-    /// The roots of the searches of a plan that are run.
+    /// Collects the roots of the searches of a plan that are run.
     pub(super) fn new(plan: &Plan, is_run: impl Fn(usize) -> bool) -> Self {
         let mut by_path: BTreeMap<PathBuf, Root> = BTreeMap::new();
         for (search, of) in plan.searches.iter().enumerate().filter(|(search, _)| is_run(*search)) {
@@ -41,18 +41,18 @@ impl Roots {
         Roots { by_path, inside }
     }
 
-    /// The names in `directory` that are roots, taken or not.
+    /// Returns the names in `directory` that are roots, taken or not.
     pub(super) fn inside(&self, directory: &Path) -> &[OsString] {
         self.inside.get(directory).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes the root `path`: the searches that begin there.
+    /// Takes the root `path` and returns the searches that begin there; `None` if it is not a root or was taken.
     pub(super) fn take(&self, path: &Path) -> Option<&[Active]> {
         let root = self.by_path.get(path)?;
         if root.taken.swap(true, Relaxed) { None } else { Some(&root.active) }
     }
 
-    /// Takes all roots that are not inside another that can be taken.
+    /// Takes all roots that are not inside another untaken root.
     pub(super) fn take_outermost(&self) -> Vec<(&Path, &[Active])> {
         let free = |path: &Path| self.by_path.get(path).is_some_and(|root| !root.taken.load(Relaxed));
         let outermost = |path: &&PathBuf| free(path) && !path.ancestors().skip(1).any(free);
@@ -61,7 +61,7 @@ impl Roots {
     }
 }
 
-/// The searches of a directory or file that is covered by `active` and is a root of `root`.
+/// Returns the searches of a directory or file that is covered by `active` and is a root of `root`.
 pub(super) fn merge(active: &[Active], root: &[Active]) -> Vec<Active> {
     let mut merged = active.to_vec();
     for new in root {
@@ -78,7 +78,7 @@ pub(super) fn holds(names: &[OsString], name: &OsStr) -> bool {
     names.iter().any(|of| of == name)
 }
 
-/// The searches that go on below a directory.
+/// Returns the searches that continue below a directory.
 pub(super) fn one_level_down(active: &Arc<[Active]>) -> Arc<[Active]> {
     if active.iter().all(|active| active.levels == u64::MAX) {
         return active.clone();

@@ -1,6 +1,7 @@
-//! Reading sparse files by their data: a hole is NULs that need not be read.
+//! Reads sparse files: a hole is returned as NULs without reading it.
 //!
-//! A log of logins by user number has a hole of terabytes, and so has a file that is made to keep a search busy.
+//! A log of logins by user id (`/var/log/lastlog`) can have a hole of terabytes, and so can a file made to keep a
+//! search busy.
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -13,16 +14,16 @@ pub(super) struct Sparse<'a> {
     file: &'a File,
     size_bytes: u64,
     position: u64,
-    /// Where the data at hand ends.
+    /// End of the current data.
     data_end: u64,
-    /// NULs of the hole at hand that were not returned yet.
+    /// NULs of the current hole that were not returned yet.
     nuls: u64,
-    /// Of a longer hole only so many NULs are returned.
+    /// Maximum number of NULs returned for a hole.
     hole_bytes_max: u64,
 }
 
 impl<'a> Sparse<'a> {
-    /// From the beginning. `None`: the file system does not tell where holes are.
+    /// Starts at the beginning. `None` if the file system does not support `SEEK_DATA`.
     pub(super) fn new(file: &'a File, size_bytes: u64, hole_bytes_max: u64) -> Option<Self> {
         match rustix::fs::seek(file, SeekFrom::Data(0)) {
             Ok(_) | Err(Errno::NXIO) => {
@@ -32,11 +33,11 @@ impl<'a> Sparse<'a> {
         }
     }
 
-    /// Goes over the hole that may be at the position.
+    /// Skips the hole at the position, if there is one.
     fn go_to_data(&mut self) -> io::Result<()> {
         let data = match rustix::fs::seek(self.file, SeekFrom::Data(self.position)) {
-            // No more data, or no more file.
-            Err(Errno::NXIO) if self.file.metadata()?.len() < self.size_bytes => return Err(shorter()),
+            // No more data, or the file was truncated.
+            Err(Errno::NXIO) if self.file.metadata()?.len() < self.size_bytes => return Err(truncated()),
             Err(Errno::NXIO) => self.size_bytes,
             found => found?.min(self.size_bytes),
         };
@@ -64,7 +65,7 @@ impl Read for Sparse<'_> {
                 let count = room(self.data_end - self.position);
                 let count = self.file.read_at(&mut into[..count], self.position)?;
                 self.position += count as u64;
-                return if count == 0 { Err(shorter()) } else { Ok(count) };
+                return if count == 0 { Err(truncated()) } else { Ok(count) };
             }
             if self.position >= self.size_bytes {
                 return Ok(0);
@@ -74,6 +75,6 @@ impl Read for Sparse<'_> {
     }
 }
 
-fn shorter() -> io::Error {
-    io::Error::other("it became shorter while it was read")
+fn truncated() -> io::Error {
+    io::Error::other("it was truncated while it was read")
 }

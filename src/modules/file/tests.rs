@@ -1,4 +1,4 @@
-//! Tests of the module, named after what it promises.
+//! Tests of the module.
 
 mod contents;
 mod doubts;
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 struct Tree(TempDir);
 
 impl Tree {
-    /// Files by path and contents; a path that ends in `/` is a directory.
+    /// Creates files by path and contents; a path that ends in `/` is a directory.
     fn new(files: &[(&str, &[u8])]) -> Self {
         let tree = Tree(TempDir::new().unwrap());
         for (path, contents) in files {
@@ -43,7 +43,7 @@ impl Tree {
         std::os::unix::fs::symlink(target, self.0.path().join(path)).unwrap();
     }
 
-    /// The absolute path of `path`.
+    /// Returns the absolute path of `path`.
     fn at(&self, path: &str) -> String {
         self.0.path().join(path).to_str().unwrap().to_owned()
     }
@@ -52,7 +52,7 @@ impl Tree {
         self.0.path()
     }
 
-    /// Runs one search, with `all` of its checks needed, and gives the files it names, relative to the tree.
+    /// Runs one search, `all` is its `matchall`, and returns the files that it found, relative to the tree.
     fn find(&self, all: bool, mut search: Value) -> Vec<String> {
         if search.get("paths").is_none() {
             search["paths"] = json!([self.at("")]);
@@ -61,7 +61,7 @@ impl Tree {
         self.files(&run(&json!({"searches": {"s1": search}})), "s1")
     }
 
-    /// The files that a result names for a search, relative to the tree.
+    /// Returns the files of a search in a result, relative to the tree.
     fn files(&self, result: &ModuleResult, label: &str) -> Vec<String> {
         assert!(result.success, "{result:?}");
         let prefix = format!("{}/", self.at("").trim_end_matches('/'));
@@ -87,7 +87,7 @@ fn strings(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-/// Runs with threads only: for results that depend on which file is met first.
+/// Runs once, with two threads: for results that depend on the order of files.
 fn run_once(parameters: &Value) -> ModuleResult {
     File.run(parameters, context(2))
 }

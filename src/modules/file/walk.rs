@@ -2,13 +2,13 @@
 //!
 //! Every directory carries the searches that cover it, so a directory inside two search paths is read once and its
 //! files are compared once with each search. The threads take directories from one stack; a thread with many files
-//! to read hands half of them over when another has nothing to do.
+//! to read shares half of them when another is idle.
 //!
 //! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one.
 //! Network mounts are entered only by searches with the option `remotefs`.
 //!
-//! A tree cannot be made so wide or so deep that it takes all memory, and with it what else was found: a directory with
-//! many others in it is read on when those were walked. Files that may take all the time are read last (`late.rs`).
+//! Memory is bounded for any width and depth of a tree: a directory with many subdirectories is read in parts, and
+//! those found so far are walked first. Files that may take all the time are read last (`late.rs`).
 
 use super::directory::{Directory, Location, OpenDirectory, Parent};
 use super::entry::{Active, Entry, Kind};
@@ -35,23 +35,22 @@ const NETWORK: &str = "a network mount, see option remotefs";
 enum Task {
     Root(PathBuf, Arc<[Active]>),
     Directory(Directory, Arc<[Active]>),
-    /// The rest of its entries.
+    /// The remaining entries of a directory.
     Rest(Arc<OpenDirectory>),
     Read(Arc<OpenDirectory>, VecDeque<(OsString, Kind)>),
     Late(LateFile),
 }
 
-/// What the threads of a walk share.
+/// State shared by the threads of a walk.
 pub(super) struct Walk<'a> {
     roots: Roots,
-    /// What it shares with the comparing of files.
     run: Run<'a>,
     late: Late<Task>,
     open_count: Arc<AtomicUsize>,
 }
 
 impl<'a> Walk<'a> {
-    /// Over the paths of the searches that are run.
+    /// A walk over the paths of the searches that are run.
     pub(super) fn new(run: Run<'a>) -> Self {
         let roots = Roots::new(run.plan, |search| !run.collector.is_closed(search));
         Walk { roots, run, late: Late::default(), open_count: Arc::default() }
@@ -62,8 +61,8 @@ impl<'a> Walk<'a> {
         let queue = Queue::new();
         let mut walker = Walker::new(self, &queue);
         loop {
-            // A path inside another is usually met in the walk of the other; what was not (it is too deep, or behind a
-            // link) is walked in a later round.
+            // A path inside another is usually found by the walk of the other; one that was not (it is too deep, or
+            // behind a link) is walked in a later round.
             let late = self.late.take();
             let tasks = if late.is_empty() { self.roots() } else { late };
             if tasks.is_empty() || self.run.collector.is_done() {
@@ -74,8 +73,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The outermost paths that were not walked. The last one is the first, and each is touched when those before it were
-    /// walked.
+    /// Returns the outermost paths that were not walked yet. The last one is walked first, and none is accessed before
+    /// those ahead of it are walked: paths that may hang come last.
     fn roots(&self) -> Vec<Task> {
         let mut roots = self.roots.take_outermost();
         roots.sort_by_key(|(path, _)| std::cmp::Reverse(self.run.mounts.may_hang(path)));
@@ -95,7 +94,7 @@ impl<'a> Walk<'a> {
             let handles: Vec<_> = (0..threads.min(limits::THREADS_MAX)).map(|_| scope.spawn(work)).collect();
             for handle in handles {
                 if handle.join().is_err() {
-                    self.run.collector.stop("by a fault of this program");
+                    self.run.collector.stop("by an internal error");
                 }
             }
         });
@@ -111,7 +110,7 @@ struct Walker<'a> {
     buffer: Vec<u8>,
 }
 
-/// What is gathered while a directory is read.
+/// The entries collected while a directory is read.
 struct Gathered {
     subdirectories: Vec<Task>,
     /// Files that must be read.
@@ -129,7 +128,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Begins at a path of a search, which may be a file, a directory, or a link to one.
+    /// Starts at a path of a search, which may be a file, a directory, or a link to one.
     fn start(&mut self, path: &Path, active: &[Active]) {
         let (collector, mounts) = (self.walk.run.collector, self.walk.run.mounts);
         let mut entering = active.to_vec();
@@ -164,14 +163,14 @@ impl<'a> Walker<'a> {
     fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error) {
         let collector = self.walk.run.collector;
         if open::leads_nowhere(error) {
-            // There is none: that is known.
+            // The path does not exist: the search is still complete.
             return collector.error("search", path, error);
         }
         collector.unreadable("search", path, error);
         collector.skip(active);
     }
 
-    /// Leaves only the searches that enter network mounts; false if that took any away.
+    /// Keeps only the searches that enter network mounts; returns false if any was dropped.
     fn keep_remote(&self, active: &mut Vec<Active>) -> bool {
         let before = active.len();
         active.retain(|active| self.walk.run.plan.searches[active.search].options.remotefs);
@@ -197,17 +196,17 @@ impl<'a> Walker<'a> {
         if location.path.as_os_str().len() > limits::WALKED_PATH_BYTES_MAX || location.level > limits::WALKED_LEVELS_MAX
         {
             let (bytes, levels) = (limits::WALKED_PATH_BYTES_MAX, limits::WALKED_LEVELS_MAX);
-            let reason = format!("what is deeper than {levels} levels or {bytes} bytes of path is left out");
+            let reason = format!("skipped, deeper than {levels} levels or {bytes} bytes of path");
             collector.skip(&active);
             return collector.unreadable("walk", &location.path, &reason);
         }
-        let is_passing = directory.is_passing();
+        let may_vanish = directory.may_vanish();
         match directory.open(active.clone(), &self.walk.open_count) {
             Ok(opened) => self.read_directory(&Arc::new(opened)),
-            Err(error) if open::is_gone(error) && is_passing => {}
-            // It was there a moment ago, and may have another name now.
+            Err(error) if open::is_gone(error) && may_vanish => {}
+            // It existed when its parent was read.
             Err(error) if open::is_gone(error) => {
-                collector.unread("it is gone, or has another name now", &location.path)
+                collector.unread("it was removed or renamed during the search", &location.path)
             }
             Err(error) => {
                 collector.unreadable("open directory", &location.path, &error);
@@ -218,7 +217,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Reads the entries of a directory, from where it was left.
+    /// Reads the entries of a directory, from the current position.
     fn read_directory(&mut self, opened: &Arc<OpenDirectory>) {
         let collector = self.walk.run.collector;
         let below = roots::one_level_down(&opened.active);
@@ -265,7 +264,7 @@ impl<'a> Walker<'a> {
         self.read_files(opened, &mut gathered.files);
     }
 
-    /// One entry of a directory: settled, or put where it will be.
+    /// Settles one entry of a directory, or adds it to `gathered`.
     fn take_entry(
         &mut self,
         opened: &Arc<OpenDirectory>,
@@ -278,7 +277,7 @@ impl<'a> Walker<'a> {
             FileType::Directory => None,
             FileType::RegularFile => Some(Kind::Regular),
             FileType::Symlink => Some(Kind::Link),
-            // A mount is not touched to learn what it is.
+            // A network mount is a directory, and is not accessed.
             FileType::Unknown if self.walk.run.mounts.contains(&opened.location.real().join(name)) => None,
             FileType::Unknown => match open::stat(opened.descriptor.as_fd(), name, false) {
                 Ok(metadata) => metadata.kind(),
@@ -302,7 +301,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The task of walking a directory in another, if a search goes there.
+    /// Returns the task of walking a subdirectory, if a search covers it.
     fn subdirectory(
         &self,
         opened: &Arc<OpenDirectory>,
@@ -331,8 +330,8 @@ impl<'a> Walker<'a> {
         Some(task)
     }
 
-    /// Whether a path of a search that was met on the way is a file. A link to a directory, or to nowhere, is not: it
-    /// begins a round of its own.
+    /// Whether a search path that was found during the walk is a file. A link to a directory and a dangling link are
+    /// not: they are walked in a later round.
     fn leads_to_file(&self, entry: &Entry) -> bool {
         if entry.kind != Kind::Link {
             return true;
@@ -360,14 +359,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Compares a file in a directory, or the one at a path, with its searches, or puts that off.
+    /// Compares a file in a directory, or the one at a path, with its searches, or defers that.
     fn evaluate(&mut self, at: Option<&Arc<OpenDirectory>>, name: &OsStr, kind: Kind, active: &Arc<[Active]>) {
         let entry = at.map_or_else(|| Entry::of_path(name), |opened| opened.entry(name, kind));
-        if let Outcome::PutOff(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::PutOff) {
+        if let Outcome::Deferred(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::Defer) {
             let directory = at.map(|opened| opened.location.clone());
             let late = LateFile { directory, name: name.to_owned(), kind, active: active.clone() };
             if self.walk.late.add(size_bytes, Task::Late(late)).is_err() {
-                let reason = "it is one of too many files that are large or leased, and is left out";
+                let reason = "skipped, too many files are large or leased";
                 self.walk.run.collector.skip(active);
                 self.walk.run.collector.unreadable("read", &entry.path(), &reason);
             }
@@ -380,7 +379,7 @@ impl<'a> Walker<'a> {
             self.evaluator.evaluate(&Entry::of_path(&file.name), &file.active, patience);
             return;
         };
-        match OpenDirectory::again(location, file.active.clone(), &self.walk.open_count) {
+        match OpenDirectory::reopen(location, file.active.clone(), &self.walk.open_count) {
             Ok(opened) => {
                 self.evaluator.evaluate(&opened.entry(&file.name, file.kind), &file.active, patience);
             }

@@ -1,4 +1,4 @@
-//! What Go 1.19 answers: its `regexp.Compile` and `Match`.
+//! The answers of Go 1.19: its `regexp.Compile` and `Match`.
 
 use super::Answer::{self, Match, NoMatch, Refused};
 
@@ -103,7 +103,7 @@ pub(super) const ANSWERS: &[(&str, &[u8], Answer)] = &[
     ("a||?", b"", Refused),
     ("(?i)*", b"", Refused),
     (r"\Q\E*", b"", Refused),
-    // Repetitions at the limits, or one after the other all the same.
+    // Repetitions at the limits, or one after the other and still accepted.
     ("(a{100}){10}", b"a", NoMatch),
     ("((a{10}){10}){10}", b"a", NoMatch),
     ("(a{1000}){0}", b"b", Match),
@@ -615,7 +615,7 @@ pub(super) const ANSWERS: &[(&str, &[u8], Answer)] = &[
     (r"(?i)[\x41]", b"a", Match),
     ("(?i)µ", "μ".as_bytes(), Match),
     ("(?i)µ", "Μ".as_bytes(), Match),
-    // Texts that are not UTF-8: each wrong byte is one U+FFFD.
+    // Texts that are not UTF-8: each invalid byte is one U+FFFD.
     ("^.$", b"\xFF", Match),
     ("^.$", b"\xC3", Match),
     ("^.$", b"\xE2\x82", NoMatch),
@@ -662,7 +662,7 @@ pub(super) const ANSWERS: &[(&str, &[u8], Answer)] = &[
     ("a$", b"a\0b", NoMatch),
     ("\0", b"\0", Match),
     (r"\0", b"a", NoMatch),
-    // As investigations have them.
+    // As used in investigations.
     ("^/etc/(passwd|shadow)$", b"/etc/shadow", Match),
     ("^/etc/(passwd|shadow)$", b"/etc/shadow-", NoMatch),
     (r"\.(php|jsp)\d?$", b"x.php5", Match),

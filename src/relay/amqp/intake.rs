@@ -145,7 +145,7 @@ impl Intake {
         let (status, weak) = (channel.status().clone(), Arc::downgrade(&shared));
         link.spawn(async move {
             while status.connected() && weak.strong_count() > 0 {
-                tokio::time::sleep(limits::BROKER_CONNECTION_LOOKED_AT_EVERY).await;
+                tokio::time::sleep(limits::BROKER_CONNECTION_CHECKED_EVERY).await;
             }
             if let Some(shared) = weak.upgrade() {
                 shared.wake();

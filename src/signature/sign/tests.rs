@@ -5,7 +5,7 @@ use openpgp::crypto::KeyPair;
 
 const TEXT: &str = "name=a;target=b;validfrom=1;expireafter=%!s(int64=2);operations=[];";
 
-/// A certificate whose only key is RSA, small so that it is quick.
+/// A certificate with a single RSA key, small for speed.
 fn small_key() -> (Cert, KeyPair) {
     let (cert, _) = CertBuilder::new()
         .set_cipher_suite(CipherSuite::RSA2k)
@@ -17,7 +17,7 @@ fn small_key() -> (Cert, KeyPair) {
     (cert, pair)
 }
 
-/// Signatures, each of another second, until one is short; that one.
+/// Signs with different times until a signature is short, and returns that one.
 fn short_one(pair: &mut KeyPair, modulus: usize) -> String {
     let second = std::time::Duration::from_secs(1);
     for number in 1.. {
@@ -58,7 +58,7 @@ fn no_signature_of_a_key_file_is_short() {
     let modulus = modulus_size_bytes(pair.public().mpis()).unwrap();
     let key_file = cert.as_tsk().armored().to_vec().unwrap();
     let now = time::now();
-    // Without another try two of so many are short.
+    // Without retries two of 512 would be short.
     for number in 0..512 {
         let signature = parse_stripped(&sign_with_key(TEXT, &key_file, now).unwrap()).unwrap();
         assert!(is_full(&signature, |_| Ok(modulus)).unwrap(), "signature {number}");
@@ -67,7 +67,7 @@ fn no_signature_of_a_key_file_is_short() {
 }
 
 #[test]
-fn an_rsa_key_has_nothing_that_the_originals_library_does_not_read() {
+fn an_rsa_key_is_readable_by_the_originals_library() {
     let (public, secret) = generate_rsa_key("Old <old@example.net>").unwrap();
     let cert = Cert::from_bytes(public.as_bytes()).unwrap();
     assert_eq!(cert.primary_key().key().mpis().bits(), Some(RSA_BITS));

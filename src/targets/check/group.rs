@@ -1,37 +1,37 @@
-//! Grouping: which columns may stand beside aggregates.
+//! Grouping: which columns are allowed next to aggregates.
 //!
-//! PostgreSQL refuses a column that is neither grouped by nor inside an aggregate; SQLite would quietly take it from any
-//! row. So it is refused here.
+//! PostgreSQL refuses a column that is neither grouped by nor inside an aggregate; SQLite would silently take it from
+//! an arbitrary row. So it is refused here.
 
 use std::fmt::Display;
 
 use super::super::error::TargetError;
 use super::super::expression::{Expression, Join, Query, Relation};
 
-/// Checks a query at that depth.
+/// Checks a query at this nesting depth.
 pub(super) fn check(query: &Query, depth: usize) -> Result<(), TargetError> {
     if query.distinct && query.order_by.iter().any(|order| Some(&order.expression) != query.item.as_ref()) {
-        return Err(TargetError::not_allowed(&"ORDER BY", "beside DISTINCT it can only sort by the selected column"));
+        return Err(TargetError::not_allowed(&"ORDER BY", "with DISTINCT it can only sort by the selected column"));
     }
     if query.group_by.is_empty() && !is_one_group(query) {
         return Ok(());
     }
     match results(query).find_map(|result| ungrouped_column(result, query, depth)) {
         Some(name) => {
-            let help = "beside aggregates and GROUP BY, a column must be grouped by or inside COUNT, MIN or MAX";
+            let help = "with aggregates or GROUP BY, a column must be grouped by or inside COUNT, MIN or MAX";
             Err(TargetError::not_allowed(&name, help))
         }
         None => Ok(()),
     }
 }
 
-/// Whether the query gives one row because it aggregates everything.
+/// Whether the query returns one row because it aggregates everything.
 pub(super) fn is_one_group(query: &Query) -> bool {
     query.group_by.is_empty() && (query.having.is_some() || results(query).any(has_aggregate))
 }
 
-/// Refuses what may not stand inside an aggregate in both databases: columns of an outer query would make it that query's
-/// aggregate.
+/// Refuses what is not allowed inside an aggregate in both databases: columns of an outer query would make it that
+/// query's aggregate.
 pub(super) fn check_argument(argument: &Expression, depth: usize, whole: &dyn Display) -> Result<(), TargetError> {
     let is_refused = |expression: &Expression| match expression {
         Expression::Column(column) => column.source.depth != depth,
@@ -44,13 +44,13 @@ pub(super) fn check_argument(argument: &Expression, depth: usize, whole: &dyn Di
     }
 }
 
-/// The expressions that are computed per group.
+/// Returns the expressions that are computed per group.
 fn results(query: &Query) -> impl Iterator<Item = &Expression> {
     query.item.iter().chain(&query.having).chain(query.order_by.iter().map(|order| &order.expression))
 }
 
-/// Whether an aggregate of this query, not of one inside, is in there. One inside is in a query, which this doesn't enter:
-/// aggregates of outer queries are refused in it.
+/// Whether the expression has an aggregate of this query. Subqueries are not searched: aggregates of outer queries are
+/// refused in them.
 fn has_aggregate(expression: &Expression) -> bool {
     let is_aggregate = matches!(expression, Expression::Aggregate { .. });
     is_aggregate || operands(expression).into_iter().any(has_aggregate)
@@ -73,7 +73,7 @@ fn any(expression: &Expression, is_wanted: &dyn Fn(&Expression) -> bool) -> bool
     is_wanted(expression) || children(expression).into_iter().any(|child| any(child, is_wanted))
 }
 
-/// The expressions directly below, with those of subqueries.
+/// Returns the expressions directly below, with those of subqueries.
 fn children(expression: &Expression) -> Vec<&Expression> {
     let mut children = operands(expression);
     if let Expression::InQuery { query, .. } | Expression::Exists(query) | Expression::Value(query) = expression {
@@ -90,7 +90,7 @@ fn children(expression: &Expression) -> Vec<&Expression> {
     children
 }
 
-/// The expressions directly below that belong to the same query.
+/// Returns the expressions directly below that belong to the same query.
 fn operands(expression: &Expression) -> Vec<&Expression> {
     match expression {
         Expression::Literal(_)

@@ -1,4 +1,4 @@
-//! The operators that targets have, and the types that their operands must have in both databases.
+//! The operators of targets, and the types that their operands must have in both databases.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use super::super::pattern;
 use super::{Checker, EXPRESSIONS};
 
 impl Checker {
-    /// `a AND b AND c` as one level: chains may be long, nesting may not.
+    /// Checks `a AND b AND c` as one level: chains may be long, nesting may not.
     pub(super) fn connective(
         &mut self,
         operator: &BinaryOperator,
@@ -91,8 +91,8 @@ impl Checker {
         Ok(Typed::new(Expression::Compare(comparison, Box::new(left), Box::new(right)), Type::Boolean))
     }
 
-    /// Numbers with numbers, times with intervals. A string beside a time is a time in a difference and an interval in a
-    /// sum, as in PostgreSQL.
+    /// Checks arithmetic: numbers with numbers, times with intervals. A string next to a time is a time in a difference
+    /// and an interval in a sum, as in PostgreSQL.
     fn arithmetic(
         &mut self,
         operation: Operation,
@@ -228,7 +228,7 @@ impl Checker {
     fn json_path(&mut self, as_text: bool, operand: &Expr, path: &Expr) -> Result<Typed, TargetError> {
         let operand = self.of_type(operand, Type::Json)?;
         let Expression::Literal(Literal::Text(text)) = self.expression(path)?.expression else {
-            return Err(TargetError::types(path, "a path into json is written as in '{tags,0,name}'"));
+            return Err(TargetError::types(path, "write a path into json like '{tags,0,name}'"));
         };
         Ok(json(operand, JsonStep::Path(path_steps(&text)?), as_text))
     }
@@ -240,10 +240,10 @@ fn json(operand: Expression, step: JsonStep, as_text: bool) -> Typed {
 }
 
 fn not_a_step(step: &Expr) -> TargetError {
-    TargetError::types(step, "what follows -> or ->> is a 'name' or a number")
+    TargetError::types(step, "-> and ->> take a 'name' or a number")
 }
 
-/// SQLite's paths have no portable way to write these characters in a key.
+/// Refuses characters that SQLite's paths cannot portably express in a key.
 fn checked_key(key: String) -> Result<String, TargetError> {
     match key.contains(['"', '\\']) {
         true => Err(TargetError::literal(&key, "a key for targets", "it must not contain \" or \\")),
@@ -251,9 +251,9 @@ fn checked_key(key: String) -> Result<String, TargetError> {
     }
 }
 
-/// Reads a PostgreSQL text array of one dimension: `{a,"b c",0}`. An empty one means the whole.
+/// Parses a PostgreSQL text array of one dimension: `{a,"b c",0}`. An empty one means the whole value.
 fn path_steps(text: &str) -> Result<Vec<String>, TargetError> {
-    let refused = || TargetError::literal(text, "a path into json", "write it as in '{tags,0,name}'");
+    let refused = || TargetError::literal(text, "a path into json", "write it like '{tags,0,name}'");
     let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(refused)?;
     let mut steps = Vec::new();
     let mut rest = inner.trim();

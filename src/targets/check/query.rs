@@ -19,7 +19,7 @@ const SELECT: &str = "a subquery is SELECT [DISTINCT] ... FROM ... [JOIN ... ON 
                       [ORDER BY ...] [LIMIT n]";
 
 impl Checker {
-    /// Checks a subquery; also gives the type of its column.
+    /// Checks a subquery; also returns the type of its column.
     pub(super) fn query(&mut self, query: &QuerySyntax) -> Result<(Query, Type), TargetError> {
         self.count()?;
         check_query_extras(query)?;
@@ -42,14 +42,13 @@ impl Checker {
         Ok(Typed::new(expression, Type::Boolean))
     }
 
-    /// A subquery used as a value. PostgreSQL fails when it has several rows and SQLite takes any, so it must be plain
-    /// that there is one at most.
+    /// Checks a subquery used as a value. If it has several rows, PostgreSQL fails and SQLite takes any, so it must be
+    /// evident that there is at most one.
     pub(super) fn value_query(&mut self, query: &QuerySyntax, whole: &dyn Display) -> Result<Typed, TargetError> {
         let (query, kind) = self.query(query)?;
         let has_one_row = query.limit.is_some_and(|rows| rows <= 1) || group::is_one_group(&query);
         if query.item.is_none() || !has_one_row {
-            let help =
-                "a subquery used as a value gives one row: COUNT, MIN or MAX without GROUP BY, or LIMIT 1; or use IN";
+            let help = "a subquery used as a value must return one row: COUNT, MIN or MAX without GROUP BY, or LIMIT 1; or use IN";
             return Err(TargetError::not_allowed(whole, help));
         }
         Ok(Typed::new(Expression::Value(Box::new(query)), kind))
@@ -70,7 +69,7 @@ impl Checker {
         Ok((Query { distinct, item, sources, condition, group_by, having, order_by, limit }, kind))
     }
 
-    /// The one column, or None for the star of EXISTS.
+    /// Checks the select list: returns its one column, or `None` for the star of EXISTS.
     fn select_item(
         &mut self,
         select: &Select,
@@ -90,8 +89,8 @@ impl Checker {
         Ok((Some(typed.expression), typed.kind))
     }
 
-    /// `SELECT json_array_elements(x)->>'y' FROM t` means `SELECT e->>'y' FROM t, json_array_elements(x) AS e`, and
-    /// that is what it is turned into: SQLite has no functions of several rows in its select list.
+    /// Rewrites `SELECT json_array_elements(x)->>'y' FROM t` as `SELECT e->>'y' FROM t, json_array_elements(x) AS e`:
+    /// SQLite has no set-returning functions in the select list.
     fn spread_item(
         &mut self,
         call: &Function,
@@ -102,7 +101,7 @@ impl Checker {
         let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
         let argument = arguments(call).ok().and_then(only_argument);
         let (Some(argument), false, None) = (argument, is_grouped, &select.having) else {
-            return Err(TargetError::not_allowed(call, "it takes one argument, and goes without GROUP BY and HAVING"));
+            return Err(TargetError::not_allowed(call, "it takes one argument, and excludes GROUP BY and HAVING"));
         };
         if sources.len() == SOURCES_MAX {
             return Err(TargetError::TooManySources { sources: SOURCES_MAX + 1 });
@@ -110,7 +109,7 @@ impl Checker {
         self.place = Place::Condition;
         let argument = self.of_type(argument, Type::Json)?;
         self.place = Place::Result;
-        // No name of the target's can mean it: empty ones are refused.
+        // The target cannot name it: empty names are refused.
         let named = NamedSource { alias: String::new(), content: Content::Elements { column: String::new() } };
         let name = self.scopes.add(named)?;
         sources.push(Source { name, join: Join::Cross, relation: Relation::Elements(argument) });
@@ -180,7 +179,7 @@ impl Checker {
                 Some(OrderBySort::Desc) => true,
                 Some(_) => return Err(TargetError::not_allowed(item, SELECT)),
             };
-            // NULLs sort as if larger than everything, PostgreSQL's default; the renderers write it out.
+            // NULLs sort as if larger than everything, PostgreSQL's default; the renderers make that explicit.
             if item.with_fill.is_some() || item.options.nulls_first.is_some_and(|first| first != descending) {
                 return Err(TargetError::not_allowed(
                     item,
@@ -192,11 +191,11 @@ impl Checker {
         Ok(orders)
     }
 
-    /// An expression to group or sort by; a number would mean a position in the select list.
+    /// Checks an expression to group or sort by; a number would mean a position in the select list.
     fn sortable(&mut self, expression: &Expr) -> Result<Expression, TargetError> {
         let typed = self.expression(expression)?;
         match (typed.kind, &typed.expression) {
-            (Type::Json, _) => Err(TargetError::types(expression, "json has no order, take a text out of it with ->>")),
+            (Type::Json, _) => Err(TargetError::types(expression, "json has no order, extract a text with -")),
             (_, Expression::Literal(_) | Expression::Negative(_) | Expression::Now) | (Type::Unknown, _) => {
                 Err(TargetError::not_allowed(expression, "group and sort by columns, not by values or positions"))
             }
@@ -205,7 +204,7 @@ impl Checker {
     }
 }
 
-/// If the item is a json_array_elements with steps into it, that call.
+/// Returns the json_array_elements call that the item consists of, perhaps with steps into it.
 fn spread(item: &Expr) -> Option<&Function> {
     let mut base = item;
     loop {

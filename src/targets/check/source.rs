@@ -1,4 +1,4 @@
-//! The FROM of a subquery: our three tables, json_array_elements, and how they are joined.
+//! The FROM of a subquery: the three tables, json_array_elements, and their joins.
 
 use std::fmt::Display;
 
@@ -14,7 +14,7 @@ use super::{Checker, only_argument};
 
 const FROM: &str = "FROM takes agents, commands, actions and json_array_elements(...), joined by commas, JOIN ... ON, \
                     LEFT JOIN ... ON or CROSS JOIN";
-/// The column of json_array_elements, by PostgreSQL's manual (JSON processing functions).
+/// The column of json_array_elements, according to PostgreSQL's manual (JSON processing functions).
 const ELEMENT: &str = "value";
 
 impl Checker {
@@ -122,7 +122,7 @@ impl Checker {
     }
 }
 
-/// The names of an alias: its own, and those it gives to columns.
+/// Returns the names in an alias: its own, and those of columns.
 fn alias_names(alias: Option<&TableAlias>) -> Result<(Option<String>, Vec<String>), TargetError> {
     let Some(alias) = alias else {
         return Ok((None, Vec::new()));

@@ -13,7 +13,7 @@ fn check(cases: &[(&str, &str)]) {
     }
 }
 
-/// All that are in the samples directory, the API's searches and heartbeat captures included.
+/// All targets in the samples directory, including the API's searches and heartbeat captures.
 #[test]
 fn real_targets_select() {
     check(&[
@@ -205,7 +205,7 @@ fn subqueries_select() {
     ]);
 }
 
-/// A cast that PostgreSQL would fail on must not select agents here.
+/// A cast that fails in PostgreSQL must not select agents in SQLite.
 #[test]
 fn a_cast_of_the_wrong_text_is_an_error() {
     for target in [
@@ -219,7 +219,7 @@ fn a_cast_of_the_wrong_text_is_an_error() {
     }
 }
 
-/// The largest condition that is accepted must pass SQLite's own limits.
+/// The largest accepted conditions must stay within SQLite's own limits.
 #[test]
 fn the_largest_targets_run() {
     let chain = vec!["TRUE"; 900].join(" AND ");

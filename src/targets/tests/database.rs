@@ -1,4 +1,4 @@
-//! An SQLite database as the store keeps it, with six agents.
+//! An SQLite database with the store's schema and six agents.
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value, ValueRef};
@@ -119,7 +119,7 @@ const COMMANDS: [Command; 6] = [
     (16, 2, 6, "expired", Some(r#"["text",7,null,[1,2]]"#), 4),
 ];
 
-/// The names of the agents that a target selects, in order of id, without `O'Brien`'s umlauts.
+/// Returns the names of the agents that a target selects, in order of id, without `O'Brien`'s umlauts.
 pub(super) fn select(target: &str) -> Result<String, Error> {
     let condition = sqlite(target);
     let database = open();
@@ -168,7 +168,7 @@ fn open() -> Connection {
     database
 }
 
-/// As the store does it.
+/// Registers the functions as the store does.
 fn register(database: &Connection) {
     for function in FUNCTIONS {
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;

@@ -1,7 +1,7 @@
-//! From a rendering back to a target; the fuzz target in `tests/fuzz` includes this file too.
+//! Converts a rendering back to a target; the fuzz target in `tests/fuzz` includes this file too.
 
-/// A target in PostgreSQL's rendering, with the two things it has that targets may not have taken back: escape strings
-/// and the guard around arrays, given as what stands before and after the array.
+/// Converts PostgreSQL's rendering back to a target, by removing what targets may not contain: escape strings, and the
+/// guard around arrays, passed as the text before and after the array.
 pub fn plain(condition: &str, (array_before, array_after): (&str, &str)) -> String {
     let condition = condition.replace(array_before, "json_array_elements((").replace(array_after, "))");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What holds for any text, and for any target made of accepted pieces.
+//! Properties of any text, and of any target made of accepted pieces.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ fn assert_fixpoint(target: &Target, text: &str) {
     let again = Target::parse(&plain(&once, (ARRAY_BEFORE, ARRAY_AFTER)))
         .unwrap_or_else(|error| panic!("{text}\nbecame {once}\n{error}"));
     assert_eq!(again.condition(Dialect::PostgreSql, NOW_US), once, "{text}");
-    // NOW() has become a literal, of which SQLite sees the same.
+    // NOW() has become a literal with the same value in SQLite.
     assert_eq!(again.condition(Dialect::Sqlite, NOW_US), target.condition(Dialect::Sqlite, NOW_US), "{text}");
 }
 
-/// Words that targets are made of and those that aren't, to get past the tokenizer.
+/// Words of targets and other words of SQL, to get past the tokenizer.
 fn word() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "status",
@@ -141,7 +141,7 @@ fn word() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// A condition that is accepted.
+/// Generates a condition that is accepted.
 fn condition() -> impl Strategy<Value = String> {
     let text = prop_oneof![
         Just("name".to_owned()),
@@ -225,7 +225,7 @@ fn naive_like(text: &[u8], pattern: &[u8]) -> bool {
     }
 }
 
-/// Neither stack nor time runs out: on a thread with half of the usual stack, each within a second.
+/// Bounded stack and time: a thread with half of the usual stack, at most 20 s for each text.
 #[test]
 fn hostile_texts_are_answered_quickly_on_a_small_stack() {
     let texts: Vec<String> = vec![

@@ -19,12 +19,12 @@ struct View<'a, 'f> {
     source: &'a mut Source<'f>,
     unpack: bool,
     key: Option<Key>,
-    /// It could not be read to its end, which was told.
+    /// It could not be read to its end, which was reported.
     is_unreadable: bool,
 }
 
 impl Evaluator<'_> {
-    /// Contents and hash sums: of the file as it is, then of what is packed in it, for the searches that want that.
+    /// Compares contents and hash sums: of the file as it is, then of the unpacked data, if a search has `decompress`.
     pub(super) fn match_readings(
         &mut self,
         entry: &Entry,
@@ -47,7 +47,7 @@ impl Evaluator<'_> {
             }
         }
         if source.has_tail {
-            let reason = "behind what is packed are bytes that are not gzip, and were not looked into";
+            let reason = "data after the last gzip member was not searched";
             self.run.collector.error("unpack", &entry.path(), &reason);
         }
     }
@@ -81,7 +81,7 @@ impl Evaluator<'_> {
             if candidate.unpack != view.unpack {
                 return true;
             }
-            // With macroal the patterns stand and fall together.
+            // With macroal all patterns pass or none does.
             let none = search.options.macroal && !search.checks_of(Stage::Contents).all(|(_, check)| passes(check));
             candidate.apply(search, Stage::Contents, |check| !none && passes(check))
         });
@@ -91,15 +91,15 @@ impl Evaluator<'_> {
     fn read_lines(&mut self, view: &mut View, wanted: &[usize]) {
         if self.run.readings.verdicts(view.key, wanted, &mut self.verdicts) {
             if wanted.iter().any(|number| self.verdicts[*number] == Verdict::Unknown) {
-                self.run.collector.unread("the same file could not be read by another name", &view.entry.path());
+                self.run.collector.unread("the same file could not be read under another name", &view.entry.path());
             }
             return;
         }
         let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
         if let Err(error) = self.scan(view, how, wanted) {
-            self.tell_view(view, &error);
+            self.report_once(view, &error);
             if view.unpack {
-                // It only begins like gzip, or is broken: what is there may match as it is.
+                // Not gzip after all, or broken: the raw data may match.
                 let open = self.undecided(wanted);
                 let _ = self.scan(view, Reading::Text, &open);
                 for number in self.undecided(&open) {
@@ -107,23 +107,23 @@ impl Evaluator<'_> {
                 }
             }
         }
-        // What is not known of a file that could not be read is not known by its other names either.
+        // The verdicts of an unreadable file are unknown under its other names as well.
         self.run.readings.add_verdicts(view.key, wanted, &self.verdicts);
     }
 
-    /// Those of the patterns `wanted` that were not found.
+    /// Returns those of the patterns `wanted` that did not match.
     fn undecided(&self, wanted: &[usize]) -> Vec<usize> {
         wanted.iter().copied().filter(|number| self.verdicts[*number] != Verdict::Yes).collect()
     }
 
-    /// Once, however often it is read.
-    fn tell_view(&self, view: &mut View, error: &io::Error) {
+    /// Reports that a view is unreadable, once.
+    fn report_once(&self, view: &mut View, error: &io::Error) {
         if !std::mem::replace(&mut view.is_unreadable, true) {
-            self.tell_unreadable(view.entry, "read", error);
+            self.report_unreadable(view.entry, "read", error);
         }
     }
 
-    /// Looks into a file as it is, and where it may be in another encoding decoded as well: it matches if either does.
+    /// Searches a file as it is, and decoded as well if it may be in another encoding: it matches if either does.
     fn scan(&mut self, view: &mut View, how: Reading, wanted: &[usize]) -> io::Result<()> {
         let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
         let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, verdicts))?;
@@ -137,7 +137,7 @@ impl Evaluator<'_> {
             }),
             Mark::Utf32 => {
                 open.iter().for_each(|number| verdicts[*number] = Verdict::Unknown);
-                Err(io::Error::other("it begins like UTF-32, which was looked into as bytes only"))
+                Err(io::Error::other("it begins with a UTF-32 byte order mark; it was searched as bytes only"))
             }
         }
     }
@@ -197,7 +197,7 @@ impl Evaluator<'_> {
                 digests
             }
             Err(error) => {
-                self.tell_view(view, &error);
+                self.report_once(view, &error);
                 self.run.readings.add_no_digests(view.key);
                 Digests::default()
             }

@@ -18,7 +18,7 @@ pub(super) fn gzip(contents: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The verdict of one pattern on one text.
+/// Returns the verdict of one pattern on one text.
 pub(super) fn verdict(pattern: &str, lines: Lines, text: &[u8]) -> Verdict {
     let mut builder = ContentsBuilder::new(Room::share(1));
     let number = builder.add(pattern, &Expression::parse(pattern).unwrap(), lines).unwrap();
@@ -29,7 +29,7 @@ pub(super) fn verdict(pattern: &str, lines: Lines, text: &[u8]) -> Verdict {
 }
 
 #[test]
-fn a_pattern_is_matched_with_each_line_on_its_own() {
+fn a_pattern_matches_single_lines() {
     for (pattern, text, matches) in [
         ("^root:", "bin:x\nroot:x\n", true),
         ("^root:", "x root:\n", false),
@@ -63,7 +63,7 @@ fn a_pattern_is_matched_with_each_line_on_its_own() {
 }
 
 #[test]
-fn every_line_means_every_line() {
+fn macroal_requires_every_line_to_match() {
     for (pattern, text, matches) in
         [("a", "a\nba\n", true), ("a", "a\nb\n", false), ("a", "a\n\n", false), ("a", "", true), ("^$", "\n\n", true)]
     {
@@ -74,7 +74,7 @@ fn every_line_means_every_line() {
 
 proptest! {
     #[test]
-    fn pieces_of_the_buffer_make_no_difference(
+    fn verdicts_do_not_depend_on_buffer_boundaries(
         lines in proptest::collection::vec("[ab]{0,3}|[ab]{0,9}", 0..40),
         scale in prop_oneof![Just(1_usize), Just(9_000), Just(50_000)],
         newline in any::<bool>(),
@@ -103,7 +103,7 @@ fn a_line_of_10_megabytes_is_matched_to_its_end() {
 }
 
 #[test]
-fn a_line_beyond_the_limit_is_looked_at_in_parts() {
+fn a_line_beyond_the_limit_is_searched_in_parts() {
     let mut line = vec![b'x'; 16 << 20];
     line.extend_from_slice(b"needle");
     line.resize(20 << 20, b'y');
@@ -113,11 +113,11 @@ fn a_line_beyond_the_limit_is_looked_at_in_parts() {
             "options": {"matchall": true}}}}))
     };
     assert_eq!(tree.files(&search("needle"), "s1"), ["huge", "small"]);
-    assert_eq!(tree.files(&search("xneedley"), "s1"), ["huge"], "over the cut");
+    assert_eq!(tree.files(&search("xneedley"), "s1"), ["huge"], "across the cut");
     assert_eq!(tree.files(&search("!needle"), "s1"), strings(&[]));
-    for not_known in ["!absent", "^y", "x$", "absent", "\\bxneedle", "needley\\B"] {
-        let result = search(not_known);
-        assert!(!tree.files(&result, "s1").contains(&"huge".to_owned()), "{not_known}: not known, so it doesn't hold");
+    for unknown in ["!absent", "^y", "x$", "absent", "\\bxneedle", "needley\\B"] {
+        let result = search(unknown);
+        assert!(!tree.files(&result, "s1").contains(&"huge".to_owned()), "{unknown}: not decided, so it fails");
         let errors = result.errors.unwrap();
         assert!(errors.len() == 1 && errors[0].contains("huge: a line is longer than 16777216 bytes"), "{errors:?}");
         assert_eq!(result.statistics["openfailed"], 1);
@@ -133,7 +133,7 @@ fn binary_files_are_searched_like_others() {
 }
 
 #[test]
-fn many_patterns_are_told_apart_in_one_reading() {
+fn many_patterns_are_matched_in_one_pass() {
     let tree = Tree::new(&[("ab", b"alpha\nbeta\n"), ("b", b"beta\n"), ("none", b"x\n")]);
     let result = run(&json!({"searches": {
         "any": {"paths": [tree.at("")], "contents": ["alpha", "beta", "\\Ax\\z", "gamma", "bet.", "!a"]},
@@ -144,7 +144,7 @@ fn many_patterns_are_told_apart_in_one_reading() {
 }
 
 #[test]
-fn macroal_wants_every_line_to_match_every_pattern() {
+fn macroal_requires_every_line_to_match_every_pattern() {
     let tree = Tree::new(&[("all", b"ab\nba\n"), ("some", b"ab\na\n"), ("empty", b"")]);
     let search = |contents: &[&str]| json!({"contents": contents, "options": {"macroal": true}});
     for all in [true, false] {
@@ -154,11 +154,11 @@ fn macroal_wants_every_line_to_match_every_pattern() {
         assert_eq!(tree.find(all, search(&["!b"])), ["empty"]);
     }
     assert_eq!(tree.find(true, search(&["a", "b"])), ["all", "empty"]);
-    assert_eq!(tree.find(false, search(&["a", "b"])), ["all", "empty", "all", "empty"], "together or not at all");
+    assert_eq!(tree.find(false, search(&["a", "b"])), ["all", "empty", "all", "empty"], "all or none");
 }
 
 #[test]
-fn decompress_looks_into_gzip_files_only_where_it_is_asked_for() {
+fn decompress_searches_inside_gzip_files_only_if_set() {
     let packed = gzip(b"hello\nneedle\n");
     let tree = Tree::new(&[("packed.gz", &packed), ("plain", b"needle\n"), ("broken", b"\x1f\x8bneedle\n")]);
     let result = run(&json!({"searches": {
@@ -171,12 +171,12 @@ fn decompress_looks_into_gzip_files_only_where_it_is_asked_for() {
     assert!(result.errors.unwrap().iter().all(|error| error.contains("/broken: ")));
     let sum = result.elements["unpacked"][0]["fileinfo"]["sha256"].clone();
     let search = json!({"sha256": [sum], "options": {"decompress": true}});
-    assert_eq!(tree.find(true, search), ["packed.gz"], "sums are of what is packed");
+    assert_eq!(tree.find(true, search), ["packed.gz"], "sums are of the unpacked data");
     assert_eq!(tree.find(true, json!({"sha256": [sum]})), strings(&[]));
 }
 
 #[test]
-fn every_hash_function_is_the_standards() {
+fn every_hash_function_matches_its_standard() {
     // Of "abc", from FIPS 180-4 and 202 and RFC 1321.
     let tree = Tree::new(&[("abc", b"abc"), ("other", b"abd")]);
     for (fields, digest) in [
@@ -216,7 +216,7 @@ fn every_hash_function_is_the_standards() {
 }
 
 #[test]
-fn a_file_that_gives_more_than_it_may_is_an_error() {
+fn reading_beyond_the_limit_is_an_error() {
     for (limit, good) in [(9, false), (10, true), (11, true)] {
         let mut reader = Bounded { inner: &b"0123456789"[..], left: limit, limit, stopped: &AtomicBool::new(false) };
         let read = std::io::copy(&mut reader, &mut std::io::sink());

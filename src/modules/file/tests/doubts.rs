@@ -1,9 +1,9 @@
-//! Searches that cannot mean what was meant.
+//! Searches that cannot mean what was intended.
 
 use super::{File, Module, Tree, run, strings};
 use serde_json::{Value, json};
 
-/// A search of a tree with a file in it, which must not be run: its doubt.
+/// Asserts that a search of a tree with a file in it is not run, and returns its doubt.
 fn doubt(mut search: Value) -> String {
     let tree = Tree::new(&[("passwd", b"root:x\n"), ("d/ls", b"x\n")]);
     if search.get("paths").is_none() {
@@ -24,33 +24,30 @@ fn doubt(mut search: Value) -> String {
 }
 
 #[test]
-fn a_search_that_cannot_mean_what_was_meant_is_not_run() {
+fn a_doubtful_search_is_not_run() {
     for (search, expected) in [
-        (json!({"regexes": ["^root"]}), "searches.bad.regexes: is not known here; did you mean \"contents\"?"),
-        (
-            json!({"names": ["p"], "filenames": ["x"]}),
-            "searches.bad.filenames: is not known here; did you mean \"names\"?",
-        ),
-        (json!({"name": ["passwd"]}), "searches.bad.name: is not known here; did you mean \"names\"?"),
-        (json!({"names": ["p"], "Mtime": ["<1d"]}), "searches.bad.mtime: is not known here; did you mean \"mtimes\"?"),
-        (json!({"names": ["p"], "sha": ["00"]}), "searches.bad.sha: is not known here; did you mean \"sha1\"?"),
+        (json!({"regexes": ["^root"]}), "searches.bad.regexes: unknown key; did you mean \"contents\"?"),
+        (json!({"names": ["p"], "filenames": ["x"]}), "searches.bad.filenames: unknown key; did you mean \"names\"?"),
+        (json!({"name": ["passwd"]}), "searches.bad.name: unknown key; did you mean \"names\"?"),
+        (json!({"names": ["p"], "Mtime": ["<1d"]}), "searches.bad.mtime: unknown key; did you mean \"mtimes\"?"),
+        (json!({"names": ["p"], "sha": ["00"]}), "searches.bad.sha: unknown key; did you mean \"sha1\"?"),
         (
             json!({"names": ["p"], "bytes": ["00"]}),
-            "searches.bad.bytes: is not known here; known are description, paths,",
+            "searches.bad.bytes: unknown key; known keys are description, paths,",
         ),
-        (json!({"names": ["p"], "maxdepth": 1}), "searches.bad.maxdepth: is an option, and belongs into \"options\""),
+        (json!({"names": ["p"], "maxdepth": 1}), "searches.bad.maxdepth: is an option; move it into \"options\""),
         (
             json!({"names": ["p"], "options": {"matchAny": true}}),
-            "searches.bad.options.matchany: is not known here; did you mean \"matchall\"?",
+            "searches.bad.options.matchany: unknown key; did you mean \"matchall\"?",
         ),
         (json!({}), "searches.bad: has no filter"),
         (json!({"names": [], "contents": null}), "searches.bad: has no filter"),
         (json!({"options": {"returnsha256": true}}), "searches.bad: has no filter"),
         (
             json!({"names": ["p"], "options": {"mismatch": ["content"]}}),
-            "searches.bad.options.mismatch: \"content\" turns a filter around that the search does not have",
+            "searches.bad.options.mismatch: \"content\" inverts a filter that the search does not have",
         ),
-        (json!({"names": ["^\\./QQ$"]}), "searches.bad.names[0]: an expression on names is compared with the name"),
+        (json!({"names": ["^\\./QQ$"]}), "searches.bad.names[0]: an expression on names is matched against the name"),
         (json!({"names": ["passwd", "!d/ls"]}), "searches.bad.names[1]: an expression on names"),
         (json!({"contents": ["root\\nbin"]}), "searches.bad.contents[0]: contents are matched line by line"),
         (json!({"names": ["."], "paths": ["/etc/*"]}), "searches.bad.paths[0]: /etc/*: a path is taken literally"),
@@ -60,18 +57,18 @@ fn a_search_that_cannot_mean_what_was_meant_is_not_run() {
         (json!({"names": ["."], "paths": ["$HOME/x"]}), "searches.bad.paths[0]: $HOME/x: a path is taken literally: ~"),
         (json!({"names": ["."], "paths": ["/home/{a,b}"]}), "searches.bad.paths[0]: /home/{a,b}: a path is taken"),
         (json!({"names": ["[/\\\\]evil$"]}), "searches.bad.names[0]: an expression on names"),
-        (json!({"modes": ["!x"]}), "searches.bad.modes[0]: an expression on modes is not turned around by a !"),
+        (json!({"modes": ["!x"]}), "searches.bad.modes[0]: an expression on modes is not inverted by a !"),
     ] {
         let got = doubt(search.clone());
         assert!(got.starts_with(expected), "{search}\n said {got}\n not  {expected}");
     }
     let beside =
         File.validate(&json!({"searches": {"s": {"paths": ["/etc"], "names": ["."]}}, "options": {}})).unwrap();
-    assert_eq!(beside[0].to_string(), "parameters.options: is not known here; known are searches");
+    assert_eq!(beside[0].to_string(), "parameters.options: unknown key; known keys are searches");
 }
 
 #[test]
-fn what_can_be_meant_is_run() {
+fn an_unusual_but_meaningful_search_is_run() {
     let tree = Tree::new(&[("!important", b"a/b\n"), ("[old]/x*", b"y\n"), ("~/x", b"y\n")]);
     for (search, files) in [
         (json!({"names": ["^\\!imp"]}), &["!important"][..]),

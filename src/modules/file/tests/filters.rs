@@ -76,7 +76,7 @@ fn modes_match_gos_form() {
 }
 
 #[test]
-fn mismatch_turns_a_filter_around() {
+fn mismatch_inverts_a_filter() {
     let tree = Tree::new(&[("a", b"x\n"), ("bb", b"yy\n")]);
     let md5_of_a = "401b30e3b8b5d629635a5c613cdb7919";
     for (word, search) in [
@@ -99,7 +99,7 @@ fn mismatch_turns_a_filter_around() {
         }
     }
     let negated = json!({"names": ["!a"], "options": {"mismatch": ["name"]}});
-    assert_eq!(tree.find(true, negated), ["a"], "turned around twice");
+    assert_eq!(tree.find(true, negated), ["a"], "inverted twice");
     let modes = json!({"modes": ["^d"], "options": {"mismatch": ["mode"]}});
     assert_eq!(tree.find(true, modes), ["a", "bb"]);
 }
@@ -160,7 +160,7 @@ fn a_search_without_a_match_reports_one_empty_entry() {
 }
 
 #[test]
-fn all_options_are_echoed_as_they_were_given() {
+fn all_options_are_echoed_unchanged() {
     let options = json!({"matchall": true, "matchlimit": 7, "maxdepth": 2, "remotefs": true, "macroal": true,
         "returnsha256": true, "decompress": true, "mismatch": ["name"], "maxerrors": 0});
     let search = json!({"paths": ["/nowhere/"], "names": ["a"], "description": "why", "options": options});
@@ -169,7 +169,7 @@ fn all_options_are_echoed_as_they_were_given() {
 }
 
 #[test]
-fn matchlimit_ends_a_search_and_says_so() {
+fn matchlimit_ends_a_search_and_is_reported() {
     let tree = Tree::new(&[]);
     for number in 0..1_010 {
         tree.write(&format!("f{number}"), b"");

@@ -63,9 +63,9 @@ fn parse(line: &[&str]) -> Result<Value, String> {
 
 #[test]
 fn the_command_line_makes_one_search() {
-    let given = parse(&["-path", "/etc", "--path", "/usr", "-name", "^passwd$", "-content=^root:", "-maxdepth", "2"]);
+    let parsed = parse(&["-path", "/etc", "--path", "/usr", "-name", "^passwd$", "-content=^root:", "-maxdepth", "2"]);
     assert_eq!(
-        given.unwrap(),
+        parsed.unwrap(),
         json!({"searches": {"s1": {"paths": ["/etc", "/usr"], "names": ["^passwd$"], "contents": ["^root:"],
             "options": {"matchall": true, "maxdepth": 2}}}})
     );
@@ -95,13 +95,13 @@ fn the_command_line_makes_one_search() {
 #[test]
 fn a_wrong_command_line_names_the_option() {
     for (line, message) in [
-        (&[][..], "-path: is needed at least once"),
-        (&["-name", "x"], "-path: is needed at least once"),
+        (&[][..], "-path: is required at least once"),
+        (&["-name", "x"], "-path: is required at least once"),
         (&["-path"], "-path: needs a value"),
-        (&["-path", "/", "-colour", "x"], "-colour: is no option of the module file"),
+        (&["-path", "/", "-colour", "x"], "-colour: is not an option of the module file"),
         (&["-path", "/", "word"], "word: is not an option"),
         (&["-path", "/", "-maxdepth", "deep"], "-maxdepth: must be a whole number"),
-        (&["-path", "/", "-macroal=perhaps"], "-macroal: is true or false"),
+        (&["-path", "/", "-macroal=perhaps"], "-macroal: must be true or false"),
         (&["-path", "/", "-name", "("], "searches.s1.names[0]: bad regular expression"),
         (&["-path", "/", "-mismatch", "x"], "searches.s1.options.mismatch[0]"),
     ] {

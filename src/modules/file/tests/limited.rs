@@ -1,4 +1,4 @@
-//! Limits keep what was found, and a user cannot blind the search of root.
+//! Limits return partial results, and an unprivileged user cannot hide files from the search of root.
 
 use super::contents::gzip;
 use super::{File, Module, Tree, context, run, run_once, strings};
@@ -20,7 +20,7 @@ fn hits(result: &ModuleResult, label: &str) -> usize {
 }
 
 #[test]
-fn a_long_list_of_sums_is_not_repeated_in_each_result() {
+fn a_long_list_of_sums_is_not_repeated_in_each_entry() {
     let tree = Tree::new(&[]);
     for number in 0..50 {
         tree.write(&format!("copy-{number}"), b"abc");
@@ -36,14 +36,14 @@ fn a_long_list_of_sums_is_not_repeated_in_each_result() {
     assert_eq!(short["sha256"], json!([sum]), "the sum that the file has");
     assert_eq!((&short["names"], &short["paths"]), (&json!(["copy"]), &json!([tree.at("")])));
     assert_eq!(short["options"]["matchall"], true);
-    // Nothing found: no room is needed, but a whole list would not fit either.
+    // Without matches an empty entry per sum would not fit.
     let search = json!({"paths": [tree.at("")], "sha256": sums[..9_999], "options": {"matchall": false}});
     let result = bounded(&json!({"searches": {"feed": search}}), 1 << 20);
-    assert_eq!(result.elements["feed"].as_array().unwrap().len(), 1, "that there is none is said once");
+    assert_eq!(result.elements["feed"].as_array().unwrap().len(), 1, "one empty entry for the search");
 }
 
 #[test]
-fn a_full_result_keeps_what_was_found_and_leaves_room_for_every_search() {
+fn a_full_result_has_matches_of_every_search() {
     let tree = Tree::new(&[]);
     for number in 0..2_000 {
         tree.write(&format!("d/a-file-of-some-length-{number}.conf"), b"");
@@ -67,13 +67,13 @@ fn a_full_result_keeps_what_was_found_and_leaves_room_for_every_search() {
     }
     let errors = result.errors.unwrap();
     assert!(
-        errors.iter().any(|error| error.starts_with("partial: search s") && error.ends_with("no room for more")),
+        errors.iter().any(|error| error.starts_with("partial: search s") && error.ends_with("no space for more")),
         "{errors:?}"
     );
 }
 
 #[test]
-fn names_that_become_longer_as_json_are_counted_so() {
+fn names_are_counted_by_their_length_as_json() {
     let tree = Tree::new(&[]);
     for number in 0..500 {
         tree.write(&format!("{}{number}", "\u{1}".repeat(200)), b"");
@@ -84,7 +84,7 @@ fn names_that_become_longer_as_json_are_counted_so() {
 }
 
 #[test]
-fn the_time_limit_keeps_what_was_found_and_claims_nothing_more() {
+fn the_time_limit_returns_a_partial_result() {
     let tree = Tree::new(&[("found", b"needle\n"), ("z/found", b"needle\n")]);
     let huge = std::fs::File::create(tree.at("huge")).unwrap();
     huge.set_len(8 << 40).unwrap();
@@ -98,9 +98,9 @@ fn the_time_limit_keeps_what_was_found_and_claims_nothing_more() {
     let started = Instant::now();
     let deadline = Some(started + Duration::from_millis(1_500));
     let result = File.run(&parameters, Context { deadline, progress: Some(&report), ..context(2) });
-    assert!(started.elapsed() < Duration::from_secs(60), "8 TB of NULs are not summed up to the end");
+    assert!(started.elapsed() < Duration::from_secs(60), "8 TB of NULs are not hashed to the end");
     assert_eq!(tree.files(&result, "hit"), ["found", "z/found"], "the large file comes last");
-    assert_eq!(result.elements["miss"], json!([]), "it is not known that there is none");
+    assert_eq!(result.elements["miss"], json!([]), "incomplete, so no empty entry");
     assert!(result.success && result.statistics["partial"] == true);
     let errors = result.errors.unwrap();
     assert!(errors.len() == 1 && errors[0].starts_with("partial: stopped at the time limit, after "), "{errors:?}");
@@ -126,11 +126,11 @@ fn sparse_files_are_read_by_their_data() {
     let result = run(&json!({"searches": {"s1": {"paths": [tree.at("")], "sizes": ["<1g"],
         "options": {"matchall": true, "returnsha256": true}}}}));
     let sum = |index: usize| &result.elements["s1"][index]["fileinfo"]["sha256"];
-    assert_eq!(sum(0), sum(1), "sums have every NUL in them");
+    assert_eq!(sum(0), sum(1), "sums include every NUL");
 }
 
 #[test]
-fn directories_deeper_than_a_path_may_be_are_entered() {
+fn directories_deeper_than_path_max_are_entered() {
     let tree = Tree::new(&[]);
     let name = "d".repeat(200);
     let mut at = rustix::fs::open(tree.path(), rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
@@ -144,13 +144,13 @@ fn directories_deeper_than_a_path_may_be_are_entered() {
     let found = tree.find(true, json!({"names": ["^evil$"], "contents": ["^needle$"]}));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].len(), 60 * 201 + 4);
-    // What removes the tree does not go so deep everywhere.
+    // TempDir may not remove so deep a tree.
     let removed = std::process::Command::new("rm").arg("-rf").arg(tree.path()).status().unwrap();
     assert!(removed.success());
 }
 
 #[test]
-fn where_directories_are_left_out_nothing_is_said_to_be_missing() {
+fn a_search_with_skipped_directories_has_no_empty_entry() {
     let tree = Tree::new(&[("f", b"")]);
     let mut at = rustix::fs::open(tree.path(), rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
     for _ in 0..4_200 {
@@ -162,7 +162,7 @@ fn where_directories_are_left_out_nothing_is_said_to_be_missing() {
     assert_eq!(tree.files(&result, "hit"), ["f"]);
     assert_eq!((&result.elements["miss"], &result.statistics["partial"]), (&json!([]), &json!(true)));
     let errors = result.errors.unwrap();
-    assert!(errors.len() == 1 && errors[0].contains("what is deeper than 4096 levels"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains("skipped, deeper than 4096 levels"), "{errors:?}");
     assert!(errors[0].len() < 2_000, "a long path is shortened");
     let removed = std::process::Command::new("rm").arg("-rf").arg(tree.path()).status().unwrap();
     assert!(removed.success());
@@ -180,7 +180,7 @@ fn a_directory_with_many_others_is_walked_to_its_end() {
 }
 
 #[test]
-fn a_tree_whose_names_change_is_walked_or_said_to_be_gone() {
+fn a_tree_that_is_renamed_is_walked_or_reported() {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     let tree = Tree::new(&[]);
     for number in 0..1_000 {
@@ -200,8 +200,8 @@ fn a_tree_whose_names_change_is_walked_or_said_to_be_gone() {
             let result = run_once(&parameters);
             let found = hits(&result, "s1");
             let errors = result.errors.unwrap_or_default();
-            // The tree itself may be missed, when its name changes before it is opened.
-            assert!(found == 1_000 || (found == 0 && errors[0].contains("has another name now")), "{found} {errors:?}");
+            // The tree itself may be missed, if it is renamed before it is opened.
+            assert!(found == 1_000 || (found == 0 && errors[0].contains("removed or renamed")), "{found} {errors:?}");
         }
         is_over.store(true, Relaxed);
     });
@@ -224,7 +224,7 @@ fn long_paths_and_many_errors_leave_room_for_the_others() {
     let result = bounded(&json!({"searches": {"s1": search}}), 100 << 10);
     let errors = result.errors.unwrap();
     let has = |part: &str| errors.iter().any(|error| error.contains(part));
-    assert!(has("/z: it begins like UTF-32") || has("more errors, see option maxerrors"), "{errors:?}");
+    assert!(has("/z: it begins with a UTF-32") || has("more errors, see option maxerrors"), "{errors:?}");
     assert!(has("and 49 others: ") || has("kmsg"), "{errors:?}");
     let removed = std::process::Command::new("rm").arg("-rf").arg(tree.path()).status().unwrap();
     assert!(removed.success());
@@ -259,11 +259,11 @@ fn a_bomb_with_many_names_is_unpacked_once() {
     let started = Instant::now();
     let result = run_once(&json!({"searches": {"s1": search}}));
     assert!(started.elapsed() < Duration::from_secs(60), "500 times 64 MB");
-    assert!(result.errors.unwrap().iter().any(|error| error.contains("could not be read by another name")));
+    assert!(result.errors.unwrap().iter().any(|error| error.contains("could not be read under another name")));
 }
 
 #[test]
-fn what_only_begins_like_gzip_is_looked_at_as_it_is() {
+fn data_that_only_begins_like_gzip_is_searched_as_it_is() {
     let tree = Tree::new(&[("text", b"\x1f\x8bneedle\n"), ("z", b"needle\n")]);
     let find = |pattern: &str| tree.find(true, json!({"contents": [pattern], "options": {"decompress": true}}));
     assert_eq!(find("needle"), ["text", "z"]);
@@ -293,7 +293,7 @@ fn a_lease_does_not_hide_a_file() {
 }
 
 #[test]
-fn padding_behind_gzip_is_passed_over_and_anything_else_is_said() {
+fn padding_after_gzip_is_skipped_and_other_data_is_reported() {
     let mut padded = gzip(b"hello\nneedle\n");
     padded.resize(padded.len() + 200_000, 0);
     let two = [gzip(b"one\n"), vec![0; 512], gzip(b"needle\n")].concat();
@@ -306,10 +306,10 @@ fn padding_behind_gzip_is_passed_over_and_anything_else_is_said() {
         "options": {"matchall": true, "decompress": true, "returnsha256": true}}}}));
     assert_eq!(tree.files(&result, "s1"), ["broken", "padded", "tail", "two"]);
     let sum = |index: usize| result.elements["s1"][index]["fileinfo"]["sha256"].as_str().unwrap().len();
-    assert_eq!([sum(0), sum(1), sum(2), sum(3)], [0, 64, 64, 64], "no sum of what could not be read to its end");
+    assert_eq!([sum(0), sum(1), sum(2), sum(3)], [0, 64, 64, 64], "no sum of an unreadable file");
     let errors = result.errors.unwrap();
-    assert!(errors.iter().any(|error| error.contains("/tail: behind what is packed are bytes")), "{errors:?}");
+    assert!(errors.iter().any(|error| error.contains("/tail: data after the last gzip member")), "{errors:?}");
     assert!(errors.iter().any(|error| error.starts_with("read ") && error.contains("/broken: ")), "{errors:?}");
     let absent = tree.find(true, json!({"contents": ["!absent"], "options": {"decompress": true}}));
-    assert_eq!(absent, strings(&["padded", "tail", "two"]), "what could not be read is not known");
+    assert_eq!(absent, strings(&["padded", "tail", "two"]), "the contents of an unreadable file are unknown");
 }

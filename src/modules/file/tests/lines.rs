@@ -1,4 +1,4 @@
-//! Lines as people's files have them.
+//! Line ends, encodings and NULs.
 
 use super::contents::{gzip, verdict};
 use super::{Tree, run, strings};
@@ -17,7 +17,7 @@ fn assert_verdict(pattern: &str, lines: Lines, text: &[u8], matches: bool) {
 }
 
 #[test]
-fn a_carriage_return_before_a_newline_or_the_end_is_no_part_of_the_line() {
+fn a_carriage_return_before_a_newline_or_the_end_is_not_part_of_the_line() {
     for (pattern, text, matches) in [
         ("^gpgcheck=1$", "a=0\r\ngpgcheck=1\r\n", true),
         ("^gpgcheck=1$", "a=0\r\ngpgcheck=1\r", true),
@@ -42,7 +42,7 @@ fn a_carriage_return_before_a_newline_or_the_end_is_no_part_of_the_line() {
 }
 
 #[test]
-fn negations_do_not_turn_a_miss_into_a_finding() {
+fn negated_patterns_see_the_same_lines() {
     let text = b"a=0\r\ngpgcheck=1\r\n";
     let environ = b"A=1\0LD_PRELOAD=/tmp/x\0B=2\0";
     let wide = utf_16("a=0\r\ngpgcheck=1\r\n", false);
@@ -55,7 +55,7 @@ fn negations_do_not_turn_a_miss_into_a_finding() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_first_line() {
+fn a_byte_order_mark_is_not_part_of_the_first_line() {
     let texts = [
         b"\xef\xbb\xbfhello\nw\xc3\xb6rld\n".to_vec(),
         utf_16("hello\nwörld\n", false),
@@ -83,13 +83,16 @@ fn a_byte_order_mark_is_no_part_of_the_first_line() {
 }
 
 #[test]
-fn a_mark_does_not_hide_what_is_no_such_text() {
+fn a_mark_does_not_hide_text_in_another_encoding() {
     let tree = Tree::new(&[("script", b"\xff\xfe<?php eval(1);\n"), ("utf32", b"\xff\xfe\0\0h\0\0\0")]);
     assert_eq!(tree.find(true, json!({"contents": ["<\\?php eval"]})), ["script"]);
     assert_eq!(tree.find(true, json!({"contents": ["!<\\?php"]})), strings(&[]));
     let result = run(&json!({"searches": {"s1": {"paths": [tree.at("utf32")], "contents": ["!absent"]}}}));
-    assert_eq!(tree.files(&result, "s1"), strings(&[]), "it is not known");
-    assert!(result.errors.unwrap()[0].ends_with("utf32: it begins like UTF-32, which was looked into as bytes only"));
+    assert_eq!(tree.files(&result, "s1"), strings(&[]), "the contents are unknown");
+    assert!(
+        result.errors.unwrap()[0]
+            .ends_with("utf32: it begins with a UTF-32 byte order mark; it was searched as bytes only")
+    );
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn the_nuls_of_utf_16_separate_nothing() {
 }
 
 #[test]
-fn what_nuls_separate_is_looked_at_as_a_line_each_and_as_one() {
+fn nul_separated_parts_are_matched_one_by_one_and_as_one_line() {
     let environ = b"PATH=/bin\0HOME=/root\0EMPTY=\0";
     for (pattern, matches) in [
         ("^PATH=/bin$", true),
@@ -126,7 +129,7 @@ fn what_nuls_separate_is_looked_at_as_a_line_each_and_as_one() {
 }
 
 #[test]
-fn bytes_that_are_no_utf_8_are_one_character_each() {
+fn bytes_that_are_not_utf_8_are_one_character_each() {
     for (pattern, text, matches) in [
         ("^caf.$", &b"caf\xe9\n"[..], true),
         ("^caf.$", b"caf\xc3\xa9\n", true),

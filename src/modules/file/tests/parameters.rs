@@ -1,10 +1,10 @@
-//! What is accepted as parameters, and how the rest is refused.
+//! Which parameters are accepted, and how the others are refused.
 
 use super::{File, Module, context, run};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// The message for one search with these fields besides a path.
+/// Returns the error message for a search with these fields and a path.
 fn refusal(search: Value) -> String {
     let mut search = search;
     if search.is_object() && search.get("paths").is_none() {
@@ -61,7 +61,7 @@ fn a_refusal_of_a_comparison_or_an_option_names_it_too() {
         (json!({"sha2": ["abcd"]}), "searches.s1.sha2[0]: 4 hexadecimal digits, where 64 or 96 or 128 are expected"),
         (json!({"sha3_224": ["ab".repeat(32)]}), "searches.s1.sha3_224[0]: 64 hexadecimal digits, where 56"),
         (json!({"description": 1}), "searches.s1.description: must be a string"),
-        (json!({"names": ["a"], "Names": ["b"]}), "searches.s1.names: is given twice"),
+        (json!({"names": ["a"], "Names": ["b"]}), "searches.s1.names: appears twice"),
         (json!({"options": []}), "searches.s1.options: must be an object"),
         (json!({"options": {"maxdepth": -1}}), "searches.s1.options.maxdepth: must be a whole number"),
         (json!({"options": {"maxdepth": "2"}}), "searches.s1.options.maxdepth: must be a whole number"),
@@ -76,7 +76,7 @@ fn a_refusal_of_a_comparison_or_an_option_names_it_too() {
 
 fn assert_refused(search: Value, message: &str) {
     let refused = refusal(search.clone());
-    assert!(refused.starts_with(message), "{search}\n gave {refused}\n not  {message}");
+    assert!(refused.starts_with(message), "{search}\n got  {refused}\n want {message}");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Deleted and foreign programs, and what must not be read.
+//! Deleted and foreign programs, and files that must not be read.
 
 use super::{Tree, context, run_once, strings};
 use crate::modules::file::mounts::{Mounts, Place};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A process that ends with the test.
+/// A process that is killed at the end of the test.
 struct Process(Child);
 
 impl Process {
@@ -23,7 +23,7 @@ impl Drop for Process {
     }
 }
 
-/// The mounts of this machine, and an automounter somewhere.
+/// The mounts of this machine, and one of an automounter.
 fn mounts_with_autofs() -> Mounts {
     let mut own = std::fs::read("/proc/self/mountinfo").unwrap();
     own.extend_from_slice(b"999 1 0:99 / /net/auto rw - autofs systemd-1 rw\n");
@@ -84,7 +84,7 @@ fn a_network_mount_behind_a_link_of_proc_is_not_touched() {
 }
 
 #[test]
-fn links_that_climb_out_of_a_link_of_proc_are_the_kernels() {
+fn parents_of_a_link_of_proc_are_resolved_by_the_kernel() {
     let tree = Tree::new(&[("y", b"needle\n"), ("sub/z", b"")]);
     tree.link("../y", "sub/link");
     let process = Process::start(Command::new("sleep").arg("100").current_dir(tree.at("sub")));
@@ -97,7 +97,7 @@ fn links_that_climb_out_of_a_link_of_proc_are_the_kernels() {
 fn a_link_into_a_network_mount_is_not_touched() {
     let tree = Tree::new(&[("a/f", b"needle\n"), ("net/", b"")]);
     let real = std::fs::canonicalize(tree.path()).unwrap();
-    // Whatever follows the link meets a loop, and would say so.
+    // Following the link would fail with a loop.
     tree.link("loop", "net/loop");
     tree.link("../net/loop", "a/link");
     let mountinfo = format!("36 35 98:0 / {}/net rw - nfs server:/ rw\n", real.display());
@@ -113,26 +113,26 @@ fn a_link_into_a_network_mount_is_not_touched() {
 }
 
 #[test]
-fn what_is_taken_away_by_reading_is_never_read() {
+fn files_that_reading_would_consume_are_never_read() {
     let result = run_once(&json!({"searches": {"s1": {"paths": ["/proc"], "names": ["^kmsg$"], "contents": ["."],
         "options": {"matchall": true, "maxdepth": 1}}}}));
     let errors = result.errors.unwrap_or_default();
-    // Who may not open it is told that.
+    // Without permission the error is that of opening it.
     assert!(errors.len() == 1 && errors[0].contains("/proc/kmsg"), "{errors:?}");
-    assert!(errors[0].contains("taken away from others") || errors[0].starts_with("open /"), "{errors:?}");
+    assert!(errors[0].contains("would consume data") || errors[0].starts_with("open /"), "{errors:?}");
     let result =
         run_once(&json!({"searches": {"s1": {"paths": ["/proc/self"], "names": ["^pagemap$"], "contents": ["!x"],
         "options": {"matchall": true, "maxdepth": 1}}}}));
     assert_eq!(result.statistics["totalhits"], 0);
-    assert!(result.errors.unwrap()[0].ends_with("/proc/self/pagemap: a table of the memory's pages, no text"));
+    assert!(result.errors.unwrap()[0].ends_with("/proc/self/pagemap: a table of memory pages, not text"));
 }
 
 #[test]
-fn times_of_access_stay() {
+fn access_times_stay_unchanged() {
     let tree = Tree::new(&[("f", b"needle\n")]);
     let before = std::fs::metadata(tree.at("f")).unwrap().accessed().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(20));
-    // Later than the last access, so that a mount with relatime would note a new one.
+    // Modified after the last access, so that a mount with relatime would update the access time.
     tree.write("f", b"needle\n");
     assert_eq!(tree.find(true, json!({"contents": ["needle"]})), strings(&["f"]));
     assert_eq!(std::fs::metadata(tree.at("f")).unwrap().accessed().unwrap(), before);

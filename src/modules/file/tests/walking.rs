@@ -1,4 +1,4 @@
-//! Where a search goes and where not.
+//! Which files a search covers.
 
 use super::{Tree, context, run, run_once, strings};
 use crate::modules::file::mounts::{Mounts, Place};
@@ -36,7 +36,7 @@ fn paths_inside_each_other_are_walked_once() {
     let result = run(&json!({"searches": {"s1": {"paths": paths, "contents": ["x"], "options": {"matchall": true}}}}));
     assert_eq!(tree.files(&result, "s1"), ["d/e/f", "d/e/g/f", "d/f", "f"]);
     assert_eq!(result.statistics["filescount"], 4);
-    // The search above is not deep enough to meet the path below; each file is still met once.
+    // The search above is not deep enough to reach the path below; each file is still examined once.
     let result = run(&json!({"searches": {
         "top": {"paths": [tree.at("")], "names": ["f"], "options": {"maxdepth": 1}},
         "both": {"paths": [tree.at(""), tree.at("d/e"), tree.at("d/e/f")], "names": ["f"], "options": {"maxdepth": 1}},
@@ -66,7 +66,7 @@ fn links_to_files_are_followed_and_links_to_directories_only_as_paths() {
     let found = tree.files(&result, "s1");
     assert_eq!(&found[..3], ["in/far", "in/near", "in/real"]);
     assert_eq!(found.len(), 9, "three checks");
-    assert_eq!(result.errors, None, "links that lead nowhere are no errors");
+    assert_eq!(result.errors, None, "dangling links are not errors");
     assert_eq!(tree.find(true, search(&["in/directory"])), ["in/directory/deep"]);
     assert_eq!(tree.find(true, search(&["in/directory", "in/near", "in"])).len(), 4);
     let named = json!({"paths": [tree.at("in")], "names": ["near", "!far"]});
@@ -89,9 +89,9 @@ fn a_large_file_with_two_names_is_reported_under_both() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_compared_but_never_opened() {
+fn special_files_are_compared_but_never_opened() {
     let tree = Tree::new(&[("file", b"x")]);
-    // Opening a fifo that nobody writes to would wait for ever.
+    // Opening a fifo without a writer would block forever.
     rustix::fs::mknodat(CWD, tree.at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let _socket = UnixListener::bind(tree.at("socket")).unwrap();
     tree.link("fifo", "link");
@@ -99,7 +99,7 @@ fn what_is_no_regular_file_is_compared_but_never_opened() {
     assert_eq!(tree.find(true, json!({"modes": ["^p"]})), ["fifo", "link"]);
     assert_eq!(tree.find(true, json!({"modes": ["^S"]})), ["socket"]);
     assert_eq!(tree.find(true, json!({"contents": ["x"]})), ["file"]);
-    assert_eq!(tree.find(true, json!({"contents": ["!y"]})), ["file"], "unknown contents don't hold");
+    assert_eq!(tree.find(true, json!({"contents": ["!y"]})), ["file"], "a check of unknown contents fails");
     let md5 = json!({"md5": ["00".repeat(16)], "options": {"mismatch": ["md5"]}});
     assert_eq!(tree.find(true, md5), ["file"]);
     assert_eq!(tree.find(false, json!({"names": ["fifo"], "contents": ["x"]})), ["fifo", "file"]);
@@ -107,9 +107,9 @@ fn what_is_no_regular_file_is_compared_but_never_opened() {
 }
 
 #[test]
-fn files_of_proc_that_say_they_are_empty_are_read() {
+fn files_of_proc_with_size_0_are_read() {
     let tree = Tree::new(&[]);
-    // Once, as the kernel makes up their times.
+    // Run once, as the kernel makes up their times.
     let find = |search| tree.files(&run_once(&json!({"searches": {"s1": search}})), "s1");
     let search = json!({"paths": ["/proc/self/status"], "contents": ["^Pid:\\t[0-9]+$"], "sizes": ["0"],
         "options": {"matchall": true}});
@@ -127,20 +127,20 @@ fn names_that_are_not_utf_8_are_found_and_written_with_replacement_characters() 
 }
 
 #[test]
-fn what_may_not_be_opened_is_counted_and_said() {
+fn unreadable_files_are_counted_and_reported() {
     let tree = Tree::new(&[("file", b"x"), ("d/f", b"x"), ("ok", b"x")]);
     let forbid = |name: &str, mode| fs::set_permissions(tree.at(name), Permissions::from_mode(mode)).unwrap();
     forbid("file", 0);
     forbid("d", 0);
     if fs::read(tree.at("file")).is_ok() {
-        // Not by a macro, whose output the test harness swallows.
-        let skipped = b"SKIPPED what_may_not_be_opened_is_counted_and_said: this user may open everything (root)\n";
+        // Not with eprintln!, whose output the test harness captures.
+        let skipped = b"SKIPPED unreadable_files_are_counted_and_reported: this user may open everything (root)\n";
         return std::io::stderr().write_all(skipped).unwrap();
     }
     let search = json!({"paths": [tree.at("")], "contents": ["x"], "names": ["^(file|ok|f)$"]});
     let result = run(&json!({"searches": {"s1": search}}));
     forbid("d", 0o700);
-    assert_eq!(tree.files(&result, "s1"), ["file", "ok", "ok"], "the name matches all the same");
+    assert_eq!(tree.files(&result, "s1"), ["file", "ok", "ok"], "the name still matches");
     assert_eq!(result.statistics["openfailed"], 2);
     let errors = result.errors.unwrap();
     assert!(errors[0].starts_with("open /") && errors[0].contains("/file: Permission denied"), "{errors:?}");
@@ -181,13 +181,13 @@ fn network_mounts_are_entered_only_when_asked_for() {
             "options": {"matchall": true, "remotefs": remotefs}}}}));
         let result = search(&plan.unwrap(), Ok(mounts()), context(2));
         if paths.len() == 1 && !remotefs && paths[0] != tree.at("") {
-            assert_eq!(result.elements["s1"], json!([]), "it is not known that there is nothing");
+            assert_eq!(result.elements["s1"], json!([]), "incomplete, so no empty entry");
         }
         (tree.files(&result, "s1"), result.errors.unwrap_or_default())
     };
     let (files, errors) = find(&[""], false);
     assert_eq!(files, ["local/f"]);
-    assert_eq!(errors.len(), 2, "what was left out is said: {errors:?}");
+    assert_eq!(errors.len(), 2, "skipped mounts are reported: {errors:?}");
     assert!(errors[0].ends_with("others: a link into a network mount, see option remotefs"), "{errors:?}");
     assert!(errors[1].ends_with("/net work: a network mount, see option remotefs"), "{errors:?}");
     assert_eq!(find(&[""], true).0, ["local/f", "local/link", "net work/d/f", "net work/f"]);
@@ -202,7 +202,7 @@ fn network_mounts_are_entered_only_when_asked_for() {
 }
 
 #[test]
-fn network_file_systems_are_told_by_their_type() {
+fn network_file_systems_are_recognized_by_type() {
     let point = Path::new("/mnt/x");
     for (kind, network) in [
         ("nfs", true),
@@ -222,10 +222,10 @@ fn network_file_systems_are_told_by_their_type() {
         assert_eq!(Mounts::parse(&mountinfo(point, kind)).contains(point), network, "{kind}");
     }
     let covered = [mountinfo(point, "autofs"), mountinfo(point, "ext4")].concat();
-    let matters = |text: &[u8]| Mounts::parse(text).must_locate(point);
-    assert!(!matters(&covered), "the mount on top counts");
-    assert!(!matters(&mountinfo(Path::new("/"), "nfs")), "a diskless machine can be searched");
-    assert!(!matters(b"garbage\n1 2 3 4 5 6\n- - -\n"));
+    let must_locate = |text: &[u8]| Mounts::parse(text).must_locate(point);
+    assert!(!must_locate(&covered), "the mount on top counts");
+    assert!(!must_locate(&mountinfo(Path::new("/"), "nfs")), "a diskless machine can be searched");
+    assert!(!must_locate(b"garbage\n1 2 3 4 5 6\n- - -\n"));
     assert_eq!(Mounts::default().locate(Path::new("/proc/../etc/.")).unwrap(), Place::Local("/etc".into()));
     assert!(Mounts::default().locate(Path::new("/etc/passwd/x")).is_err());
 }
