@@ -3,7 +3,7 @@
 //! An investigator writes an *action*, signs it, and drops the file into a *spool*. A *scheduler* turns it into one
 //! *command* per targeted *agent* and sends them over a *relay*. Agents verify the signatures against keys and an access
 //! list of their own, run the *operations* in *modules*, and return *results*, which the scheduler puts into a *store*.
-//! Whoever owns the servers can order nothing: only signatures count.
+//! The owners of the servers can order nothing: only signatures count.
 //!
 //! # The journey
 //!
@@ -28,31 +28,64 @@
 //!                        action/done ◄─ command/done
 //! ```
 //!
-//! heartbeats registers agents, collector expires and deletes, periodic marks who is away. To know what happens to
-//! a file in `command/ready`, open `src/flow/command_ready.rs`; every other worker is found the same way.
+//! heartbeats registers agents, collector expires and deletes, periodic marks who is absent. To know what happens to a file
+//! in `command/ready`, open `src/flow/command_ready.rs`; every other worker is found the same way.
 //!
 //! # The map
 //!
 //! | module | what |
 //! |---|---|
-//! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the things that travel |
-//! | [`id`] [`json`] [`time`] | ids and file names, bounded JSON, times |
-//! | [`signature`] [`acl`] | signed text to distinct signers; weights |
-//! | `targets` | target text to a checked expression, the only place that touches target SQL |
-//! | [`limits`] | every limit of the system, with unit and reason |
-//! | [`re2`] | regular expressions of RE2's grammar, for searches and whitelists |
-//! | `parallel` | two processors for a large batch |
-//! | [`error`] [`cli`] [`config`] [`logging`] [`reload`] [`signals`] | what programs share |
-//! | [`spool`] | the only code that renames, unlinks or syncs in stages |
-//! | [`flow`] | workers and the loop around them |
-//! | [`relay`] `store` | what brings messages and what remembers; one trait each, with one contract suite each |
-//! | `scheduler` | the workers around one spool, store and relay |
-//! | [`modules`] | what operations run; clients check their parameters |
-//! | `agent` | the endpoint |
+//! | `agent` | the endpoint's program, its workers, running modules |
+//! | `scheduler` | the scheduler's program: the workers of [`mod@flow`] around one spool, store and relay; its id, key and whitelist |
 //! | `client` | what investigators' programs share |
+//! | `flow` | the state diagram: one file per worker of the scheduler |
+//! | [`worker`] | the loop, the drains of stages and queues, back-off, refusals, watchdog: for the scheduler and the agent |
+//! | [`relay`] `store` | what carries messages and what remembers; one trait each, with one contract suite each |
+//! | [`spool`] | the only code that renames, unlinks or syncs in stages |
+//! | [`modules`] | what operations run; clients check their parameters |
+//! | `targets` | target text to a checked expression, the only place that touches target SQL |
+//! | [`signature`] [`acl`] | signed text to distinct signers; weights |
+//! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the documents that travel |
+//! | [`id`] [`json`] [`mod@time`] [`re2`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar |
+//! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`tls`] | what programs share |
+//! | [`failure`] [`error`] [`limits`] | what to do about a failure, exit codes, every limit of the system |
 //!
-//! Dependencies point upwards in this list: from the programs to the things that travel. The features `agent`, `server`
-//! and `client` build each part alone: an agent links no database.
+//! Dependencies point downwards in this list: from the programs to the documents. The features `agent`, `server` and
+//! `client` build each part alone: an agent links no database. The feature `mutants` plants bugs for the tests.
+//!
+//! # The words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | action | what an investigator signs and drops: a target and operations |
+//! | command | an action for one agent; it ends with an answer |
+//! | operation | a module and its parameters; it has a result |
+//! | stage | a directory of the spool; an [`spool::Entry`] is a file of it that was read |
+//! | step | one change of the spool: put, move, clear; a [`spool::Batch`] of them is committed together |
+//! | worker | what the loop runs in a thread, with a name and a lock: [`worker::Worker`] |
+//! | handler | what a worker does with a file, a message or a round; it cannot move files |
+//! | check | the part of a handler without effects, on all processors |
+//! | verdict | a handler's decision on a file: done with these steps, rejected, or not yet |
+//! | settlement | a handler's decision on a message: accepted, discarded or rejected |
+//! | failure | an error as what to do about it: skip, refuse, retry, end: [`failure::Failure`] |
+//! | queue | a queue of the relay |
+//! | drop | a file that was put into action/new from outside |
+//! | adopt | replace a drop by a file of ours, with an id |
+//! | claim | the move to `running`, after which an agent's command never runs again |
+//!
+//! # How to add
+//!
+//! A **worker**: write its row into `spool-layout/STATES.md`; make `src/flow/NAME.rs` with a struct that implements
+//! [`worker::stage::FileHandler`], [`worker::queue::MessageHandler`] or [`worker::clock::ClockHandler`]; add its name to
+//! `WORKERS` and its construction to `build` in `src/scheduler.rs`; add it to `Subject` in `tests/faults/subject.rs`, which
+//! puts a fault into each of its system calls.
+//!
+//! A **back-end**: implement [`relay::Relay`] or `store::Store` in a child of that module; add it to the list of
+//! implementations in `tests/relay_contract.rs` or `tests/store_contract.rs`; add its configuration to `src/config/` and its
+//! construction to `open_real_relay` or `open_real_store` in `src/scheduler.rs`.
+//!
+//! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`]; add it to the list in
+//! `src/modules.rs`; describe its parameters and results in `spool-layout/FORMAT.md`; test it through `mig-agent -m NAME`.
 
 pub mod acl;
 pub mod action;

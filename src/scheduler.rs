@@ -50,7 +50,7 @@ pub const PROGRAM: Program = Program {
     rest_after: None,
 };
 
-/// What may stand on the command line:
+/// Options:
 #[derive(Debug, Options)]
 pub struct SchedulerOptions {
     /// this text
@@ -194,18 +194,21 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 );
                 return Err(ProgramError::new(ExitClass::Config, text));
             }
-            let handler = ActionNew::new(store, keyring, &mover);
+            let notes = mover.notes();
+            let find_owner = Box::new(move || identity::scheduler_id(&notes));
+            let handler = ActionNew::new(store, keyring, mover.drafts(), find_owner);
             Box::new(StageWorker::new(mover, handler))
         }
         "command-ready" => Box::new(StageWorker::new(mover, CommandReady::new(open_relay(config)?, store))),
         "results" => Box::new(QueueWorker::new(mover, open_relay(config)?, Results::new(store))),
         "command-returned" => Box::new(StageWorker::new(mover, CommandReturned::new(store, open_relay(config)?))),
         "heartbeats" => {
-            let whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
+            let mut whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
+            let is_allowed = Box::new(move |queueloc: &str| whitelist.get().allows(queueloc));
             Box::new(QueueWorker::new(
                 mover,
                 open_relay(config)?,
-                Heartbeats::new(store, whitelist, config.agent_timeout),
+                Heartbeats::new(store, is_allowed, config.agent_timeout),
             ))
         }
         "collector" => {
@@ -218,6 +221,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 queues_cleanup_freq: config.queues_cleanup_freq,
                 detect_multi_agents: config.detect_multi_agents,
                 kill_dup_agents: config.kill_dup_agents,
+                find_key: key::find_or_make,
             };
             Box::new(ClockWorker::new(mover, Periodic::new(store, open_relay(config)?, periodic)))
         }

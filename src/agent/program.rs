@@ -41,7 +41,7 @@ pub const PROGRAM: Program = Program {
     rest_after: Some("-m"),
 };
 
-/// What may stand on the command line:
+/// Options:
 #[derive(Debug, Options)]
 pub struct AgentOptions {
     /// this text

@@ -20,11 +20,10 @@ use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
-use crate::scheduler::identity;
 use crate::signature::{Keyring, SignatureError};
 use crate::spool::drafts::Preparation;
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
-use crate::spool::{Drafts, Entry, FileName, Mover, Notes, Placed, Spool, Step, is_settling};
+use crate::spool::{Drafts, Entry, FileName, Placed, Spool, Step, is_settling};
 use crate::store::{Begin, Prepared, Store};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
@@ -39,10 +38,12 @@ pub struct ActionNew {
     store: Box<dyn Store>,
     keyring: Reloaded<Keyring>,
     drafts: Drafts,
-    notes: Notes,
-    /// The owner of the actions in the store: [`identity`]; read when the first one is begun.
+    find_owner: FindOwner,
     owner: Option<String>,
 }
+
+/// Finds the owner of the actions in the store, the id of this scheduler; asked when the first action is begun.
+pub type FindOwner = Box<dyn Fn() -> Result<String, Failure> + Send>;
 
 /// An action that passed every check that needs no store.
 pub struct Checked {
@@ -66,17 +67,16 @@ struct Unwritten {
 }
 
 impl ActionNew {
-    /// Works with this store and these keys, and drafts in the spool of `mover`.
-    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>, mover: &Mover) -> ActionNew {
-        ActionNew { store, keyring, drafts: mover.drafts(), notes: mover.notes(), owner: None }
+    /// Works with this store and these keys; `drafts` are those of the spool that it drains.
+    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>, drafts: Drafts, find_owner: FindOwner) -> ActionNew {
+        ActionNew { store, keyring, drafts, find_owner, owner: None }
     }
 
     fn owner(&mut self) -> Result<String, Failure> {
-        if let Some(owner) = &self.owner {
-            return Ok(owner.clone());
+        if self.owner.is_none() {
+            self.owner = Some((self.find_owner)()?);
         }
-        let owner = identity::scheduler_id(&self.notes)?;
-        Ok(self.owner.insert(owner).clone())
+        Ok(self.owner.clone().unwrap_or_default())
     }
 
     /// The agents that the target selects, or why the file is refused.

@@ -6,8 +6,6 @@
 use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::relay::{Delivery, Event, Queue};
-use crate::reload::Reloaded;
-use crate::scheduler::whitelist::Whitelist;
 use crate::spool::Spool;
 use crate::store::{Registration, Store};
 use crate::time::Timestamp;
@@ -20,14 +18,17 @@ use std::time::Duration;
 /// See the module docs.
 pub struct Heartbeats {
     store: Box<dyn Store>,
-    whitelist: Reloaded<Whitelist>,
+    is_allowed: IsAllowed,
     agent_timeout: Duration,
 }
 
+/// Whether the whitelist names an agent.
+pub type IsAllowed = Box<dyn FnMut(&str) -> bool + Send>;
+
 impl Heartbeats {
     /// Registers into this store the agents that the whitelist names.
-    pub fn new(store: Box<dyn Store>, whitelist: Reloaded<Whitelist>, agent_timeout: Duration) -> Heartbeats {
-        Heartbeats { store, whitelist, agent_timeout }
+    pub fn new(store: Box<dyn Store>, is_allowed: IsAllowed, agent_timeout: Duration) -> Heartbeats {
+        Heartbeats { store, is_allowed, agent_timeout }
     }
 }
 
@@ -60,7 +61,6 @@ impl MessageHandler for Heartbeats {
         checked: Vec<Self::Checked>,
         now: Timestamp,
     ) -> Result<Vec<Settlement>, Failure> {
-        let whitelist = self.whitelist.get();
         let mut settlements = vec![Settlement::accept(Vec::new()); checked.len()];
         // Of several heartbeats of one process in a batch only the newest is stored.
         let mut newest: HashMap<(String, i64), (Agent, usize)> = HashMap::with_capacity(checked.len());
@@ -73,7 +73,7 @@ impl MessageHandler for Heartbeats {
                 }
             };
             // Not in the check: regular expressions keep a cache for each thread that ever used them.
-            if !whitelist.allows(agent.queueloc.as_str()) {
+            if !(self.is_allowed)(agent.queueloc.as_str()) {
                 log::warn!("getHeartbeats(): Agent '{}' is not authorized", agent.queueloc);
                 settlements[index] = Settlement::publish(Event::AgentAuthenticationFailure);
                 continue;

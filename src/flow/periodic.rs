@@ -13,11 +13,10 @@ use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::limits::{self, IDLE_AFTER_PERIODS};
 use crate::relay::{Queue, Relay};
-use crate::scheduler::key;
 use crate::signature::sign_with_key;
 use crate::spool::stages::ACTION_NEW;
 use crate::spool::{FileName, Spool, Step};
-use crate::store::Store;
+use crate::store::{SchedulerKey, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
 use crate::worker::{Apply, Pass};
@@ -38,6 +37,8 @@ pub struct PeriodicConfig {
     pub detect_multi_agents: bool,
     /// `agent.killdupagents`
     pub kill_dup_agents: bool,
+    /// Finds the key that signs kill actions.
+    pub find_key: fn(&mut dyn Store, Timestamp) -> Result<SchedulerKey, Failure>,
 }
 
 /// See the module docs.
@@ -99,7 +100,7 @@ impl Periodic {
 
     /// The step that puts it into action/new.
     fn kill_action(&mut self, agent: &Agent, now: Timestamp) -> Result<Step, Failure> {
-        let key = key::find_or_make(self.store.as_mut(), now)?;
+        let key = (self.config.find_key)(self.store.as_mut(), now)?;
         let refused = |error: &dyn std::fmt::Display| Failure::retry(format!("sign a kill action: {error}"));
         let draft = json!({
             "name": format!("Kill duplicate agent {} (process {})", agent.queueloc, agent.pid),
