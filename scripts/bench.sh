@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures how quick MIG is on this machine, each figure beside the raw limit or rival of the same run.
+# Measures the speed of MIG on this machine, each figure beside the raw limit or rival of the same run.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,15 +11,15 @@ Usage: scripts/bench.sh [--json] [GROUP...]            the embedded relay and st
 
 Groups: journey workers fleet heartbeats idle agent files verify; with --scale: heartbeats journey fleet hundred-thousand
 idle (default: all; idle alone takes five minutes, all some fifteen). Prints one line per figure: median and spread of five
-runs, the raw limit or rival measured in the same runs, their ratio, and whether the goal is reached. --json prints a list
+runs, the raw limit or rival measured in the same runs, their ratio, and whether the goal is met. --json prints a list
 of {id, value, unit, min, max, runs, raw, raw_is, ratio, goal, ok}.
 
-Quote ratios: absolute figures say as much of the machine as of MIG. Nothing else should run meanwhile. Spools are made
-below MIG_BENCH_DIR (default target/bench); a batch is synced with one syncfs, which takes the neighbours along, so a file
-system of its own gives the truest figures. ext4 without a journal (see /proc/fs/ext4/*/options) searches the inodes that
-were deleted in the last minutes whenever a file is made, and gives far too low ones.
+Quote ratios: absolute figures depend on the machine as much as on MIG. Nothing else should run meanwhile. Spools are
+created below MIG_BENCH_DIR (default target/bench); a batch is synced with one syncfs, which also writes other files of
+that file system, so a separate file system has the most accurate figures. ext4 without a journal (see
+/proc/fs/ext4/*/options) searches the recently deleted inodes whenever it creates a file: its figures are far too low.
 
-Exit codes: 0 every goal is reached; 1 not; 64 command line.
+Exit codes: 0 every goal is met; 1 not; 64 command line.
 TEXT
 }
 

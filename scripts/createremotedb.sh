@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes the tables of the PostgreSQL store in a database on another machine, or brings them up to date.
+# Creates or upgrades the tables of the PostgreSQL store in a database on another machine.
 set -euo pipefail
 
-# Edit these, or set them in the environment: an empty database, and the user who owns it and may make users.
+# Edit these, or set them in the environment: an empty database, and its owner, with the right to create users.
 PGDATABASE=${PGDATABASE:-mig}
 PGUSER=${PGUSER:-migadmin}
 PGPASS=${PGPASS:-}
@@ -16,20 +16,19 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/createremotedb.sh [--credentials FILE] [--new-passwords]
 
-Makes the tables of MIG in a PostgreSQL database that is there already, and the users
+Creates the tables of MIG in an existing PostgreSQL database, and the users
   migscheduler  for mig-scheduler: reads and writes, deletes nothing
-  migapi        for the API: reads; adds and disables investigators; never sees the scheduler's private key
+  migapi        for the API: reads; adds and disables investigators; cannot read the scheduler's private key
   migreadonly   cannot log in: targets are evaluated as this role, which reads agents, actions and commands
 Edit the variables at the top of this file, or set them in the environment: PGDATABASE, PGUSER (its owner, with CREATEROLE),
-PGPASS, PGHOST, PGPORT. It may be run again at any time: data and passwords are kept, and what a newer version of MIG
-needs is added.
+PGPASS, PGHOST, PGPORT. It is idempotent: it keeps data and passwords, and adds what a newer version of MIG needs.
 
-  --credentials FILE  keeps the passwords, for nobody else to read (default: $MIG_CREDENTIALS or ~/.mig-database)
-  --new-passwords     gives both users new passwords
+  --credentials FILE  the file for the passwords, mode 0600 (default: $MIG_CREDENTIALS or ~/.mig-database)
+  --new-passwords     sets new passwords for both users
 
-psql's own variables count too, such as PGSSLMODE=verify-full with PGSSLROOTCERT.
+psql's own variables apply too, such as PGSSLMODE=verify-full with PGSSLROOTCERT.
 
-Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
+Exit codes: 0 done; 1 failed, with a message; 64 command line.
 TEXT
 }
 

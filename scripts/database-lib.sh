@@ -1,34 +1,34 @@
-# Shared by createlocaldb.sh and createremotedb.sh: roles, passwords and tables of the PostgreSQL store. All of it may be
-# done again: what is there is kept. Passwords reach psql through its standard input only.
+# Shared by createlocaldb.sh and createremotedb.sh: roles, passwords and tables of the PostgreSQL store. All of it is
+# idempotent: what exists is kept. Passwords reach psql through its standard input only.
 # shellcheck shell=bash
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# Those who use it set: connect, the command that runs psql; credentials, the file for passwords; new_passwords, yes or no.
+# Callers set: connect, the command that runs psql; credentials, the file for passwords; new_passwords, yes or no.
 
 connect=(psql)
 
-# sql DATABASE : runs what comes on the standard input; prints bare values.
+# sql DATABASE : runs the SQL on standard input; prints bare values.
 sql() { "${connect[@]}" -X -q -A -t -v ON_ERROR_STOP=1 -d "$1" -f -; }
 
-# new_password : 32 characters that need no quoting anywhere.
+# new_password : prints 32 characters that need no quoting anywhere.
 new_password() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
-# known_password ROLE : the one in the credentials file, if any.
+# known_password ROLE : prints the one in the credentials file, if any.
 known_password() { [ ! -e "$credentials" ] || sed -n "s/^$1\/\([A-Za-z0-9_-]\{1,\}\)\$/\1/p" "$credentials"; }
 
-# lock_credentials : one run at a time on this machine, for as long as the script lives.
+# lock_credentials : permits one run at a time on this machine, until the script exits.
 lock_credentials() {
     local directory
     directory=$(dirname -- "$credentials")
-    [ -d "$directory" ] || die "there is no directory $directory for $credentials; choose another file with --credentials"
+    [ -d "$directory" ] || die "the directory of $credentials is missing; choose another file with --credentials"
     exec 9<"$directory"
     flock 9
 }
 
-# roles DATABASE ROLE... : makes those users and migreadonly where they are missing, and gives them passwords: new users, and
-# with --new-passwords all. The file has the passwords before the server does. Fills `created` and `kept`.
+# roles DATABASE ROLE... : creates missing ones of those users and migreadonly, and sets passwords: of new users, and
+# with --new-passwords of all. Writes the file before the server gets the passwords. Sets `created` and `kept`.
 roles() {
     local database=$1 existing role password statements=""
     local -A passwords=()
@@ -61,9 +61,9 @@ roles() {
             done
         } >"$credentials.new"
     ) || die "cannot write $credentials.new"
-    sql "$database" <<SQL || die "the users were not made; if passwords changed, the new ones are in $credentials.new"
+    sql "$database" <<SQL || die "cannot create the users; if passwords changed, the new ones are in $credentials.new"
 BEGIN;
--- Otherwise the server's log may get the passwords. Only a superuser may ask for it.
+-- Keeps the passwords out of the server's log. Only a superuser may set it.
 SELECT set_config('log_statement', 'none', true), set_config('log_min_duration_statement', '-1', true)
     WHERE current_setting('is_superuser') = 'on' \g /dev/null
 $statements
@@ -73,9 +73,9 @@ SQL
     mv -f -- "$credentials.new" "$credentials"
 }
 
-# tables DATABASE [OWNER] : makes the tables or brings them up to date, and gives the roles their permissions.
+# tables DATABASE [OWNER] : creates or upgrades the tables, and grants the roles their permissions.
 tables() {
-    sql "$1" <<SQL || die "the tables were not made; nothing of them was changed"
+    sql "$1" <<SQL || die "cannot create or upgrade the tables; they are unchanged"
 ${2:+SET ROLE $2;}
 $(cat "$root/src/store/postgres.sql")
 REVOKE ALL ON DATABASE "$1" FROM PUBLIC;
@@ -83,15 +83,15 @@ GRANT CONNECT ON DATABASE "$1" TO migscheduler, migapi;
 SQL
 }
 
-# report : what the configuration needs.
+# report : prints what the configuration needs.
 report() {
     [ -z "$kept" ] || say "kept users:$kept"
-    [ -z "$unknown" ] || say "not in $credentials:$unknown; --new-passwords makes new passwords"
+    [ -z "$unknown" ] || say "not in $credentials:$unknown; --new-passwords sets new ones"
     [ -z "$created" ] || say "created users:$created"
     say "passwords are in $credentials"
 }
 
-# options PROGRAM_ARGUMENT... : those that both scripts have.
+# options PROGRAM_ARGUMENT... : parses the options of both scripts.
 options() {
     credentials=${MIG_CREDENTIALS:-$HOME/.mig-database}
     new_passwords=no

@@ -10,29 +10,30 @@ Usage: scripts/fuzz.sh SECONDS [TARGET...]     each target for that long
        scripts/fuzz.sh --runs N [TARGET...]    each target N times
 
 TARGET is one of tests/fuzz/src/bin, without .rs; all of them by default. A run fails when it panics, takes more than a
-second or 256 MB. Then the input is kept, and how to run it again is printed.
+second or 256 MB. Then it keeps the input, and prints how to run it again.
 
 Environment: MIG_SCORES, a file to which a line of JSON per target is appended (see tests/common/score.rs).
 
-Files: tests/fuzz/seeds and tests/fuzz/regressions are where each target begins, target/fuzz/corpus where what it learned
-is kept for the next time, target/fuzz/crashes and target/fuzz/logs what it found and said.
+Files: each target begins with tests/fuzz/seeds and tests/fuzz/regressions, and keeps new inputs in target/fuzz/corpus for
+the next run; target/fuzz/crashes has failing inputs, target/fuzz/logs the output.
 
-Exit codes: 0 nothing was found; 1 something was found, or could not be built; 64 command line.
+Exit codes: 0 nothing found; 1 an input failed, or the build did; 64 command line.
 EOF
 }
 
-# Inputs of the parsers are small, or made of small pieces; a signature has at most 16 KiB.
+# Inputs of the parsers are small, or consist of small pieces; a signature has at most 16 KiB.
 size_bytes_max=16384
 memory_mb_max=256
-# The time limit is the clock's, and other programs may have the processor: what took a second is tried again, alone.
+# The time limit is wall time, and other programs may use the processor: an input that took a second is tried again,
+# alone.
 slow_seconds=1
 hang_seconds=10
 # target, runs, runs/s, seconds, new, MB, crashes
 line='%-14s %10s %8s %8s %7s %6s %8s\n'
 
 # Coverage for libFuzzer; no address sanitizer, because our code forbids unsafe code, the C libraries would not be
-# watched by it, and its own memory would hide what 256 MB are meant to show. What is run is what a release runs, with
-# debug assertions and overflow checks. The flags hold for --target only: not for build scripts, not for the main build.
+# watched by it, and its own memory would hide what the limit of 256 MB is to detect. The release profile, with debug
+# assertions and overflow checks. The flags apply to --target only: not to build scripts, not to the main build.
 build() {
     local flags=(
         -Cpasses=sancov-module
@@ -42,7 +43,7 @@ build() {
         -Cllvm-args=-sanitizer-coverage-trace-compares
         -Ccodegen-units=1
     )
-    # Not --locked: the lock file follows that of the main package by itself.
+    # Not --locked: the lock file follows that of the main package.
     host=$(rustc --print host-tuple)
     RUSTFLAGS="${flags[*]}" cargo build --release --quiet --manifest-path tests/fuzz/Cargo.toml \
         --target "$host" --target-dir target/fuzz-build
@@ -55,7 +56,7 @@ targets() {
     done
 }
 
-# The words that a target's inputs are made of; nothing where libFuzzer finds them by itself.
+# dictionary TARGET : prints the dictionary of its inputs; nothing if libFuzzer needs none.
 dictionary() {
     case $1 in
         action | command | result | heartbeat | parameters | json | acl) say tests/fuzz/dictionaries/json.dict ;;
@@ -64,14 +65,14 @@ dictionary() {
     esac
 }
 
-# statistic NAME LOG : a number that libFuzzer prints at its end; 0 when it had no time to.
+# statistic NAME LOG : prints a number from libFuzzer's final statistics; 0 if it printed none.
 statistic() {
     local found
     found=$(sed -n "s/^stat::$1: *//p" "$2")
     say "${found:-0}"
 }
 
-# fuzz TARGET LIMIT : one line about it; false when something was found.
+# fuzz TARGET LIMIT : prints its line; returns false if an input failed.
 fuzz() {
     local name=$1 limit=$2 failed=0 seed=$((RANDOM * 32768 + RANDOM + 1)) started=$EPOCHREALTIME directory words input
     local program=target/fuzz-build/$host/release/$name log=target/fuzz/logs/$name.log
@@ -110,12 +111,13 @@ fuzz() {
     [ "$failed" -eq 0 ]
 }
 
-# inputs_in LOG [KIND] : the paths of the inputs that were kept.
+# inputs_in LOG [KIND] : prints the paths of the inputs that were kept.
 inputs_in() {
     sed -n "s/.*Test unit written to \(.*\/${2:-}.*\)/\1/p" "$1"
 }
 
-# Whether an input takes too long three times in a row. libFuzzer's own limit is checked once a second.
+# is_slow PROGRAM INPUT : whether it exceeds the time limit three times in a row. libFuzzer checks its own limit once a
+# second.
 is_slow() {
     local milliseconds
     for _ in 1 2 3; do
@@ -131,7 +133,7 @@ score() {
         --arg note "$6" '$ARGS.named' >>"$MIG_SCORES"
 }
 
-# What happened, and how to see it again.
+# explain PROGRAM LOG : prints the errors, and how to reproduce them.
 explain() {
     local program=$1 log=$2 input
     grep -a -A 4 'panicked at' "$log" | head -n 5 || true
@@ -148,12 +150,12 @@ main() {
     cd "$root"
     [ ${#names[@]} -gt 0 ] || mapfile -t names < <(targets)
     for name in "${names[@]}"; do
-        [ -f "tests/fuzz/src/bin/$name.rs" ] || die_usage "no target '$name'; there are $(targets | tr '\n' ' ')"
+        [ -f "tests/fuzz/src/bin/$name.rs" ] || die_usage "no target '$name'; the targets are $(targets | tr '\n' ' ')"
     done
     install_build_tools
     install jq
     build
-    # The OpenPGP library would draw a backtrace for each of its errors.
+    # The OpenPGP library would capture a backtrace for each of its errors.
     export RUST_LIB_BACKTRACE=0
     # shellcheck disable=SC2059
     printf "$line" target runs runs/s seconds new MB crashes

@@ -1,26 +1,25 @@
 #!/usr/bin/env bash
-# Makes a certificate authority, a server certificate for RabbitMQ and client certificates, for trying out AMQPS.
+# Creates a certificate authority, a server certificate for RabbitMQ and client certificates, for trying out AMQPS.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: scripts/make-certs.sh [--host NAME]... DIR
 
-Makes in DIR, which is made when missing:
+Creates in DIR, and DIR if it is missing:
 
   cacert.pem, ca-key.pem                           the authority
-  server.pem, server-key.pem                       the broker, for localhost, 127.0.0.1 and every NAME or address given
+  server.pem, server-key.pem                       the broker, for localhost, 127.0.0.1 and every NAME or address
   scheduler-amqps.pem, scheduler-amqps-key.pem     the scheduler
   agent-amqps.pem, agent-amqps-key.pem             the agents
 
-Keys are EC P-256 in PKCS#8, mode 0600; certificates are valid for a year, the authority's for ten. What is there and good
-for 30 days more is kept, with --host only if it has the names; so is every key. conf/README.md says where they go. The
-authority's key is not needed to run anything: keep it elsewhere, or delete it. A real installation takes the certificates of
-its own authority.
+Keys are EC P-256 in PKCS#8, mode 0600; certificates are valid for a year, the authority's for ten. Keeps every key,
+and certificates that are valid for 30 more days and have the names of --host. conf/README.md says where to install them. No
+program needs the authority's key: keep it elsewhere, or delete it. Production takes the certificates of its own authority.
 
 Example: scripts/make-certs.sh --host relay1.mig.example.net ./certs
 
-Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
+Exit codes: 0 done; 1 failed, with a message; 64 command line.
 TEXT
 }
 
@@ -47,7 +46,7 @@ done
 [ -n "$dir" ] || wrong "the directory is missing"
 command -v openssl >/dev/null || die "openssl is missing: apt-get install openssl"
 
-# openssl_quiet ARGUMENT... : what it says is shown only when it fails.
+# openssl_quiet ARGUMENT... : prints its output only if it fails.
 openssl_quiet() {
     local output
     output=$(openssl "$@" 2>&1) || die "openssl $1: $output"
@@ -61,7 +60,7 @@ key() {
     chmod 600 -- "$1"
 }
 
-# is_good CERTIFICATE KEY AUTHORITY : valid for 30 days more, of this key, signed by this authority.
+# is_good CERTIFICATE KEY AUTHORITY : whether it is valid for 30 more days, of this key, signed by this authority.
 is_good() {
     [ -s "$1" ] && openssl x509 -in "$1" -noout -checkend 2592000 >/dev/null 2>&1 &&
         openssl verify -CAfile "$3" "$1" >/dev/null 2>&1 &&
@@ -80,7 +79,7 @@ names() {
 }
 
 authority() {
-    # Without its key nothing new is made; what is there stays good.
+    # Without its key no certificate can be created; the existing ones stay valid.
     if [ -s "$dir/cacert.pem" ] && [ ! -e "$dir/ca-key.pem" ]; then return; fi
     key "$dir/ca-key.pem"
     ! is_good "$dir/cacert.pem" "$dir/ca-key.pem" "$dir/cacert.pem" || return 0
@@ -89,7 +88,7 @@ authority() {
         'subjectKeyIdentifier = hash' >"$scratch"
     openssl_quiet req -x509 -new -key "$dir/ca-key.pem" -config "$scratch" -subj '/CN=MIG authority' -days 3650 -sha256 -out "$dir/cacert.pem"
     chmod 644 -- "$dir/cacert.pem"
-    printf 'made %s\n' "$dir/cacert.pem"
+    printf 'created %s\n' "$dir/cacert.pem"
 }
 
 # certificate NAME COMMON-NAME USAGE [HOST]...
@@ -98,7 +97,7 @@ certificate() {
     shift 3
     key "$key"
     if is_good "$file" "$key" "$dir/cacert.pem" && names "$file" "$@"; then return; fi
-    [ -s "$dir/ca-key.pem" ] || die "$file has to be made, but $dir/ca-key.pem is missing"
+    [ -s "$dir/ca-key.pem" ] || die "cannot create $file: $dir/ca-key.pem is missing"
     for host in "$@"; do
         if is_address "$host"; then alternatives+=("IP:$host"); else alternatives+=("DNS:$host"); fi
     done
@@ -111,13 +110,13 @@ certificate() {
     openssl_quiet x509 -req -in "$request" -CA "$dir/cacert.pem" -CAkey "$dir/ca-key.pem" -set_serial "0x$(openssl rand -hex 16)" \
         -days 365 -sha256 -extfile "$scratch" -out "$file"
     chmod 644 -- "$file"
-    printf 'made %s\n' "$file"
+    printf 'created %s\n' "$file"
 }
 
-# Keys are nobody else's, from the first byte.
+# Keys are private from the first byte.
 umask 077
 if [ ! -d "$dir" ]; then
-    mkdir -p -- "$dir" || die "cannot make $dir"
+    mkdir -p -- "$dir" || die "cannot create $dir"
     chmod 755 -- "$dir"
 fi
 scratch=$(mktemp) request=$(mktemp)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds MIG and shows its main job: a signed action is dropped with cp, agents run it, answers come back.
+# Builds MIG and runs an investigation: drops a signed action with cp, agents run it, and their answers are printed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -7,11 +7,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
     cat <<'EOF'
 Usage: scripts/quickstart.sh            build, start a scheduler and 3 agents under ./sandbox, investigate, leave them running
-       scripts/quickstart.sh --stop     end them
-       scripts/quickstart.sh --once     the same in a sandbox of its own, then clean up (for CI)
+       scripts/quickstart.sh --stop     stop them
+       scripts/quickstart.sh --once     the same in a temporary sandbox, then clean up (for CI)
 
-Everything is under ./sandbox: keys, spool, relay, database, logs. Nothing is installed but what the build needs.
-Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
+Everything is under ./sandbox: keys, spool, relay, database, logs. Only what the build needs is installed.
+Exit codes: 0 done; 1 failed, with a message; 64 command line.
 EOF
 }
 
@@ -27,13 +27,13 @@ use_sandbox() {
     pids=$sandbox/pid
 }
 
-# quoted TEXT : as a value of a configuration file.
+# quoted TEXT : prints it as a value of a configuration file.
 quoted() {
     local text=${1//\\/\\\\}
     printf '"%s"' "${text//\"/\\\"}"
 }
 
-# is_running PIDFILE PROGRAM : whether the process is ours and alive.
+# is_running PIDFILE PROGRAM : whether the process is alive and runs this program.
 is_running() {
     local pid
     pid=$(cat "$1" 2>/dev/null) || return 1
@@ -55,7 +55,7 @@ stop() { # stop NAME
     rm -f -- "$file"
 }
 
-start() { # start NAME PROGRAM ARGUMENT... : unless it runs; one whose program was built anew since is ended first
+start() { # start NAME PROGRAM ARGUMENT... : unless it runs; restarts one whose program was rebuilt
     local name=$1 program=$2
     shift 2
     if is_running "$pids/$name" "$program"; then
@@ -88,9 +88,9 @@ make_sandbox() {
         "$bin/mig-action-generator" --make-key 'Quickstart Investigator <investigator@example.net>' \
             --key-file "$etc/investigator.key" >/dev/null
     fi
-    # Every agent of this machine may register; a real whitelist names them one by one.
+    # Every agent may register; a whitelist in production names each one.
     printf 're:linux\\..*\n' >"$spool/agents_whitelist.txt"
-    printf 'anybody can write here\n' >"$sandbox/demo/open-to-all.txt"
+    printf 'world-writable\n' >"$sandbox/demo/open-to-all.txt"
     printf 'fine\n' >"$sandbox/demo/private.txt"
     printf '#!/bin/sh\n' >"$sandbox/demo/backdoor"
     chmod 666 "$sandbox/demo/open-to-all.txt"
@@ -157,8 +157,7 @@ wait_for_agents() {
     die "the agents did not register; the logs are in $logs"
 }
 
-# count STAGE : sets n to the number of files in it, the .reason ones left out. No process is started for it: files
-# move in milliseconds.
+# count STAGE : sets n to the number of its *.json files. Starts no process: files move in milliseconds.
 count() {
     local files=("$spool/$1"/*.json)
     n=${#files[@]}
@@ -246,7 +245,7 @@ It is running. The next one (edit sandbox/action.json first, if you like):
    ${bin#"$root/"}/mig-action-generator -i sandbox/action.json -k sandbox/etc/investigator.key > sandbox/next.json
    cp sandbox/next.json sandbox/spool/action/new/
    scripts/spool-status -s sandbox/spool
-See the stages in spool-layout/README.md, the logs in sandbox/log. To end it: scripts/quickstart.sh --stop
+See the stages in spool-layout/README.md, the logs in sandbox/log. To stop it: scripts/quickstart.sh --stop
 EOF
         ;;
     --once)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the reliability tests and prints one line for each: what was tried, and what was wrong.
+# Runs the reliability tests and prints one line for each: runs and violations.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,11 +9,11 @@ usage() {
 Usage: scripts/scoreboard.sh [--quick]    samples of every fault matrix, a planted bug in each place, every table (the default)
        scripts/scoreboard.sh --full       every point, 500 pairs of crashes, 100 seeds, a minute of fuzzing for each parser
 
-Prints one line per test: runs, violations, seconds, seed, and a word. What cannot be tried on this machine (no strace, not
-root) is SKIPPED and does not count as passed; the last line says how many were. With MIG_SCORES=FILE the same lines are
-added to FILE as JSON.
+Prints one line per test: runs, violations, seconds, seed, and a note. What cannot be tested on this machine (no strace, not
+root) is SKIPPED and does not count as passed; the last line has their number. With MIG_SCORES=FILE the same lines are
+appended to FILE as JSON.
 
-Exit codes: 0 nothing was wrong; 1 violations, or a test failed; 64 command line.
+Exit codes: 0 no violations; 1 violations, or a test failed; 64 command line.
 TEXT
 }
 
@@ -21,13 +21,13 @@ TEXT
 tests=()
 for name in "${scoreboard_tests[@]}"; do tests+=(--test "$name"); done
 
-# run COMMAND... : quietly; what failed is printed, and why.
+# run COMMAND... : runs it quietly; prints the failures.
 run() {
     local log
     log=$(mktemp)
     if ! "$@" >"$log" 2>&1; then
         failed=1
-        # What did not compile, or what cargo lists of each test that failed: what it printed, then its name.
+        # Compiler errors, or cargo's list of failed tests: their output, then their names.
         sed -n -e '/^error/,+12p' -e '/^failures:$/,/^test result/p' "$log" | head -n 400 >&2 || true
     fi
     rm -f "$log"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Private PostgreSQL and RabbitMQ servers for trying things out and for the tests: on this machine only, on free ports, with
-# data of their own.
+# Private PostgreSQL and RabbitMQ servers for the tests and for experiments: on this machine only, on free ports, with
+# their own data.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,23 +8,23 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
     cat <<'TEXT'
 Usage: scripts/servers.sh run COMMAND...             start both in a new directory, run COMMAND, stop and remove them
-       scripts/servers.sh postgres|rabbitmq start DIR   start one in DIR, made when missing, on the ports it had before
-       scripts/servers.sh postgres|rabbitmq stop DIR    stop it; its data stay
-       scripts/servers.sh postgres|rabbitmq kill DIR    kill -9 it; its data stay
-       scripts/servers.sh rabbitmq ctl DIR ARGUMENT...  rabbitmqctl for that one
+       scripts/servers.sh postgres|rabbitmq start DIR   start one in DIR, created if missing, on its previous ports
+       scripts/servers.sh postgres|rabbitmq stop DIR    stop it; keeps its data
+       scripts/servers.sh postgres|rabbitmq kill DIR    kill -9 it; keeps its data
+       scripts/servers.sh rabbitmq ctl DIR ARGUMENT...  run rabbitmqctl for it
 
 COMMAND finds the servers by MIG_TEST_SERVERS, the directory with postgres/ and rabbitmq/. In each, `port` holds the port;
-rabbitmq/tls-port that of AMQPS when there is rabbitmq/extra.conf with ssl_options, where it is called @PORT@. PostgreSQL
-takes the superuser `postgres` without a password; RabbitMQ the user guest, password guest.
+rabbitmq/tls-port that of AMQPS if there is rabbitmq/extra.conf with ssl_options, which names it @PORT@. PostgreSQL
+accepts the superuser `postgres` without a password; RabbitMQ the user guest, password guest.
 
-Exit codes: 0 done; 1 something failed, the text says what; 64 command line; run: those of COMMAND.
+Exit codes: 0 done; 1 failed, with a message; 64 command line; run: those of COMMAND.
 TEXT
 }
 
-# How long a server may take to start or to end, in seconds: far longer than on a quiet machine.
+# Time limit for a server to start or to stop, in seconds: far longer than on an idle machine.
 patience=240
 
-# free_port : one that nobody listens on now, below those that the kernel gives to whoever connects.
+# free_port : prints a port without a listener, below the ephemeral ports of the kernel.
 free_port() {
     local port
     while :; do
@@ -33,13 +33,13 @@ free_port() {
     done
 }
 
-# port_of FILE : the port kept in it, or a free one from now on.
+# port_of FILE : prints the port stored in it, or stores a free one first.
 port_of() {
     [ -s "$1" ] || free_port >"$1"
     cat "$1"
 }
 
-# wait_for SECONDS COMMAND... : until it succeeds.
+# wait_for SECONDS COMMAND... : repeats it until it succeeds; false after that time.
 wait_for() {
     local until=$((SECONDS + $1))
     shift
@@ -72,7 +72,7 @@ logging_collector = off
 include_if_exists = '$dir/extra.conf'
 CONF
     fi
-    # A port that was free a moment ago may be somebody's by now.
+    # The port may have been taken since it was found free.
     for _ in 1 2 3; do
         port=$(port_of "$dir/port")
         rm -f "$dir/data/postmaster.pid"
@@ -86,14 +86,14 @@ CONF
     die "PostgreSQL did not start: $(tail -n 3 "$dir/log")"
 }
 
-# postgres_decided DIR PROCESS : it has started, or ended. Another server may have its port.
+# postgres_decided DIR PROCESS : whether it has started, or exited. Another server may have its port.
 postgres_decided() {
     local found
     kill -0 "$2" 2>/dev/null || return 0
     found=$(psql -X -A -t -h 127.0.0.1 -p "$(cat "$1/port")" -U postgres -c 'SHOW data_directory') && [ "$found" -ef "$1/data" ]
 }
 
-# rabbitmq_run DIR PROGRAM ARGUMENT... : one of RabbitMQ's programs, for the node in DIR.
+# rabbitmq_run DIR PROGRAM ARGUMENT... : runs one of RabbitMQ's programs, for the node in DIR.
 rabbitmq_run() {
     local dir=$1 program=$2 port
     shift 2
@@ -129,12 +129,12 @@ rabbitmq_start() {
     die "RabbitMQ did not start: $(tail -n 5 "$dir/log")"
 }
 
-# rabbitmq_decided DIR PROCESS : it has started, or ended.
+# rabbitmq_decided DIR PROCESS : whether it has started, or exited.
 rabbitmq_decided() {
     ! kill -0 "$2" 2>/dev/null || rabbitmq_run "$1" rabbitmqctl -q await_startup --timeout 60
 }
 
-end() { # end DIR SIGNAL : the process of DIR/pid
+end() { # end DIR SIGNAL : stops the process of DIR/pid
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) || return 0
     if kill "-$2" "$pid" 2>/dev/null; then
@@ -143,7 +143,7 @@ end() { # end DIR SIGNAL : the process of DIR/pid
     rm -f "$1/pid"
 }
 
-# epmd_ended PORT : asks the port mapper of a broker to end; it does when it has forgotten the broker.
+# epmd_ended PORT : asks the port mapper of a broker to exit; it refuses while the broker is registered.
 epmd_ended() {
     env ERL_EPMD_PORT="$1" epmd -kill
     ! (exec 3<>"/dev/tcp/127.0.0.1/$1")
@@ -152,7 +152,7 @@ epmd_ended() {
 rabbitmq_stop() {
     [ -e "$1/epmd-port" ] || return 0
     end "$1" TERM
-    # The next start would meet it, and the name that it still has.
+    # Otherwise the next start finds it, with the broker's name still registered.
     wait_for 60 epmd_ended "$(cat "$1/epmd-port")" || true
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the virtual host, the users, their permissions and the policy that MIG needs on a RabbitMQ broker.
+# Creates the virtual host, the users, their permissions and the policy that MIG needs on a RabbitMQ broker.
 set -euo pipefail
 
 usage() {
@@ -7,27 +7,27 @@ usage() {
 Usage: scripts/setup-rabbitmq.sh [OPTION]...
 
   --vhost NAME       the virtual host (default mig)
-  --passwords FILE   where the users' passwords are kept, mode 0600 (default /etc/mig/rabbitmq-passwords); a line each:
-                     user, a blank, password. What stands there is used, what is missing is made up and added.
-  --delete-guest     remove the user guest, whose password everybody knows
-  --strict           topic permissions besides: the user agent publishes heartbeats and results only, and cannot bind a
-                     queue with a wildcard. Without it they are taken away again.
-  --agent QUEUELOC   a user of its own for this agent, named like its queueloc, who can use no other agent's queue; may be
-                     given more than once. Always strict.
+  --passwords FILE   the users' passwords, mode 0600 (default /etc/mig/rabbitmq-passwords); a line each: user, a space,
+                     password. Existing ones are used, missing ones are generated and added.
+  --delete-guest     delete the user guest, whose password is public
+  --strict           add topic permissions: the user agent publishes heartbeats and results only, and cannot bind a queue
+                     with a wildcard. Without it they are removed.
+  --agent QUEUELOC   a separate user for this agent, named like its queueloc, which cannot use another agent's queue; may
+                     be repeated. Always strict.
   --policy POLICY    none (default); mirror: classic queues on all nodes of a cluster, for RabbitMQ before 4;
-                     quorum: what quorum queues need
-  -h, --help         this text
+                     quorum: for quorum queues
+  -h, --help         print this text
 
-Users: admin (administrator), scheduler, agent, api, worker. A user that exists keeps its password. Everything else is
-looked at first and changed when it differs; each change is printed. Doing it again changes nothing.
+Users: admin (administrator), scheduler, agent, api, worker. An existing user keeps its password. Everything else is
+changed only if it differs; each change is printed. It is idempotent.
 
-It runs rabbitmqctl, as a user who may (root, rabbitmq). Another command can be named, for example that of a private
-broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR". It is a line of the shell: quote what has spaces.
+It runs rabbitmqctl, as a user with that right (root, rabbitmq). RABBITMQCTL names another command, for example that of a
+private broker: RABBITMQCTL="scripts/servers.sh rabbitmq ctl DIR". The shell parses it: quote spaces.
 
 Examples: sudo scripts/setup-rabbitmq.sh --delete-guest --strict
           sudo scripts/setup-rabbitmq.sh --strict --agent linux.db4.example.net.56b2andxmyb00
 
-Exit codes: 0 done; 1 something failed, the text says what; 64 command line.
+Exit codes: 0 done; 1 failed, with a message; 64 command line.
 TEXT
 }
 
@@ -61,7 +61,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# ctl ARGUMENT... : rabbitmqctl; what it says of its own work is shown only when it fails.
+# ctl ARGUMENT... : runs rabbitmqctl; prints its messages only if it fails.
 declare -a rabbitmqctl
 eval "rabbitmqctl=(${RABBITMQCTL:-rabbitmqctl})"
 ctl() {
@@ -70,13 +70,14 @@ ctl() {
     printf '%s' "$output"
 }
 
-# table COMMAND... : the rows, columns separated by tabs.
+# table COMMAND... : prints the rows, columns separated by tabs.
 table() { ctl "$@" --no-table-headers; }
 
-# row TABLE FIRST : the rest of the row that begins with FIRST.
+# row TABLE FIRST : prints "=" and the rest of the row that begins with FIRST.
 row() { awk -F '\t' -v first="$2" '$1 == first { sub(/^[^\t]*\t?/, ""); print "=" $0 }' <<<"$1"; }
 
-# password_of USER : from the file, where it is put before the broker knows it: a run that is cut short loses none.
+# password_of USER : prints the one in the file. Adds a new one before the broker gets it: an interrupted run loses
+# none.
 password_of() {
     local password
     password=$(awk -v user="$1" '$1 == user { print $2; exit }' "$passwords")
@@ -93,11 +94,11 @@ user() {
     row=$(row "$users" "$1")
     if [ -z "$row" ]; then
         password=$(password_of "$1")
-        # On standard input: arguments are for everybody to see.
+        # On standard input: arguments are visible to all users.
         ctl add_user "$1" <<<"$password"
-        changed "made user $1"
+        changed "created user $1"
     elif ! grep -q "^$1 " "$passwords"; then
-        printf 'setup-rabbitmq.sh: user %s was there before and keeps its password, which %s does not have\n' "$1" "$passwords" >&2
+        printf 'setup-rabbitmq.sh: user %s existed and keeps its password, which is missing in %s\n' "$1" "$passwords" >&2
     fi
     if [ -n "${2:-}" ] && [ "$row" != "=[$2]" ]; then
         ctl set_user_tags "$1" "$2"
@@ -113,7 +114,7 @@ permissions() {
     changed "set the permissions of $1"
 }
 
-# topics USER WRITE READ : which keys of the exchange mig it may publish with, and which it may bind with.
+# topics USER WRITE READ : sets the keys of the exchange mig that it may publish with, and bind with.
 topics() {
     local wanted="=mig"$'\t'"$2"$'\t'"$3"
     [ "$(row "$topics" "$1")" != "$wanted" ] || return 0
@@ -121,7 +122,7 @@ topics() {
     changed "set the topic permissions of $1"
 }
 
-# queue_policy NAME PATTERN DEFINITION : for queues.
+# queue_policy NAME PATTERN DEFINITION : sets a policy for queues.
 queue_policy() {
     local row
     row=$(awk -F '\t' -v name="$1" '$2 == name { print "=" $3 "\t" $4 "\t" $5 }' <<<"$policies")
@@ -134,7 +135,7 @@ queue_policy() {
 no_queue_policy() {
     awk -F '\t' -v name="$1" '$2 == name { found = 1 } END { exit !found }' <<<"$policies" || return 0
     ctl clear_policy -p "$vhost" "$1"
-    changed "took away the policy $1"
+    changed "removed the policy $1"
 }
 
 set_users() {
@@ -165,11 +166,11 @@ set_permissions() {
     done
 }
 
-# Permissions speak of exchanges and queues, not of keys: with those above alone an agent can bind its queue to mig with the
+# Permissions cover exchanges and queues, not keys: with those above alone an agent can bind its queue to mig with the
 # key mig.agt.# and read every command, and publish to any agent's queue. Topic permissions close both without another
-# exchange, so programs stay as they are: the write expression is matched with the key of each message, the read expression
-# with the key of each binding. A second exchange for commands would not keep agents that share one user apart either; only
-# users of their own do. What stays open is in SECURITY.md.
+# exchange, so programs are unchanged: the write expression is matched with the key of each message, the read expression
+# with the key of each binding. A second exchange for commands would not separate agents that share one user either;
+# only separate users do. What stays open is in SECURITY.md.
 set_topic_permissions() {
     local name
     local write='^mig\.agt\.(heartbeats|results)$'
@@ -178,7 +179,7 @@ set_topic_permissions() {
         topics agent "$write" '^mig\.agt\.(linux|windows|darwin)\.[^#*]+$'
     elif [ -n "$(row "$topics" agent)" ]; then
         ctl clear_topic_permissions -p "$vhost" agent
-        changed "took away the topic permissions of agent"
+        changed "removed the topic permissions of agent"
     fi
     for name in "${agents[@]}"; do topics "$name" "$write" "^mig\\.agt\\.${name//./\\.}\$"; done
 }
@@ -194,8 +195,8 @@ set_policy() {
         no_queue_policy mig-mirror-all
     fi
     if [ "$policy" = quorum ]; then
-        # A message that ends its reader each time is put aside after 20 deliveries, where an operator can look at it. What is
-        # put aside is bounded: commands that ran out on their way to an agent that is gone end there too.
+        # A message that crashes its consumer each time is dead-lettered after 20 deliveries, where an operator can read
+        # it. That queue is bounded: expired commands of agents that are gone end there too.
         queue_policy mig-quorum '^mig\.' '{"dead-letter-exchange":"migevent","dead-letter-routing-key":"dead.mig","delivery-limit":20}'
         queue_policy mig-dead '^migevent\.dead$' '{"max-length":10000,"message-ttl":604800000}'
     else
@@ -204,16 +205,16 @@ set_policy() {
     fi
 }
 
-# Passwords are nobody else's, from the first byte.
+# Passwords are private from the first byte.
 umask 077
 [ ! -L "$passwords" ] || die "$passwords is a symbolic link"
-touch -- "$passwords" || die "cannot write $passwords: give another place with --passwords"
+touch -- "$passwords" || die "cannot write $passwords: choose another file with --passwords"
 chmod 600 -- "$passwords"
 
 vhosts=$(table list_vhosts)
 if [ -z "$(row "$vhosts" "$vhost")" ]; then
     ctl add_vhost "$vhost"
-    changed "made the virtual host $vhost"
+    changed "created the virtual host $vhost"
 fi
 set_users
 set_permissions

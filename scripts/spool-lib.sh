@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2089,SC2090
-# What the spool-* scripts share; sourced, not run.
+# Shared by the spool-* scripts; sourced, not run.
 
 LC_ALL=C
 export LC_ALL
@@ -24,7 +24,7 @@ need() { # PROGRAM...
     done
 }
 
-# Goes into the spool, so that every name used from here on begins with a stage; each stage must be readable.
+# Changes to the spool, so that every name begins with a stage; each stage must be readable.
 enter_spool() {
     case $spool in
         /*) ;;
@@ -34,7 +34,7 @@ enter_spool() {
     for dir in tmp action/new action/inflight action/done action/invalid \
         command/ready command/inflight command/returned command/done; do
         if [ ! -d "$dir" ] || [ ! -r "$dir" ] || [ ! -x "$dir" ]; then
-            die 66 "cannot read $spool/$dir: not a spool, or no right to it"
+            die 66 "cannot read $spool/$dir: it is missing, or not permitted"
         fi
     done
 }
@@ -48,14 +48,13 @@ is_id() {
     [ ${#1} -eq 19 ] && [ "$(printf '%s\n%s\n' "$1" 9223372036854775807 | sort | tail -n 1)" = 9223372036854775807 ]
 }
 
-# NUL-ended records to lines; a newline within a record becomes the byte 001, which is shown as '?'.
+# Converts NUL-ended records to lines; a newline within a record becomes the byte 001, which is shown as '?'.
 records_to_lines() {
     tr '\n\0' '\001\n'
 }
 
-# Runs a jq program over the files named on standard input (NUL after each), many files per process. When a batch
-# fails it is halved until the culprit is alone, which gives the line "BAD<TAB>file"; a file that is gone gives
-# "GONE<TAB>file".
+# Runs a jq program over the files named on standard input (NUL after each), many files per process. Halves a batch that
+# fails until the bad file is alone, and prints "BAD<TAB>file" for it; "GONE<TAB>file" for a missing one.
 json_over() { # PROGRAM
     # shellcheck disable=SC2016 # expands in the inner shell
     MIG_HALVE='

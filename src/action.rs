@@ -1,8 +1,8 @@
-//! An action: what an investigator wrote and signed, and what became of it.
+//! An action: what an investigator wrote and signed, and its progress.
 //!
-//! [`Action::parse`] is the one place where action bytes become a value; a field that cannot be right is refused by name.
-//! [`Action::signed_text`] is what the signatures cover. Everything else in the file (id, status, counters, times of the
-//! run) is ours to change and is trusted by nobody.
+//! [`Action::parse`] is the only parser of action bytes; its errors name the field. [`Action::signed_text`] is what the
+//! signatures cover. Everything else in the file (id, status, counters, times of the run) is unsigned: the scheduler
+//! changes it, and no program trusts it.
 
 use crate::id::{ActionId, IdError};
 use crate::json::{self, Fields, JsonError};
@@ -12,38 +12,38 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Why bytes are no action.
+/// Why bytes are not an action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     /// The JSON is not acceptable, or a field is missing or wrong.
     #[error("{0}")]
     Json(#[from] JsonError),
-    /// The id is no id.
+    /// The id is invalid.
     #[error("field 'id': {0}")]
     Id(#[from] IdError),
 }
 
 impl ActionError {
-    /// Whether more bytes could make it an action: somebody may still be writing the file.
+    /// Whether more bytes could make it an action: the file may not be complete yet.
     pub fn is_incomplete(&self) -> bool {
         *self == ActionError::Json(JsonError::Incomplete)
     }
 }
 
-/// One thing to do on an endpoint.
+/// One call of a module on an endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Operation {
     /// The module to run.
     pub module: String,
-    /// What to tell it.
+    /// The module's parameters.
     pub parameters: Value,
 }
 
-/// Where an action is on its way.
+/// Progress of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionStatus {
-    /// Its commands are on their way.
+    /// Some of its commands have not ended.
     Inflight,
     /// Every command has ended.
     Completed,
@@ -59,13 +59,13 @@ impl ActionStatus {
     }
 }
 
-/// How many of an action's commands ended how. Zero counters are left out of JSON.
+/// An action's commands, counted by status. Zero counters are omitted.
 pub type Counters = BTreeMap<String, u64>;
 
 /// An action. Field names on disk and on the wire are the lower-case ones of `spool-layout/FORMAT.md`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Action {
-    /// None (0 in JSON) until the scheduler or the API gave it one.
+    /// None (0 in JSON) until the scheduler or the API assigns one.
     #[serde(serialize_with = "id_or_zero")]
     pub id: Option<ActionId>,
     /// Free text.
@@ -82,15 +82,15 @@ pub struct Action {
     /// Agents may not run it from this time on.
     #[serde(rename = "expireafter")]
     pub expire_after: Timestamp,
-    /// What to do, in order.
+    /// The operations, in order.
     pub operations: Vec<Operation>,
     /// Stripped detached OpenPGP signatures over [`Action::signed_text`].
     #[serde(rename = "pgpsignatures")]
     pub signatures: Vec<String>,
-    /// Where it is; none before a scheduler took it.
+    /// Its progress; None until a scheduler accepts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<ActionStatus>,
-    /// When a scheduler took it.
+    /// When a scheduler accepted it.
     #[serde(rename = "starttime")]
     pub start_time: Timestamp,
     /// When its last command ended.
@@ -99,7 +99,7 @@ pub struct Action {
     /// When this file was last written.
     #[serde(rename = "lastupdatetime")]
     pub last_update_time: Timestamp,
-    /// What became of its commands.
+    /// Its commands, counted by status.
     pub counters: Counters,
     /// 2.
     #[serde(rename = "syntaxversion")]
@@ -110,13 +110,13 @@ fn id_or_zero<S: serde::Serializer>(id: &Option<ActionId>, serializer: S) -> Res
     serializer.serialize_u64(id.map_or(0, ActionId::get))
 }
 
-/// The pieces that separate the fields of the signed text; a field that holds one would make the text ambiguous.
+/// Separators of the fields of the signed text; one within a field would make the text ambiguous.
 const SEPARATORS: [&str; 4] = [";target=", ";validfrom=", ";expireafter=", ";operations="];
-/// The only syntax there is.
+/// The only supported syntax version.
 const SYNTAX_VERSION: i64 = 2;
 
 impl Action {
-    /// Parses a signed action. Its signatures are present, not verified: that is [`crate::signature`]'s.
+    /// Parses a signed action. Its signatures must be present; [`crate::signature`] verifies them.
     pub fn parse(bytes: &[u8]) -> Result<Action, ActionError> {
         let action = Action::parse_draft(bytes)?;
         for (field, time) in [("validfrom", action.valid_from), ("expireafter", action.expire_after)] {
@@ -138,7 +138,7 @@ impl Action {
         Ok(action)
     }
 
-    /// Parses an action that may still lack its dates and signatures.
+    /// Parses an action that may lack dates and signatures.
     pub fn parse_draft(bytes: &[u8]) -> Result<Action, ActionError> {
         Action::from_fields(&Fields::parse(bytes)?)
     }
@@ -178,14 +178,14 @@ impl Action {
         })
     }
 
-    /// Refuses a description or threat for which each agent of the original would refuse the command. Both are not signed
-    /// and nothing depends on them, so it is asked once, of a new action.
+    /// Refuses a description or threat for which each agent of the original would refuse the command. Neither is signed
+    /// and nothing depends on them, so only new actions are checked.
     pub fn check_notes(&self) -> Result<(), ActionError> {
         check_types("description", &self.description, &["author", "email", "url"], &["revision"])?;
         Ok(check_types("threat", &self.threat, &["ref", "level", "family", "type"], &[])?)
     }
 
-    /// The text that an investigator signs, without a newline at its end. `%!s(int64=…)` is part of the format.
+    /// Returns the text that an investigator signs, without a newline at its end. `%!s(int64=…)` is part of the format.
     pub fn signed_text(&self) -> String {
         let mut text = format!(
             "name={};target={};validfrom={};expireafter=%!s(int64={});operations=[",
@@ -205,13 +205,13 @@ impl Action {
         text
     }
 
-    /// The action as it is written to disk: one line, for jq, grep and the relay alike.
+    /// Returns the action as it is written to disk: one line, for jq, grep and the relay.
     pub fn to_json(&self) -> Vec<u8> {
         to_line(self)
     }
 }
 
-/// One value as a line of JSON. Everything we write is made of strings, numbers and maps with string keys.
+/// Returns a value as a line of JSON. Everything we write consists of strings, numbers and maps with string keys.
 pub(crate) fn to_line<T: Serialize>(value: &T) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("maps have string keys, writing to memory does not fail");
     line.push(b'\n');
@@ -252,7 +252,7 @@ fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
     raw.iter().enumerate().map(parse).collect()
 }
 
-/// Refuses notes in which a field that programs of the original know has a type that these cannot read.
+/// Refuses notes with a field whose type the original's programs cannot read.
 fn check_types(name: &str, notes: &Map<String, Value>, texts: &[&str], numbers: &[&str]) -> Result<(), JsonError> {
     for (key, value) in notes.iter().filter(|(_, value)| !value.is_null()) {
         let is_one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(key));

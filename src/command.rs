@@ -1,4 +1,4 @@
-//! A command: an action for one agent, and in the end that agent's answer.
+//! A command: an action for one agent, later with that agent's answer.
 
 use crate::action::{Action, ActionError};
 use crate::heartbeat::Agent;
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a command is on its way, or how it ended.
+/// Progress or outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandStatus {
@@ -21,15 +21,15 @@ pub enum CommandStatus {
     Prepared,
     /// The relay has it.
     Sent,
-    /// Every operation did what it was asked to.
+    /// Every operation succeeded.
     Success,
-    /// An operation could not do its work, or was cut down in the middle ("interrupted").
+    /// An operation failed, or was interrupted ("interrupted").
     Failed,
-    /// An operation took too long.
+    /// An operation exceeded its time limit.
     Timeout,
     /// The agent refused it: signatures, permissions or validity.
     Cancelled,
-    /// Its action ran out before an answer came.
+    /// Its action expired before an answer arrived.
     Expired,
 }
 
@@ -63,7 +63,7 @@ impl CommandStatus {
         CommandStatus::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
-    /// Whether nothing can follow it.
+    /// Whether no other status can follow.
     pub fn is_final(self) -> bool {
         !matches!(self, CommandStatus::Prepared | CommandStatus::Sent)
     }
@@ -82,27 +82,27 @@ pub struct Command {
     pub id: CommandId,
     /// What to do, with the signatures that allow it. Commands of one action share it where they are read together.
     pub action: Arc<Action>,
-    /// Who is to do it.
+    /// The agent that runs it.
     pub agent: Agent,
-    /// How far it is.
+    /// Its progress or outcome.
     pub status: CommandStatus,
     /// One result per operation, kept as the agent wrote them.
     pub results: Box<RawValue>,
-    /// When it was made.
+    /// When it was created.
     #[serde(rename = "starttime")]
     pub start_time: Timestamp,
-    /// When its answer was taken in.
+    /// When it ended.
     #[serde(rename = "finishtime")]
     pub finish_time: Timestamp,
     #[serde(skip)]
     action_id: ActionId,
 }
 
-/// Bytes of the action within a command: an agent may write its numbers at greater length than we do.
+/// Size limit of the action within a command: agents may write numbers in a longer form than we do.
 const ACTION_WITHIN_BYTES_MAX: usize = 2 * limits::ACTION_SIZE_BYTES_MAX as usize;
 
 impl Command {
-    /// A new command; none when the action has no id.
+    /// Creates a command; None if the action has no id.
     pub fn new(id: CommandId, action: Arc<Action>, agent: Agent, now: Timestamp) -> Option<Command> {
         let results = vec![ModuleResult::default(); action.operations.len()];
         Some(Command {
@@ -122,7 +122,7 @@ impl Command {
         Command::parse_by(bytes, |fields| Ok(Arc::new(parse_action(fields)?)))
     }
 
-    /// Parses one of many commands: an action that is known, letter by letter, is not parsed again.
+    /// Parses one of many commands: an action with a known text is not parsed again.
     pub fn parse_with(bytes: &[u8], known: &KnownActions) -> Result<Command, ActionError> {
         Command::parse_by(bytes, |fields| known.parse(fields))
     }
@@ -143,7 +143,7 @@ impl Command {
         let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
         let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
         let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
-        // Its elements are looked at by whoever needs them; here it must only be an array that every store can read.
+        // Its readers parse the elements; here it must only be an array that every store can read.
         let results = fields.array("results", limits::ACTION_OPERATIONS_MAX)?;
         let levels = fields.raw("results").map_or(0, |raw| json::depth(raw.get()));
         if levels > limits::RESULTS_LEVELS_MAX {
@@ -167,12 +167,12 @@ impl Command {
         })
     }
 
-    /// Whether both are commands of what was signed as one action.
+    /// Whether both belong to the same signed action.
     pub fn is_of_same_action(&self, other: &Command) -> bool {
         Arc::ptr_eq(&self.action, &other.action) || self.action.signed_text() == other.action.signed_text()
     }
 
-    /// The same under the name by which it is known here: a program of the original may have written its ids otherwise.
+    /// Replaces the ids with those known here: a program of the original may have written them in another form.
     pub fn renamed(mut self, reference: CommandRef) -> Command {
         if self.reference() != reference {
             (self.id, self.action_id) = (reference.command, reference.action);
@@ -181,31 +181,31 @@ impl Command {
         self
     }
 
-    /// What names it.
+    /// Returns its ids.
     pub fn reference(&self) -> CommandRef {
         CommandRef { action: self.action_id, command: self.id }
     }
 
-    /// Ends it with results of our own making.
+    /// Ends it with results of this program.
     pub fn finish(&mut self, status: CommandStatus, results: &[ModuleResult], now: Timestamp) {
         self.status = status;
         self.results = raw_results(results);
         self.finish_time = now;
     }
 
-    /// Ends it without having run: every operation carries the same error.
+    /// Ends it without running it: every operation has the same error.
     pub fn finish_unrun(&mut self, status: CommandStatus, error: &str, now: Timestamp) {
         let results = vec![ModuleResult::failed(error); self.action.operations.len()];
         self.finish(status, &results, now);
     }
 
-    /// The command as a line of JSON.
+    /// Returns the command as a line of JSON.
     pub fn to_json(&self) -> Vec<u8> {
         crate::action::to_line(self)
     }
 }
 
-/// Actions that were parsed last. A batch of commands has few of them: as we write them, and as agents send them back.
+/// Cache of the actions parsed last. A batch of commands has few: as we write them, and as agents return them.
 #[derive(Default)]
 pub struct KnownActions(Mutex<VecDeque<(Box<str>, Arc<Action>)>>);
 
@@ -224,7 +224,7 @@ impl KnownActions {
     }
 }
 
-/// The action within a command.
+/// Parses the action within a command.
 fn parse_action(command: &Fields) -> Result<Action, ActionError> {
     let fields = command.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
     Action::from_fields(&fields).map_err(|e| match e {
@@ -233,13 +233,13 @@ fn parse_action(command: &Fields) -> Result<Action, ActionError> {
     })
 }
 
-/// Commands are written as one line. Line ends cannot stand inside strings of JSON, so they are white space.
+/// Commands are written as one line. JSON strings cannot contain line ends, so these are white space.
 fn on_one_line(raw: &RawValue) -> Box<RawValue> {
     if !raw.get().contains(['\n', '\r']) {
         return raw.to_owned();
     }
     let line = raw.get().replace(['\n', '\r'], " ");
-    RawValue::from_string(line).expect("white space for white space leaves JSON what it is")
+    RawValue::from_string(line).expect("replacing white space keeps JSON valid")
 }
 
 fn raw_results(results: &[ModuleResult]) -> Box<RawValue> {

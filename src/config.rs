@@ -1,7 +1,7 @@
 //! Configuration files: INI as Go's gcfg reads it, then typed settings per program.
 //!
-//! Every error names file, line and key. A section or key that the program does not know is an error, so that a typing
-//! mistake is not a silent default.
+//! Every error names file, line and key. Unknown sections and keys are errors, so that a typo does not silently select
+//! a default.
 
 pub mod agent;
 pub mod broker;
@@ -15,29 +15,29 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What is wrong with a configuration: file, line and key, and the reason.
+/// A configuration error: file, line and key, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}{}: {text}", line.map_or(String::new(), |line| format!(":{line}")))]
 pub struct ConfigError {
     /// The file.
     pub file: String,
-    /// The line, where the error has one.
+    /// The line, if the error has one.
     pub line: Option<usize>,
     /// Key and reason.
     pub text: String,
 }
 
-/// A password: it shows in no log and in no debug text.
+/// A password: redacted in debug output, so that no log has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a text.
+    /// Wraps a text.
     pub fn new(text: String) -> Secret {
         Secret(text)
     }
 
-    /// The text, to be given to whom it is for.
+    /// Returns the text. Pass it to the service that it is for only.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -49,12 +49,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A parsed file whose keys are taken out one by one; what is left at the end is unknown.
+/// A parsed file. Reading a key removes it; a key that is left at the end is unknown.
 pub struct Ini {
     file: String,
     values: BTreeMap<(String, String), (usize, String)>,
     sections: BTreeMap<String, usize>,
-    /// Whether everybody on this machine can read the file.
+    /// Whether the file is world-readable.
     is_public: bool,
 }
 
@@ -95,7 +95,7 @@ impl Ini {
                 Some((key, value)) => {
                     (key, parse_value(value).map_err(|e| error(format!("{}.{}: {e}", section, key.trim())))?)
                 }
-                // A key alone is true.
+                // A key without a value is true.
                 None => (line.split([';', '#']).next().unwrap_or_default(), "true".to_owned()),
             };
             let key = key.trim().to_lowercase();
@@ -103,18 +103,18 @@ impl Ini {
                 return Err(error(format!("'{key}' is not a key")));
             }
             if let Some((earlier, _)) = ini.values.insert((section.clone(), key.clone()), (number, value)) {
-                return Err(error(format!("{section}.{key} stands in line {earlier} already")));
+                return Err(error(format!("{section}.{key} is already set in line {earlier}")));
             }
         }
         Ok(ini)
     }
 
-    /// Whether the section is there, with or without keys.
+    /// Whether the section is present, with or without keys.
     pub fn has_section(&self, section: &str) -> bool {
         self.sections.contains_key(section)
     }
 
-    /// Takes a key's value and converts it; `default` when the key is missing.
+    /// Takes a key's value and converts it; `default` if the key is missing.
     pub fn take<T>(
         &mut self,
         section: &str,
@@ -133,27 +133,27 @@ impl Ini {
         self.take(section, key, default.to_owned(), |value| Ok(value.to_owned()))
     }
 
-    /// Takes text that must be there and not empty.
+    /// Takes required text, which must not be empty.
     pub fn text_required(&mut self, section: &str, key: &str) -> Result<String, ConfigError> {
         let value = self.text(section, key, "")?;
         if value.is_empty() { Err(self.error(None, section, key, "is missing")) } else { Ok(value) }
     }
 
-    /// Takes a password that must be there, from a file that not everybody can read.
+    /// Takes a required password, from a file that is not world-readable.
     pub fn secret(&mut self, section: &str, key: &str) -> Result<Secret, ConfigError> {
         self.check_private(section, key)?;
         Ok(Secret::new(self.text_required(section, key)?))
     }
 
-    /// Refuses a secret in a file that everybody can read.
+    /// Refuses a secret in a world-readable file.
     pub fn check_private(&self, section: &str, key: &str) -> Result<(), ConfigError> {
         if !self.is_public {
             return Ok(());
         }
-        Err(self.error(None, section, key, "is a secret in a file that everybody can read; use chmod o-r on it"))
+        Err(self.error(None, section, key, "is a secret in a world-readable file; run chmod o-r on it"))
     }
 
-    /// Takes the number of a port.
+    /// Takes a port number.
     pub fn port(&mut self, section: &str, key: &str, default: u16) -> Result<u16, ConfigError> {
         self.take(section, key, default, |value| match value.parse() {
             Ok(port @ 1..) => Ok(port),
@@ -161,7 +161,8 @@ impl Ini {
         })
     }
 
-    /// Takes a path that may be missing; empty is missing. It must be absolute, because a service has no current directory.
+    /// Takes an optional path; an empty one counts as missing. It must be absolute, because a service has no current
+    /// directory.
     pub fn path(&mut self, section: &str, key: &str) -> Result<Option<PathBuf>, ConfigError> {
         self.take(section, key, None, |value| match value {
             "" => Ok(None),
@@ -170,7 +171,7 @@ impl Ini {
         })
     }
 
-    /// Takes a path that must be there.
+    /// Takes a required path.
     pub fn path_required(&mut self, section: &str, key: &str) -> Result<PathBuf, ConfigError> {
         self.path(section, key)?.ok_or_else(|| self.error(None, section, key, "is missing"))
     }
@@ -197,12 +198,12 @@ impl Ini {
         self.take(section, key, default, |value| value.parse().map_err(|_| format!("'{value}' is not a whole number")))
     }
 
-    /// An error about a key.
+    /// Builds the error for a key.
     pub fn error(&self, line: Option<usize>, section: &str, key: &str, reason: &str) -> ConfigError {
         ConfigError { file: self.file.clone(), line, text: format!("{section}.{key}: {reason}") }
     }
 
-    /// Ends the reading: every section must be one of `sections`, and every key must have been taken.
+    /// Checks that every section is one of `sections` and that every key was taken.
     pub fn finish(self, sections: &[&str]) -> Result<(), ConfigError> {
         if let Some((section, line)) = self.sections.iter().find(|(section, _)| !sections.contains(&section.as_str())) {
             let text = format!("unknown section [{section}]; known are {}", sections.join(", "));
@@ -215,7 +216,7 @@ impl Ini {
     }
 }
 
-/// A bare or quoted value; a comment after it is cut off, except inside quotes.
+/// Parses a bare or quoted value; strips a comment after it, except inside quotes.
 fn parse_value(text: &str) -> Result<String, String> {
     let mut value = String::new();
     let mut characters = text.trim().chars();
@@ -227,7 +228,7 @@ fn parse_value(text: &str) -> Result<String, String> {
                 Some(c @ ('"' | '\\')) => value.push(c),
                 Some('n') => value.push('\n'),
                 Some('t') => value.push('\t'),
-                _ => return Err("a backslash stands only before '\"', '\\', 'n' or 't'".into()),
+                _ => return Err("a backslash is valid only before '\"', '\\', 'n' or 't'".into()),
             },
             ';' | '#' if !quoted => {
                 value.truncate(value.trim_end().len());
@@ -242,12 +243,12 @@ fn parse_value(text: &str) -> Result<String, String> {
     Ok(value)
 }
 
-/// Where log lines go: the keys of `[logging]`.
+/// Destination and level of log lines: the keys of `[logging]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggingConfig {
     /// stdout, file or syslog.
     pub mode: LoggingMode,
-    /// Lines below it are left out.
+    /// Lines below it are discarded.
     pub level: log::LevelFilter,
 }
 
@@ -262,7 +263,7 @@ pub enum LoggingMode {
     Syslog(SyslogServer),
 }
 
-/// Where syslog listens: `logging.protocol` and what belongs to it.
+/// Address of the syslog server: `logging.protocol` and its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyslogServer {
     /// `udp`: host and port.
@@ -334,7 +335,7 @@ mod tests {
             ("x = 1\n", "t.cfg:1: a key before the first section"),
             ("[a\n", "t.cfg:1: section without ']'"),
             ("[a] b\n", "t.cfg:1: 'b' after the section's name"),
-            ("[a]\nx=1\n\nX=2\n", "t.cfg:4: a.x stands in line 2 already"),
+            ("[a]\nx=1\n\nX=2\n", "t.cfg:4: a.x is already set in line 2"),
             ("[a]\n= 1\n", "t.cfg:2: '' is not a key"),
             ("[a]\nx = \\q\n", "t.cfg:2: a.x: a backslash"),
         ] {

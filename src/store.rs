@@ -1,9 +1,9 @@
-//! The store: what is known of agents, actions and commands, for targets, counters and the API.
+//! The store: agents, actions and commands, for targets, counters and the API.
 //!
-//! The spool decides what happens next; the store remembers it. Every method of [`Store`] is idempotent and one
-//! transaction: after a crash the caller does the same again and nothing changes that had been done. No SQL outside
-//! this module's children and [`crate::targets`]. Two implementations: [`sqlite`], one file on this machine, and [`postgres`],
-//! a server that several schedulers and the API share.
+//! The spool decides what happens next; the store records it. Every method of [`Store`] is idempotent and one
+//! transaction: after a crash the caller repeats the call, and what was committed stays unchanged. No SQL outside this
+//! module's children and [`crate::targets`]. Two implementations: [`sqlite`], one file on this machine, and
+//! [`postgres`], a server that several schedulers and the API share.
 
 pub mod postgres;
 pub mod sqlite;
@@ -18,34 +18,34 @@ use crate::investigator::{Fingerprint, Investigator};
 use crate::targets::Target;
 use crate::time::Timestamp;
 
-/// What [`Store::begin_actions`] is given for each action.
+/// An action for [`Store::begin_actions`].
 pub struct Begin<'a> {
     /// The verified action; it has an id.
     pub action: &'a Action,
-    /// That id.
+    /// Its id.
     pub id: ActionId,
-    /// Who signed it.
+    /// The investigators that signed it.
     pub signers: &'a [Investigator],
-    /// Whom its target selects now.
+    /// The agents that its target selects now.
     pub agents: &'a [AgentId],
 }
 
-/// What the store knows of a command.
+/// A stored command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCommand {
-    /// How far it is.
+    /// Its stored status.
     pub status: CommandStatus,
-    /// Whose it is.
+    /// The queueloc of its agent.
     pub queueloc: String,
 }
 
-/// The name of the investigator that the schedulers are when they sign actions of their own.
+/// Name of the investigator that signs the schedulers' own actions.
 pub const SCHEDULER_NAME: &str = "migscheduler";
 
 /// The OpenPGP key that all schedulers of one store share.
 #[derive(Debug, Clone)]
 pub struct SchedulerKey {
-    /// Of the key.
+    /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its certificate, armored.
     pub public_key: String,
@@ -54,7 +54,7 @@ pub struct SchedulerKey {
 }
 
 impl SchedulerKey {
-    /// The key that the store has.
+    /// Builds the key from its row.
     fn stored(fingerprint: &str, public_key: String, private_key: String) -> Result<SchedulerKey, Failure> {
         let fingerprint = Fingerprint::parse(fingerprint)
             .map_err(|reason| Failure::Refuse(format!("investigator {SCHEDULER_NAME}: {reason}")))?;
@@ -65,24 +65,26 @@ impl SchedulerKey {
 /// Modules whose operations end an agent's process; see [`Store::mark_upgraded`].
 const ENDING_MODULES: [&str; 2] = ["upgrade", "agentdestroy"];
 
-/// Whether an action can end the agent that runs it, or another one beside it.
+/// Whether an action can end the agent that runs it, or another one on its endpoint.
 fn ends_agents(action: &Action) -> bool {
     action.operations.iter().any(|operation| ENDING_MODULES.contains(&operation.module.as_str()))
 }
 
-/// An action of the store: its JSON without the times, which each database keeps in its own way. None when the row cannot
-/// be one of ours.
+/// Builds an action from its row: JSON without the times, which each database stores in its own type. None if the row
+/// is invalid.
 fn stored_action(text: &str, valid_from: Timestamp, expire_after: Timestamp) -> Option<Action> {
     let action = Action::parse_draft(text.as_bytes()).ok()?;
     Some(Action { valid_from, expire_after, ..action })
 }
 
-/// Why an action is not begun whose id another one has.
+/// The error for an action whose id belongs to another one.
 fn id_taken(id: ActionId) -> Failure {
-    Failure::Refuse(format!("the id {id} belongs to another action; drop this one without an id, and it is given one"))
+    Failure::Refuse(format!(
+        "the id {id} belongs to another action; drop this one without an id, and it gets a new one"
+    ))
 }
 
-/// Why an action is not begun that is another scheduler's.
+/// The error for an action that another scheduler has claimed.
 fn claimed(id: ActionId, owner: &str) -> Failure {
     Failure::Refuse(format!(
         "action {id} is being scheduled by another scheduler; its spool has the id {owner} in scheduler-id"
@@ -99,33 +101,33 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// From a row; none when it cannot be one of ours.
+    /// Builds it from its row; None if an id is invalid.
     fn stored(id: i64, agent: i64) -> Option<Prepared> {
         Some(Prepared { id: CommandId::new(id as u64)?, agent: AgentId::new(agent as u64)? })
     }
 }
 
-/// What [`Store::finish_commands`] did with one answer.
+/// The effect of one answer in [`Store::finish_commands`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
-    /// It is the command's final status now.
+    /// It set the command's final status.
     Now,
-    /// The command had ended before; its status stays as it was.
+    /// The command had ended before, with this status, which stays.
     Before(CommandStatus),
 }
 
-/// How an action ended.
+/// An action that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
-    /// Which.
+    /// Its id.
     pub id: ActionId,
-    /// How many of its commands ended how.
+    /// Its commands, counted by status.
     pub counters: crate::action::Counters,
-    /// When the last one did.
+    /// When its last command ended.
     pub finish_time: Timestamp,
 }
 
-/// What [`Store::finish_commands`] did with a batch.
+/// The effect of a batch in [`Store::finish_commands`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinishedBatch {
     /// Per answer, in order.
@@ -134,23 +136,23 @@ pub struct FinishedBatch {
     pub ended: Vec<Ended>,
 }
 
-/// What became of a heartbeat.
+/// The effect of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
-    /// The agent was not known.
+    /// The agent is new.
     New,
-    /// It was, and is online.
+    /// The agent was known, and is online.
     Known,
-    /// It had been heard of later than this heartbeat was sent: nothing changed.
+    /// A later heartbeat of the agent is stored: nothing changed.
     Stale,
 }
 
-/// Who has which status now, and what changed since the last time.
+/// Agents by status, and the changes of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AgentCounts {
-    /// Agents heard of within the idle limit.
+    /// Agents whose last heartbeat is within the idle limit.
     pub online: u64,
-    /// Agents heard of within the offline limit.
+    /// Agents whose last heartbeat is within the offline limit.
     pub idle: u64,
     /// Agents that became idle now.
     pub became_idle: u64,
@@ -160,22 +162,22 @@ pub struct AgentCounts {
 
 /// See the module docs. One contract suite (`tests/store_contract.rs`) runs against every implementation.
 pub trait Store: Send {
-    /// Ids that no action has, in the order of creation, below 2^53.
+    /// Returns `count` unused ids, in ascending order and below 2^53.
     fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure>;
 
-    /// The agents that a target selects now: online or idle, the newest registration of each queueloc. Runs read-only
-    /// with a time limit.
+    /// Returns the agents that a target selects now: online or idle, the newest registration of each queueloc. Runs
+    /// read-only with a time limit.
     fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure>;
 
-    /// These registrations, in this order; those that there are not are left out.
+    /// Returns these registrations, in this order, without the missing ones.
     fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure>;
 
-    /// The query that [`Store::select_agents`] would run.
+    /// Returns the query that [`Store::select_agents`] would run.
     fn explain_target(&self, target: &Target, now: Timestamp) -> String;
 
-    /// Stores actions with one command for each agent that has none of that action yet. Gives, per action, the commands
-    /// that have not been sent; refuses an action whose id belongs to another one. The action's row is `owner`'s claim
-    /// until every command has ended: while it is in flight, another scheduler's begin is refused.
+    /// Stores actions with one command for each agent that has none of that action yet. Returns, per action, the
+    /// commands that have not been sent; refuses an action whose id belongs to another one. The action's row is
+    /// `owner`'s claim until every command has ended: while it is in flight, another scheduler's begin is refused.
     fn begin_actions(
         &mut self,
         owner: &str,
@@ -183,65 +185,64 @@ pub trait Store: Send {
         now: Timestamp,
     ) -> Result<Vec<Result<Vec<Prepared>, Failure>>, Failure>;
 
-    /// Notes that the relay has these commands.
+    /// Records that the relay has these commands.
     fn mark_sent(&mut self, commands: &[CommandRef]) -> Result<(), Failure>;
 
-    /// Adds actions, agents and commands that are missing, from commands that are on their way or answered: a store that
-    /// was made anew knows again what is still in the spool.
+    /// Adds missing actions, agents and commands, from commands that are in flight or answered: rebuilds a recreated
+    /// store from the spool.
     fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure>;
 
-    /// Commands without a final status whose action ran out before `before`, at most `count`.
+    /// Returns at most `count` commands without a final status whose action expired before `before`.
     fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure>;
 
-    /// Stores final answers. The first final status of a command stays; a command that is missing is added from
-    /// the answer.
+    /// Stores final answers. The first final status of a command stays; a missing command is added from the answer.
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure>;
 
-    /// Of these actions, those whose every command has ended.
+    /// Completes those of these actions whose every command has ended, and returns them.
     fn ended_actions(&mut self, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Failure>;
 
-    /// What is known of each command; none when there is no such command of that action.
+    /// Looks up each command; None if that action has no such command.
     fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, Failure>;
 
-    /// An action as it was begun.
+    /// Returns an action as it was begun; None if it is missing.
     fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, Failure>;
 
     /// Whether the store has commands of this action.
     fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure>;
 
-    /// Takes heartbeats in; the newest wins. One that was taken in by a clock that was ahead, later than `now`, does not.
+    /// Stores heartbeats; the newest wins. A stored one later than `now`, from a clock that was ahead, loses.
     fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure>;
 
-    /// Marks agents idle that were not heard of since `idle_before`, and offline since `offline_before`.
+    /// Marks agents idle whose last heartbeat is before `idle_before`, and offline before `offline_before`.
     fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, Failure>;
 
     /// Adds a row of statistics.
     fn record_statistics(&mut self, now: Timestamp) -> Result<(), Failure>;
 
-    /// The key of the schedulers: the one that is stored, or else `candidate`, which is stored. Of several first starts at
-    /// once all get the same. None when there is neither.
+    /// Returns the schedulers' key: the stored one, or else `candidate`, which it stores. Concurrent first starts all
+    /// get the same key. None if there is neither.
     fn scheduler_key(
         &mut self,
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure>;
 
-    /// Online registrations, heard of since then, of a queueloc that has a newer such one: the newest is the process that
-    /// started last.
+    /// Returns online registrations with a heartbeat since `heard_since` whose queueloc has a newer such one: the
+    /// newest is the process that started last.
     fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure>;
 
-    /// Takes note of processes that commands have ended, of the last [`crate::limits::ENDED_AGENTS_PERIOD`]. Gives how many
-    /// registrations changed.
+    /// Marks processes that commands have ended within the last [`crate::limits::ENDED_AGENTS_PERIOD`]. Returns how
+    /// many registrations changed.
     ///
     /// - `destroyed`, with the command's end as the destruction time: the queueloc ran `agentdestroy` with success, for the
     ///   pid and version of this registration.
-    /// - `upgraded`: this registration ran `upgrade` with success, and is not heard of any more: idle or offline, or there
-    ///   is a registration of the queueloc that was heard of later, started later, and has another version.
+    /// - `upgraded`: this registration ran `upgrade` with success, and sends no more heartbeats: it is idle or offline,
+    ///   or the queueloc has a registration with a later heartbeat, a later start and another version.
     ///
     /// A process that started after the command ended is another one.
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure>;
 
-    /// Queuelocs of which nothing was heard since then, which have no registration that is online or idle, and no command
-    /// that has not ended; at most `count`, those heard of last first.
+    /// Returns at most `count` queuelocs without a heartbeat since `heard_before`, without an online or idle
+    /// registration and without an unfinished command; the latest heartbeat first.
     fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure>;
 }

@@ -1,13 +1,13 @@
-//! What every connection over TLS asks of the other side: TLS 1.2 or newer, and a certificate of a known authority for the
-//! host's name. Whoever connects adds what is its own.
+//! What every TLS connection requires of the server: TLS 1.2 or newer, and a certificate of a trusted authority for the
+//! host's name. Callers add their own settings.
 
 use crate::limits;
 use crate::reload::read_bounded;
 use native_tls::{Certificate, Protocol, TlsConnector, TlsConnectorBuilder};
 use std::path::Path;
 
-/// A connector that trusts the authorities of this PEM file and no others, or the system's without one. Errors begin with
-/// the file.
+/// Returns a connector that trusts only the authorities in this PEM file, or the system's if there is none. Errors
+/// begin with the file.
 pub fn trusting(ca: Option<&Path>) -> Result<TlsConnectorBuilder, String> {
     let mut builder = TlsConnector::builder();
     builder.min_protocol_version(Some(Protocol::Tlsv12));
@@ -16,7 +16,7 @@ pub fn trusting(ca: Option<&Path>) -> Result<TlsConnectorBuilder, String> {
         let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(explain)?;
         let authorities = Certificate::stack_from_pem(&bytes).map_err(|e| explain(e.to_string()))?;
         if authorities.is_empty() {
-            return Err(explain("there is no certificate in it".into()));
+            return Err(explain("has no certificate".into()));
         }
         builder.disable_built_in_roots(true);
         for authority in authorities {

@@ -259,7 +259,7 @@ fn users_can_do_what_their_programs_need_and_agents_little_else() {
     let broker = Broker::start("");
     let changes = broker.setup(&["--delete-guest"]);
     assert!(
-        changes.contains(&"made user scheduler".into()) && changes.contains(&"deleted user guest".into()),
+        changes.contains(&"created user scheduler".into()) && changes.contains(&"deleted user guest".into()),
         "{changes:?}"
     );
     assert_eq!(broker.setup(&["--delete-guest"]), Vec::<String>::new(), "a second time");
@@ -303,10 +303,10 @@ fn users_can_do_what_their_programs_need_and_agents_little_else() {
 
     let changes = broker.setup(&["--policy", "mirror"]);
     let expected = [
-        "took away the topic permissions of agent",
+        "removed the topic permissions of agent",
         "set the policy mig-mirror-all",
-        "took away the policy mig-quorum",
-        "took away the policy mig-dead",
+        "removed the policy mig-quorum",
+        "removed the policy mig-dead",
     ];
     assert_eq!(changes, expected);
     let policies = broker.list(&["list_policies", "-p", "mig"]);

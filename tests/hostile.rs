@@ -103,7 +103,7 @@ fn an_id_of_another_action_is_refused() {
     }
     assert_eq!(
         sandbox.reason("b.json"),
-        "the id 8 belongs to another action; drop this one without an id, and it is given one"
+        "the id 8 belongs to another action; drop this one without an id, and it gets a new one"
     );
 }
 

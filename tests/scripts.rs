@@ -603,7 +603,7 @@ fn trace_shows_an_actions_way() {
     spool.put("command/done/12-3.json", "{");
     let trace = spool.json("spool-trace", &["12"]);
     assert_eq!(trace["commands"].as_array().unwrap().len(), 3);
-    assert_eq!(trace["commands"][2]["error"], "this file is no JSON");
+    assert_eq!(trace["commands"][2]["error"], "this file is not JSON");
     assert_eq!(spool.run("spool-trace", &["99"]).code, 1);
     // Its drop was withdrawn while its commands were prepared.
     spool.put("tmp/99-1.json", "{");
@@ -683,7 +683,7 @@ fn what_ran_out_is_not_replayed() {
     for arguments in [&["12-1"] as &[&str], &["12"], &["12", "--fresh"]] {
         let refused = spool.run("spool-replay", arguments);
         assert_eq!(refused.code, 1);
-        assert!(refused.err.contains("ran out"), "{}", refused.err);
+        assert!(refused.err.contains("expired at"), "{}", refused.err);
     }
 }
 

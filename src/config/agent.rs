@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Everything that the agent is told.
+/// The agent's settings.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
     /// `agent.relay`: `dir:///path`, or `amqps://user:password@host:port/vhost` with `[certs]`.
     pub relay: RelayConfig,
     /// `agent.keyring`: public keys of investigators.
     pub keyring: PathBuf,
-    /// `agent.acl`: who may have what run.
+    /// `agent.acl`: which investigators may run which modules.
     pub acl: PathBuf,
     /// `agent.rundir`: the agent's spool and its id.
     pub run_directory: PathBuf,
@@ -21,7 +21,7 @@ pub struct AgentConfig {
     pub heartbeat_freq: Duration,
     /// `agent.moduletimeout`
     pub module_timeout: Duration,
-    /// `agent.socket`: where the stat socket listens, on this machine only; none when empty.
+    /// `agent.socket`: address of the stat socket, on this machine only; None if empty.
     pub socket: Option<SocketAddr>,
     /// `agent.tags`: `key=value` pairs, separated by commas.
     pub tags: Vec<(String, String)>,
@@ -32,7 +32,7 @@ pub struct AgentConfig {
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
 
 impl AgentConfig {
-    /// Reads and checks the file. Nothing is touched.
+    /// Reads and checks the file. Changes nothing.
     pub fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
         AgentConfig::from_ini(Ini::read(path)?)
     }
@@ -79,19 +79,19 @@ impl AgentConfig {
     }
 }
 
-/// Takes the keys of the original's configuration that this agent has no use for, and warns of what they ask for.
+/// Takes the keys of the original's configuration that this agent ignores, and warns if they request something.
 fn take_originals(ini: &mut Ini) -> Result<(), ConfigError> {
     const SECTION: &str = "agent";
-    // The agent ends with its supervisor's consent only; restarting it and starting it at boot is systemd's work.
+    // systemd restarts the agent and starts it at boot.
     ini.boolean(SECTION, "isimmortal", true)?;
     ini.boolean(SECTION, "installservice", false)?;
     if ini.boolean(SECTION, "checkin", false)? {
-        log::warn!("agent.checkin is not used: mig-agent --once registers, handles what waits, and ends");
+        log::warn!("agent.checkin is ignored: mig-agent --once registers, handles the waiting commands, and exits");
     }
     if ini.boolean(SECTION, "discoverpublicip", false)? {
-        log::warn!("agent.discoverpublicip is not used: heartbeats have no publicip");
+        log::warn!("agent.discoverpublicip is ignored: heartbeats have no publicip");
     }
-    // For nothing but the public address.
+    // The original needs it for the public address only.
     ini.text(SECTION, "api", "").map(drop)
 }
 

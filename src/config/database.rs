@@ -1,4 +1,4 @@
-//! How to reach the PostgreSQL database: `[postgres]`.
+//! The connection to the PostgreSQL database: `[postgres]`.
 
 use super::{ConfigError, Ini, Secret};
 use std::path::PathBuf;
@@ -19,23 +19,22 @@ pub struct PostgresConfig {
     pub password: Secret,
     /// `postgres.sslmode`
     pub ssl_mode: SslMode,
-    /// `postgres.cacert`: PEM certificates of the authorities that may have signed the server's; the system's when
-    /// missing.
+    /// `postgres.cacert`: PEM certificates of the authorities that may sign the server's; the system's if missing.
     pub ca: Option<PathBuf>,
     /// `postgres.maxconn`: connections that the process may hold.
     pub connections_max: u32,
-    /// `postgres.timeout`: how long the server may take to connect or to hand out a connection.
+    /// `postgres.timeout`: time limit for a connection to be made, or to become free in the pool.
     pub timeout: Duration,
 }
 
-/// What is asked of the connection.
+/// TLS requirements of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
     /// Plain text.
     Disable,
-    /// TLS, whoever the server is.
+    /// TLS, without verification of the server.
     Require,
-    /// TLS, with a certificate of a known authority for that host name.
+    /// TLS, with a certificate of a trusted authority for that host name.
     VerifyFull,
 }
 

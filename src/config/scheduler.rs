@@ -6,16 +6,16 @@ use super::{ConfigError, Ini, LoggingConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Everything that the scheduler is told.
+/// The scheduler's settings.
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     /// `directories.spool`
     pub spool: PathBuf,
     /// `agent.whitelist`; by default `agents_whitelist.txt` in the spool.
     pub whitelist: PathBuf,
-    /// `agent.timeout`: not heard of for this long, an agent is offline.
+    /// `agent.timeout`: an agent without a heartbeat for this long is offline.
     pub agent_timeout: Duration,
-    /// `agent.heartbeatfreq`: how often agents send heartbeats; five of them missed make an agent idle.
+    /// `agent.heartbeatfreq`: how often agents send heartbeats; an agent that missed five is idle.
     pub heartbeat_freq: Duration,
     /// `collector.freq`
     pub collector_freq: Duration,
@@ -23,13 +23,13 @@ pub struct SchedulerConfig {
     pub delete_after: Duration,
     /// `periodic.freq`
     pub periodic_freq: Duration,
-    /// `periodic.queuescleanupfreq`: how often queues of agents that are gone are removed.
+    /// `periodic.queuescleanupfreq`: how often queues without an agent are deleted.
     pub queues_cleanup_freq: Duration,
-    /// `agent.detectmultiagents`: whether several agents on one endpoint are looked for.
+    /// `agent.detectmultiagents`: whether to detect several agents on one endpoint.
     pub detect_multi_agents: bool,
-    /// `agent.killdupagents`: whether all but the newest of them are ended by an action of the scheduler's own.
+    /// `agent.killdupagents`: whether to end all but the newest of them, with an action that the scheduler signs.
     pub kill_dup_agents: bool,
-    /// `investigators.keyring`: public keys of those whose actions are taken.
+    /// `investigators.keyring`: public keys of the investigators whose actions are accepted.
     pub keyring: PathBuf,
     /// `[mq]` or `[relay]`
     pub relay: RelayConfig,
@@ -39,7 +39,7 @@ pub struct SchedulerConfig {
     pub logging: LoggingConfig,
 }
 
-/// Which store.
+/// The store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreConfig {
     /// `sqlite.file`
@@ -51,21 +51,21 @@ pub enum StoreConfig {
 const SECTIONS: [&str; 10] =
     ["agent", "collector", "periodic", "directories", "investigators", "relay", "mq", "sqlite", "postgres", "logging"];
 
-/// Which of two sections that exclude each other is there; one of them must be.
+/// Whether `first` of two sections is present; exactly one must be.
 fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
     match (ini.has_section(first), ini.has_section(other)) {
         (true, false) => Ok(true),
         (false, true) => Ok(false),
         (both, _) => {
             let line = ini.sections.get(other).copied().filter(|_| both);
-            let text = if both { "are both there; keep one" } else { "are both missing; one of them is needed" };
+            let text = if both { "are both present; keep one" } else { "are both missing; one of them is needed" };
             Err(ConfigError { file: ini.file.clone(), line, text: format!("[{first}] and [{other}] {text}") })
         }
     }
 }
 
 impl SchedulerConfig {
-    /// Reads and checks the file. Nothing is touched.
+    /// Reads and checks the file. Changes nothing.
     pub fn read(path: &Path) -> Result<SchedulerConfig, ConfigError> {
         SchedulerConfig::from_ini(Ini::read(path)?)
     }
@@ -78,7 +78,7 @@ impl SchedulerConfig {
     fn from_ini(mut ini: Ini) -> Result<SchedulerConfig, ConfigError> {
         let spool = ini.path_required("directories", "spool")?;
         if ini.path("directories", "tmp")?.is_some() {
-            log::warn!("directories.tmp is not used: files are staged in tmp below the spool, on its file system");
+            log::warn!("directories.tmp is ignored: files are staged in tmp below the spool, on its file system");
         }
         let seconds = Duration::from_secs;
         let config = SchedulerConfig {
@@ -190,8 +190,8 @@ mod tests {
             ("[collector]\nfreq = 0s\n", "s.cfg:10: collector.freq: must be longer than zero"),
             ("[collector]\nfrequency = 1s\n", "s.cfg:10: collector.frequency: unknown key"),
             ("[collecter]\n", "s.cfg:9: unknown section [collecter]"),
-            ("[mq]\nhost = x\n", "s.cfg:5: [mq] and [relay] are both there"),
-            ("[postgres]\nhost = x\n", "s.cfg:7: [postgres] and [sqlite] are both there"),
+            ("[mq]\nhost = x\n", "s.cfg:5: [mq] and [relay] are both present"),
+            ("[postgres]\nhost = x\n", "s.cfg:7: [postgres] and [sqlite] are both present"),
         ] {
             let found = parse(&format!("{LEAST}{add}")).unwrap_err().to_string();
             assert!(found.starts_with(error), "{found}");

@@ -1,13 +1,13 @@
 //! The store in a PostgreSQL database, which several schedulers and the API share.
 //!
-//! - Each method is one transaction on a connection of the process's pool (`postgres/pool.rs`). When it fails, nothing of
-//!   it was done, or all of it and only the word of it was lost: either way the caller does the same again.
-//! - What belongs to a batch goes in one statement, however long the batch is, and rows are locked in one order, so that
-//!   two schedulers wait for each other and do not meet in a deadlock.
-//! - Between looking and writing nothing can slip in: the tables' unique constraints decide.
-//! - Targets are evaluated in a read-only transaction with a time limit, as the role `migreadonly`, which may read what
-//!   targets may name and nothing else.
-//! - The tables (`postgres.sql`) are made and changed by the scripts, as another user: the scheduler's may not.
+//! - Each method is one transaction on a connection of the process's pool (`postgres/pool.rs`). When it fails, either
+//!   nothing was committed, or everything was and only the reply was lost: the caller repeats the call in both cases.
+//! - A batch is one statement, whatever its length, and rows are locked in one order, so that two schedulers wait for
+//!   each other and cannot deadlock.
+//! - Lookup and insert do not race: the tables' unique constraints decide.
+//! - Targets are evaluated in a read-only transaction with a time limit, as the role `migreadonly`, which can read only
+//!   what targets may name.
+//! - The scripts create and change the tables (`postgres.sql`) as another user; the scheduler's may not.
 
 mod actions;
 mod agents;
@@ -31,10 +31,10 @@ use pool::{Pool, Session};
 use postgres::error::SqlState;
 use std::sync::Arc;
 
-/// The last section of `postgres.sql`.
+/// Number of the last section of `postgres.sql`.
 const SCHEMA_VERSION: i32 = 1;
 
-/// The store at scale.
+/// The store for several schedulers.
 pub struct PostgresStore {
     pool: Arc<Pool>,
     /// `in database mig on host`, for messages.
@@ -42,7 +42,7 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects, and looks whether the tables are those of this program.
+    /// Connects, and checks the version of the tables.
     pub fn open(config: &PostgresConfig) -> Result<PostgresStore, Failure> {
         let place = format!("in database {} on {}", config.database, config.host);
         let store = PostgresStore { pool: Pool::shared(config)?, place };
@@ -68,12 +68,12 @@ impl PostgresStore {
                 store.place
             ))),
             Ok(Some(Some(older))) => Err(Failure::Refuse(format!(
-                "the tables {} have version {older}, this program needs {SCHEMA_VERSION}; bring them up to date with {scripts}",
+                "the tables {} have version {older}, this program needs {SCHEMA_VERSION}; upgrade them with {scripts}",
                 store.place
             ))),
-            Ok(_) => Err(Failure::Refuse(format!("there are no tables {}; make them with {scripts}", store.place))),
+            Ok(_) => Err(Failure::Refuse(format!("there are no tables {}; create them with {scripts}", store.place))),
             Err(Failure::Refuse(text)) if text.is_empty() => {
-                Err(Failure::Refuse(format!("there are no tables {}; make them with {scripts}", store.place)))
+                Err(Failure::Refuse(format!("there are no tables {}; create them with {scripts}", store.place)))
             }
             Err(error) => Err(error),
         }
@@ -92,7 +92,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure> {
         self.transact("reserve action ids", |session| {
-            // An investigator may have chosen an id that the sequence comes to: it is passed over.
+            // An investigator may have chosen an id that the sequence reaches: skip it.
             let sql = "WITH next AS MATERIALIZED (SELECT nextval('ids') AS id FROM generate_series(1, $1::bigint))
                 SELECT id FROM next WHERE NOT EXISTS (SELECT 1 FROM actions WHERE actions.id = next.id) ORDER BY id";
             let mut ids = Vec::with_capacity(count);
@@ -166,7 +166,8 @@ impl Store for PostgresStore {
     }
 
     fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure> {
-        // By (actionid, queueloc): in (actionid, status) the first entries are of rows that were 'prepared' once.
+        // ORDER BY selects the index (actionid, queueloc): (actionid, status) begins with dead entries of rows that
+        // were once 'prepared'.
         let sql = "SELECT 1 FROM commands WHERE actionid = $1 ORDER BY queueloc LIMIT 1";
         self.transact(&format!("look up action {action}"), |session| {
             Ok(!session.query(sql, &[&(action.get() as i64)])?.is_empty())

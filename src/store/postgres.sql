@@ -1,9 +1,9 @@
--- The PostgreSQL store: tables, and what each role may do with them. The columns are those of spool-layout/FORMAT.md.
+-- The PostgreSQL store: tables, and the permissions of each role. The columns are those of spool-layout/FORMAT.md.
 --
--- scripts/createlocaldb.sh and scripts/createremotedb.sh feed this to psql, as the owner of the database. It may be run
--- again at any time: what is there is kept, and what is missing is added, in one transaction, one run at a time.
--- A section that has been released is never changed; a change is a new section with the next number, and
--- src/store/postgres.rs names the last one.
+-- scripts/createlocaldb.sh and scripts/createremotedb.sh feed this to psql, as the owner of the database. It is
+-- idempotent: it keeps what exists and adds what is missing, in one transaction, one run at a time. A section that has
+-- been released is never changed; a change is a new section with the next number, and src/store/postgres.rs names the
+-- last one.
 \set ON_ERROR_STOP on
 \set QUIET on
 SET client_min_messages = warning;
@@ -21,13 +21,13 @@ SELECT coalesce(max(version), 0) AS version FROM schema_version \gset
 SELECT :version < 1 AS missing \gset
 \if :missing
 
--- One sequence for all ids: what was created later has the larger one. They go on from the clock's microseconds, so that a
--- database that was lost and made anew gives none out again, and stay below 2^53.
+-- One sequence for all ids: later rows have larger ids. It starts at the clock's microseconds, so that a recreated
+-- database reuses no id, and stays below 2^53.
 CREATE SEQUENCE ids MAXVALUE 9007199254740991;
 SELECT setval('ids', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) \g /dev/null
 
--- Every heartbeat updates a row. No index has a column that heartbeats change, and pages have room left, so that the new
--- version stays in its page and no index is touched (HOT); that is why heartbeattime has none.
+-- Every heartbeat updates a row. No index has a column that heartbeats change, and pages have free space, so that the
+-- new row version stays in its page and no index is updated (HOT); that is why heartbeattime has no index.
 CREATE TABLE agents (
     id bigint PRIMARY KEY,
     name text NOT NULL,
@@ -46,8 +46,8 @@ CREATE TABLE agents (
 CREATE INDEX agents_status ON agents (status, starttime);
 CREATE INDEX agents_starttime ON agents (starttime);
 
--- operationsassent: the text of operations, where that holds escapes that json's operators cannot turn into text (\u0000,
--- half a surrogate); operations then has U+FFFD in their place. The same for results.
+-- operationsassent: the original operations, if they contain escapes that json's operators cannot convert to text
+-- (\u0000, an unpaired surrogate); operations then has U+FFFD in their place. The same for results.
 CREATE TABLE actions (
     id bigint PRIMARY KEY,
     name text NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE actions (
     status text NOT NULL,
     syntaxversion bigint NOT NULL,
     pgpsignatures json NOT NULL,
-    -- The scheduler that began it; empty when it came back from an answer.
+    -- The scheduler that began it; empty if it was restored from an answer.
     owner text NOT NULL,
     -- Whether it has an operation that ends agents.
     endsagents boolean NOT NULL
@@ -74,7 +74,7 @@ CREATE INDEX actions_starttime ON actions (starttime);
 CREATE INDEX actions_lastupdatetime ON actions (lastupdatetime);
 CREATE INDEX actions_ending ON actions (finishtime) WHERE endsagents;
 
--- queueloc: an agent that restarts gets a new row, and must not get the same action a second time for it.
+-- queueloc: a restarted agent has a new row, and must not receive the same action again.
 CREATE TABLE commands (
     id bigint PRIMARY KEY,
     actionid bigint NOT NULL,
@@ -111,7 +111,7 @@ CREATE TABLE signatures (
     investigatorid bigint NOT NULL REFERENCES investigators,
     pgpsignature text NOT NULL
 );
--- A signature may be longer than what fits into an index.
+-- A signature may exceed the size limit of an index entry.
 CREATE UNIQUE INDEX signatures_once ON signatures (actionid, investigatorid, sha256(pgpsignature::bytea));
 CREATE INDEX signatures_investigator ON signatures (investigatorid);
 
@@ -133,7 +133,7 @@ CREATE INDEX agents_stats_timestamp ON agents_stats (timestamp);
 INSERT INTO schema_version (version) VALUES (1);
 \endif
 
--- Who may do what. Nobody deletes. Targets are evaluated as migreadonly.
+-- Permissions. No role deletes rows. Targets are evaluated as migreadonly.
 GRANT USAGE ON SCHEMA public TO migscheduler, migapi, migreadonly;
 GRANT SELECT ON schema_version TO migscheduler, migapi;
 GRANT USAGE ON SEQUENCE ids TO migscheduler, migapi;

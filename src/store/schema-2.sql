@@ -1,4 +1,4 @@
--- From version 1 to version 2: who schedules an action, actions that end agents, the schedulers' key.
+-- Upgrades version 1 to version 2: owners of actions, actions that end agents, the schedulers' key.
 ALTER TABLE actions ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE actions ADD COLUMN endsagents INTEGER NOT NULL DEFAULT 0;
 UPDATE actions SET endsagents = 1 WHERE EXISTS (

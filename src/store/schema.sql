@@ -1,4 +1,5 @@
--- The embedded store. Times are microseconds since 1970 (UTC), JSON is text; the columns are those of formats.md.
+-- The embedded store. Times are microseconds since 1970 (UTC), JSON is text; the columns are named like the fields in
+-- spool-layout/FORMAT.md.
 CREATE TABLE sequences (name TEXT PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 
 CREATE TABLE agents (
@@ -33,7 +34,7 @@ CREATE TABLE actions (
     status TEXT NOT NULL,
     syntaxversion INTEGER NOT NULL,
     pgpsignatures TEXT NOT NULL,
-    -- The scheduler that began it; empty when it came back from an answer.
+    -- The scheduler that began it; empty if it was restored from an answer.
     owner TEXT NOT NULL DEFAULT '',
     -- Whether it has an operation that ends agents.
     endsagents INTEGER NOT NULL DEFAULT 0
@@ -41,7 +42,7 @@ CREATE TABLE actions (
 CREATE INDEX actions_status ON actions (status, expireafter);
 CREATE INDEX actions_ending ON actions (finishtime) WHERE endsagents = 1;
 
--- queueloc: an agent that restarts gets a new row, and must not get the same action a second time for it.
+-- queueloc: a restarted agent has a new row, and must not receive the same action again.
 CREATE TABLE commands (
     id INTEGER PRIMARY KEY,
     actionid INTEGER NOT NULL,

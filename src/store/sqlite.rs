@@ -1,7 +1,7 @@
 //! The store in one SQLite file: WAL with `synchronous=FULL`, so that a transaction that returned survives a power cut.
 //!
-//! Each worker opens a store of its own; SQLite lets one write at a time and the others wait. A crash in the middle of a
-//! transaction leaves nothing of it.
+//! Each worker opens its own store; SQLite permits one writer at a time, the others wait. A crash rolls back the open
+//! transaction.
 
 mod actions;
 mod agents;
@@ -30,17 +30,17 @@ use std::time::{Duration, Instant};
 pub struct SqliteStore {
     path: String,
     connection: Connection,
-    /// Cannot write: targets are evaluated on it.
+    /// Read-only: evaluates targets.
     reader: Connection,
-    /// When the query that runs on `reader` has taken too long.
+    /// Deadline of the query that runs on `reader`.
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Version of `schema.sql`, kept in the file as `user_version`. `schema-N.sql` makes version N out of the one before.
+/// Version of `schema.sql`, kept in the file as `user_version`. `schema-N.sql` upgrades version N - 1 to N.
 const SCHEMA_VERSION: i64 = 2;
-/// How long a transaction waits for another worker's.
+/// How long a transaction waits for that of another worker.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an opening waits before it tries again.
+/// Back-off before the file is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -84,11 +84,11 @@ fn from_micros(micros: i64) -> Timestamp {
 }
 
 impl SqliteStore {
-    /// Opens the file, made with its tables when missing and readable for nobody else.
+    /// Opens the file; creates it with its tables if it is missing, readable by its owner only.
     pub fn open(path: &Path) -> Result<SqliteStore, Failure> {
         let what = format!("open store {}", path.display());
         // An existing database is never opened beside SQLite: closing any descriptor of a file drops the locks that this
-        // process holds on it (fcntl(2)), and another process would then take its log for abandoned and delete it.
+        // process holds on it (fcntl(2)), and another process would then consider its log abandoned and delete it.
         match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
@@ -113,7 +113,8 @@ impl SqliteStore {
         let started = Instant::now();
         let (connection, mut reader) = loop {
             match connect() {
-                // Two that open a new file at once: SQLite does not wait for the other while it changes the journal's mode.
+                // Two processes may open a new file at once: SQLite does not wait while the other one changes the
+                // journal mode.
                 Err(cause) if is_busy(&cause) && started.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BUSY_PAUSE),
                 other => break other.map_err(|e| error(&what, e))?,
             }
@@ -152,7 +153,7 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
         SCHEMA_VERSION => {}
         0 => {
             transaction.execute_batch(include_str!("schema.sql"))?;
-            // Ids go on from the clock's microseconds: a store that was lost and made anew gives none out again.
+            // Ids start at the clock's microseconds: a recreated store reuses none.
             let first = crate::time::now().as_microsecond();
             transaction.execute("INSERT INTO sequences (name, last) VALUES ('ids', ?1)", [first])?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -177,8 +178,8 @@ fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
             for index in 0..context.len() {
                 match context.get_raw(index) {
                     ValueRef::Null => return Ok(Value::Null),
-                    // An agent may have sent half a surrogate, which SQLite makes into no UTF-8; that is no reason to
-                    // refuse every target that looks at results.
+                    // An agent may have sent an unpaired surrogate, which SQLite converts to invalid UTF-8; targets
+                    // that read results must work nevertheless.
                     ValueRef::Text(text) => texts.push(String::from_utf8_lossy(text).into_owned()),
                     other => {
                         return Err(rusqlite::Error::UserFunctionError(
@@ -198,7 +199,7 @@ fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes the next `count` ids of the one sequence.
+/// Reserves the next `count` ids of the sequence.
 fn next_ids(transaction: &Transaction, count: usize) -> rusqlite::Result<std::ops::RangeInclusive<i64>> {
     let sql = "UPDATE sequences SET last = last + ?1 WHERE name = 'ids' RETURNING last";
     let last: i64 = transaction.prepare_cached(sql)?.query_row([count as i64], |row| row.get(0))?;
@@ -210,7 +211,7 @@ impl Store for SqliteStore {
     fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure> {
         self.transact("reserve action ids", |transaction| {
             let mut ids = Vec::with_capacity(count);
-            // An investigator may have chosen an id that the sequence comes to: it is passed over.
+            // An investigator may have chosen an id that the sequence reaches: skip it.
             while ids.len() < count {
                 for id in next_ids(transaction, count - ids.len())? {
                     let taken = transaction.prepare_cached("SELECT 1 FROM actions WHERE id = ?1")?.exists([id])?;

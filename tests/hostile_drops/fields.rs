@@ -94,7 +94,7 @@ fn ids(bench: &Bench) -> Vec<Row> {
         made(
             "another action's id",
             of_another,
-            refused("the id 78 belongs to another action; drop this one without an id, and it is given one"),
+            refused("the id 78 belongs to another action; drop this one without an id, and it gets a new one"),
         )
         .adopted(),
     ]

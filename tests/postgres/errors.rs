@@ -30,9 +30,9 @@ fn what_is_wrong_with_the_configuration_is_named() {
         (PostgresConfig { user: "nobody".into(), ..right.clone() }, "the password of nobody is wrong"),
         (
             PostgresConfig { database: "missing".into(), ..right.clone() },
-            "there is no database missing (postgres.dbname); make it with scripts/createlocaldb.sh",
+            "there is no database missing (postgres.dbname); create it with scripts/createlocaldb.sh",
         ),
-        (PostgresConfig { port: free, ..right.clone() }, "nobody listens on port"),
+        (PostgresConfig { port: free, ..right.clone() }, "nothing listens on port"),
         (PostgresConfig { host: "host.invalid".into(), ..right.clone() }, "the host is not known (postgres.host)"),
         (
             PostgresConfig { ssl_mode: SslMode::Require, ..right.clone() },
@@ -56,7 +56,7 @@ fn a_database_without_the_tables_is_refused_with_the_script_that_makes_them() {
     };
     assert!(refused(&config).contains("have version 1000, this program knows"));
     servers::psql(&server, &config.database, "UPDATE schema_version SET version = 0");
-    assert!(refused(&config).contains("bring them up to date with scripts/createlocaldb.sh"));
+    assert!(refused(&config).contains("upgrade them with scripts/createlocaldb.sh"));
     let empty = PostgresConfig { database: servers::unique("empty"), ..config };
     servers::psql(&server, "postgres", &format!("CREATE DATABASE {}", empty.database));
     assert!(refused(&empty).contains("there are no tables"));

@@ -80,7 +80,7 @@ fn the_remote_script_makes_tables_and_says_the_credentials() {
     let elsewhere = server.path().join("other credentials");
     let unknown = ["--credentials", elsewhere.to_str().unwrap()];
     let again = printed(&run("createremotedb.sh", server.path(), &unknown, &variables));
-    assert!(again.contains("migscheduler migapi; --new-passwords makes new passwords"), "{again}");
+    assert!(again.contains("migscheduler migapi; --new-passwords sets new ones"), "{again}");
     let wrong = [("PGDATABASE", "remote"), ("PGUSER", "boss"), ("PGPASS", "wrong")];
     let failed = run("createremotedb.sh", server.path(), &arguments, &wrong);
     assert_eq!(failed.status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! Actions: begun, counted, ended.
+//! Actions: begin, count, complete.
 
 use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
 use super::pool::Session;
@@ -24,7 +24,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// See `Store::find_action`; the ids that no action has are left out.
+/// See `Store::find_action`; returns no entry for a missing id.
 pub(super) fn find(session: &mut Session, ids: &[i64]) -> Result<HashMap<i64, Action>, Error> {
     let sql = concat!("SELECT ", columns!(), ", actions.id FROM actions WHERE id = ANY($1)");
     let mut found = HashMap::new();
@@ -36,8 +36,8 @@ pub(super) fn find(session: &mut Session, ids: &[i64]) -> Result<HashMap<i64, Ac
     Ok(found)
 }
 
-/// Adds the action's row unless it is there: as `owner`'s, which is empty for nobody's. Gives whether it was added, and
-/// is in flight now. Refuses one whose id belongs to an action with another signed text, or that cannot be stored.
+/// Inserts the action's row if it is missing: in flight, claimed by `owner` (empty: unclaimed). Returns whether it did.
+/// Refuses an action whose id belongs to another signed text, or that cannot be stored.
 pub(super) fn insert(
     session: &mut Session,
     action: &Action,
@@ -46,7 +46,8 @@ pub(super) fn insert(
     now: Timestamp,
 ) -> Result<Result<bool, Failure>, Error> {
     if action.name.contains('\0') || action.target.contains('\0') {
-        let text = "its name or target has a character U+0000, which PostgreSQL cannot store; sign it without";
+        let text =
+            "its name or target has a character U+0000, which PostgreSQL cannot store; remove it, and sign again";
         return Ok(Err(Failure::Refuse(text.into())));
     }
     let sql = "INSERT INTO actions (id, name, target, description, threat, operations, operationsassent, validfrom,
@@ -86,7 +87,7 @@ pub(super) fn insert(
     Ok(if is_same { Ok(false) } else { Err(id_taken(id)) })
 }
 
-/// Makes the action `owner`'s, unless it is in flight as somebody else's.
+/// Claims the action for `owner`, unless it is in flight with another owner.
 fn claim(session: &mut Session, id: ActionId, owner: &str) -> Result<Result<(), Failure>, Error> {
     let number = id.get() as i64;
     let sql = "UPDATE actions SET owner = $2 WHERE id = $1 AND (owner IN ('', $2) OR status <> 'inflight')";
@@ -163,7 +164,7 @@ fn begin(
     unsent(session, action).map(Ok)
 }
 
-/// An action's commands that the relay does not have: those just added, and those of an earlier, interrupted try.
+/// Returns an action's commands that the relay does not have: new ones, and those of an interrupted attempt.
 fn unsent(session: &mut Session, action: i64) -> Result<Vec<Prepared>, Error> {
     let sql = "SELECT id, agentid FROM commands WHERE actionid = $1 AND status = 'prepared' ORDER BY id";
     let mut prepared = Vec::new();
@@ -173,10 +174,10 @@ fn unsent(session: &mut Session, action: i64) -> Result<Vec<Prepared>, Error> {
     Ok(prepared)
 }
 
-/// Of these actions, ends those that have no command left.
+/// Completes those of these actions that have no unfinished command, and returns them.
 ///
-/// Their rows are locked before their commands are looked at: of two transactions that each end one of the last two
-/// commands, the second sees what the first did.
+/// Locks their rows before it reads their commands: of two transactions that each end one of the last two commands, the
+/// second sees the first's update.
 pub(super) fn ended(session: &mut Session, actions: &[ActionId], now: Timestamp) -> Result<Vec<Ended>, Error> {
     let ids: Vec<i64> = actions.iter().map(|id| id.get() as i64).collect();
     let lock = "SELECT 1 FROM actions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
@@ -210,7 +211,7 @@ pub(super) fn ended(session: &mut Session, actions: &[ActionId], now: Timestamp)
     Ok(ended.collect())
 }
 
-/// `sent` is all of an action's commands, `done` those that ended, and each final status has a counter of its own.
+/// `sent` counts all of an action's commands, `done` those that ended; each final status has its own counter.
 fn count(counters: &mut Counters, row: &Row) -> Result<(), Error> {
     let (status, n): (String, i64) = (row.try_get(1)?, row.try_get(2)?);
     *counters.entry("sent".into()).or_default() += n as u64;

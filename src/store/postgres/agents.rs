@@ -18,8 +18,7 @@ macro_rules! columns {
     };
 }
 
-/// The query for the agents that `condition` selects: present ones, and of several registrations of one queueloc the
-/// newest.
+/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
 pub(super) fn selection(condition: &str) -> String {
     format!(
         "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND NOT EXISTS (SELECT 1 \
@@ -28,7 +27,7 @@ pub(super) fn selection(condition: &str) -> String {
     )
 }
 
-/// What [`selection`] finds. One whose row holds a queueloc that could not be one is left out: nothing is ever sent there.
+/// Converts the rows of [`selection`]. Skips those with an invalid queueloc: nothing is ever sent there.
 pub(super) fn selected(rows: &[Row]) -> Result<Vec<AgentId>, Error> {
     let mut ids = Vec::with_capacity(rows.len());
     for row in rows {
@@ -48,7 +47,7 @@ pub(super) fn load(session: &mut Session, ids: &[AgentId]) -> Result<Vec<Agent>,
     from_rows(&session.query(sql, &[&ids])?)
 }
 
-/// Agents from rows with the columns above; those whose queueloc could not be one are left out.
+/// Converts rows with the columns above; skips those with an invalid queueloc.
 fn from_rows(rows: &[Row]) -> Result<Vec<Agent>, Error> {
     rows.iter().filter_map(|row| from_row(row).transpose()).collect()
 }
@@ -72,7 +71,7 @@ fn from_row(row: &Row) -> Result<Option<Agent>, Error> {
     }))
 }
 
-/// The newest registration of each queueloc, whatever its status.
+/// Returns the newest registration of each queueloc, whatever its status.
 pub(super) fn by_queueloc(session: &mut Session, queuelocs: &[String]) -> Result<HashMap<String, Agent>, Error> {
     if queuelocs.is_empty() {
         return Ok(HashMap::new());
@@ -101,7 +100,7 @@ pub(super) fn duplicates(session: &mut Session, heard_since: Timestamp) -> Resul
     from_rows(&session.query(sql, &[&heard_since])?)
 }
 
-/// Columns of agents, each as the array that one parameter of a statement takes.
+/// Agents by column: one array for each parameter of a statement.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,
@@ -147,13 +146,13 @@ macro_rules! insert {
     };
 }
 
-/// Takes heartbeats in; the newest of each process wins. Rows are locked in the order of their keys.
+/// Stores heartbeats; the newest of each process wins. Locks rows in the order of their keys.
 pub(super) fn register(
     session: &mut Session,
     heartbeats: &[Agent],
     now: Timestamp,
 ) -> Result<Vec<Registration>, Error> {
-    // What was heard in the future was heard by a clock that was ahead. It would stay the newest for as long as that.
+    // A stored heartbeat from the future was dated by a clock that was ahead. It would stay the newest until then.
     let (queuelocs, heard): (Vec<&str>, Vec<Timestamp>) =
         heartbeats.iter().map(|agent| (agent.queueloc.as_str(), agent.heartbeat_time)).unzip();
     let ahead = "UPDATE agents SET heartbeattime = batch.heard - interval '1 microsecond'
@@ -169,7 +168,7 @@ pub(super) fn register(
         }
     }
     let batch = Columns::of(newest.values().copied());
-    // A process id may come back after a reboot: another start time is another process.
+    // A process id may be reused after a reboot: another start time is another process.
     let sql = concat!(
         insert!(),
         "DO UPDATE SET name = excluded.name, mode = excluded.mode, version = excluded.version,
@@ -187,7 +186,7 @@ pub(super) fn register(
         let outcome = if is_new { Registration::New } else { Registration::Known };
         outcomes.insert((row.try_get::<_, &str>(0)?, row.try_get::<_, i64>(1)?), (outcome, Timestamp::MIN));
     }
-    // Heartbeats of one process count in the order in which they came.
+    // Evaluates the heartbeats of one process in the order of arrival.
     let mut registrations = Vec::with_capacity(heartbeats.len());
     for agent in heartbeats {
         registrations.push(match outcomes.get_mut(&(agent.queueloc.as_str(), agent.pid)) {
@@ -220,7 +219,7 @@ fn execute_insert(session: &mut Session, sql: &'static str, batch: &Columns, sta
     )
 }
 
-/// The ids of the agents that answered commands of which the store knows nothing; made as offline when missing.
+/// Returns the ids of agents that answered commands missing from the store; inserts missing agents as offline.
 pub(super) fn ids_for_answers(session: &mut Session, agents: &[&Agent]) -> Result<HashMap<(String, i64), i64>, Error> {
     let sql = "SELECT wanted.queueloc, wanted.pid, found.id
         FROM unnest($1::text[], $2::bigint[]) AS wanted (queueloc, pid) JOIN LATERAL (
@@ -243,7 +242,7 @@ pub(super) fn ids_for_answers(session: &mut Session, agents: &[&Agent]) -> Resul
     find(session)
 }
 
-/// Marks agents offline and idle by when they were last heard of.
+/// Marks agents offline and idle by the time of their last heartbeat.
 pub(super) fn mark_absent(
     session: &mut Session,
     idle_before: Timestamp,

@@ -1,4 +1,4 @@
-//! Commands: looked up, restored, finished.
+//! Commands: look up, restore, finish.
 
 use super::super::{Finished, FinishedBatch, KnownCommand};
 use super::pool::Session;
@@ -61,7 +61,7 @@ pub(super) fn finish_all(session: &mut Session, answers: &[Command], now: Timest
         }
     }
     if !missing.is_empty() {
-        // The store was made anew since: the files have all that it needs to know.
+        // The store was recreated: the answers have everything that it needs.
         restore(session, &missing, now)?;
         now_ended.extend(finish(session, missing.iter().copied(), now)?);
     }
@@ -79,10 +79,10 @@ pub(super) fn finish_all(session: &mut Session, answers: &[Command], now: Timest
     Ok(FinishedBatch { finished, ended })
 }
 
-/// Stores answers of commands that have not ended; gives the ids of those. Rows are locked in the order of their ids.
+/// Stores answers to unfinished commands; returns the ids of those. Locks rows in the order of their ids.
 ///
-/// In two statements: of a batch joined with the rows that a lock gives, neither of which has an index or a known size, the
-/// server would compare each with each.
+/// Two statements: for a join of the batch with the locked rows, neither with an index or a known size, the server
+/// would compare all pairs.
 fn finish<'a>(
     session: &mut Session,
     answers: impl Iterator<Item = &'a Command> + Clone,
@@ -120,8 +120,7 @@ fn finish<'a>(
     Ok(ids.into_iter().collect())
 }
 
-/// Adds commands that are missing, with their actions and agents, as sent. Those that cannot be added, because an id of
-/// theirs is taken, are left out.
+/// Adds missing commands, with their actions and agents, as sent. Skips those with an id that is taken.
 pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timestamp) -> Result<(), Error> {
     let references: Vec<CommandRef> = commands.iter().map(|command| command.reference()).collect();
     let known = find(session, &references)?;
@@ -168,7 +167,7 @@ pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timesta
     Ok(())
 }
 
-/// See `Store::overdue_commands`. A row that cannot be made a command of is passed over: nobody could act on it.
+/// See `Store::overdue_commands`. Skips rows that are no valid command: no worker could process them.
 pub(super) fn overdue(session: &mut Session, before: Timestamp, count: usize) -> Result<Vec<Command>, Error> {
     let sql = "SELECT commands.id, commands.actionid, commands.queueloc, commands.starttime
         FROM actions JOIN commands ON commands.actionid = actions.id

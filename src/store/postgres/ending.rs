@@ -1,4 +1,4 @@
-//! How agents end: the schedulers' own key, and what upgrades and kills leave behind.
+//! Ended agents: the schedulers' key, registrations left by upgrades and kills, queuelocs without an agent.
 
 use super::super::{SCHEDULER_NAME, SchedulerKey};
 use super::pool::Session;
@@ -8,7 +8,7 @@ use crate::limits;
 use crate::time::{self, Timestamp};
 use postgres::Error;
 
-/// See `Store::scheduler_key`. A unique index lets only one such key in.
+/// See `Store::scheduler_key`. A unique index permits only one such key.
 pub(super) fn scheduler_key(
     session: &mut Session,
     candidate: Option<&SchedulerKey>,

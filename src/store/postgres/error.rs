@@ -1,4 +1,4 @@
-//! What went wrong, in words that say what to do about it. No text holds a password.
+//! Error messages that say what to do. None contains a password.
 
 use crate::config::database::PostgresConfig;
 use crate::failure::{Failure, Server};
@@ -8,7 +8,7 @@ use std::error::Error as _;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 
-/// What makes the database or brings it up to date.
+/// The scripts that create or upgrade the database.
 pub(super) const SCRIPTS: &str = "scripts/createlocaldb.sh or scripts/createremotedb.sh";
 
 /// An error of this call alone.
@@ -21,7 +21,7 @@ pub(super) fn down(what: impl Display, cause: impl Display) -> Failure {
     Failure::outage(Server::Database, format!("{what}: {cause}"))
 }
 
-/// The error with what caused it: alone it says "db error".
+/// Returns the error with its causes: alone it says "db error".
 fn text(error: &Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", db.message(), db.code().code());
@@ -35,7 +35,7 @@ fn text(error: &Error) -> String {
     text
 }
 
-/// The first cause of a kind.
+/// Returns the first cause of type `T`.
 fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -47,7 +47,7 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
     None
 }
 
-/// A connection that was not made.
+/// Converts the error of a failed connection.
 pub(super) fn connect(config: &PostgresConfig, error: &Error) -> Failure {
     let (host, port, user, database) = (&config.host, config.port, &config.user, &config.database);
     let help = match error.code() {
@@ -56,14 +56,14 @@ pub(super) fn connect(config: &PostgresConfig, error: &Error) -> Failure {
         }
         Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             format!(
-                "the server lets no {user} in from here (postgres.user, postgres.sslmode; pg_hba.conf on the server)"
+                "the server accepts no {user} from this host (postgres.user, postgres.sslmode; pg_hba.conf on the server)"
             )
         }
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
-            format!("there is no database {database} (postgres.dbname); make it with {SCRIPTS}")
+            format!("there is no database {database} (postgres.dbname); create it with {SCRIPTS}")
         }
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            format!("{user} may not use database {database}; let {SCRIPTS} give the permission")
+            format!("{user} may not use database {database}; grant the permission with {SCRIPTS}")
         }
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
             "the server has too many connections; lower postgres.maxconn, or raise its max_connections".into()
@@ -86,10 +86,7 @@ fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
     }
     match cause::<io::Error>(error).map(io::Error::kind) {
         Some(ErrorKind::ConnectionRefused) => {
-            format!(
-                "nobody listens on port {} there; is the server running (postgres.host, postgres.port)",
-                config.port
-            )
+            format!("nothing listens on port {}; is the server running (postgres.host, postgres.port)", config.port)
         }
         Some(ErrorKind::TimedOut) => format!("no answer within {} s (postgres.timeout)", config.timeout.as_secs()),
         // The standard library has no kind for it.
@@ -98,25 +95,25 @@ fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {
     }
 }
 
-/// A transaction that failed.
+/// Converts the error of a failed transaction.
 pub(super) fn transaction(what: String, error: &Error) -> Failure {
     let Some(code) = error.code() else {
         return down(what, format!("the connection is lost: {}", text(error)));
     };
     let help = match &code.code()[..2] {
-        // Data exceptions and constraints: the same data will never be taken.
+        // Data exceptions and constraints: the same data will never be accepted.
         "22" | "23" | "54" => return Failure::Refuse(format!("{what}: {}", text(error))),
         "42" if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            format!("a permission is missing; let {SCRIPTS} give it")
+            format!("a permission is missing; grant it with {SCRIPTS}")
         }
-        "42" => format!("the tables are not those of this program; bring them up to date with {SCRIPTS}"),
+        "42" => format!("the tables are not those of this program; upgrade them with {SCRIPTS}"),
         "25" => "the server is read-only: a standby, perhaps; point postgres.host to the primary".into(),
-        "40" => "another transaction was in the way; it is tried again".into(),
-        "53" => "the server has no room left (disk, memory or connections)".into(),
+        "40" => "it conflicts with another transaction, and is retried".into(),
+        "53" => "the server has no resources left (disk, memory or connections)".into(),
         "57" if *code == SqlState::QUERY_CANCELED => {
-            "the server took too long; see what holds it up in pg_stat_activity".into()
+            "the server took too long; look in pg_stat_activity for what blocks it".into()
         }
-        "57" => "the server is going down".into(),
+        "57" => "the server is shutting down".into(),
         _ => "the server failed".into(),
     };
     let cause = format!("{help}: {}", text(error));
@@ -124,7 +121,7 @@ pub(super) fn transaction(what: String, error: &Error) -> Failure {
     if for_all { down(what, cause) } else { away(what, cause) }
 }
 
-/// A target that was not evaluated. What is wrong with the target itself is refused.
+/// Converts the error of a target's evaluation. Errors of the target itself are refusals.
 pub(super) fn target(error: &Error, limit_seconds: u64) -> Failure {
     let what = "evaluate a target".to_owned();
     match error.code() {
@@ -139,12 +136,12 @@ pub(super) fn target(error: &Error, limit_seconds: u64) -> Failure {
     }
 }
 
-/// A new connection on which no transaction began.
+/// Converts the error of a BEGIN on a new connection.
 pub(super) fn begin(config: &PostgresConfig, error: &Error) -> Failure {
     let what = format!("begin a transaction in database {} on {}:{}", config.database, config.host, config.port);
     let help = match error.code() {
         Some(code) if code.code() == "22023" || *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            format!("{} cannot become migreadonly; let {SCRIPTS} give the permission: ", config.user)
+            format!("{} cannot become migreadonly; grant the permission with {SCRIPTS}: ", config.user)
         }
         _ => String::new(),
     };

@@ -1,15 +1,15 @@
-//! Text that PostgreSQL cannot hold, or cannot turn from json into text. One agent's answer must not spoil every target
-//! that looks at answers, nor one heartbeat the batch that it is in.
+//! Replaces text that PostgreSQL cannot store, or cannot convert from json to text. One agent's answer must not break
+//! every target that reads answers, nor one heartbeat its batch.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// A text column's value: NUL cannot stand in one.
+/// Returns the value for a text column, which cannot contain NUL.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// A json column's value from an object that nobody signed.
+/// Returns the value for a json column, from an unsigned object.
 pub(super) fn object(object: &Map<String, Value>) -> String {
     let text = serde_json::to_string(object).unwrap_or_default();
     match readable(&text) {
@@ -18,8 +18,8 @@ pub(super) fn object(object: &Map<String, Value>) -> String {
     }
 }
 
-/// JSON text in which `->>` works everywhere: U+FFFD stands in the place of each `\u0000` and of each half of a surrogate
-/// pair without its other half. Borrowed when there is none.
+/// Returns JSON text on which `->>` always works: U+FFFD replaces each `\u0000` and each unpaired surrogate. Borrowed
+/// if there is none.
 pub(super) fn readable(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let mut readable = String::new();
@@ -46,7 +46,7 @@ pub(super) fn readable(json: &str) -> Cow<'_, str> {
     Cow::Owned(readable)
 }
 
-/// The number of the `\uXXXX` that begins there.
+/// Returns the code unit of the `\uXXXX` at `at`; None if there is none.
 fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

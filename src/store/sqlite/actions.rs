@@ -1,4 +1,4 @@
-//! Actions: begun, counted, ended.
+//! Actions: begin, count, complete.
 
 use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
 use super::{from_micros, micros, next_ids};
@@ -15,12 +15,12 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// What [`from_row`] reads.
+/// The columns that [`from_row`] reads.
 pub(super) const COLUMNS: &str = "json_object('id', actions.id, 'name', actions.name, 'target', actions.target, \
     'description', json(description), 'threat', json(threat), 'operations', json(operations), \
     'pgpsignatures', json(pgpsignatures), 'syntaxversion', syntaxversion), actions.validfrom, actions.expireafter";
 
-/// An action from a row that begins with [`COLUMNS`].
+/// Builds an action from a row that begins with [`COLUMNS`].
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<Option<Action>> {
     Ok(stored_action(row.get_ref(0)?.as_str()?, from_micros(row.get(1)?), from_micros(row.get(2)?)))
 }
@@ -31,18 +31,18 @@ pub(super) fn find(connection: &Connection, id: ActionId) -> rusqlite::Result<Op
     Ok(connection.prepare_cached(&sql)?.query_row([id.get() as i64], from_row).optional()?.flatten())
 }
 
-/// What was found where an action's row should be.
+/// Outcome of [`insert`].
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Inserted {
-    /// Nothing: it is there now, in flight.
+    /// The row was missing: it is in flight now.
     Now,
-    /// The same action.
+    /// The same action was stored.
     Before,
-    /// One with another signed text.
+    /// An action with another signed text was stored.
     Other,
 }
 
-/// Adds the action's row unless it is there: as `owner`'s, which is empty for nobody's.
+/// Inserts the action's row if it is missing: in flight, claimed by `owner` (empty: unclaimed).
 pub(super) fn insert(
     transaction: &Transaction,
     action: &Action,
@@ -75,7 +75,7 @@ pub(super) fn insert(
     Ok(if is_same { Inserted::Before } else { Inserted::Other })
 }
 
-/// Makes the action `owner`'s, unless it is in flight as somebody else's.
+/// Claims the action for `owner`, unless it is in flight with another owner.
 fn claim(transaction: &Transaction, id: ActionId, owner: &str) -> rusqlite::Result<Result<(), Failure>> {
     let sql = "UPDATE actions SET owner = ?2 WHERE id = ?1 AND (owner IN ('', ?2) OR status <> 'inflight')";
     if transaction.prepare_cached(sql)?.execute((id.get() as i64, owner))? == 1 {
@@ -114,7 +114,7 @@ fn insert_signers(
     Ok(())
 }
 
-/// See `Store::begin_actions`. The commands get the next of `ids`, which must be as many.
+/// See `Store::begin_actions`. The commands take their ids from `ids`, which must be enough.
 pub(super) fn begin(
     transaction: &Transaction,
     owner: &str,
@@ -153,7 +153,7 @@ pub(super) fn begin(
     unsent(transaction, action).map(Ok)
 }
 
-/// An action's commands that the relay does not have: those just added, and those of an earlier, interrupted try.
+/// Returns an action's commands that the relay does not have: new ones, and those of an interrupted attempt.
 fn unsent(transaction: &Transaction, action: i64) -> rusqlite::Result<Vec<Prepared>> {
     let sql = "SELECT id, agentid FROM commands WHERE actionid = ?1 AND status = 'prepared' ORDER BY id";
     let mut statement = transaction.prepare_cached(sql)?;
@@ -161,7 +161,7 @@ fn unsent(transaction: &Transaction, action: i64) -> rusqlite::Result<Vec<Prepar
     rows.filter_map(Result::transpose).collect()
 }
 
-/// Of these actions, ends those that have no command left.
+/// Completes those of these actions that have no unfinished command, and returns them.
 pub(super) fn ended(
     transaction: &Transaction,
     actions: impl IntoIterator<Item = ActionId>,
@@ -183,7 +183,7 @@ pub(super) fn ended(
     Ok(ended)
 }
 
-/// `sent` is all of an action's commands, `done` those that ended, and each final status has a counter of its own.
+/// `sent` counts all of an action's commands, `done` those that ended; each final status has its own counter.
 fn count(transaction: &Transaction, id: ActionId) -> rusqlite::Result<Counters> {
     let sql = "SELECT status, count(*) FROM commands WHERE actionid = ?1 GROUP BY status";
     let mut statement = transaction.prepare_cached(sql)?;

@@ -12,8 +12,7 @@ use std::time::Duration;
 const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
     agents.destructiontime, agents.heartbeattime, agents.status, agents.environment, agents.tags";
 
-/// The query for the agents that `condition` selects: present ones, and of several registrations of one queueloc the
-/// newest.
+/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
 pub(super) fn selection(condition: &str) -> String {
     format!(
         "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND agents.id = (SELECT newest.id \
@@ -22,12 +21,12 @@ pub(super) fn selection(condition: &str) -> String {
     )
 }
 
-/// Runs a [`selection`]. One whose row holds a queueloc that could not be one is left out: nothing is ever sent there.
+/// Runs a [`selection`]. Skips rows with an invalid queueloc: nothing is ever sent there.
 pub(super) fn select(reader: &Connection, sql: &str) -> rusqlite::Result<Vec<AgentId>> {
     let mut statement = reader.prepare_cached(sql)?;
     let id = |row: &Row| {
-        let is_sent_to = QueueLoc::parse(row.get_ref(1)?.as_str()?).is_ok();
-        Ok(is_sent_to.then_some(row.get::<_, i64>(0)?).and_then(|id| AgentId::new(id as u64)))
+        let is_valid = QueueLoc::parse(row.get_ref(1)?.as_str()?).is_ok();
+        Ok(is_valid.then_some(row.get::<_, i64>(0)?).and_then(|id| AgentId::new(id as u64)))
     };
     let ids = statement.query_map([], id)?;
     ids.filter_map(Result::transpose).collect()
@@ -40,7 +39,7 @@ pub(super) fn load(reader: &Connection, ids: &[AgentId]) -> rusqlite::Result<Vec
     ids.iter().filter_map(|id| load(id).map(Option::flatten).transpose()).collect()
 }
 
-/// The newest registration of a queueloc, whatever its status.
+/// Returns the newest registration of a queueloc, whatever its status.
 pub(super) fn by_queueloc(connection: &Connection, queueloc: &str) -> rusqlite::Result<Option<Agent>> {
     let order = "ORDER BY agents.heartbeattime DESC, agents.id DESC LIMIT 1";
     let sql = format!("SELECT {COLUMNS} FROM agents WHERE agents.queueloc = ?1 {order}");
@@ -66,7 +65,7 @@ fn object(text: &str) -> Map<String, Value> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// None when the row holds a queueloc that could not be one.
+/// None if the row has an invalid queueloc.
 fn from_row(row: &Row) -> rusqlite::Result<Option<Agent>> {
     let Ok(queueloc) = QueueLoc::parse(row.get_ref(2)?.as_str()?) else { return Ok(None) };
     Ok(Some(Agent {
@@ -89,9 +88,9 @@ fn json(object: &Map<String, Value>) -> String {
     Value::Object(object.clone()).to_string()
 }
 
-/// Takes a heartbeat in; the newest of a process wins.
+/// Stores a heartbeat; the newest of a process wins.
 pub(super) fn register(transaction: &Transaction, agent: &Agent, now: Timestamp) -> rusqlite::Result<Registration> {
-    // What was heard in the future was heard by a clock that was ahead. It would stay the newest for as long as that.
+    // A stored heartbeat from the future was dated by a clock that was ahead. It would stay the newest until then.
     let ahead = "UPDATE agents SET heartbeattime = ?2 WHERE queueloc = ?1 AND heartbeattime > ?3";
     let before = micros(agent.heartbeat_time) - 1;
     transaction.prepare_cached(ahead)?.execute((agent.queueloc.as_str(), before, micros(now)))?;
@@ -103,7 +102,7 @@ pub(super) fn register(transaction: &Transaction, agent: &Agent, now: Timestamp)
         Some(heard) if heard > micros(agent.heartbeat_time) => return Ok(Registration::Stale),
         Some(_) => {}
     }
-    // A process id may come back after a reboot: another start time is another process.
+    // A process id may be reused after a reboot: another start time is another process.
     let sql = "UPDATE agents SET name = :name, mode = :mode, version = :version, heartbeattime = :heartbeattime,
         environment = :environment, tags = :tags,
         status = CASE WHEN status IN ('upgraded', 'destroyed') AND starttime = :starttime THEN status ELSE 'online' END,
@@ -132,7 +131,7 @@ fn insert(transaction: &Transaction, agent: &Agent, status: &str) -> rusqlite::R
     Ok(id)
 }
 
-/// The id of the agent that answered a command of which the store knows nothing; made as offline when missing.
+/// Returns the id of an agent that answered a command missing from the store; inserts a missing agent as offline.
 pub(super) fn id_for_answer(transaction: &Transaction, agent: &Agent) -> rusqlite::Result<i64> {
     let sql = "SELECT id FROM agents WHERE queueloc = ?1 ORDER BY pid = ?2 DESC, heartbeattime DESC LIMIT 1";
     let key = (agent.queueloc.as_str(), agent.pid);
@@ -140,7 +139,7 @@ pub(super) fn id_for_answer(transaction: &Transaction, agent: &Agent) -> rusqlit
     known.map_or_else(|| insert(transaction, agent, "offline"), Ok)
 }
 
-/// Marks agents offline and idle by when they were last heard of.
+/// Marks agents offline and idle by the time of their last heartbeat.
 pub(super) fn mark_absent(
     transaction: &Transaction,
     idle_before: Timestamp,

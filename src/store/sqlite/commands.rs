@@ -1,4 +1,4 @@
-//! Commands: looked up, restored, finished.
+//! Commands: look up, restore, finish.
 
 use super::super::{Finished, KnownCommand};
 use super::{actions, agents, from_micros, micros};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-/// A command's status and queueloc.
+/// Looks up a command; None if that action has no such command.
 pub(super) fn find(connection: &Connection, command: CommandRef) -> rusqlite::Result<Option<KnownCommand>> {
     let sql = "SELECT status, queueloc FROM commands WHERE id = ?1 AND actionid = ?2";
     let ids = (command.command.get() as i64, command.action.get() as i64);
@@ -33,14 +33,14 @@ pub(super) fn finish(transaction: &Transaction, answer: &Command, now: Timestamp
     if let Some(known) = find(transaction, reference)? {
         return Ok(Finished::Before(known.status));
     }
-    // The store was made anew since: the file has all that it needs to know.
+    // The store was recreated: the answer has everything that it needs.
     if !restore(transaction, answer, now)? || transaction.prepare_cached(sql)?.execute(row)? != 1 {
         return Ok(Finished::Before(answer.status));
     }
     Ok(Finished::Now)
 }
 
-/// Adds a command that is missing, with its action and agent, as sent. False when it cannot be: its ids are taken.
+/// Adds a missing command, with its action and agent, as sent. Returns false if its ids are taken.
 pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timestamp) -> rusqlite::Result<bool> {
     let reference = command.reference();
     if find(transaction, reference)?.is_some() {
@@ -58,7 +58,7 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
     Ok(transaction.prepare_cached(sql)?.execute(row)? == 1)
 }
 
-/// See `Store::overdue_commands`. A row that cannot be made a command of is passed over: nobody could act on it.
+/// See `Store::overdue_commands`. Skips rows that are no valid command: no worker could process them.
 pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) -> rusqlite::Result<Vec<Command>> {
     let sql = format!(
         "SELECT {}, commands.id, commands.queueloc, commands.starttime, commands.actionid
@@ -70,7 +70,7 @@ pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) 
     let mut rows = statement.query((micros(before), count as i64))?;
     let (mut overdue, mut known) = (Vec::new(), HashMap::new());
     while let Some(row) = rows.next()? {
-        // Commands of one action share it: it may be large, and they are many.
+        // Commands of one action share it: it may be large, and they may be many.
         let action = match known.entry(row.get::<_, i64>(6)?) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(actions::from_row(row)?.map(Arc::new)),

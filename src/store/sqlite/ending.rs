@@ -1,4 +1,4 @@
-//! How agents end: the schedulers' own key, and what upgrades and kills leave behind.
+//! Ended agents: the schedulers' key, registrations left by upgrades and kills, queuelocs without an agent.
 
 use super::super::{SCHEDULER_NAME, SchedulerKey};
 use super::{micros, next_ids};
