@@ -1,4 +1,4 @@
-//! What every relay promises, run against each implementation.
+//! What every relay promises, each promise a test for each implementation. RabbitMQ's need `scripts/servers.sh run`.
 
 #[path = "common/servers.rs"]
 mod servers;
@@ -13,6 +13,7 @@ use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Event, Message, Queue, Relay, Sent};
 use mig::spool::watch::Sleeper;
 use mig::time;
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,18 @@ fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&
     assert_eq!(found, expected);
 }
 
+/// An agent's queue that no other test has.
 fn agent_queue(name: &str) -> Queue {
-    Queue::agent(&mig::heartbeat::QueueLoc::parse(name).unwrap())
+    Queue::agent(&mig::heartbeat::QueueLoc::parse(&format!("linux.{}.1", servers::unique(name))).unwrap())
+}
+
+/// The same of a worker.
+fn worker_queue(name: &str) -> Queue {
+    Queue::worker(&servers::unique(name))
 }
 
 fn messages_stay_until_done(open: Open) {
-    let (mut one, queue) = (open(), agent_queue("linux.stay.1"));
+    let (mut one, queue) = (open(), agent_queue("stay"));
     one.declare(&queue).unwrap();
     one.declare(&queue).unwrap();
     let sent = one.send(&[message(&queue, "{\"n\":1}"), message(&queue, "{\"n\":2}")], time::now()).unwrap();
@@ -61,7 +68,7 @@ fn messages_stay_until_done(open: Open) {
 }
 
 fn messages_in_hand_are_passed_over(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.hand.1"));
+    let (mut relay, queue) = (open(), agent_queue("hand"));
     relay.declare(&queue).unwrap();
     let messages: Vec<Message> = (1..=5).map(|n| message(&queue, &format!("{{{n}}}"))).collect();
     relay.send(&messages, time::now()).unwrap();
@@ -84,7 +91,7 @@ fn messages_in_hand_are_passed_over(open: Open) {
 
 fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     let mut relay = open();
-    let (there, missing) = (agent_queue("linux.there.1"), agent_queue("linux.missing.1"));
+    let (there, missing) = (agent_queue("there"), agent_queue("missing"));
     relay.declare(&there).unwrap();
     let messages = [message(&there, "{\"n\":1}"), message(&missing, "{\"n\":2}"), message(&there, "{\"n\":3}")];
     assert_eq!(relay.send(&messages, time::now()).unwrap(), [Sent::Kept, Sent::Unroutable, Sent::Kept]);
@@ -102,7 +109,7 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
 }
 
 fn expired_messages_are_not_delivered(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.late.1"));
+    let (mut relay, queue) = (open(), agent_queue("late"));
     relay.declare(&queue).unwrap();
     let now = time::now();
     let expires = |millis| Message {
@@ -115,7 +122,7 @@ fn expired_messages_are_not_delivered(open: Open) {
 }
 
 fn events_reach_those_who_subscribed(open: Open) {
-    let (mut relay, new, all) = (open(), Queue::worker("new"), Queue::worker("a/ll"));
+    let (mut relay, new, all) = (open(), worker_queue("new"), worker_queue("a/ll"));
     let event = |event, n: u32| (event, format!("{{\"n\":{n}}}").into_bytes());
     relay.publish(&[event(Event::AgentNew, 0)], time::now()).unwrap();
     relay.subscribe(&new, Event::AgentNew).unwrap();
@@ -130,7 +137,7 @@ fn events_reach_those_who_subscribed(open: Open) {
 }
 
 fn a_body_is_sent_without_white_space_around_its_json(open: Open) {
-    let (mut relay, queue, worker) = (open(), agent_queue("linux.line.1"), Queue::worker("line"));
+    let (mut relay, queue, worker) = (open(), agent_queue("line"), worker_queue("line"));
     relay.declare(&queue).unwrap();
     relay.send(&[message(&queue, "{\"n\":1}\n"), message(&queue, " {\"n\": 2 }\r\n\n")], time::now()).unwrap();
     assert_bodies(relay.as_mut(), &queue, 10, &["{\"n\":1}", "{\"n\": 2 }"]);
@@ -141,7 +148,7 @@ fn a_body_is_sent_without_white_space_around_its_json(open: Open) {
 }
 
 fn a_removed_queue_is_gone_with_its_messages(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.gone.1"));
+    let (mut relay, queue) = (open(), agent_queue("gone"));
     assert!(relay.remove(&queue).unwrap(), "one that is not there is removed already");
     relay.declare(&queue).unwrap();
     relay.send(&[message(&queue, "{}")], time::now()).unwrap();
@@ -152,7 +159,7 @@ fn a_removed_queue_is_gone_with_its_messages(open: Open) {
 }
 
 fn rejected_messages_do_not_come_again(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.bad.1"));
+    let (mut relay, queue) = (open(), agent_queue("bad"));
     relay.declare(&queue).unwrap();
     relay.send(&[message(&queue, "{\"bad\":1}"), message(&queue, "{\"good\":1}")], time::now()).unwrap();
     assert_bodies(relay.as_mut(), &queue, 10, &["{\"bad\":1}", "{\"good\":1}"]);
@@ -162,7 +169,7 @@ fn rejected_messages_do_not_come_again(open: Open) {
 }
 
 fn large_and_many_messages_arrive_whole(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("linux.many.1"));
+    let (mut relay, queue) = (open(), agent_queue("many"));
     relay.declare(&queue).unwrap();
     let large = format!("{{\"x\":\"{}\"}}", "é".repeat(4 << 20));
     relay.send(&[message(&queue, &large)], time::now()).unwrap();
@@ -183,7 +190,7 @@ fn large_and_many_messages_arrive_whole(open: Open) {
 }
 
 fn a_watch_wakes_when_a_message_arrives(open: Open) {
-    let (mut receiver, queue) = (open(), agent_queue("linux.awake.1"));
+    let (mut receiver, queue) = (open(), agent_queue("awake"));
     receiver.declare(&queue).unwrap();
     let sleeper = Sleeper::new();
     let _watch = receiver.watch(&queue, sleeper.waker()).unwrap();
@@ -193,63 +200,109 @@ fn a_watch_wakes_when_a_message_arrives(open: Open) {
     assert!(started.elapsed() < servers::PATIENCE, "it was woken");
 }
 
-fn contract(open: Open) {
-    messages_stay_until_done(open);
-    messages_in_hand_are_passed_over(open);
-    a_queue_that_does_not_exist_is_unroutable(open);
-    expired_messages_are_not_delivered(open);
-    rejected_messages_do_not_come_again(open);
-    large_and_many_messages_arrive_whole(open);
-    a_watch_wakes_when_a_message_arrives(open);
-    events_reach_those_who_subscribed(open);
-    a_body_is_sent_without_white_space_around_its_json(open);
+fn make_vhost(directory: &Path, vhost: &str) {
+    servers::rabbitmqctl(directory, &["add_vhost", vhost]);
+    servers::rabbitmqctl(directory, &["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"]);
 }
 
-/// A vhost of the shared broker, with the users and permissions of `scripts/setup-rabbitmq.sh`.
-fn broker(queue_type: QueueType) -> BrokerConfig {
-    let (directory, vhost) = (servers::shared("rabbitmq"), servers::unique("relay"));
-    servers::rabbitmqctl(&directory, &["add_vhost", &vhost]);
-    servers::rabbitmqctl(&directory, &["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]);
-    let url = format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", servers::port(&directory, "port"));
+fn reach(directory: &Path, vhost: &str, queue_type: QueueType) -> BrokerConfig {
+    let url = format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", servers::port(directory, "port"));
     BrokerConfig::parse_url(&url, TlsConfig::default(), queue_type).unwrap()
 }
 
-fn keeps_the_contract_over_amqp(queue_type: QueueType) {
-    let config = broker(queue_type);
+/// A new vhost of the shared broker.
+fn broker(queue_type: QueueType) -> BrokerConfig {
+    let (directory, vhost) = (servers::shared("rabbitmq"), servers::unique("relay"));
+    make_vhost(&directory, &vhost);
+    reach(&directory, &vhost, queue_type)
+}
+
+/// A vhost that the promises share, as making one takes a second. What a promise needs there has names of its own; and each
+/// promise about events has kinds of events of its own.
+fn over_amqp(queue_type: QueueType, promise: fn(Open)) {
+    let (directory, name) = (servers::shared("rabbitmq"), format!("contract-{queue_type:?}"));
+    servers::once(&directory, &name, || make_vhost(&directory, &name));
+    let config = reach(&directory, &name, queue_type);
     AmqpRelay::open(&config, Role::Scheduler).unwrap().declare(&Queue::results()).unwrap();
-    let open = || Box::new(AmqpRelay::open(&config, Role::Scheduler).unwrap()) as Box<dyn Relay>;
-    contract(&open);
-    a_removed_queue_is_gone_with_its_messages(&open);
+    promise(&|| Box::new(AmqpRelay::open(&config, Role::Scheduler).unwrap()));
 }
 
-#[test]
-fn the_amqp_relay_keeps_the_contract_with_classic_queues() {
-    keeps_the_contract_over_amqp(QueueType::Classic);
+fn over_classic_queues(promise: fn(Open)) {
+    over_amqp(QueueType::Classic, promise);
 }
 
-#[test]
-fn the_amqp_relay_keeps_the_contract_with_quorum_queues() {
-    keeps_the_contract_over_amqp(QueueType::Quorum);
+fn over_quorum_queues(promise: fn(Open)) {
+    over_amqp(QueueType::Quorum, promise);
 }
 
-#[test]
-fn a_queue_that_somebody_consumes_from_is_not_removed() {
-    for queue_type in [QueueType::Classic, QueueType::Quorum] {
-        let config = broker(queue_type);
-        let queue = agent_queue("linux.here.1");
-        let open = |role| AmqpRelay::open(&config, role).unwrap();
-        let (mut scheduler, mut agent) = (open(Role::Scheduler), open(Role::Agent));
-        scheduler.declare(&Queue::results()).unwrap();
-        agent.declare(&queue).unwrap();
-        assert!(agent.receive(&queue, 1, time::now()).unwrap().is_empty());
-        assert!(!scheduler.remove(&queue).unwrap());
-        drop(agent);
-        let started = Instant::now();
-        while !scheduler.remove(&queue).unwrap() {
-            assert!(started.elapsed() < servers::PATIENCE, "its consumer is gone");
-            std::thread::sleep(Duration::from_millis(20));
+fn over_a_directory(promise: fn(Open)) {
+    let directory = tempfile::tempdir().unwrap();
+    promise(&|| Box::new(DirectoryRelay::open(directory.path()).unwrap()));
+}
+
+/// Makes a test of each promise, in a module for the implementation.
+macro_rules! keeps {
+    ($implementation:ident, $over:ident: $($promise:ident)*) => {
+        mod $implementation {
+            $(
+                #[test]
+                fn $promise() {
+                    super::$over(super::$promise);
+                }
+            )*
         }
+    };
+}
+
+/// Every relay keeps the first promises; the others are those of relays that know who receives.
+macro_rules! promises {
+    (every relay: $($every:ident)*; brokers: $($broker:ident)*) => {
+        keeps!(directory, over_a_directory: $($every)*);
+        keeps!(classic_queues, over_classic_queues: $($every)* $($broker)*);
+        keeps!(quorum_queues, over_quorum_queues: $($every)* $($broker)*);
+    };
+}
+
+promises!(
+    every relay:
+    messages_stay_until_done
+    messages_in_hand_are_passed_over
+    a_queue_that_does_not_exist_is_unroutable
+    expired_messages_are_not_delivered
+    rejected_messages_do_not_come_again
+    large_and_many_messages_arrive_whole
+    a_watch_wakes_when_a_message_arrives
+    events_reach_those_who_subscribed
+    a_body_is_sent_without_white_space_around_its_json;
+    brokers:
+    a_removed_queue_is_gone_with_its_messages
+);
+
+fn a_queue_that_somebody_consumes_from_is_not_removed(queue_type: QueueType) {
+    let config = broker(queue_type);
+    let queue = agent_queue("here");
+    let open = |role| AmqpRelay::open(&config, role).unwrap();
+    let (mut scheduler, mut agent) = (open(Role::Scheduler), open(Role::Agent));
+    scheduler.declare(&Queue::results()).unwrap();
+    agent.declare(&queue).unwrap();
+    assert!(agent.receive(&queue, 1, time::now()).unwrap().is_empty());
+    assert!(!scheduler.remove(&queue).unwrap());
+    drop(agent);
+    let started = Instant::now();
+    while !scheduler.remove(&queue).unwrap() {
+        assert!(started.elapsed() < servers::PATIENCE, "its consumer is gone");
+        std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_classic_queue_that_somebody_consumes_from_is_not_removed() {
+    a_queue_that_somebody_consumes_from_is_not_removed(QueueType::Classic);
+}
+
+#[test]
+fn a_quorum_queue_that_somebody_consumes_from_is_not_removed() {
+    a_queue_that_somebody_consumes_from_is_not_removed(QueueType::Quorum);
 }
 
 /// As the workers of a scheduler do. lapin's own way to close a channel, when the last of it is dropped, lost the answer to
@@ -261,8 +314,7 @@ fn relays_that_end_together_do_not_wait_for_each_other() {
     for round in 0..300 {
         let together = Barrier::new(RELAYS);
         let end = &|n: usize| {
-            let (mut relay, queue) =
-                (AmqpRelay::open(&config, Role::Scheduler).unwrap(), agent_queue(&format!("linux.end.{n}")));
+            let (mut relay, queue) = (AmqpRelay::open(&config, Role::Scheduler).unwrap(), agent_queue("end"));
             relay.declare(&queue).unwrap();
             if n.is_multiple_of(2) {
                 relay.watch(&queue, Sleeper::new().waker()).unwrap();
@@ -280,7 +332,7 @@ fn relays_that_end_together_do_not_wait_for_each_other() {
 #[test]
 fn a_watch_wakes_when_the_connection_ends() {
     let config = broker(QueueType::Classic);
-    let queue = agent_queue("linux.cut.1");
+    let queue = agent_queue("cut");
     let mut relay = AmqpRelay::open(&config, Role::Scheduler).unwrap();
     relay.declare(&Queue::results()).unwrap();
     relay.declare(&queue).unwrap();
@@ -401,9 +453,9 @@ fn what_is_wrong_with_the_way_to_the_broker_is_named() {
 }
 
 #[test]
-fn the_directory_relay_keeps_the_contract() {
+fn the_directory_relay_keeps_the_reason_beside_what_was_rejected() {
     let directory = tempfile::tempdir().unwrap();
-    contract(&|| Box::new(DirectoryRelay::open(directory.path()).unwrap()));
+    rejected_messages_do_not_come_again(&|| Box::new(DirectoryRelay::open(directory.path()).unwrap()));
     let reasons: Vec<_> =
         std::fs::read_dir(directory.path().join("dead")).unwrap().map(|e| e.unwrap().path()).collect();
     let reason = reasons.iter().find(|path| path.extension().is_some_and(|e| e == "reason")).unwrap();
@@ -414,7 +466,7 @@ fn the_directory_relay_keeps_the_contract() {
 fn files_brought_by_hand_are_messages_once_they_are_whole() {
     let directory = tempfile::tempdir().unwrap();
     let mut relay = DirectoryRelay::open(directory.path()).unwrap();
-    let queue = agent_queue("linux.usb.1");
+    let queue = agent_queue("usb");
     relay.declare(&queue).unwrap();
     let file = directory.path().join(queue.as_str()).join("from-a-stick.json");
     std::fs::write(&file, "{\"half\":").unwrap();

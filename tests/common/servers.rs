@@ -6,6 +6,7 @@ use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::{PostgresConfig, SslMode};
 use mig::relay::amqp::{AmqpRelay, Role};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +34,16 @@ pub fn port(directory: &Path, file: &str) -> u16 {
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes something that several tests use in a server's directory, each of them a process perhaps: once.
+pub fn once(server: &Path, name: &str, make: impl FnOnce()) {
+    let mut made = OpenOptions::new().create(true).append(true).open(server.join(name)).unwrap();
+    made.lock().unwrap();
+    if made.metadata().unwrap().len() == 0 {
+        make();
+        made.write_all(b"made\n").unwrap();
+    }
 }
 
 /// Runs one of the project's scripts; gives what it printed.
@@ -196,9 +207,22 @@ impl Broker {
 pub fn database(server: &Path) -> PostgresConfig {
     let name = unique("mig");
     create_database(server, &name);
+    reach(server, &name, &password(server))
+}
+
+/// The same, as a copy of one that is made once: quicker by far, but everybody may connect to it.
+pub fn copied_database(server: &Path) -> PostgresConfig {
+    const ORIGINAL: &str = "mig_original";
+    once(server, "original", || drop(create_database(server, ORIGINAL)));
+    let name = unique("copy");
+    psql(server, "postgres", &format!("CREATE DATABASE {name} TEMPLATE {ORIGINAL} OWNER migadmin"));
+    reach(server, &name, &password(server))
+}
+
+/// The password of the scheduler, as the script keeps it.
+fn password(server: &Path) -> String {
     let credentials = std::fs::read_to_string(server.join("credentials")).unwrap();
-    let password = credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap();
-    reach(server, &name, password)
+    credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap().to_owned()
 }
 
 /// How the scheduler reaches a database.
