@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # shellcheck disable=SC2034
 # The test programs whose outcome scripts/scoreboard.sh prints; scripts/test.sh leaves them to it.
-scoreboard_tests=(faults crash hostile_drops hostile_messages second_user watch_and_time target_table signature_table parsers)
+scoreboard_tests=(faults reliability)
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
