@@ -17,10 +17,12 @@ use mig::action::Action;
 use mig::agent::execute::Executor;
 use mig::agent::program;
 use mig::config::agent::AgentConfig;
+use mig::error::ExitClass;
 use mig::id::CommandRef;
 use mig::signature;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -297,8 +299,15 @@ pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let outcome = program::run(&config, executor, false);
-    std::process::exit(outcome.map_or_else(|error| error.class as i32, |()| 0));
+    let Err(error) = program::run(&config, executor, false) else { std::process::exit(0) };
+    eprintln!("{}", error.text);
+    if error.class == ExitClass::Unavailable {
+        // An agent that was killed while it started a process: until that one is another program, it has the lock.
+        std::thread::sleep(Duration::from_millis(10));
+        let again = Command::new(std::env::current_exe().unwrap()).args(std::env::args().skip(1)).exec();
+        eprintln!("start again: {again}");
+    }
+    std::process::exit(error.class as i32);
 }
 
 /// Waits until a program that was started with its output in `log` has ended; returns the log when it ended well.

@@ -203,7 +203,7 @@ fn lost_command() -> Command {
 fn what_the_store_lost_comes_back_from_answers(open: Open) {
     let (store, command) = (&mut *open(), lost_command());
     assert!(find(store, command.reference()).is_none());
-    let batch = store.finish_commands(&[command.clone()], now()).unwrap();
+    let batch = store.finish_commands(std::slice::from_ref(&command), now()).unwrap();
     assert_eq!(batch.finished, [Finished::Now]);
     assert_eq!(batch.ended[0].id, command.action.id.unwrap());
     assert_eq!(find(store, command.reference()).unwrap().status, CommandStatus::Failed);
