@@ -1,17 +1,17 @@
-# Shared by the other *.sh: the project's root, installation of missing Debian packages, private servers.
+# Shared by quickstart.sh, scoreboard.sh, servers.sh and test.sh: where the project is, and how missing Debian packages are installed.
 # shellcheck shell=bash
 
-# shellcheck disable=SC2034  # used by the scripts that source this
+# shellcheck disable=SC2034  # used by those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # shellcheck disable=SC2034
-# Test programs that scripts/scoreboard.sh runs; scripts/test.sh skips them.
-scoreboard_tests=(faults crash hostile_drops hostile_messages second_user watch_and_time target_table signature_table parsers)
+# The test programs whose outcome scripts/scoreboard.sh prints; scripts/test.sh leaves them to it.
+scoreboard_tests=(faults reliability)
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# not_installed PACKAGE... : prints the missing ones, a line each.
+# not_installed PACKAGE... : those of them, a line each.
 not_installed() {
     local package
     for package in "$@"; do
@@ -19,12 +19,13 @@ not_installed() {
     done
 }
 
-# install PACKAGE... : installs the missing ones with apt-get, with sudo unless root. Waits for a concurrent run.
+# install PACKAGE... : those that are missing, with apt-get, with sudo when not root. Another run that installs something is
+# waited for.
 install() {
     local missing
     mapfile -t missing < <(not_installed "$@")
     [ ${#missing[@]} -eq 0 ] && return
-    command -v apt-get >/dev/null || die "please install: ${missing[*]} (apt-get is missing)"
+    command -v apt-get >/dev/null || die "please install: ${missing[*]} (there is no apt-get here)"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || die "please install as root: apt-get install ${missing[*]}"
     {
         flock 9
@@ -33,12 +34,12 @@ install() {
     } 9</var/lib/dpkg
 }
 
-# apt_install PACKAGE... : waits at most ten minutes for other programs that install packages.
+# apt_install PACKAGE... : waits ten minutes at most for other programs that install something.
 apt_install() {
     local sudo=() said until=$((SECONDS + 600))
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     say "installing $*"
-    # apt-get waits for the lock of dpkg, but not for that of the package lists.
+    # It waits for the lock of dpkg by itself, but not for that of the lists.
     until said=$("${sudo[@]}" env LC_ALL=C apt-get update -qq 2>&1 9<&-); do
         [[ $said == *lock* && $SECONDS -lt $until ]] || die "apt-get update: $said"
         sleep 2
@@ -47,9 +48,9 @@ apt_install() {
         -o DPkg::Lock::Timeout=600 "$@" >/dev/null 9<&-
 }
 
-# Installs what cargo needs: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.
+# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.
 install_build_tools() {
-    # The build scripts of OpenSSL accept spaces in a path, but no apostrophe.
+    # The scripts that OpenSSL is built with take spaces, but not this.
     [[ $root != *\'* ]] || die "OpenSSL cannot be built below a directory with an apostrophe in its name: $root; move the project, then run this again"
     install build-essential pkg-config nettle-dev clang libclang-dev perl
     need_rust
@@ -59,13 +60,13 @@ need_rust() {
     command -v cargo >/dev/null || die "Rust 1.95 or newer is missing; install it with rustup (https://rustup.rs), then run this again"
 }
 
-# programs PROFILE : prints the directory with the programs of a cargo profile.
+# programs PROFILE : the folder that cargo builds the programs of a profile into.
 programs() {
     need_rust
     printf '%s/target/%s/%s\n' "$root" "$(rustc --print host-tuple)" "$1"
 }
 
-# with_servers ARGUMENT... : runs the script again with a private PostgreSQL and RabbitMQ, unless it has them.
+# with_servers ARGUMENT... : runs this script again with a private PostgreSQL and RabbitMQ, unless it has them already.
 with_servers() {
     [ -n "${MIG_TEST_SERVERS:-}" ] || exec "$root/scripts/servers.sh" run "$root/scripts/${0##*/}" "$@"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every check and every test on a fresh checkout: installs what is missing first.
+# Runs every check and every test, from nothing: installs what is missing first.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,25 +9,25 @@ usage() {
 Usage: scripts/test.sh            every check and test, and the samples of scripts/scoreboard.sh
        scripts/test.sh --quick    without the slow ones (scoreboard, quickstart)
 
-PostgreSQL and RabbitMQ are private ones on their own ports (scripts/servers.sh). Missing Debian packages are installed; on a
-machine with systemd, installing these two also starts their system services.
+PostgreSQL and RabbitMQ are private ones on ports of their own (scripts/servers.sh). Where Debian's packages of them are
+missing they are installed, and on a machine that runs systemd Debian starts its own services of them then.
 
 Exit codes: 0 all passed; 64 command line; anything else: the check named last failed.
 EOF
 }
 
-# announce quick|full : prints it once; with_servers runs this script again.
+# announce quick|full : once; with_servers runs this script again.
 announce() {
     [ -z "${MIG_TEST_ANNOUNCED:-}" ] || return 0
     export MIG_TEST_ANNOUNCED=yes
     if [ "$1" = full ]; then
-        say "Installs what is missing, builds, runs every check and test and samples of every fault: about 30 minutes on 2 cores on a fresh checkout."
+        say "Installs what is missing, builds, runs every check and test and samples of every fault: about 30 minutes on 2 cores, from nothing."
     else
-        say "Installs what is missing, builds, runs every check and the quick tests: about 20 minutes on 2 cores on a fresh checkout."
+        say "Installs what is missing, builds, runs every check and the quick tests: about 20 minutes on 2 cores, from nothing."
     fi
 }
 
-# conclude quick|full : prints the last line; tests that skipped something have written so to MIG_SCORES.
+# conclude quick|full : the last line; every test that could not try something here has written so to MIG_SCORES.
 conclude() {
     local skipped
     skipped=$(jq -rs 'map(select(.note | startswith("SKIPPED")) | "\(.test) (\(.note | sub("^[^:]*: "; "")))") | unique | join(", ")' "$MIG_SCORES")
@@ -37,7 +37,7 @@ conclude() {
 
 step() { printf '\n== %s\n' "$*"; }
 
-# Each feature must build alone: an agent links no database, a scheduler no search.
+# Each part of the program must build alone: an agent links no database, a scheduler no search.
 check_features() {
     local features
     for features in agent server client; do
@@ -46,18 +46,18 @@ check_features() {
     done
 }
 
-# run_tests NAME... : runs all but these test programs.
+# run_tests [MODULE] : all but those that scripts/scoreboard.sh runs; without the tests in that module.
 run_tests() {
     local name filter=()
     if cargo nextest --version >/dev/null 2>&1; then
-        filter=("not ($(printf 'binary(%s) or ' "$@")none())")
+        filter=("not ($(printf 'binary(%s) or ' "${scoreboard_tests[@]}")test(/^${1:-none}::/))")
         cargo nextest run --release --locked --no-fail-fast --status-level slow --final-status-level fail -E "${filter[@]}"
     else
-        for name in tests/*.rs tests/*/main.rs; do
-            name=${name#tests/} name=${name%/main.rs} name=${name%.rs}
-            [[ " $* " == *" $name "* ]] || filter+=(--test "$name")
+        for name in tests/*/main.rs; do
+            name=${name#tests/} name=${name%/main.rs}
+            [[ " ${scoreboard_tests[*]} " == *" $name "* ]] || filter+=(--test "$name")
         done
-        cargo test --release --locked --no-fail-fast --lib --bins "${filter[@]}"
+        cargo test --release --locked --no-fail-fast --lib --bins "${filter[@]}" -- ${1:+--skip "$1::"}
     fi
 }
 
@@ -74,9 +74,9 @@ main() {
     cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "tests"
     if [ "$1" = quick ]; then
-        run_tests "${scoreboard_tests[@]}" quickstart
+        run_tests quickstart
     else
-        run_tests "${scoreboard_tests[@]}"
+        run_tests
         cargo test --release --locked --quiet --doc
     fi
     step "clippy"

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Brings files to `directory/to` by way of `directory/tmp`, a batch at a time; gives how long it took.
+/// Brings files to `directory/to` by way of `directory/tmp`, a batch at a time; returns how long it took.
 pub fn write_and_rename(directory: &Path, files: &[Vec<u8>], batch: usize) -> Duration {
     let (tmp, to) = (directory.join("tmp"), directory.join("to"));
     std::fs::create_dir_all(&tmp).unwrap();
@@ -32,7 +32,7 @@ pub fn write_and_rename(directory: &Path, files: &[Vec<u8>], batch: usize) -> Du
     elapsed
 }
 
-/// Inserts rows into a table of an SQLite file, a synced transaction per batch; gives how long it took.
+/// Inserts rows into a table of an SQLite file, a synced transaction per batch; returns how long it took.
 pub fn insert(file: &Path, rows: usize, row: &str, batch: usize) -> Duration {
     let mut connection = rusqlite::Connection::open(file).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();

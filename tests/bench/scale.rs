@@ -75,8 +75,8 @@ fn raw_confirmed(place: &Place, count: usize) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
-/// What the broker takes for the messages of one action when nobody keeps them: sent to the same agents, who answer at
-/// once, the answers received and let go of. Gives the seconds until the last was sent, and until the last was received.
+/// What the broker takes for the messages of one action when they are not kept: sent to the same agents, who answer at
+/// once, the answers received and acknowledged. Returns the seconds until the last was sent, and until the last was received.
 fn raw_exchange(place: &Place, agents: usize) -> (f64, f64) {
     let now = mig::time::now();
     let mut action = place.sandbox.sign(place.sandbox.draft("bench"));

@@ -34,7 +34,7 @@ pub fn agent(n: usize) -> Agent {
     }
 }
 
-/// Has a store know so many agents; gives them.
+/// Has a store know so many agents; returns them.
 pub fn register(store: &mut impl Store, count: usize) -> Vec<Agent> {
     let agents: Vec<Agent> = (0..count).map(agent).collect();
     for batch in agents.chunks(1000) {

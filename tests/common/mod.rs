@@ -1,6 +1,7 @@
 //! What the integration tests share: a sandbox with a spool, a relay, a store and keys, and the real programs in it.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub mod agents;
 pub mod broker_fleet;
 pub mod mounts;
 pub mod proxy;
@@ -8,6 +9,7 @@ pub mod recorder;
 pub mod score;
 pub mod servers;
 pub mod status;
+pub mod store;
 
 pub use servers::PATIENCE;
 
@@ -15,9 +17,12 @@ use mig::action::Action;
 use mig::agent::execute::Executor;
 use mig::agent::program;
 use mig::config::agent::AgentConfig;
+use mig::error::ExitClass;
 use mig::id::CommandRef;
 use mig::signature;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -131,7 +136,7 @@ impl Sandbox {
         self.path("scheduler.cfg").display().to_string()
     }
 
-    /// Writes the configuration of an agent; gives its path.
+    /// Writes the configuration of an agent; returns its path.
     pub fn agent_cfg(&self, number: usize) -> String {
         let path = self.path(&format!("agent-{number}.cfg"));
         let text = format!(
@@ -294,11 +299,18 @@ pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let outcome = program::run(&config, executor, false);
-    std::process::exit(outcome.map_or_else(|error| error.class as i32, |()| 0));
+    let Err(error) = program::run(&config, executor, false) else { std::process::exit(0) };
+    eprintln!("{}", error.text);
+    if error.class == ExitClass::Unavailable {
+        // An agent that was killed while it started a process: until that one is another program, it has the lock.
+        std::thread::sleep(Duration::from_millis(10));
+        let again = Command::new(std::env::current_exe().unwrap()).args(std::env::args().skip(1)).exec();
+        eprintln!("start again: {again}");
+    }
+    std::process::exit(error.class as i32);
 }
 
-/// Waits until a program that was started with its output in `log` has ended; gives the log when it ended well.
+/// Waits until a program that was started with its output in `log` has ended; returns the log when it ended well.
 pub fn ended_within(mut process: Background, log: &Path, limit: Duration) -> Result<String, String> {
     let started = Instant::now();
     let status = loop {
@@ -389,7 +401,7 @@ impl Background {
         self.0.wait().unwrap();
     }
 
-    /// Ends it as an operator does, and gives its exit code.
+    /// Ends it as an operator does, and returns its exit code.
     pub fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -404,9 +416,14 @@ impl Drop for Background {
     }
 }
 
+/// Writes a program: a script of the shell.
+pub fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
 /// Writes a file that may hold a password.
 fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -47,7 +47,7 @@ impl Proxy {
         *self.cut.lock().unwrap() = Some((way, bytes));
     }
 
-    /// Forgets the cut. Gives whether it was made.
+    /// Forgets the cut. Returns whether it was made.
     pub fn was_cut(&self) -> bool {
         self.cut.lock().unwrap().take().is_none()
     }

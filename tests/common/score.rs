@@ -1,6 +1,5 @@
 //! What a reliability test found, as one line of `scripts/scoreboard.sh`; and what any test could not try on this machine,
 //! which `scripts/test.sh` tells at its end.
-#![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::io::Write;
 use std::time::Instant;

@@ -1,12 +1,13 @@
 //! The private servers of `scripts/servers.sh`: one shared pair for most tests, servers of their own for those that end
 //! them.
-#![allow(dead_code, reason = "each test file uses its part of it")]
 
 use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::config::database::{PostgresConfig, SslMode};
 use mig::relay::amqp::{AmqpRelay, Role};
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,7 +36,17 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Runs one of the project's scripts; gives what it printed.
+/// Makes something that several tests use in a server's directory, each of them a process perhaps: once.
+pub fn once(server: &Path, name: &str, make: impl FnOnce()) {
+    let mut made = OpenOptions::new().create(true).append(true).open(server.join(name)).unwrap();
+    made.lock().unwrap();
+    if made.metadata().unwrap().len() == 0 {
+        make();
+        made.write_all(b"made\n").unwrap();
+    }
+}
+
+/// Runs one of the project's scripts; returns what it printed.
 pub fn script(name: &str, arguments: &[&str]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
     let output = Command::new(&path).args(arguments).output().unwrap();
@@ -44,18 +55,13 @@ pub fn script(name: &str, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// `scripts/servers.sh SERVER COMMAND DIRECTORY`.
-pub fn control(server: &str, command: &str, directory: &Path) {
-    script("servers.sh", &[server, command, directory.to_str().unwrap()]);
-}
-
-/// The same as a line of the shell, for scripts that are told of it.
+/// `rabbitmqctl` of the broker in `directory`, as a line for scripts that run it.
 pub fn rabbitmqctl_line(directory: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers.sh");
     format!("'{}' rabbitmq ctl '{}'", script.display(), directory.display())
 }
 
-/// `rabbitmqctl` of the broker in `directory`; gives what it printed.
+/// `rabbitmqctl` of the broker in `directory`; returns what it printed.
 pub fn rabbitmqctl(directory: &Path, arguments: &[&str]) -> String {
     script("servers.sh", &[&["rabbitmq", "ctl", directory.to_str().unwrap()], arguments].concat())
 }
@@ -72,14 +78,51 @@ pub fn open_relay(url: &str, role: Role) -> AmqpRelay {
     AmqpRelay::open(&config, role).unwrap()
 }
 
-/// Starts a private broker in a directory. `extra` are lines of its configuration; the script makes of @PORT@ the port for
-/// TLS, @DIR@ becomes the broker's directory.
-pub fn start_broker(directory: &Path, extra: &str) {
-    if !extra.is_empty() {
-        let extra = extra.replace("@DIR@", &directory.display().to_string());
-        std::fs::write(directory.join("extra.conf"), extra).unwrap();
+/// A server for one test, which may stop it or change what holds for a whole server. It ends with the test.
+pub struct Own {
+    server: &'static str,
+    directory: tempfile::TempDir,
+}
+
+impl Own {
+    /// Starts a broker. `extra` are lines of its configuration; the script makes of @PORT@ the port for TLS, @DIR@ becomes
+    /// the broker's directory.
+    pub fn broker(extra: &str) -> Own {
+        Own::start("rabbitmq", extra)
     }
-    control("rabbitmq", "start", directory);
+
+    /// Starts PostgreSQL, with more settings.
+    pub fn postgres(settings: &str) -> Own {
+        Own::start("postgres", settings)
+    }
+
+    fn start(server: &'static str, extra: &str) -> Own {
+        let directory = tempfile::Builder::new().prefix(&format!("mig-{server}")).tempdir().unwrap();
+        // PostgreSQL runs as another user when the test runs as root.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let extra = extra.replace("@DIR@", &directory.path().display().to_string());
+        std::fs::write(directory.path().join("extra.conf"), extra).unwrap();
+        let own = Own { server, directory };
+        own.control("start");
+        own
+    }
+
+    /// Where the server keeps its files.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `scripts/servers.sh SERVER COMMAND`: start, stop or kill.
+    pub fn control(&self, command: &str) {
+        script("servers.sh", &[self.server, command, self.path().to_str().unwrap()]);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // The broker's port mapper has to forget it.
+        self.control(if self.server == "rabbitmq" { "stop" } else { "kill" });
+    }
 }
 
 /// `conf/rabbitmq.conf.inc` for a private broker with the certificates in this directory.
@@ -196,9 +239,22 @@ impl Broker {
 pub fn database(server: &Path) -> PostgresConfig {
     let name = unique("mig");
     create_database(server, &name);
+    reach(server, &name, &password(server))
+}
+
+/// The same, as a copy of one that is made once: quicker by far, but everybody may connect to it.
+pub fn copied_database(server: &Path) -> PostgresConfig {
+    const ORIGINAL: &str = "mig_original";
+    once(server, "original", || drop(create_database(server, ORIGINAL)));
+    let name = unique("copy");
+    psql(server, "postgres", &format!("CREATE DATABASE {name} TEMPLATE {ORIGINAL} OWNER migadmin"));
+    reach(server, &name, &password(server))
+}
+
+/// The password of the scheduler, as the script keeps it.
+fn password(server: &Path) -> String {
     let credentials = std::fs::read_to_string(server.join("credentials")).unwrap();
-    let password = credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap();
-    reach(server, &name, password)
+    credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap().to_owned()
 }
 
 /// How the scheduler reaches a database.
@@ -216,7 +272,7 @@ pub fn reach(server: &Path, name: &str, password: &str) -> PostgresConfig {
     }
 }
 
-/// Runs `scripts/createlocaldb.sh`; gives what it printed.
+/// Runs `scripts/createlocaldb.sh`; returns what it printed.
 pub fn create_database(server: &Path, name: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/createlocaldb.sh");
     let output = Command::new(script)
@@ -232,7 +288,7 @@ pub fn create_database(server: &Path, name: &str) -> String {
     text(&output.stdout)
 }
 
-/// Runs SQL as the superuser of the server; gives the bare values.
+/// Runs SQL as the superuser of the server; returns the bare values.
 pub fn psql(server: &Path, database: &str, sql: &str) -> String {
     let output = Command::new("psql")
         .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"])

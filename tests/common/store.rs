@@ -1,6 +1,6 @@
 //! What tests do with a store as action-new does.
 
-use crate::agents::now;
+use super::agents::now;
 use mig::action::Action;
 use mig::command::Command;
 use mig::failure::Failure;
@@ -17,7 +17,7 @@ pub fn select(store: &mut dyn Store, target: &str) -> Result<Vec<Agent>, Failure
     store.load_agents(&ids)
 }
 
-/// Begins an action for agents that the store knows; gives the commands that are to be sent.
+/// Begins an action for agents that the store knows; returns the commands that are to be sent.
 pub fn begin(
     owner: &str,
     store: &mut dyn Store,

@@ -2,7 +2,7 @@
 //!
 //! One device is attached at a time, under a lock that all runs on the machine share, and the kernel is told at once to
 //! release it with its mount. So a device over an image of ours that the kernel does not release is one that a killed run
-//! left between the two: whoever has the lock next detaches it.
+//! left between the two: the next holder of the lock detaches it.
 
 use super::common::mounts::{self, run};
 use super::common::score::Score;

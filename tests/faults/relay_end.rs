@@ -29,7 +29,7 @@ fn send(relay: &Path, files: usize) {
     }
 }
 
-/// What was received is written to a journal, and synced, before it is let go.
+/// What was received is written to a journal, and synced, before it is acknowledged.
 fn receive(relay: &Path, journal: &Path) {
     let Ok(mut relay) = DirectoryRelay::open(relay) else { std::process::exit(75) };
     loop {

@@ -133,7 +133,7 @@ fn advance(sandbox: &Sandbox, step: &str) {
     }
 }
 
-/// Runs everything to its end; gives what the agent printed.
+/// Runs everything to its end; returns what the agent printed.
 fn finish(sandbox: &Sandbox) -> String {
     let mut log = String::new();
     for _ in 0..2 {

@@ -1,6 +1,6 @@
 //! What several test files need: actions to sign, and a GnuPG of their own to ask for a second opinion.
 
-use crate::score::Score;
+use crate::common::score::Score;
 use mig::action::Action;
 use mig::signature::restore_armor;
 use mig::time::Timestamp;

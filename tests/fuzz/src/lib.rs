@@ -1,7 +1,7 @@
 //! What must hold for any bytes from outside: one function per parser, which panics when it does not.
 //!
 //! libFuzzer calls these functions (`src/bin/`, `scripts/fuzz.sh`), and so does every test run, with the committed seeds
-//! (`tests/parsers.rs` of the main package includes this file). That nothing panics by itself, hangs or fills the memory is
+//! (`tests/reliability/parsers.rs` of the main package uses it). That nothing panics by itself, hangs or fills the memory is
 //! watched by the callers.
 
 mod documents;

@@ -1,0 +1,17 @@
+//! The programs and scripts as they are used: nothing here needs a server, or root.
+
+mod agent;
+mod client_programs;
+#[path = "../common/mod.rs"]
+mod common;
+mod formats;
+#[path = "../gnupg/mod.rs"]
+mod gnupg;
+mod hostile;
+mod journey;
+mod logging;
+mod mixed_fleet;
+mod quickstart;
+mod scripts;
+mod short_signatures;
+mod systemd;

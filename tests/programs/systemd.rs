@@ -1,0 +1,189 @@
+//! The units: systemd takes them, they are as tight as they say, and the programs tell the service manager the truth.
+
+use crate::common::score::Score;
+use crate::common::{Background, PATIENCE, Sandbox, text};
+use mig::failure::Failure;
+use mig::spool::watch::Watch;
+use mig::time::Timestamp;
+use mig::wake::Waker;
+use mig::worker::{Pass, Worker, run};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Runs one of systemd's programs; none, and a line that says so, when it is not installed.
+fn systemd(program: &str, arguments: &[&str], directory: &Path) -> Option<Output> {
+    match Command::new(program).args(arguments).current_dir(directory).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            Score::begin(program).skip(&format!("{error}; it is in Debian's package systemd"));
+            None
+        }
+    }
+}
+
+/// The units with the programs that were just built, for nothing may be installed here.
+fn units() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(Path::new(ROOT).join("systemd")).unwrap() {
+        let path = entry.unwrap().path();
+        let built = [env!("CARGO_BIN_EXE_mig-scheduler"), env!("CARGO_BIN_EXE_mig-agent")];
+        let mut unit = std::fs::read_to_string(&path).unwrap();
+        for program in built {
+            let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+            unit = unit.replace(&format!("/usr/local/bin/{name} "), &format!("\"{program}\" "));
+        }
+        std::fs::write(directory.path().join(path.file_name().unwrap()), unit).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn systemd_accepts_every_unit() {
+    let units = units();
+    for unit in
+        ["mig-scheduler.service", "mig-scheduler@results.service", "mig-agent.service", "mig.target", "mig.slice"]
+    {
+        let unit = format!("./{unit}");
+        let Some(output) = systemd("systemd-analyze", &["verify", "--man=no", &unit], units.path()) else { return };
+        assert!(output.status.success() && output.stderr.is_empty(), "{unit}: {}", text(&output));
+    }
+}
+
+#[test]
+fn exposure_is_as_low_as_the_units_say() {
+    let units = units();
+    for (unit, threshold) in [("mig-scheduler.service", 20), ("mig-scheduler@.service", 20), ("mig-agent.service", 34)]
+    {
+        let threshold = format!("--threshold={threshold}");
+        let arguments = ["security", "--offline=true", &threshold, unit];
+        let Some(output) = systemd("systemd-analyze", &arguments, units.path()) else { return };
+        assert!(output.status.success(), "{unit}: {}", text(&output));
+    }
+}
+
+#[test]
+fn user_and_directories_are_made_by_systemd() {
+    let (units, root) = (units(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(root.path().join("etc")).unwrap();
+    let option = format!("--root={}", root.path().display());
+    let spool = Path::new(ROOT).join("spool-layout/mig-spool.conf");
+    let fragment = |name: &str| units.path().join(name).display().to_string();
+    let made = systemd("systemd-sysusers", &[&option, &fragment("mig-sysusers.conf")], units.path());
+    let Some(made) = made else { return };
+    assert!(made.status.success(), "{}", text(&made));
+    let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    assert!(users.starts_with("mig:"), "{users}");
+    if !rustix::process::geteuid().is_root() {
+        return Score::begin("systemd-tmpfiles").skip("only root can give directories away");
+    }
+    let fragments = [fragment("mig-tmpfiles.conf"), spool.display().to_string()];
+    let made = systemd("systemd-tmpfiles", &["--create", &option, &fragments[0], &fragments[1]], units.path());
+    assert!(made.as_ref().is_some_and(|made| made.status.success()), "{made:?}");
+    for directory in ["etc/mig", "var/lib/mig/relay", "var/log/mig", "var/cache/mig/command/ready"] {
+        assert!(root.path().join(directory).is_dir(), "{directory}");
+    }
+}
+
+/// What a program told the service manager.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn new(directory: &Path) -> Manager {
+        let path = directory.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        Manager { socket, path, heard: Vec::new() }
+    }
+
+    fn listen(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            self.heard.extend(message.lines().map(str::to_owned));
+        }
+    }
+
+    fn wait_for(&mut self, line: &str, times: usize) {
+        let started = Instant::now();
+        while self.heard.iter().filter(|heard| heard.starts_with(line)).count() < times {
+            assert!(started.elapsed() < PATIENCE, "{line} did not come {times} times: {:?}", self.heard);
+            self.listen();
+        }
+    }
+}
+
+#[test]
+fn a_program_says_that_it_is_ready_alive_and_about_to_end() {
+    let sandbox = Sandbox::new();
+    let mut manager = Manager::new(&sandbox.path(""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
+    command.args(["-c", &sandbox.scheduler_cfg()]).env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "300000");
+    let program = Background::start(command, sandbox.path("scheduler.log"));
+    manager.wait_for("WATCHDOG=1", 3);
+    assert_eq!(manager.heard[0], "READY=1");
+    assert!(manager.heard[1].starts_with("STATUS=working: heartbeats, action-new,"), "{:?}", manager.heard);
+    assert_eq!(program.terminate(), Some(0));
+    manager.listen();
+    assert_eq!(manager.heard[manager.heard.len() - 2..], ["STOPPING=1", "STATUS=stopping"]);
+}
+
+/// Works well once, then never comes back from a pass.
+struct Stuck {
+    passes: u32,
+}
+
+impl Worker for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
+        Ok(None)
+    }
+
+    fn pass(&mut self, _now: Timestamp) -> Result<Pass, Failure> {
+        self.passes += 1;
+        if self.passes > 1 {
+            std::thread::sleep(PATIENCE * 2);
+        }
+        Ok(Pass { handled: 0, again: None })
+    }
+}
+
+#[test]
+#[ignore = "the program that the next test runs"]
+fn a_program_with_a_stuck_worker() {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        let _ = run::threads(vec![(Box::new(Stuck { passes: 0 }), Duration::from_secs(1))], Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn nobody_feeds_the_watchdog_while_a_worker_hangs() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut manager = Manager::new(directory.path());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "systemd::a_program_with_a_stuck_worker"]);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "500000");
+    let _program = Background::start(command, directory.path().join("log"));
+    manager.wait_for("STATUS=stuck hangs", 1);
+    let fed = manager.heard.iter().filter(|line| *line == "WATCHDOG=1").count();
+    assert!(fed >= 2, "{:?}", manager.heard);
+    // Two periods more: systemd would have ended it.
+    std::thread::sleep(Duration::from_secs(1));
+    manager.listen();
+    let fed_since = manager.heard.iter().filter(|line| *line == "WATCHDOG=1").count() - fed;
+    assert_eq!(fed_since, 0, "{:?}", manager.heard);
+}

@@ -1,0 +1,10 @@
+//! PostgreSQL and RabbitMQ: what every store and every relay promises, and what is promised over these servers only. Run with
+//! `scripts/servers.sh run cargo test --release --test servers`.
+
+mod at_scale;
+mod broker_setup;
+#[path = "../common/mod.rs"]
+mod common;
+mod postgres;
+mod relay_contract;
+mod store_contract;

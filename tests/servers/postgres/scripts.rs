@@ -1,0 +1,100 @@
+//! The scripts that make the database: again and again, without losing anything or showing a password.
+
+use super::{agents, now, select, servers};
+use crate::common::servers::Own;
+use mig::config::Secret;
+use mig::config::database::PostgresConfig;
+use mig::store::Store;
+use mig::store::postgres::PostgresStore;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(script: &str, server: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script))
+        .args(arguments)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", servers::port(server, "port").to_string())
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// `ROLE/PASSWORD` of the line about new users.
+fn created(text: &str) -> Vec<(String, String)> {
+    let line = text.lines().find_map(|line| line.strip_prefix("created users: ")).unwrap_or_default();
+    let pair = |word: &str| word.split_once('/').map(|(role, password)| (role.to_owned(), password.to_owned()));
+    line.split(' ').filter_map(pair).collect()
+}
+
+#[test]
+fn the_local_script_may_be_run_again() {
+    let server = Own::postgres("log_statement = 'all'\n");
+    let config = servers::database(server.path());
+    let file = server.path().join("credentials");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read_to_string(&file).unwrap();
+    PostgresStore::open(&config).unwrap().register(&agents("kept", 3), now()).unwrap();
+    let again = servers::create_database(server.path(), &config.database);
+    assert!(again.contains("kept users: migadmin migscheduler migapi"), "{again}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    assert_eq!(select(&mut PostgresStore::open(&config).unwrap(), "all").unwrap().len(), 3);
+    let credentials = file.to_str().unwrap();
+    let variables = [("PGDATABASE", config.database.as_str())];
+    let rotated =
+        run("createlocaldb.sh", server.path(), &["--credentials", credentials, "--new-passwords"], &variables);
+    let rotated = created(&printed(&rotated));
+    let roles: Vec<&str> = rotated.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(roles, ["migadmin", "migscheduler", "migapi"]);
+    let fresh = PostgresConfig { password: Secret::new(rotated[1].1.clone()), ..config.clone() };
+    assert_eq!(select(&mut PostgresStore::open(&fresh).unwrap(), "all").unwrap().len(), 3);
+    let log = std::fs::read_to_string(server.path().join("log")).unwrap();
+    assert!(log.contains("statement: "), "statements are logged");
+    for (role, password) in &rotated {
+        assert_eq!(password.len(), 32);
+        assert!(!before.contains(password) && !log.contains(password), "the password of {role}");
+    }
+}
+
+#[test]
+fn the_remote_script_makes_tables_and_says_the_credentials() {
+    let server = Own::postgres("");
+    let sql = "CREATE ROLE boss LOGIN CREATEROLE PASSWORD 'secret'";
+    servers::psql(server.path(), "postgres", sql);
+    servers::psql(server.path(), "postgres", "CREATE DATABASE remote OWNER boss");
+    let file = server.path().join("remote credentials");
+    let arguments = ["--credentials", file.to_str().unwrap()];
+    let variables = [("PGDATABASE", "remote"), ("PGUSER", "boss"), ("PGPASS", "secret")];
+    let made = created(&printed(&run("createremotedb.sh", server.path(), &arguments, &variables)));
+    assert_eq!((made.len(), made[0].0.as_str(), made[1].0.as_str()), (2, "migscheduler", "migapi"));
+    let config = servers::reach(server.path(), "remote", &made[0].1);
+    let mut store = PostgresStore::open(&config).unwrap();
+    store.register(&agents("far", 2), now()).unwrap();
+    assert_eq!(select(&mut store, "all").unwrap().len(), 2);
+    let again = printed(&run("createremotedb.sh", server.path(), &arguments, &variables));
+    assert!(again.contains("kept users: migscheduler migapi") && created(&again).is_empty(), "{again}");
+    let elsewhere = server.path().join("other credentials");
+    let unknown = ["--credentials", elsewhere.to_str().unwrap()];
+    let again = printed(&run("createremotedb.sh", server.path(), &unknown, &variables));
+    assert!(again.contains("migscheduler migapi; --new-passwords sets new ones"), "{again}");
+    let wrong = [("PGDATABASE", "remote"), ("PGUSER", "boss"), ("PGPASS", "wrong")];
+    let failed = run("createremotedb.sh", server.path(), &arguments, &wrong);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("password authentication failed"));
+}
+
+#[test]
+fn wrong_command_lines_are_explained() {
+    let server = servers::shared("postgres");
+    for script in ["createlocaldb.sh", "createremotedb.sh"] {
+        assert!(printed(&run(script, &server, &["--help"], &[])).contains("Exit codes: 0 done"));
+        assert_eq!(run(script, &server, &["--unknown"], &[]).status.code(), Some(64));
+        let odd = run(script, &server, &[], &[("PGDATABASE", "a'; DROP TABLE x; --")]);
+        assert!(String::from_utf8_lossy(&odd.stderr).contains("is not a name of letters"), "{odd:?}");
+    }
+}

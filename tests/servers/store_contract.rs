@@ -1,0 +1,573 @@
+//! What every store promises, each promise a test for each implementation. PostgreSQL's need `scripts/servers.sh run`.
+
+use crate::common::agents::{agent, ago, now};
+use crate::common::{servers, store};
+use mig::action::{Action, Operation};
+use mig::command::{Command, CommandStatus};
+use mig::config::Secret;
+use mig::failure::Failure;
+use mig::heartbeat::Agent;
+use mig::id::{ActionId, AgentId, CommandId, CommandRef};
+use mig::investigator::{Fingerprint, Investigator};
+use mig::store::postgres::PostgresStore;
+use mig::store::sqlite::SqliteStore;
+use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store};
+use mig::targets::Target;
+use mig::time;
+use serde_json::json;
+use std::time::Duration;
+
+/// Opens another connection to the same store.
+type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
+
+/// The scheduler that begins actions here.
+const OWNER: &str = "one";
+
+fn action(id: ActionId, name: &str) -> Action {
+    let text = include_str!("../samples/action-signed-by-one.json");
+    let mut action = Action::parse(text.as_bytes()).unwrap();
+    action.id = Some(id);
+    action.name = name.into();
+    action
+}
+
+fn select(store: &mut dyn Store, target: &str) -> Vec<Agent> {
+    store::select(store, target).unwrap()
+}
+
+fn find(store: &mut dyn Store, command: CommandRef) -> Option<KnownCommand> {
+    store.find_commands(&[command]).unwrap().remove(0)
+}
+
+fn names(agents: &[Agent]) -> Vec<&str> {
+    agents.iter().map(|agent| agent.name.as_str()).collect()
+}
+
+fn begin(store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, Failure> {
+    begin_as(OWNER, store, action, agents)
+}
+
+fn begin_as(owner: &str, store: &mut dyn Store, action: &Action, agents: &[Agent]) -> Result<Vec<Command>, Failure> {
+    let signer = Investigator {
+        name: "Bob\0 Kelso".into(),
+        fingerprint: Fingerprint::parse(&"AB".repeat(20)).unwrap(),
+        public_key: "key".into(),
+    };
+    store::begin(owner, store, action, &[signer], agents)
+}
+
+/// Has two agents that are targets, and one that is offline; returns the two.
+fn present(store: &mut dyn Store) -> Vec<Agent> {
+    let heard = [("online", 10), ("idle", 1000), ("offline", 5000)];
+    store.register(&heard.map(|(name, seconds)| agent(name, 1, ago(seconds))), now()).unwrap();
+    store.mark_absent(ago(500), ago(3000)).unwrap();
+    let present = select(store, "name IN ('online', 'idle', 'offline')");
+    assert_eq!(present.len(), 2);
+    present
+}
+
+fn the_newest_heartbeat_wins(open: Open) {
+    let store = &mut *open();
+    assert_eq!(store.register(&[agent("a", 1, ago(10))], now()).unwrap(), [Registration::New]);
+    let newer = Agent { version: "2".into(), ..agent("a", 1, ago(5)) };
+    assert_eq!(store.register(&[newer], now()).unwrap(), [Registration::Known]);
+    assert_eq!(store.register(&[agent("a", 1, ago(8))], now()).unwrap(), [Registration::Stale]);
+    let found = select(store, "name = 'a'");
+    assert_eq!((found.len(), found[0].version.as_str(), found[0].heartbeat_time), (1, "2", ago(5)));
+    assert!(found[0].id.is_some());
+    let restarted = Agent { version: "3".into(), ..agent("a", 2, ago(1)) };
+    store.register(&[restarted], now()).unwrap();
+    let found = select(store, "name = 'a'");
+    assert_eq!((found.len(), found[0].pid), (1, 2), "of two registrations of a queueloc the newest counts");
+}
+
+fn agents_are_loaded_in_the_order_asked_for(open: Open) {
+    let store = &mut *open();
+    store.register(&[agent("load-a", 1, ago(5)), agent("load-b", 1, ago(5))], now()).unwrap();
+    let ids: Vec<AgentId> = select(store, "name LIKE 'load-%'").iter().map(|agent| agent.id.unwrap()).collect();
+    let nobody = AgentId::new(7).unwrap();
+    let loaded = store.load_agents(&[ids[1], nobody, ids[0], ids[1]]).unwrap();
+    assert_eq!(names(&loaded), ["load-b", "load-a", "load-b"]);
+    assert_eq!(loaded[0].id, Some(ids[1]));
+    assert_eq!(store.load_agents(&[]).unwrap(), []);
+}
+
+fn a_clock_that_was_ahead_makes_no_heartbeat_the_newest(open: Open) {
+    let store = &mut *open();
+    let ahead = time::after(now(), Duration::from_secs(10 * 365 * 86400));
+    store.register(&[agent("ahead", 1, ahead)], ahead).unwrap();
+    store.register(&[agent("ahead", 2, ahead)], ahead).unwrap();
+    let right = Agent { version: "2".into(), ..agent("ahead", 1, ago(5)) };
+    assert_eq!(store.register(&[right], now()).unwrap(), [Registration::Known]);
+    let found = select(store, "name = 'ahead'");
+    assert_eq!((found.len(), found[0].version.as_str(), found[0].heartbeat_time), (1, "2", ago(5)));
+}
+
+fn only_present_agents_are_targets(open: Open) {
+    let store = &mut *open();
+    store
+        .register(&[agent("online", 1, ago(10)), agent("idle", 1, ago(1000)), agent("offline", 1, ago(5000))], now())
+        .unwrap();
+    let counts = store.mark_absent(ago(500), ago(3000)).unwrap();
+    assert_eq!((counts.became_idle, counts.became_offline), (1, 1));
+    let again = store.mark_absent(ago(500), ago(3000)).unwrap();
+    assert_eq!((again.became_idle, again.became_offline), (0, 0));
+    let mut present = select(store, "name IN ('online', 'idle', 'offline')");
+    present.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(names(&present), ["idle", "online"]);
+    assert_eq!(names(&select(store, "status = 'idle'")), ["idle"]);
+    store.register(&[agent("offline", 1, ago(1))], now()).unwrap();
+    assert_eq!(names(&select(store, "name LIKE 'off%'")), ["offline"], "who is heard of is online again");
+    store.record_statistics(now()).unwrap();
+}
+
+fn targets_see_json_and_times(open: Open) {
+    let store = &mut *open();
+    let heard = [("online", 10), ("offline", 1), ("off-duty", 8)];
+    store.register(&heard.map(|(name, seconds)| agent(name, 1, ago(seconds))), now()).unwrap();
+    assert_eq!(names(&select(store, "tags->>'host' = 'online'")), ["online"]);
+    assert_eq!(names(&select(store, "heartbeattime > NOW() - INTERVAL '7 seconds' AND name ~ '^off'")), ["offline"]);
+    let refused = Target::parse("(tags->>'host')::int = 1").map(|target| store.select_agents(&target, now()));
+    assert!(matches!(refused, Ok(Err(Failure::Refuse(_)))), "a cast that fails is the target's fault: {refused:?}");
+    assert!(store.explain_target(&Target::parse("name = 'x'").unwrap(), now()).contains("'x'"));
+}
+
+fn ids_are_new_sorted_and_small(open: Open) {
+    let mut ids = open().reserve_action_ids(3).unwrap();
+    ids.extend(open().reserve_action_ids(500).unwrap());
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(ids.iter().all(|id| id.get() < 1 << 53));
+    assert_eq!(ids.len(), 503);
+}
+
+fn beginning_twice_changes_nothing(open: Open) {
+    let mut store = open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let first = action(id, "twice");
+    let agents = present(store.as_mut());
+    assert!(!store.has_commands(id).unwrap());
+    let commands = begin(store.as_mut(), &first, &agents).unwrap();
+    assert!(store.has_commands(id).unwrap());
+    assert_eq!(commands.len(), 2);
+    let again = begin(open().as_mut(), &first, &agents).unwrap();
+    let ids = |commands: &[Command]| commands.iter().map(|command| command.reference()).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&commands), "the same commands");
+    let none = begin(store.as_mut(), &first, &[]).unwrap();
+    assert_eq!(ids(&none), ids(&commands), "those of an interrupted try are still owed");
+    let restarted = Agent { pid: 77, heartbeat_time: now(), ..agents[0].clone() };
+    store.register(&[restarted], now()).unwrap();
+    let restarted = select(store.as_mut(), &format!("name = '{}'", agents[0].name));
+    assert_ne!(restarted[0].id, agents[0].id);
+    let again = begin(store.as_mut(), &first, &restarted).unwrap();
+    assert_eq!(ids(&again), ids(&commands), "an agent that restarted gets no second one");
+    store.mark_sent(&ids(&commands)[..1]).unwrap();
+    assert_eq!(begin(store.as_mut(), &first, &agents).unwrap().len(), 1, "what was sent is not made again");
+    let other = action(id, "another one");
+    assert!(begin(store.as_mut(), &other, &agents).unwrap_err().to_string().contains("belongs to another action"));
+}
+
+fn the_first_final_status_stays(open: Open) {
+    let mut store = open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let agents = present(store.as_mut());
+    let mut commands = begin(store.as_mut(), &action(id, "finish"), &agents).unwrap();
+    assert!(store.ended_actions(&[id], now()).unwrap().is_empty());
+    commands[0].finish_unrun(CommandStatus::Expired, "no answer", now());
+    let batch = store.finish_commands(&commands[..1], now()).unwrap();
+    assert_eq!((batch.finished, batch.ended.len()), (vec![Finished::Now], 0));
+    let mut late = commands[0].clone();
+    late.finish(CommandStatus::Success, &[], now());
+    let batch = store.finish_commands(&[late], now()).unwrap();
+    assert_eq!(batch.finished, [Finished::Before(CommandStatus::Expired)]);
+    let queueloc = commands[0].agent.queueloc.as_str().to_owned();
+    let known = KnownCommand { status: CommandStatus::Expired, queueloc };
+    assert_eq!(find(store.as_mut(), commands[0].reference()), Some(known));
+    commands[1].finish(CommandStatus::Success, &[], now());
+    let batch = store.finish_commands(&commands, now()).unwrap();
+    assert_eq!(batch.finished, [Finished::Before(CommandStatus::Expired), Finished::Now]);
+    assert_eq!(json!(batch.ended[0].counters), json!({"sent": 2, "done": 2, "expired": 1, "success": 1}));
+    let again = open().finish_commands(&commands, time::after(now(), Duration::from_secs(60))).unwrap();
+    assert_eq!(again.ended, batch.ended, "told again after a crash, with the same times");
+    assert_eq!(store.ended_actions(&[id], now()).unwrap(), batch.ended);
+}
+
+/// An answer to command 77-78, which the store does not know.
+fn lost_command() -> Command {
+    let text = serde_json::to_string(&action(ActionId::new(77).unwrap(), "lost")).unwrap();
+    let action = Action::parse(text.as_bytes()).unwrap();
+    let command_id = CommandId::new(78).unwrap();
+    let mut command = Command::new(command_id, action.into(), agent("gone", 5, ago(1)), now()).unwrap();
+    command.finish(CommandStatus::Failed, &[], now());
+    command
+}
+
+fn what_the_store_lost_comes_back_from_answers(open: Open) {
+    let (store, command) = (&mut *open(), lost_command());
+    assert!(find(store, command.reference()).is_none());
+    let batch = store.finish_commands(std::slice::from_ref(&command), now()).unwrap();
+    assert_eq!(batch.finished, [Finished::Now]);
+    assert_eq!(batch.ended[0].id, command.action.id.unwrap());
+    assert_eq!(find(store, command.reference()).unwrap().status, CommandStatus::Failed);
+    assert!(select(store, "name = 'gone'").is_empty(), "an agent known from an answer only is no target");
+}
+
+fn several_commands_are_looked_up_at_once(open: Open) {
+    let store = &mut *open();
+    let lost = lost_command().reference();
+    store.finish_commands(&[lost_command()], now()).unwrap();
+    let of_another = CommandRef { action: ActionId::new(76).unwrap(), ..lost };
+    let found = store.find_commands(&[of_another, lost, lost]).unwrap();
+    assert!(found[0].is_none(), "the command is not of that action");
+    assert_eq!(found[1].as_ref().unwrap().queueloc, "linux.gone.x1");
+    assert_eq!(found[1], found[2]);
+    assert!(store.find_commands(&[]).unwrap().is_empty());
+}
+
+fn an_action_is_given_back_as_it_was_signed(open: Open) {
+    let store = &mut *open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    assert!(store.find_action(id).unwrap().is_none());
+    let mut odd = action(id, "odd <&> 'name' \u{2028} ü");
+    odd.operations[0].parameters =
+        json!({"\0": "a\0b", "large": 1e300, "small": 0.1, "odd": "a\0b", "text": "\u{fffd}\\u0000"});
+    odd.description = json!({"author": "a\0b"}).as_object().unwrap().clone();
+    let agents = present(store);
+    begin(store, &odd, &agents).unwrap();
+    begin(store, &odd, &agents).unwrap();
+    let found = store.find_action(id).unwrap().unwrap();
+    assert_eq!(found.signed_text(), odd.signed_text());
+    assert_eq!((found.id, found.signatures), (Some(id), odd.signatures));
+    for condition in
+        ["operations->0->'parameters'->>'text' LIKE '%u0000%'", "operations->0->'parameters'->>'odd' LIKE 'a%b'"]
+    {
+        let target = format!("EXISTS (SELECT id FROM actions WHERE {condition})");
+        assert!(!select(store, &target).is_empty(), "{condition}");
+    }
+}
+
+fn results_come_back_and_spoil_no_target(open: Open) {
+    let store = &mut *open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let agents = present(store);
+    let mut commands = begin(store, &action(id, "hostile results"), &agents).unwrap();
+    for command in &mut commands {
+        command.finish(CommandStatus::Success, &[], now());
+    }
+    let body = String::from_utf8(commands[0].to_json()).unwrap();
+    let text = r#"[{"a":"\\u0000\u0000\ud800x\ude00 \ud83d\ude00","\u0000":"nul"}]"#;
+    let hostile = body.replace("\"results\":[]", &format!("\"results\":{text}"));
+    let hostile = Command::parse(hostile.as_bytes()).unwrap();
+    assert_eq!(hostile.results.get(), text);
+    let batch = store.finish_commands(&[hostile, commands[1].clone()], now()).unwrap();
+    assert_eq!(batch.finished, [Finished::Now, Finished::Now]);
+    for condition in ["results->0->>'a' LIKE '%x%'", "results->0->>'b' = 'x' OR results->0->>'a' IS NOT NULL"] {
+        let target = format!("id IN (SELECT agentid FROM commands WHERE {condition})");
+        assert_eq!(select(store, &target).len(), 1, "{target}");
+    }
+}
+
+fn an_action_in_flight_is_its_schedulers(open: Open) {
+    let mut store = open();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let claimed = action(id, "claimed");
+    let agents = present(store.as_mut());
+    let mut commands = begin_as("one", store.as_mut(), &claimed, &agents[..1]).unwrap();
+    let refused = begin_as("two", open().as_mut(), &claimed, &agents).unwrap_err().to_string();
+    assert!(refused.contains(&format!("action {id} is being scheduled by another scheduler;")), "{refused}");
+    assert_eq!(begin_as("one", store.as_mut(), &claimed, &agents[..1]).unwrap().len(), 1);
+    commands[0].finish(CommandStatus::Success, &[], now());
+    assert_eq!(store.finish_commands(&commands, now()).unwrap().ended.len(), 1);
+    assert_eq!(begin_as("two", store.as_mut(), &claimed, &agents).unwrap().len(), 1, "a completed one is anybody's");
+    assert!(begin_as("one", store.as_mut(), &claimed, &agents).is_err(), "and then the other's");
+}
+
+fn of_several_schedulers_one_begins_an_action(open: Open) {
+    let id = open().reserve_action_ids(1).unwrap()[0];
+    let contested = action(id, "contested");
+    let agents = present(open().as_mut());
+    let begun = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..4)
+            .map(|n| {
+                let mut store = open();
+                let (contested, agents) = (&contested, &agents);
+                scope.spawn(move || begin_as(&format!("scheduler {n}"), store.as_mut(), contested, agents).is_ok())
+            })
+            .collect();
+        tries.into_iter().map(|one| one.join().unwrap()).filter(|begun| *begun).count()
+    });
+    assert_eq!(begun, 1);
+}
+
+fn heartbeats_of_one_process_in_one_batch_count_in_order(open: Open) {
+    let store = &mut *open();
+    let (new, known, stale) = (Registration::New, Registration::Known, Registration::Stale);
+    let process = |pid, heard| agent("batch", pid, ago(heard));
+    let batch = [process(1, 20), process(1, 10), process(1, 15), process(2, 30)];
+    assert_eq!(store.register(&batch, now()).unwrap(), [new, known, stale, new]);
+    assert_eq!(select(store, "name = 'batch'")[0].heartbeat_time, ago(10));
+    let odd = Agent {
+        version: "v\0".into(),
+        tags: json!({"odd": "\0", "\0": 1}).as_object().unwrap().clone(),
+        ..process(1, 5)
+    };
+    assert_eq!(store.register(&[odd, process(2, 6)], now()).unwrap(), [known, known]);
+    assert!(select(store, "tags->>'odd' = 'x'").is_empty(), "a character that cannot be stored spoils nothing");
+    assert!(store.register(&[], now()).unwrap().is_empty());
+}
+
+fn new_agents_that_two_take_in_at_once_are_there_once(open: Open) {
+    let agents: Vec<Agent> = (0..200).map(|n| agent(&format!("race{n}"), 1, ago(1))).collect();
+    let reversed: Vec<Agent> = agents.iter().rev().cloned().collect();
+    let new = std::thread::scope(|scope| {
+        let both = [&agents, &reversed].map(|batch| {
+            let mut store = open();
+            scope.spawn(move || store.register(batch, now()).unwrap())
+        });
+        let counts = both.map(|one| one.join().unwrap().into_iter().filter(|one| *one == Registration::New).count());
+        counts.iter().sum::<usize>()
+    });
+    assert_eq!(new, 200, "each is new once");
+    assert_eq!(select(open().as_mut(), "name LIKE 'race%'").len(), 200);
+}
+
+fn all_schedulers_get_one_key(open: Open) {
+    let key = |n: u8| SchedulerKey {
+        fingerprint: Fingerprint::parse(&format!("{n:02}").repeat(20)).unwrap(),
+        public_key: format!("public {n}"),
+        private_key: Secret::new(format!("private {n}")),
+    };
+    let keys = std::thread::scope(|scope| {
+        let starts: Vec<_> = (1..5)
+            .map(|n| {
+                let mut store = open();
+                scope.spawn(move || store.scheduler_key(Some(&key(n)), now()).unwrap().unwrap())
+            })
+            .collect();
+        starts.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    let first = &keys[0];
+    assert!(keys.iter().all(|one| one.fingerprint == first.fingerprint && one.public_key == first.public_key));
+    let again = open().scheduler_key(Some(&key(9)), now()).unwrap().unwrap();
+    assert_eq!(again.fingerprint, first.fingerprint);
+    assert_eq!(again.private_key.expose(), first.private_key.expose());
+    assert_eq!(again.private_key.expose().replace("private", "public"), again.public_key);
+}
+
+fn all_but_the_newest_of_several_agents_are_duplicates(open: Open) {
+    let store = &mut *open();
+    let process = |host: &str, pid, started, heard| Agent { start_time: ago(started), ..agent(host, pid, ago(heard)) };
+    let batch = [
+        process("twins", 1, 900, 5),
+        process("twins", 2, 300, 20),
+        process("twins", 3, 600, 1),
+        process("single", 1, 900, 5),
+        process("restarted", 1, 900, 400),
+        process("restarted", 2, 300, 5),
+    ];
+    store.register(&batch, now()).unwrap();
+    let duplicates = store.duplicate_agents(ago(60)).unwrap();
+    let mut found: Vec<(&str, i64)> = duplicates.iter().map(|agent| (agent.name.as_str(), agent.pid)).collect();
+    found.sort();
+    assert_eq!(found, [("twins", 1), ("twins", 3)], "the one that started last stays");
+}
+
+fn what_commands_ended_is_marked(open: Open) {
+    let mut store = open();
+    let process = |host: &str, pid, version: &str, started, heard| Agent {
+        version: version.into(),
+        start_time: ago(started),
+        ..agent(host, pid, ago(heard))
+    };
+    let batch = [
+        process("up", 1, "1", 900, 50),
+        process("kill", 1, "1", 900, 50),
+        process("kill", 2, "2", 800, 40),
+        agent("witness", 1, ago(1)),
+    ];
+    store.register(&batch, now()).unwrap();
+    // What has ended is no target itself; the condition of another agent sees it.
+    let statuses = |store: &mut dyn Store| {
+        ["upgraded", "destroyed"].map(|status| {
+            let ended = format!(
+                "SELECT a.name FROM agents a WHERE a.status = '{status}' AND a.pid = 1 AND a.name IN ('up', 'kill')"
+            );
+            select(store, &format!("name = 'witness' AND EXISTS ({ended})")).len()
+        })
+    };
+    for (name, module, parameters) in [
+        ("up", "upgrade", json!({"linux/amd64": {"to_version": "2"}})),
+        ("kill", "agentdestroy", json!({"pid": 1, "version": "1"})),
+    ] {
+        let mut ending = action(store.reserve_action_ids(1).unwrap()[0], name);
+        ending.operations = vec![Operation { module: module.into(), parameters }];
+        let agents = select(store.as_mut(), &format!("name = '{name}'"));
+        let mut commands = begin(store.as_mut(), &ending, &agents).unwrap();
+        assert_eq!(commands.len(), 1);
+        commands[0].finish(CommandStatus::Success, &[], ago(10));
+        store.finish_commands(&commands, now()).unwrap();
+    }
+    assert_eq!(statuses(store.as_mut()), [0, 0]);
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 1, "the killed one; the upgraded one is still heard of");
+    assert_eq!(statuses(store.as_mut()), [0, 1]);
+    assert_eq!(select(store.as_mut(), "name = 'kill'")[0].pid, 2, "the killer lives");
+    store.register(&[process("up", 2, "2", 8, 5)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 1);
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 0, "done once");
+    assert_eq!(statuses(store.as_mut()), [1, 1]);
+    store.register(&[process("kill", 1, "1", 900, 3)], now()).unwrap();
+    assert_eq!(statuses(store.as_mut()), [1, 1], "a late heartbeat does not bring it back");
+    store.register(&[process("kill", 1, "1", 2, 1)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 0, "a process that started after the command is another one");
+    assert_eq!(statuses(store.as_mut()), [1, 0]);
+}
+
+fn queues_of_agents_that_are_gone_are_found(open: Open) {
+    let store = &mut *open();
+    let old = ago(40 * 86400);
+    store.register(&[agent("left", 1, old), agent("left", 2, old), agent("owed", 1, old)], now()).unwrap();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let owed = select(store, "name = 'owed'");
+    begin(store, &action(id, "owed"), &owed).unwrap();
+    let gone = |store: &mut dyn Store| -> Vec<String> {
+        store.gone_queuelocs(ago(86400), 100).unwrap().iter().map(|one| one.as_str().to_owned()).collect()
+    };
+    assert!(gone(store).is_empty(), "they are online still");
+    store.mark_absent(ago(500), ago(3000)).unwrap();
+    assert_eq!(gone(store), ["linux.left.x1"]);
+    assert_eq!(store.gone_queuelocs(ago(86400), 0).unwrap(), []);
+    store.register(&[agent("left", 2, ago(1))], now()).unwrap();
+    assert!(gone(store).is_empty());
+}
+
+fn in_sqlite(promise: fn(Open)) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig.db");
+    promise(&|| Box::new(SqliteStore::open(&path).unwrap()));
+}
+
+fn in_postgres(promise: fn(Open)) {
+    let config = servers::copied_database(&servers::shared("postgres"));
+    promise(&|| Box::new(PostgresStore::open(&config).unwrap()));
+}
+
+/// Makes a test of each promise for each store.
+macro_rules! promises {
+    ($($promise:ident)*) => {
+        mod sqlite {
+            $(
+                #[test]
+                fn $promise() {
+                    super::in_sqlite(super::$promise);
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[test]
+                fn $promise() {
+                    super::in_postgres(super::$promise);
+                }
+            )*
+        }
+    };
+}
+
+promises!(
+    the_newest_heartbeat_wins
+    agents_are_loaded_in_the_order_asked_for
+    a_clock_that_was_ahead_makes_no_heartbeat_the_newest
+    only_present_agents_are_targets
+    targets_see_json_and_times
+    ids_are_new_sorted_and_small
+    beginning_twice_changes_nothing
+    the_first_final_status_stays
+    what_the_store_lost_comes_back_from_answers
+    several_commands_are_looked_up_at_once
+    an_action_is_given_back_as_it_was_signed
+    results_come_back_and_spoil_no_target
+    an_action_in_flight_is_its_schedulers
+    of_several_schedulers_one_begins_an_action
+    heartbeats_of_one_process_in_one_batch_count_in_order
+    new_agents_that_two_take_in_at_once_are_there_once
+    all_schedulers_get_one_key
+    all_but_the_newest_of_several_agents_are_duplicates
+    what_commands_ended_is_marked
+    queues_of_agents_that_are_gone_are_found
+);
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(include_str!("../samples/store-1.sql")).unwrap();
+    for _ in 0..2 {
+        let mut store = SqliteStore::open(&path).unwrap();
+        let found = store.find_action(ActionId::new(5).unwrap()).unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.operations[0].module.as_str()), ("kept", "upgrade"));
+        assert!(begin_as("anybody", &mut store, &found, &[]).is_ok(), "nobody's until somebody begins it");
+        assert_eq!(store.mark_upgraded(now()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn the_files_of_sqlite_are_for_nobody_else_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("mig.db")).unwrap();
+    let (id, agents) = (store.reserve_action_ids(1).unwrap()[0], present(&mut store));
+    begin(&mut store, &action(id, "secret"), &agents).unwrap();
+    let check = || {
+        let entries = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap());
+        let modes = entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().permissions().mode()));
+        let modes: Vec<_> = modes.collect();
+        assert!(modes.iter().all(|(_, mode)| mode & 0o077 == 0), "{modes:?}");
+        modes.len()
+    };
+    assert!(check() > 1, "the log is a file beside the database");
+    drop(store);
+    assert!(check() > 0);
+}
+
+#[test]
+fn a_target_that_takes_too_long_is_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("mig.db")).unwrap();
+    let agents: Vec<Agent> = (0..400).map(|n| agent(&format!("h{n}"), n, ago(1))).collect();
+    store.register(&agents, now()).unwrap();
+    // Four tables without a condition between them: 400^4 rows to look at.
+    let target = "EXISTS (SELECT a.id FROM agents a, agents b, agents c, agents d WHERE a.id + b.id + c.id + d.id < 0)";
+    let error = store::select(&mut store, target).unwrap_err().to_string();
+    assert!(error.contains("takes longer than"), "{error}");
+    assert_eq!(select(&mut store, "all").len(), 400, "the next one is evaluated");
+}
+
+#[test]
+fn several_workers_write_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig.db");
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut store = SqliteStore::open(path).unwrap();
+                for n in 0..25 {
+                    store.register(&[agent(&format!("w{worker}-{n}"), 1, ago(1))], now()).unwrap();
+                }
+            });
+        }
+    });
+    let mut store = SqliteStore::open(&path).unwrap();
+    assert_eq!(select(&mut store, "all").len(), 100);
+}
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("mig.db");
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| SqliteStore::open(&file).unwrap().reserve_action_ids(1).unwrap())));
+        });
+    }
+}
