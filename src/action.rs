@@ -116,6 +116,11 @@ const SEPARATORS: [&str; 4] = [";target=", ";validfrom=", ";expireafter=", ";ope
 const SYNTAX_VERSION: i64 = 2;
 
 impl Action {
+    /// Whether it can end the process of the agent that runs it, or of another one beside it.
+    pub fn ends_agents(&self) -> bool {
+        self.operations.iter().any(|operation| ["upgrade", "agentdestroy"].contains(&operation.module.as_str()))
+    }
+
     /// Parses a signed action. Its signatures must be present; [`crate::signature`] verifies them.
     pub fn parse(bytes: &[u8]) -> Result<Action, ActionError> {
         let action = Action::parse_draft(bytes)?;

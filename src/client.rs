@@ -3,8 +3,8 @@
 pub mod generator;
 pub mod verifier;
 
+use crate::config::read_bounded;
 use crate::error::{ExitClass, ProgramError};
-use crate::reload::read_bounded;
 use crate::time::{self, Timestamp, parse_duration};
 use std::path::Path;
 

@@ -63,7 +63,7 @@ impl Ini {
     pub fn read(path: &Path) -> Result<Ini, ConfigError> {
         let file = path.display().to_string();
         let error = |text: String| ConfigError { file: file.clone(), line: None, text };
-        let bytes = crate::reload::read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX)
+        let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX)
             .map_err(|e| error(format!("cannot be read: {e}")))?;
         let text = String::from_utf8(bytes).map_err(|_| error("is not UTF-8".into()))?;
         let mode = std::fs::metadata(path).map_or(0, |look| look.permissions().mode());
@@ -310,6 +310,18 @@ impl LoggingConfig {
         };
         Ok(LoggingConfig { mode, level })
     }
+}
+
+/// Reads a file of ours (configuration, keys) of a bounded size.
+pub fn read_bounded(path: &Path, size_bytes_max: u64) -> Result<Vec<u8>, String> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(size_bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > size_bytes_max {
+        return Err(format!("has more than {size_bytes_max} bytes"));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

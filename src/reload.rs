@@ -1,6 +1,7 @@
 //! A file that is parsed again when it changes: whitelist, keyring. A version that cannot be used leaves the one before
 //! it in force, and is logged once.
 
+use crate::config::read_bounded;
 use crate::limits;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -56,16 +57,4 @@ impl<T: Default> Reloaded<T> {
     pub fn is_loaded(&self) -> bool {
         self.read.is_some()
     }
-}
-
-/// Reads a file of ours (configuration, keys) of a bounded size.
-pub fn read_bounded(path: &Path, size_bytes_max: u64) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(size_bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > size_bytes_max {
-        return Err(format!("has more than {size_bytes_max} bytes"));
-    }
-    Ok(bytes)
 }

@@ -62,14 +62,6 @@ impl SchedulerKey {
     }
 }
 
-/// Modules whose operations end an agent's process; see [`Store::mark_upgraded`].
-const ENDING_MODULES: [&str; 2] = ["upgrade", "agentdestroy"];
-
-/// Whether an action can end the agent that runs it, or another one on its endpoint.
-fn ends_agents(action: &Action) -> bool {
-    action.operations.iter().any(|operation| ENDING_MODULES.contains(&operation.module.as_str()))
-}
-
 /// Builds an action from its row: JSON without the times, which each database stores in its own type. None if the row
 /// is invalid.
 fn stored_action(text: &str, valid_from: Timestamp, expire_after: Timestamp) -> Option<Action> {

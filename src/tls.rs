@@ -1,8 +1,8 @@
 //! What every TLS connection requires of the server: TLS 1.2 or newer, and a certificate of a trusted authority for the
 //! host's name. Callers add their own settings.
 
+use crate::config::read_bounded;
 use crate::limits;
-use crate::reload::read_bounded;
 use native_tls::{Certificate, Protocol, TlsConnector, TlsConnectorBuilder};
 use std::path::Path;
 

@@ -111,7 +111,7 @@ fn limit_this_process() -> Result<(), ProgramError> {
 
 /// Runs an action's operations on this machine, without relay or signatures: for trying one out.
 pub fn run_action(path: &Path) -> Result<(), ProgramError> {
-    let bytes = crate::reload::read_bounded(path, limits::ACTION_SIZE_BYTES_MAX);
+    let bytes = crate::config::read_bounded(path, limits::ACTION_SIZE_BYTES_MAX);
     let bytes = bytes.map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read {}: {e}", path.display())))?;
     let mut action = Action::parse_draft(&bytes)
         .map_err(|e| ProgramError::new(ExitClass::Data, format!("{}: {e}", path.display())))?;

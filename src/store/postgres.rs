@@ -14,6 +14,7 @@ mod agents;
 mod commands;
 mod ending;
 mod error;
+mod key;
 mod pool;
 mod text;
 
@@ -191,7 +192,7 @@ impl Store for PostgresStore {
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure> {
-        self.transact("look up the schedulers' key", |session| ending::scheduler_key(session, candidate, now))?
+        self.transact("look up the schedulers' key", |session| key::scheduler_key(session, candidate, now))?
     }
 
     fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {

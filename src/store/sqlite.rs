@@ -7,6 +7,7 @@ mod actions;
 mod agents;
 mod commands;
 mod ending;
+mod key;
 
 use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
 use crate::action::Action;
@@ -326,7 +327,7 @@ impl Store for SqliteStore {
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure> {
-        self.transact("look up the schedulers' key", |transaction| ending::scheduler_key(transaction, candidate, now))?
+        self.transact("look up the schedulers' key", |transaction| key::scheduler_key(transaction, candidate, now))?
     }
 
     fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {

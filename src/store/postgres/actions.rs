@@ -1,6 +1,6 @@
 //! Actions: begin, count, complete.
 
-use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
+use super::super::{Begin, Ended, Prepared, claimed, id_taken, stored_action};
 use super::pool::Session;
 use super::text;
 use crate::action::{Action, Counters};
@@ -76,7 +76,7 @@ pub(super) fn insert(
             &action.syntax_version,
             &text::readable(&json(&action.signatures)).into_owned(),
             &owner,
-            &ends_agents(action),
+            &action.ends_agents(),
         ],
     )?;
     if inserted == 1 {

@@ -1,6 +1,6 @@
 //! Actions: begin, count, complete.
 
-use super::super::{Begin, Ended, Prepared, claimed, ends_agents, id_taken, stored_action};
+use super::super::{Begin, Ended, Prepared, claimed, id_taken, stored_action};
 use super::{from_micros, micros, next_ids};
 use crate::action::{Action, Counters};
 use crate::command::CommandStatus;
@@ -62,7 +62,7 @@ pub(super) fn insert(
         ":description": json(&action.description), ":threat": json(&action.threat), ":operations": operations,
         ":validfrom": micros(action.valid_from), ":expireafter": micros(action.expire_after),
         ":now": micros(now), ":never": micros(time::never()), ":syntaxversion": action.syntax_version,
-        ":pgpsignatures": json(&action.signatures), ":owner": owner, ":endsagents": ends_agents(action),
+        ":pgpsignatures": json(&action.signatures), ":owner": owner, ":endsagents": action.ends_agents(),
     })?;
     if inserted == 1 {
         return Ok(Inserted::Now);
