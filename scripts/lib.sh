@@ -8,6 +8,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # The test programs whose outcome scripts/scoreboard.sh prints; scripts/test.sh leaves them to it.
 scoreboard_tests=(faults crash hostile_drops hostile_messages second_user watch_and_time target_table signature_table parsers)
 
+# shellcheck disable=SC2034
+# How much cargo tells while it builds: its progress on a terminal, elsewhere errors only (it would be a line for each crate).
+cargo_says=(--quiet)
+[ ! -t 2 ] || cargo_says=()
+
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
