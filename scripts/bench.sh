@@ -48,11 +48,12 @@ if [ -n "$scale" ]; then
     options+=(--scale)
 fi
 cd "$root"
+shipped=(--locked --quiet --profile dist --features vendored --bench bench)
 {
-    install_build_tools
+    install_shipping_tools
     install ripgrep openssl
-    cargo bench --locked --quiet --profile dist --bench bench --no-run
+    cargo bench "${shipped[@]}" --no-run
 } >&2
 directory=${MIG_BENCH_DIR:-$root/target/bench}
 mkdir -p "$directory"
-TMPDIR=$directory exec cargo bench --locked --quiet --profile dist --bench bench -- "${options[@]}" "${groups[@]}"
+TMPDIR=$directory exec cargo bench "${shipped[@]}" -- "${options[@]}" "${groups[@]}"

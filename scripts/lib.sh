@@ -8,6 +8,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # The test programs whose outcome scripts/scoreboard.sh prints; scripts/test.sh leaves them to it.
 scoreboard_tests=(faults reliability)
 
+# shellcheck disable=SC2034
+# How much cargo tells while it builds: its progress on a terminal, elsewhere errors only (it would be a line for each crate).
+cargo_says=(--quiet)
+[ ! -t 2 ] || cargo_says=()
+
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
@@ -48,12 +53,18 @@ apt_install() {
         -o DPkg::Lock::Timeout=600 "$@" >/dev/null 9<&-
 }
 
-# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and perl for OpenSSL.
+# What cargo needs to build everything: a C compiler, nettle, libclang for its bindings, and OpenSSL.
 install_build_tools() {
+    install build-essential pkg-config nettle-dev clang libclang-dev libssl-dev
+    need_rust
+}
+
+# The same for what is shipped, the feature `vendored`: OpenSSL is built, with perl.
+install_shipping_tools() {
     # The scripts that OpenSSL is built with take spaces, but not this.
     [[ $root != *\'* ]] || die "OpenSSL cannot be built below a directory with an apostrophe in its name: $root; move the project, then run this again"
-    install build-essential pkg-config nettle-dev clang libclang-dev perl
-    need_rust
+    install perl
+    install_build_tools
 }
 
 need_rust() {

@@ -77,8 +77,8 @@ stop_all() {
 build() {
     install_build_tools
     install jq
-    say "== building (the first time takes some minutes)"
-    (cd "$root" && cargo build --release --locked --quiet)
+    say "== building (the first time takes about 5 minutes on two cores)"
+    (cd "$root" && cargo build --release --locked "${cargo_says[@]}")
 }
 
 make_sandbox() {

@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
     cat <<'EOF'
 Usage: scripts/test.sh            every check and test, and the samples of scripts/scoreboard.sh
-       scripts/test.sh --quick    without the slow ones (scoreboard, quickstart)
+       scripts/test.sh --quick    without the slow ones (scoreboard, quickstart, the OpenSSL that is shipped)
 
 PostgreSQL and RabbitMQ are private ones on ports of their own (scripts/servers.sh). Where Debian's packages of them are
 missing they are installed, and on a machine that runs systemd Debian starts its own services of them then.
@@ -31,7 +31,7 @@ announce() {
 conclude() {
     local skipped
     skipped=$(jq -rs 'map(select(.note | startswith("SKIPPED")) | "\(.test) (\(.note | sub("^[^:]*: "; "")))") | unique | join(", ")' "$MIG_SCORES")
-    [ "$1" = full ] || skipped="${skipped:+$skipped, }with --quick the scoreboard, quickstart and the examples in the documentation"
+    [ "$1" = full ] || skipped="${skipped:+$skipped, }with --quick the scoreboard, quickstart, the OpenSSL that is shipped and the examples in the documentation"
     step "everything passed; skipped: ${skipped:-nothing}"
 }
 
@@ -44,6 +44,15 @@ check_features() {
         step "only $features"
         cargo check --release --locked --quiet --lib --bins --no-default-features --features "$features"
     done
+}
+
+# What is shipped has an OpenSSL of its own. See .cargo/perl-for-openssl for how it could lose its threads.
+check_shipped() {
+    step "what is shipped"
+    cargo check --release --locked --quiet --bins --features vendored
+    local made=("$(programs release)"/build/openssl-sys-*/out/openssl-build/install/include/openssl/configuration.h)
+    [ "$(grep -ls 'define OPENSSL_THREADS' "${made[@]}" | wc -l)" -eq ${#made[@]} ] ||
+        die "the OpenSSL that is shipped was built without threads, its locks do nothing: ${made[*]}"
 }
 
 # run_tests [MODULE] : all but those that scripts/scoreboard.sh runs; without the tests in that module.
@@ -67,7 +76,7 @@ main() {
     MIG_SCORES=$(mktemp)
     export MIG_SCORES
     trap 'rm -f "$MIG_SCORES"' EXIT
-    install_build_tools
+    if [ "$1" = full ]; then install_shipping_tools; else install_build_tools; fi
     install jq gnupg shellcheck sqlite3 strace openssl systemd
     step "format"
     cargo fmt --check
@@ -85,6 +94,7 @@ main() {
     step "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
     if [ "$1" = full ]; then
+        check_shipped
         step "scoreboard"
         scripts/scoreboard.sh --quick
     fi

@@ -1,7 +1,7 @@
 //! Agents that only exist for tests: a queue each at the broker, answering at once and running nothing.
 
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures_util::future::{select, try_join_all};
 use lapin::options::*;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -10,6 +10,7 @@ use mig::heartbeat::{Agent, QueueLoc};
 use mig::modules::ModuleResult;
 use mig::store::Store;
 use mig::time;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
@@ -97,7 +98,7 @@ impl BrokerFleet {
                     let connection = Connection::connect_with_runtime(&url, properties, kit).await.unwrap();
                     answer_all(&connection, &queues, &ready, &count).await
                 };
-                tokio::select! { _ = work => {}, _ = stopped => {} }
+                select(pin!(work), stopped).await;
             });
         });
         is_ready.recv().unwrap();

@@ -81,6 +81,34 @@ fn subscribers_receive_what_has_ended() {
 }
 
 #[test]
+fn a_spool_that_an_older_program_left_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    // One action in each place of its way.
+    let steps = ["action-new", "command-ready", "agent", "results", "command-returned"];
+    for count in (0..=steps.len()).rev() {
+        sandbox.drop_action(&format!("{count}.json"));
+        for step in &steps[..count] {
+            if *step == "agent" { drop(sandbox.agent_once(1)) } else { sandbox.once(step) }
+        }
+    }
+    // Cut off before the release of a command, and in the middle of writing, by the names that older programs used.
+    let spool = sandbox.spool();
+    let ready = &sandbox.names("command/ready")[0];
+    std::fs::rename(spool.join("command/ready").join(ready), spool.join("tmp").join(ready)).unwrap();
+    for leftover in ["tmp/action-new.17", "tmp/results.0", "action/new/.drop-17-1732924800000000.0"] {
+        std::fs::write(spool.join(leftover), "{").unwrap();
+    }
+    std::fs::write(sandbox.path("agent-1/tmp/run.3"), "{").unwrap();
+    for step in steps.iter().chain(&["collector"]) {
+        if *step == "agent" { drop(sandbox.agent_once(1)) } else { sandbox.once(step) }
+    }
+    assert_eq!(sandbox.picture(), [("action/done".to_owned(), 6), ("command/done".to_owned(), 6)]);
+    assert!(sandbox.commands("command/done").iter().all(|(_, command)| command["status"] == "success"));
+    assert_eq!((names(&spool.join("tmp")), names(&sandbox.path("agent-1/tmp"))), (vec![], vec![]));
+}
+
+#[test]
 fn a_running_system_answers_a_dropped_file() {
     let sandbox = Sandbox::new();
     let scheduler = sandbox.start_scheduler();

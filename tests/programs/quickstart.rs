@@ -13,6 +13,8 @@ fn quickstart_once_shows_the_answers_and_leaves_nothing() {
     let output = process.wait_with_output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
+    assert!(text.contains("minutes on two cores"), "it says how long that may take: {text}");
+    assert!(!text.contains("Compiling"), "no line for each crate where nobody watches: {text}");
     assert!(text.contains("completed: 3 done, 3 sent, 3 success"), "{text}");
     assert_eq!(text.matches(": success\n").count(), 3, "an answer per agent: {text}");
     assert!(text.matches("setuid  u").count() >= 3, "{text}");

@@ -196,10 +196,10 @@ fn where_openssl_cannot_be_built_is_told_before_anything_is_done() {
     let directory = tempfile::tempdir().unwrap();
     let scripts = directory.path().join("somebody's mig/scripts");
     fs::create_dir_all(&scripts).unwrap();
-    for name in ["lib.sh", "quickstart.sh"] {
+    for name in ["lib.sh", "bench.sh"] {
         fs::copy(Path::new(ROOT).join("scripts").join(name), scripts.join(name)).unwrap();
     }
-    let refused = ran(Command::new(scripts.join("quickstart.sh")).output().unwrap());
+    let refused = ran(Command::new(scripts.join("bench.sh")).output().unwrap());
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert!(refused.err.contains("an apostrophe in its name"), "{}", refused.err);
 }
