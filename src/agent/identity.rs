@@ -1,5 +1,5 @@
-//! Who this agent is: `<os>.<hostname>.<random id>`. The random part is made once and kept in the run directory, so that
-//! nobody who knows the host name knows the queue.
+//! The agent's queueloc: `<os>.<hostname>.<random id>`. The random part is made once and kept in the run directory, so that
+//! the host name does not reveal the queue.
 
 use crate::heartbeat::QueueLoc;
 use crate::spool::{FileName, drop_file};

@@ -59,7 +59,7 @@ pub struct AgentOptions {
     /// run a module here and print its result
     #[options(short = "m", meta = "MODULE", no_long)]
     module: Option<String>,
-    /// run the operations of an action file here and print the results; signatures are not looked at
+    /// run the operations of an action file here and print the results; signatures are not verified
     #[options(short = "i", meta = "ACTION", no_long)]
     action: Option<String>,
     /// register, handle what is there now, then exit

@@ -1,4 +1,4 @@
-//! The stat socket: a TCP socket on this machine that tells about the running agent. One line in, one answer out.
+//! The stat socket: a TCP socket on this machine for queries about the running agent. One line in, one answer out.
 
 use crate::limits::STAT_SOCKET_TIMEOUT;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -64,7 +64,7 @@ impl Output {
     }
 }
 
-/// Sends the child its input and takes its output, never waiting past `deadline` for either.
+/// Writes the child's input and reads its output, never waiting past `deadline` for either.
 pub(super) fn talk(child: &mut Child, input: &[u8], output: &mut Output, deadline: Instant) -> Result<(), TalkError> {
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(TalkError::Io(std::io::Error::other("its pipes are gone")));
@@ -124,8 +124,7 @@ fn wait(stdout: &ChildStdout, stdin: Option<&ChildStdin>, left: Duration) -> Res
     Ok((ready(0), ready(1)))
 }
 
-/// Writes what fits, and closes the pipe after the last byte. A child that does not read has its own reasons; what it
-/// prints tells.
+/// Writes what fits, and closes the pipe after the last byte. A child that closes its input is judged by its output.
 fn write_some<'a>(stdin: &mut Option<ChildStdin>, input: &'a [u8]) -> &'a [u8] {
     let Some(pipe) = stdin else { return input };
     let rest = match pipe.write(input) {

@@ -40,7 +40,7 @@ const QUEUE_MODE: u32 = 0o770;
 /// Where subscriptions are kept.
 const EVENTS: &str = "events";
 
-/// What the name of a message file tells.
+/// The times in the name of a message file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageName {
     /// When it was sent.

@@ -1,4 +1,4 @@
-//! The scheduler's id: what tells it apart from other schedulers of the same store. An action that it has begun is its
+//! The scheduler's id, which distinguishes it from other schedulers of the same store. An action that it has begun is its
 //! own there ([`crate::store::Store::begin_actions`]), and it is the spool that the action's files are in, so the id is
 //! kept in the spool: in the note `scheduler-id`.
 //!

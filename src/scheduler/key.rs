@@ -11,7 +11,7 @@ use crate::signature::{Keyring, generate_rsa_key};
 use crate::store::{SchedulerKey, Store};
 use crate::time::Timestamp;
 
-/// What the key says whose it is.
+/// The key's user id.
 const USER_ID: &str = "MIG Scheduler";
 
 /// The stored key, or a new one that is stored.

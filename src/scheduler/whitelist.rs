@@ -1,7 +1,7 @@
 //! The whitelist: which agents may register.
 //!
 //! One queueloc per line; a line that begins with `re:` is a regular expression of RE2's grammar that must match the whole
-//! queueloc, as the original's must. Empty lines and lines that begin with `#` are passed over. A bad expression is logged
+//! queueloc, as the original's must. Empty lines and lines that begin with `#` are ignored. A bad expression is logged
 //! with its line number, and the rest stays in force.
 
 use crate::limits;
@@ -10,7 +10,7 @@ use regex::RegexSet;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// A parsed whitelist; the default one lets nobody in.
+/// A parsed whitelist; the default one allows no agent.
 #[derive(Default)]
 pub struct Whitelist {
     plain: HashSet<String>,

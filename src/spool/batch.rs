@@ -35,7 +35,7 @@ pub enum Placed {
     Same,
     /// The name is taken by other content; a moved file is where it was.
     Taken,
-    /// The moved file, or the one to be replaced, is gone: somebody else moved it.
+    /// The moved file, or the one to be replaced, is gone: another process moved it.
     Gone,
 }
 
@@ -199,7 +199,7 @@ impl Batch {
                 step.to.unlink(&step.to_name.with_suffix(".reason"))?;
             }
             if renamed == Ok(Placed::Taken) {
-                // Somebody took the name since it was found free; the next try finds another.
+                // The name was taken since it was found free; the next try finds another.
                 renamed = Err(step.to.failure("rename to", step.to_name.as_os_str(), Errno::EXIST));
             }
             done.rejects.push(renamed);
@@ -259,7 +259,7 @@ fn name_of(path: &Path) -> Result<FileName, Failure> {
     name.ok_or_else(|| Failure::retry(format!("{}: not a file in tmp", path.display())))
 }
 
-/// Gives a file of `tmp` its name.
+/// Renames a file of `tmp` to its name.
 fn place(tmp: &Arc<Dir>, put: Put, named: &mut Named) -> Result<Placed, Failure> {
     let Put { staged, to, name, over } = put;
     let step = Move { from: Arc::clone(tmp), name: name_of(&staged)?, to, to_name: name };

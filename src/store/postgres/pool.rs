@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// Settings of every session. Times are UTC; a machine that dies in a transaction holds nobody up for long.
+/// Options of every session. Times are UTC; a client that dies in a transaction does not block others for long.
 fn session_options() -> String {
     let limit = crate::limits::STATEMENT_TIME_LIMIT.as_millis();
     format!(
@@ -47,7 +47,7 @@ impl Session {
         Ok(statement)
     }
 
-    /// Runs a statement, prepared once per connection; gives the rows.
+    /// Runs a statement, prepared once per connection; returns the rows.
     pub(super) fn query(&mut self, sql: &'static str, values: &[Parameter]) -> Result<Vec<Row>, postgres::Error> {
         let statement = self.statement(sql)?;
         self.client.query(&statement, values)

@@ -11,7 +11,7 @@ fn source(stage: Stage) -> Source {
     Source { stage, invalid: ACTION_INVALID, size_bytes_max, batch_entries_max, holds_drops: stage == ACTION_NEW }
 }
 
-/// Defers every file, and completes it after it was read: as a writer does who is a moment later than the worker.
+/// Defers every file, and completes it after it was read: like a writer that is a moment later than the worker.
 struct LateWriter {
     file: PathBuf,
     seen: Vec<Vec<u8>>,
