@@ -5,7 +5,7 @@
 
 use crate::action::Action;
 use crate::investigator::Fingerprint;
-use crate::json::{self, JsonError};
+use crate::json::{self, Fields, JsonError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ impl Acl {
                 return Err(JsonError::Syntax("an access list holds objects only".into()));
             };
             for (module, permission) in object {
-                let parsed = parse_permission(&permission).map_err(|e| e.inside(&module))?;
+                let parsed = parse_permission(&module, &permission)?;
                 if permissions.insert(module.clone(), parsed).is_some() {
                     return Err(JsonError::field(module, "has two permissions"));
                 }
@@ -90,35 +90,31 @@ impl Acl {
     }
 }
 
-fn parse_permission(value: &Value) -> Result<Permission, JsonError> {
+fn parse_permission(module: &str, value: &Value) -> Result<Permission, JsonError> {
     let text = value.to_string();
-    let fields = json::Fields::parse(text.as_bytes())?;
-    let minimum = fields.integer("minimumweight")?.ok_or_else(|| JsonError::field("minimumweight", "is missing"))?;
+    let fields = Fields::at(module, &text)?;
+    let minimum_weight = weight(&fields, "minimumweight")?.ok_or_else(|| fields.missing("minimumweight"))?;
     let mut weights = BTreeMap::new();
     for (name, entry) in fields.object("investigators")? {
-        let object = format!("investigators.{name}");
-        let (fingerprint, weight) = parse_investigator(&entry).map_err(|e| e.inside(&object))?;
-        // A key that is listed under two names would be counted twice.
+        let path = fields.path(&format!("investigators.{name}"));
+        let text = entry.to_string();
+        let entry = Fields::at(&path, &text)?;
+        let fingerprint = entry.text_required("fingerprint", 256)?;
+        let fingerprint = Fingerprint::parse(&fingerprint).map_err(|reason| entry.error("fingerprint", reason))?;
+        let weight = weight(&entry, "weight")?.ok_or_else(|| entry.missing("weight"))?;
+        // A key that is listed under two names would count twice.
         if weights.insert(fingerprint, weight).is_some() {
-            return Err(JsonError::field(object, "has a fingerprint that is listed twice"));
+            return Err(JsonError::field(path, "has a fingerprint that is listed twice"));
         }
     }
-    Ok(Permission { minimum_weight: at_least_one("minimumweight", minimum)?, weights })
+    Ok(Permission { minimum_weight, weights })
 }
 
-fn parse_investigator(value: &Value) -> Result<(Fingerprint, u64), JsonError> {
-    let text = value.to_string();
-    let fields = json::Fields::parse(text.as_bytes())?;
-    let fingerprint = fields.text_required("fingerprint", 256)?;
-    let fingerprint = Fingerprint::parse(&fingerprint).map_err(|reason| JsonError::field("fingerprint", reason))?;
-    Ok((fingerprint, at_least_one("weight", fields.integer("weight")?.unwrap_or_default())?))
-}
-
-fn at_least_one(field: &str, number: i64) -> Result<u64, JsonError> {
-    u64::try_from(number)
-        .ok()
-        .filter(|n| *n >= 1)
-        .ok_or_else(|| JsonError::field(field, format!("is {number}, the minimum is 1")))
+fn weight(fields: &Fields, name: &str) -> Result<Option<u64>, JsonError> {
+    match fields.integer(name)? {
+        Some(number) if number < 1 => Err(fields.error(name, format!("is {number}, the minimum is 1"))),
+        weight => Ok(weight.map(i64::cast_unsigned)),
+    }
 }
 
 #[cfg(test)]

@@ -4,31 +4,14 @@
 //! signatures cover. Everything else in the file (id, status, counters, times of the run) is unsigned: the scheduler
 //! changes it, and no program trusts it.
 
-use crate::id::{ActionId, IdError};
+use crate::id::ActionId;
 use crate::json::{self, Fields, JsonError};
 use crate::limits;
 use crate::time::{self, Timestamp};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-
-/// Why bytes are not an action.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ActionError {
-    /// The JSON is not acceptable, or a field is missing or wrong.
-    #[error("{0}")]
-    Json(#[from] JsonError),
-    /// The id is invalid.
-    #[error("field 'id': {0}")]
-    Id(#[from] IdError),
-}
-
-impl ActionError {
-    /// Whether more bytes could make it an action: the file may not be complete yet.
-    pub fn is_incomplete(&self) -> bool {
-        *self == ActionError::Json(JsonError::Incomplete)
-    }
-}
 
 /// One call of a module on an endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -122,47 +105,44 @@ impl Action {
     }
 
     /// Parses a signed action. Its signatures must be present; [`crate::signature`] verifies them.
-    pub fn parse(bytes: &[u8]) -> Result<Action, ActionError> {
+    pub fn parse(bytes: &[u8]) -> Result<Action, JsonError> {
         let action = Action::parse_draft(bytes)?;
         for (field, time) in [("validfrom", action.valid_from), ("expireafter", action.expire_after)] {
             if time == time::not_set() {
-                return Err(JsonError::field(field, "is missing").into());
+                return Err(JsonError::field(field, "is missing"));
             }
         }
         if action.valid_from >= action.expire_after {
-            return Err(JsonError::field(
-                "expireafter",
-                format!("{} is not after validfrom, {}", action.expire_after, action.valid_from),
-            )
-            .into());
+            let reason = format!("{} is not after validfrom, {}", action.expire_after, action.valid_from);
+            return Err(JsonError::field("expireafter", reason));
         }
         if action.signatures.is_empty() {
             let reason = "is missing: the action is not signed; sign it with mig-action-generator";
-            return Err(JsonError::field("pgpsignatures", reason).into());
+            return Err(JsonError::field("pgpsignatures", reason));
         }
         Ok(action)
     }
 
     /// Parses an action that may lack dates and signatures.
-    pub fn parse_draft(bytes: &[u8]) -> Result<Action, ActionError> {
+    pub fn parse_draft(bytes: &[u8]) -> Result<Action, JsonError> {
         Action::from_fields(&Fields::parse(bytes)?)
     }
 
-    pub(crate) fn from_fields(fields: &Fields) -> Result<Action, ActionError> {
-        let id = fields.raw("id").map(|raw| ActionId::from_json_number(raw.get())).transpose()?.flatten();
+    pub(crate) fn from_fields(fields: &Fields) -> Result<Action, JsonError> {
+        let id = fields.id("id", ActionId::from_json_number)?;
         let name = fields.text_required("name", limits::ACTION_NAME_BYTES_MAX)?;
         let target = fields.text_required("target", limits::TARGET_BYTES_MAX)?;
         for (field, text) in [("name", &name), ("target", &target)] {
             if let Some(piece) = SEPARATORS.into_iter().find(|piece| text.contains(piece)) {
                 let reason = format!("contains '{piece}', which would make the signed text ambiguous");
-                return Err(JsonError::field(field, reason).into());
+                return Err(fields.error(field, reason));
             }
         }
         let syntax_version = fields.integer("syntaxversion")?;
         if syntax_version != Some(SYNTAX_VERSION) {
             let found = syntax_version.map_or("is missing".to_owned(), |other| format!("is {other}"));
             let reason = format!("{found}; this program reads {SYNTAX_VERSION}");
-            return Err(JsonError::field("syntaxversion", reason).into());
+            return Err(fields.error("syntaxversion", reason));
         }
         Ok(Action {
             id,
@@ -185,9 +165,9 @@ impl Action {
 
     /// Refuses a description or threat for which each agent of the original would refuse the command. Neither is signed
     /// and nothing depends on them, so only new actions are checked.
-    pub fn check_notes(&self) -> Result<(), ActionError> {
+    pub fn check_notes(&self) -> Result<(), JsonError> {
         check_types("description", &self.description, &["author", "email", "url"], &["revision"])?;
-        Ok(check_types("threat", &self.threat, &["ref", "level", "family", "type"], &[])?)
+        check_types("threat", &self.threat, &["ref", "level", "family", "type"], &[])
     }
 
     /// Returns the text that an investigator signs, without a newline at its end. `%!s(int64=…)` is part of the format.
@@ -226,35 +206,29 @@ pub(crate) fn to_line<T: Serialize>(value: &T) -> Vec<u8> {
 fn parse_operations(fields: &Fields) -> Result<Vec<Operation>, JsonError> {
     let raw = fields.array("operations", limits::ACTION_OPERATIONS_MAX)?;
     if raw.is_empty() {
-        return Err(JsonError::field("operations", "is missing or empty"));
+        return Err(fields.error("operations", "is missing or empty"));
     }
-    let parse = |raw: &serde_json::value::RawValue| {
-        let operation = Fields::parse(raw.get().as_bytes())?;
+    let parse = |(index, raw): (usize, &RawValue)| {
+        let operation = Fields::at(&fields.path(&format!("operations[{index}]")), raw.get())?;
         let module = operation.text_required("module", limits::MODULE_NAME_BYTES_MAX)?;
         if !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
-            return Err(JsonError::field("module", "may hold letters, digits, '_' and '-' only"));
+            return Err(operation.error("module", "may hold letters, digits, '_' and '-' only"));
         }
-        Ok(Operation {
-            module,
-            parameters: operation.value("parameters", limits::JSON_PARAMETERS_PARTS_MAX)?.unwrap_or_default(),
-        })
+        let parameters = operation.value("parameters", limits::JSON_PARAMETERS_PARTS_MAX)?.unwrap_or_default();
+        Ok(Operation { module, parameters })
     };
-    let numbered = raw.iter().enumerate();
-    numbered.map(|(index, raw)| parse(raw).map_err(|e| e.inside(&format!("operations[{index}]")))).collect()
+    raw.into_iter().enumerate().map(parse).collect()
 }
 
 fn parse_signatures(fields: &Fields) -> Result<Vec<String>, JsonError> {
-    let raw = fields.array("pgpsignatures", limits::ACTION_SIGNATURES_MAX)?;
-    let parse = |(index, raw): (usize, &&serde_json::value::RawValue)| {
-        let field = || format!("pgpsignatures[{index}]");
-        let text: String = serde_json::from_str(raw.get()).map_err(|e| json::not_a(&field(), "a string", &e))?;
+    let signatures = fields.strings("pgpsignatures", limits::ACTION_SIGNATURES_MAX)?;
+    for (index, text) in signatures.iter().enumerate() {
         if text.is_empty() || text.len() > limits::SIGNATURE_BYTES_MAX {
             let reason = format!("has {} bytes, expected 1 to {}", text.len(), limits::SIGNATURE_BYTES_MAX);
-            return Err(JsonError::field(field(), reason));
+            return Err(fields.error(&format!("pgpsignatures[{index}]"), reason));
         }
-        Ok(text)
-    };
-    raw.iter().enumerate().map(parse).collect()
+    }
+    Ok(signatures)
 }
 
 /// Refuses notes with a field whose type the original's programs cannot read.
@@ -283,7 +257,7 @@ mod tests {
 
     const SAMPLE: &str = include_str!("../tests/samples/action-signed-by-one.json");
 
-    fn with(field: &str, value: Value) -> Result<Action, ActionError> {
+    fn with(field: &str, value: Value) -> Result<Action, JsonError> {
         let mut action: Value = serde_json::from_str(SAMPLE).unwrap();
         action[field] = value;
         let action = Action::parse(action.to_string().as_bytes())?;

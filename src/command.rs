@@ -1,6 +1,6 @@
 //! A command: an action for one agent, later with that agent's answer.
 
-use crate::action::{Action, ActionError};
+use crate::action::Action;
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, CommandId, CommandRef};
 use crate::json::{self, Fields, JsonError};
@@ -118,37 +118,36 @@ impl Command {
     }
 
     /// Parses a command: sent, or with an agent's answer. Signatures are not verified here.
-    pub fn parse(bytes: &[u8]) -> Result<Command, ActionError> {
+    pub fn parse(bytes: &[u8]) -> Result<Command, JsonError> {
         Command::parse_by(bytes, |fields| Ok(Arc::new(parse_action(fields)?)))
     }
 
     /// Parses one of many commands: an action with a known text is not parsed again.
-    pub fn parse_with(bytes: &[u8], known: &KnownActions) -> Result<Command, ActionError> {
+    pub fn parse_with(bytes: &[u8], known: &KnownActions) -> Result<Command, JsonError> {
         Command::parse_by(bytes, |fields| known.parse(fields))
     }
 
     fn parse_by(
         bytes: &[u8],
-        action: impl Fn(&Fields) -> Result<Arc<Action>, ActionError>,
-    ) -> Result<Command, ActionError> {
+        action: impl Fn(&Fields) -> Result<Arc<Action>, JsonError>,
+    ) -> Result<Command, JsonError> {
         let fields = Fields::parse(bytes)?;
-        let id = fields.raw("id").map(|raw| CommandId::from_json_number(raw.get())).transpose()?.flatten();
-        let id = id.ok_or_else(|| JsonError::field("id", "is missing"))?;
+        let id = fields.id("id", CommandId::from_json_number)?.ok_or_else(|| fields.missing("id"))?;
         let size_bytes = fields.raw("action").map_or(0, |raw| raw.get().len());
         if size_bytes > ACTION_WITHIN_BYTES_MAX {
             let reason = format!("has {size_bytes} bytes, the limit is {ACTION_WITHIN_BYTES_MAX}");
-            return Err(JsonError::field("action", reason).into());
+            return Err(fields.error("action", reason));
         }
         let action = action(&fields)?;
         let action_id = action.id.ok_or_else(|| JsonError::field("action.id", "is missing"))?;
-        let agent = fields.inner("agent")?.ok_or_else(|| JsonError::field("agent", "is missing"))?;
+        let agent = fields.inner("agent")?.ok_or_else(|| fields.missing("agent"))?;
         let status = fields.text_required("status", limits::AGENT_NAME_BYTES_MAX)?;
         // Its readers parse the elements; here it must only be an array that every store can read.
         let results = fields.array("results", limits::ACTION_OPERATIONS_MAX)?;
         let levels = fields.raw("results").map_or(0, |raw| json::depth(raw.get()));
         if levels > limits::RESULTS_LEVELS_MAX {
             let reason = format!("is nested more than {} levels deep", limits::RESULTS_LEVELS_MAX);
-            return Err(JsonError::field("results", reason).into());
+            return Err(fields.error("results", reason));
         }
         let results = match fields.raw("results") {
             Some(raw) if !results.is_empty() => on_one_line(raw),
@@ -158,9 +157,8 @@ impl Command {
             id,
             action_id,
             action,
-            agent: Agent::from_fields(&agent).map_err(|e| e.inside("agent"))?,
-            status: CommandStatus::parse(&status)
-                .ok_or_else(|| JsonError::field("status", "is not a command's status"))?,
+            agent: Agent::from_fields(&agent)?,
+            status: CommandStatus::parse(&status).ok_or_else(|| fields.error("status", "is not a command's status"))?,
             results,
             start_time: fields.time("starttime")?,
             finish_time: fields.time("finishtime")?,
@@ -210,7 +208,7 @@ impl Command {
 pub struct KnownActions(Mutex<VecDeque<(Box<str>, Arc<Action>)>>);
 
 impl KnownActions {
-    fn parse(&self, command: &Fields) -> Result<Arc<Action>, ActionError> {
+    fn parse(&self, command: &Fields) -> Result<Arc<Action>, JsonError> {
         let raw = command.raw("action").map_or("", RawValue::get);
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, action)) = known().iter().find(|(text, _)| **text == *raw) {
@@ -225,12 +223,8 @@ impl KnownActions {
 }
 
 /// Parses the action within a command.
-fn parse_action(command: &Fields) -> Result<Action, ActionError> {
-    let fields = command.inner("action")?.ok_or_else(|| JsonError::field("action", "is missing"))?;
-    Action::from_fields(&fields).map_err(|e| match e {
-        ActionError::Json(error) => ActionError::Json(error.inside("action")),
-        ActionError::Id(error) => ActionError::Json(JsonError::field("action.id", error.to_string())),
-    })
+fn parse_action(command: &Fields) -> Result<Action, JsonError> {
+    Action::from_fields(&command.inner("action")?.ok_or_else(|| command.missing("action"))?)
 }
 
 /// Commands are written as one line. JSON strings cannot contain line ends, so these are white space.

@@ -107,12 +107,12 @@ impl Agent {
         let queueloc = fields.text_required("queueloc", usize::MAX)?;
         let mode = fields.text("mode", limits::AGENT_NAME_BYTES_MAX)?;
         if !["", "daemon", "checkin"].contains(&mode.as_str()) {
-            return Err(JsonError::field("mode", "is none of '', 'daemon' and 'checkin'"));
+            return Err(fields.error("mode", "is none of '', 'daemon' and 'checkin'"));
         }
         Ok(Agent {
-            id: fields.raw("id").and_then(|raw| AgentId::from_json_number(raw.get()).ok().flatten()),
+            id: fields.id("id", AgentId::from_json_number).unwrap_or_default(),
             name: fields.text_required("name", limits::AGENT_NAME_BYTES_MAX)?,
-            queueloc: QueueLoc::parse(&queueloc).map_err(|reason| JsonError::field("queueloc", reason))?,
+            queueloc: QueueLoc::parse(&queueloc).map_err(|reason| fields.error("queueloc", reason))?,
             mode,
             version: fields.text("version", limits::AGENT_VERSION_BYTES_MAX)?,
             pid: fields.integer("pid")?.unwrap_or_default(),

@@ -4,6 +4,7 @@
 //! byte, and what we use is parsed once, with an error that names the field. [`canonical`] writes a value as Go's
 //! encoder does after a decode, which is what an investigator signs.
 
+use crate::id::IdError;
 use crate::limits;
 use crate::time::Timestamp;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -35,6 +36,11 @@ pub enum JsonError {
 }
 
 impl JsonError {
+    /// Whether more bytes could make it good: the file may still be being written.
+    pub fn is_incomplete(&self) -> bool {
+        *self == JsonError::Incomplete
+    }
+
     /// An error on `field`.
     pub fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
         JsonError::Field { field: field.into(), reason: reason.into() }
@@ -60,18 +66,12 @@ impl JsonError {
     fn not_acceptable(reason: impl fmt::Display) -> Self {
         JsonError::Syntax(format!("not acceptable JSON: {reason}"))
     }
-
-    /// The same error, seen from the object around it.
-    pub fn inside(self, object: &str) -> Self {
-        match self {
-            JsonError::Field { field, reason } => JsonError::Field { field: format!("{object}.{field}"), reason },
-            other => JsonError::field(object, other.to_string()),
-        }
-    }
 }
 
-/// One object, split into its raw fields. Unknown fields are there and never looked at.
+/// One object, split into its raw fields. Unknown fields are there and never looked at, unless by [`Fields::names`].
 pub struct Fields<'a> {
+    /// The object's path with a point behind it; empty for the outermost.
+    prefix: String,
     fields: BTreeMap<String, &'a RawValue>,
 }
 
@@ -79,15 +79,36 @@ impl<'a> Fields<'a> {
     /// Splits the object in `text`. The same name twice, in any case, is refused.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
         let explain = |e: serde_json::Error| match no_object(&e, text) {
-            Some(reason) => JsonError::not_acceptable(reason),
+            Some(reason) => JsonError::not_acceptable(format!("it {reason}")),
             None => JsonError::from_serde(&e, text),
         };
         let fields: RawFields<'a> = serde_json::from_slice(text).map_err(explain)?;
-        Ok(Fields { fields: fields.0 })
+        Ok(Fields { prefix: String::new(), fields: fields.0 })
     }
 
-    fn of(raw: &'a RawValue) -> Result<Self, JsonError> {
-        Self::parse(raw.get().as_bytes())
+    /// Splits the object at `path`, whose text is a part of one that was read, or was made of a value.
+    pub fn at(path: &str, text: &'a str) -> Result<Self, JsonError> {
+        let explain = |e: serde_json::Error| {
+            let reason = no_object(&e, text.as_bytes()).unwrap_or_else(|| without_position(&e));
+            JsonError::field(path, reason)
+        };
+        let fields: RawFields<'a> = serde_json::from_str(text).map_err(explain)?;
+        Ok(Fields { prefix: format!("{path}."), fields: fields.0 })
+    }
+
+    /// The names of the fields in lower case, sorted, without those that are null.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str).filter(|name| self.raw(name).is_some())
+    }
+
+    /// The path of a field, as errors name it.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// An error on a field.
+    pub fn error(&self, name: &str, reason: impl Into<String>) -> JsonError {
+        JsonError::field(self.path(name), reason)
     }
 
     /// The field's text; none when it is missing or null.
@@ -96,15 +117,14 @@ impl<'a> Fields<'a> {
     }
 
     fn parsed<T: Deserialize<'a>>(&self, name: &str, what: &str) -> Result<Option<T>, JsonError> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|e| not_a(name, what, &e))
+        self.raw(name).map(|raw| parsed(raw, what).map_err(|reason| self.error(name, reason))).transpose()
     }
 
     /// A string of at most `bytes_max` bytes; empty when missing.
     pub fn text(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
         let text: String = self.parsed(name, "a string")?.unwrap_or_default();
         if text.len() > bytes_max {
-            return Err(JsonError::field(name, format!("has {} bytes, the limit is {bytes_max}", text.len())));
+            return Err(self.error(name, format!("has {} bytes, the limit is {bytes_max}", text.len())));
         }
         Ok(text)
     }
@@ -112,20 +132,32 @@ impl<'a> Fields<'a> {
     /// A string that must be there and not be empty.
     pub fn text_required(&self, name: &str, bytes_max: usize) -> Result<String, JsonError> {
         if self.raw(name).is_none() {
-            return Err(JsonError::field(name, "is missing"));
+            return Err(self.missing(name));
         }
         let text = self.text(name, bytes_max)?;
-        if text.is_empty() { Err(JsonError::field(name, "is empty")) } else { Ok(text) }
+        if text.is_empty() { Err(self.error(name, "is empty")) } else { Ok(text) }
     }
 
-    /// A whole number.
-    pub fn integer(&self, name: &str) -> Result<Option<i64>, JsonError> {
-        let Some(number) = self.parsed::<f64>(name, "a number")? else { return Ok(None) };
-        // Floats of this size hold whole numbers exactly; the original writes some of them with an exponent.
-        if number.fract() != 0.0 || number.abs() > 9_007_199_254_740_992.0 {
-            return Err(JsonError::field(name, "is not a whole number"));
-        }
-        Ok(Some(number as i64))
+    /// The error on a field that must be there.
+    pub fn missing(&self, name: &str) -> JsonError {
+        self.error(name, "is missing")
+    }
+
+    /// An id, read by the parser of its kind; none when missing or 0.
+    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<Option<T>, IdError>) -> Result<Option<T>, JsonError> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        parse(raw.get()).map_err(|e| self.error(name, e.to_string()))
+    }
+
+    /// A whole number, as programs that keep numbers in floats may write it: `2`, `2.0`, `1e3`.
+    pub fn integer<T: TryFrom<i128>>(&self, name: &str) -> Result<Option<T>, JsonError> {
+        let Some(number) = self.parsed::<Number>(name, "a number")? else { return Ok(None) };
+        // Floats of this size hold whole numbers exactly.
+        let is_whole = |float: &f64| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0;
+        let whole = number.as_i128().or_else(|| number.as_f64().filter(is_whole).map(|float| float as i128));
+        let whole = whole.ok_or_else(|| self.error(name, "is not a whole number"))?;
+        let fitting = T::try_from(whole).map_err(|_| self.error(name, format!("is {whole}, which is out of range")));
+        fitting.map(Some)
     }
 
     /// A truth value; false when missing.
@@ -137,7 +169,7 @@ impl<'a> Fields<'a> {
     pub fn time(&self, name: &str) -> Result<Timestamp, JsonError> {
         const WHAT: &str = "a time such as 2026-11-22T08:18:18Z";
         let Some(text) = self.parsed::<String>(name, WHAT)? else { return Ok(crate::time::not_set()) };
-        text.parse().map_err(|_| JsonError::field(name, format!("is not {WHAT}")))
+        text.parse().map_err(|_| self.error(name, format!("is not {WHAT}")))
     }
 
     /// Any JSON value of at most `parts_max` parts, without duplicate keys; none when missing or null.
@@ -145,9 +177,9 @@ impl<'a> Fields<'a> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         if parts(raw.get()) > parts_max {
             let reason = format!("has more than {parts_max} parts (objects, arrays and what stands in them)");
-            return Err(JsonError::field(name, reason));
+            return Err(self.error(name, reason));
         }
-        value(raw.get()).map(Some).map_err(|e| JsonError::field(name, e.to_string()))
+        value(raw.get()).map(Some).map_err(|e| self.error(name, e.to_string()))
     }
 
     /// An object, without duplicate keys; empty when missing.
@@ -155,23 +187,43 @@ impl<'a> Fields<'a> {
         match self.value(name, limits::JSON_OBJECT_PARTS_MAX)? {
             None => Ok(Map::new()),
             Some(Value::Object(map)) => Ok(map),
-            Some(_) => Err(JsonError::field(name, "is not an object")),
+            Some(_) => Err(self.error(name, "is not an object")),
         }
     }
 
     /// The fields of an object below this one; none when missing.
     pub fn inner(&self, name: &str) -> Result<Option<Fields<'a>>, JsonError> {
-        self.raw(name).map(|raw| Fields::of(raw).map_err(|e| e.inside(name))).transpose()
+        self.raw(name).map(|raw| Fields::at(&self.path(name), raw.get())).transpose()
     }
 
     /// The raw elements of an array of at most `length_max`; none when missing.
     pub fn array(&self, name: &str, length_max: usize) -> Result<Vec<&'a RawValue>, JsonError> {
         let elements: Vec<&RawValue> = self.parsed(name, "an array")?.unwrap_or_default();
         if elements.len() > length_max {
-            return Err(JsonError::field(name, format!("has {} elements, the limit is {length_max}", elements.len())));
+            return Err(self.error(name, format!("has {} elements, the limit is {length_max}", elements.len())));
         }
         Ok(elements)
     }
+
+    /// An array of at most `length_max` strings; empty when missing.
+    pub fn strings(&self, name: &str, length_max: usize) -> Result<Vec<String>, JsonError> {
+        let string = |(index, raw): (usize, &'a RawValue)| {
+            parsed(raw, "a string").map_err(|reason| self.error(&format!("{name}[{index}]"), reason))
+        };
+        self.array(name, length_max)?.into_iter().enumerate().map(string).collect()
+    }
+}
+
+/// A value of a type, or why it is none.
+fn parsed<'a, T: Deserialize<'a>>(raw: &'a RawValue, what: &str) -> Result<T, String> {
+    serde_json::from_str(raw.get())
+        .map_err(|e| if e.is_data() { format!("is not {what}") } else { format!("not acceptable JSON: {e}") })
+}
+
+/// An error in a text that is not the one that was read: its lines and columns would mislead.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
 /// How many values a text may hold at most. A value takes up to a hundred times the room of its text, so this is looked
@@ -191,13 +243,13 @@ fn parts(text: &str) -> usize {
     parts
 }
 
-/// What a text is that is no object in JSON: said in the words of whoever made it in another program.
+/// What a text is that is no object in JSON: said in the words of people who made it in another program.
 fn no_object(error: &serde_json::Error, text: &[u8]) -> Option<String> {
     if text.starts_with("\u{feff}".as_bytes()) {
-        return Some("it begins with a byte order mark; save it as UTF-8 without one".into());
+        return Some("begins with a byte order mark; save it as UTF-8 without one".into());
     }
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-        return Some("it is UTF-16; save it as UTF-8".into());
+        return Some("is UTF-16; save it as UTF-8".into());
     }
     let kind = match text.trim_ascii_start().first().filter(|_| error.is_data())? {
         b'[' => "an array",
@@ -207,13 +259,7 @@ fn no_object(error: &serde_json::Error, text: &[u8]) -> Option<String> {
         b'0'..=b'9' | b'-' => "a number",
         _ => return None,
     };
-    Some(format!("it is {kind}, not an object"))
-}
-
-/// A field that is another kind of value, or whose text cannot be read as any.
-pub(crate) fn not_a(field: &str, what: &str, error: &serde_json::Error) -> JsonError {
-    let reason = if error.is_data() { format!("is not {what}") } else { format!("not acceptable JSON: {error}") };
-    JsonError::field(field, reason)
+    Some(format!("is {kind}, not an object"))
 }
 
 /// The error of a key that stands in one object twice; a key is as long as whoever wrote it wants.

@@ -1,10 +1,11 @@
 //! `mig-action-generator`: signs an action file, and drops it into a spool.
 
 use super::{parse_time, read_file};
-use crate::action::{Action, ActionError};
+use crate::action::Action;
 use crate::cli::{Common, Program, print};
 use crate::config::Ini;
 use crate::error::{ExitClass, ProgramError};
+use crate::json::JsonError;
 use crate::limits;
 use crate::modules;
 use crate::signature::{Keyring, SignatureError, generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
@@ -175,7 +176,7 @@ fn unknown_module(name: &str) -> Option<String> {
     Some(format!("unknown module '{name}'; known modules are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
-fn data(input: &str, error: ActionError) -> ProgramError {
+fn data(input: &str, error: JsonError) -> ProgramError {
     ProgramError::new(ExitClass::Data, format!("{input}: {error}"))
 }
 

@@ -96,7 +96,7 @@ pub fn main(options: VerifierOptions) -> Result<(), ProgramError> {
 }
 
 fn read_action(options: &VerifierOptions) -> Result<Action, ProgramError> {
-    let data = |path: &str, e: crate::action::ActionError| ProgramError::new(ExitClass::Data, format!("{path}: {e}"));
+    let data = |path: &str, e: crate::json::JsonError| ProgramError::new(ExitClass::Data, format!("{path}: {e}"));
     match (&options.action, &options.command) {
         (Some(path), None) => {
             Action::parse(&read_file(path, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(path, e))

@@ -109,9 +109,30 @@ fn errors_name_the_field() {
     let fields = Fields::parse(br#"{"t": "yesterday", "s": 5, "n": 1.5, "o": [], "in": {"x": 1}}"#).unwrap();
     assert!(fields.time("t").unwrap_err().to_string().starts_with("field 't': is not a time"));
     assert!(fields.text("s", 9).unwrap_err().to_string().starts_with("field 's'"));
-    assert!(fields.integer("n").unwrap_err().to_string().contains("whole number"));
+    assert!(fields.integer::<i64>("n").unwrap_err().to_string().contains("whole number"));
     assert!(fields.object("o").unwrap_err().to_string().contains("not an object"));
     assert!(fields.text_required("gone", 9).unwrap_err().to_string().contains("is missing"));
     let inner = fields.inner("in").unwrap().unwrap();
-    assert_eq!(inner.text("x", 1).unwrap_err().inside("in").to_string(), "field 'in.x': is not a string");
+    assert_eq!(inner.text("x", 1).unwrap_err().to_string(), "field 'in.x': is not a string");
+}
+
+#[test]
+fn whole_numbers_are_read_in_every_form_that_holds_them_exactly() {
+    let read = |text: &str| Fields::parse(text.as_bytes()).unwrap().integer::<u64>("n").map_err(|e| e.to_string());
+    for (text, number) in [
+        (r#"{"n": 2.0}"#, Some(2)),
+        (r#"{"n": 1e3}"#, Some(1000)),
+        (r#"{"n": 18446744073709551615}"#, Some(u64::MAX)),
+        (r#"{"N": null}"#, None),
+    ] {
+        assert_eq!(read(text), Ok(number), "{text}");
+    }
+    assert_eq!(read(r#"{"n": 1e17}"#).unwrap_err(), "field 'n': is not a whole number");
+    assert_eq!(read(r#"{"n": -4}"#).unwrap_err(), "field 'n': is -4, which is out of range");
+}
+
+#[test]
+fn the_name_of_a_field_twice_in_an_inner_object_is_told_without_a_misleading_column() {
+    let error = Fields::at("a[0].b", r#"{"x": 1, "X": 2}"#).err().unwrap().to_string();
+    assert_eq!(error, "field 'a[0].b': the key 'x' stands twice in one object");
 }

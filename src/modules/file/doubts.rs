@@ -5,8 +5,9 @@
 //! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
 use super::filter::{Check, FIELDS};
-use super::json::{Fields, unknown_keys};
+use super::json::unknown_names;
 use super::options::{self, Options};
+use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::re2::Expression;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ impl Doubt {
     }
 }
 
-/// Checks the keys of the search at `at`.
-pub(super) fn about_keys(search: &Fields, at: &str) -> Vec<Doubt> {
+/// Checks the keys of a search.
+pub(super) fn about_names(given: &Fields) -> Vec<Doubt> {
     let mut known = vec!["description", "paths", "options"];
     known.extend(FIELDS.iter().map(|(_, name, _)| *name));
-    let errors = unknown_keys(search, at, &known).into_iter().map(|error| {
-        let key = error.field.rsplit('.').next().unwrap_or_default();
-        if options::NAMES.contains(&key) {
+    let errors = unknown_names(given, &known).into_iter().map(|error| {
+        let name = error.field.rsplit('.').next().unwrap_or_default();
+        if options::NAMES.contains(&name) {
             return ParameterError::new(&error.field, "is an option; move it into \"options\"");
         }
         error

@@ -1,8 +1,9 @@
 //! The options of a search.
 
 use super::filter::FIELDS;
-use super::json::{fields, strings, unknown_keys, whole_number};
+use super::json::unknown_names;
 use super::limits;
+use crate::json::Fields;
 use crate::modules::ParameterError;
 use serde_json::{Map, Value, json};
 
@@ -43,43 +44,28 @@ pub(super) const NAMES: [&str; 9] = [
 ];
 
 impl Options {
-    /// Reads the options at `at`, and returns them with the doubts about them.
-    pub(super) fn parse(value: Option<&Value>, at: &str) -> Result<(Self, Vec<ParameterError>), ParameterError> {
-        let Some(value) = value else {
-            return Ok(Default::default());
-        };
-        let given = fields(value, at, &format!("{at}."))?;
-        let number = |name: &str| match given.get(name) {
-            None => Ok(None),
-            Some(value) => whole_number(value).map(Some).ok_or_else(|| {
-                ParameterError::new(format!("{at}.{name}"), "must be a whole number that is not negative")
-            }),
-        };
-        let flag = |name: &str| match given.get(name) {
-            None => Ok(false),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| ParameterError::new(format!("{at}.{name}"), "must be true or false"))
-            }
-        };
-        let mismatch = strings(&given, at, "mismatch", limits::VALUES_PER_FIELD_MAX)?;
+    /// Reads the options of a search, and returns them with the doubts about them.
+    pub(super) fn parse(search: &Fields) -> Result<(Self, Vec<ParameterError>), ParameterError> {
+        let Some(given) = search.inner("options")? else { return Ok(Default::default()) };
+        let mismatch = given.strings("mismatch", limits::VALUES_PER_FIELD_MAX)?;
         for (index, word) in mismatch.iter().enumerate() {
             if !FIELDS.iter().any(|(field, _, _)| field.is_named_by(word)) {
                 let reason = format!("\"{word}\" is not the name of a filter");
-                return Err(ParameterError::new(format!("{at}.mismatch[{index}]"), reason));
+                return Err(given.error(&format!("mismatch[{index}]"), reason).into());
             }
         }
         let options = Options {
-            maxdepth: number("maxdepth")?.unwrap_or(0),
-            matchlimit: number("matchlimit")?.unwrap_or(0),
-            maxerrors: number("maxerrors")?,
-            matchall: flag("matchall")?,
-            remotefs: flag("remotefs")?,
-            macroal: flag("macroal")?,
-            returnsha256: flag("returnsha256")?,
-            decompress: flag("decompress")?,
+            maxdepth: given.integer("maxdepth")?.unwrap_or(0),
+            matchlimit: given.integer("matchlimit")?.unwrap_or(0),
+            maxerrors: given.integer("maxerrors")?,
+            matchall: given.boolean("matchall")?,
+            remotefs: given.boolean("remotefs")?,
+            macroal: given.boolean("macroal")?,
+            returnsha256: given.boolean("returnsha256")?,
+            decompress: given.boolean("decompress")?,
             mismatch,
         };
-        Ok((options, unknown_keys(&given, at, &NAMES)))
+        Ok((options, unknown_names(&given, &NAMES)))
     }
 
     /// The options as the original writes them: three always, the rest when they are set.

@@ -9,10 +9,11 @@ use super::doubts::{self, Doubt};
 use super::echo::Echo;
 use super::filter::{self, Age, Check, FIELDS, Field, Size, Test};
 use super::hashes::Algorithm;
-use super::json::{Fields, fields, strings, unknown_keys};
+use super::json::unknown_names;
 use super::limits;
 use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder, Room};
+use crate::json::Fields;
 use crate::modules::ParameterError;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -106,12 +107,12 @@ fn stages(checks: &[Check]) -> [Range<usize>; 4] {
 
 /// Reads the parameters of an operation.
 pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
-    let top = fields(parameters, "parameters", "")?;
-    let Some(searches) = top.get("searches") else {
-        return Err(ParameterError::new("searches", "is missing"));
-    };
-    let Value::Object(searches) = searches else {
-        return Err(ParameterError::new("searches", "must be an object of searches by label"));
+    let text = parameters.to_string();
+    let top = Fields::at("parameters", &text)?;
+    let searches = match top.value("searches", usize::MAX)? {
+        None => return Err(ParameterError::new("searches", "is missing")),
+        Some(Value::Object(searches)) => searches,
+        Some(_) => return Err(ParameterError::new("searches", "is not an object of searches by label")),
     };
     if searches.is_empty() {
         return Err(ParameterError::new("searches", "holds no search"));
@@ -120,9 +121,9 @@ pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
         let reason = format!("holds more than {} searches", limits::SEARCHES_MAX);
         return Err(ParameterError::new("searches", reason));
     }
-    let mut builder = Builder::new(searches);
+    let mut builder = Builder::new(&searches);
     let mut parsed = Vec::with_capacity(searches.len());
-    for (label, search) in searches {
+    for (label, search) in &searches {
         if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
             let reason =
                 format!("a label is 1 to {} characters, none of them a control character", limits::LABEL_CHARS_MAX);
@@ -131,7 +132,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
         parsed.push(builder.search(label, search)?);
     }
     // What stands beside the searches was meant for all of them.
-    for error in unknown_keys(&top, "parameters", &["searches"]) {
+    for error in unknown_names(&top, &["searches"]) {
         parsed.iter_mut().for_each(|search: &mut Search| search.doubts.push(Doubt::new(error.clone())));
     }
     let names = builder.names.build().map_err(|reason| ParameterError::new("searches", reason))?;
@@ -159,15 +160,16 @@ impl Builder {
 
     fn search(&mut self, label: &str, value: &Value) -> Result<Search, ParameterError> {
         let at = format!("searches.{label}");
-        let given = fields(value, &at, &format!("{at}."))?;
-        let (options, of_options) = Options::parse(given.get("options").copied(), &format!("{at}.options"))?;
-        let mut doubts = doubts::about_keys(&given, &at);
+        let text = value.to_string();
+        let given = Fields::at(&at, &text)?;
+        let (options, of_options) = Options::parse(&given)?;
+        let mut doubts = doubts::about_names(&given);
         doubts.extend(of_options.into_iter().map(Doubt::new));
-        let paths = strings(&given, &at, "paths", limits::PATHS_PER_SEARCH_MAX)?;
-        let mut echo = Echo::new(description(&given, &at)?, &paths, &options);
+        let paths = given.strings("paths", limits::PATHS_PER_SEARCH_MAX)?;
+        let mut echo = Echo::new(given.text("description", usize::MAX)?, &paths, &options);
         let mut checks = Vec::new();
         for (field, name, _) in FIELDS {
-            let values = strings(&given, &at, name, limits::VALUES_PER_FIELD_MAX)?;
+            let values = given.strings(name, limits::VALUES_PER_FIELD_MAX)?;
             echo.add(field, &values);
             for (index, value) in values.into_iter().enumerate() {
                 let at = format!("{at}.{name}[{index}]");
@@ -225,14 +227,6 @@ impl Builder {
         }
         let mismatched = options.mismatch.iter().any(|word| field.is_named_by(word));
         Ok((Check { field, value, test, inverted: negated != mismatched }, doubt))
-    }
-}
-
-fn description(given: &Fields, at: &str) -> Result<String, ParameterError> {
-    match given.get("description").map(|text| text.as_str()) {
-        None => Ok(String::new()),
-        Some(Some(text)) => Ok(text.to_owned()),
-        Some(None) => Err(ParameterError::new(format!("{at}.description"), "must be a string")),
     }
 }
 

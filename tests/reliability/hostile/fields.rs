@@ -145,11 +145,7 @@ fn operations(bench: &Bench) -> Vec<Row> {
         with("/operations", json!([]), "field 'operations': is missing or empty"),
         with("/operations", one(), "field 'operations': is not an array"),
         with("/operations", vec![one(); 257].into(), "field 'operations': has 257 elements, the limit is 256"),
-        with(
-            "/operations",
-            json!([one(), 3]),
-            "field 'operations[1]': not acceptable JSON: it is a number, not an object",
-        ),
+        with("/operations", json!([one(), 3]), "field 'operations[1]': is a number, not an object"),
         with("/operations/0/module", MISSING, "field 'operations[0].module': is missing"),
         with("/operations/0/module", 1.into(), "field 'operations[0].module': is not a string"),
         with("/operations/0/module", "../../bin/sh".into(), LETTERS),

@@ -22,14 +22,14 @@ fn refusal(search: Value) -> String {
 fn a_refusal_names_the_field_and_the_reason() {
     let long = "x".repeat(20_000);
     for (search, message) in [
-        (json!([]), "searches.s1: must be an object"),
+        (json!([]), "searches.s1: is an array, not an object"),
         (json!({"paths": []}), "searches.s1.paths: at least one path is needed"),
-        (json!({"paths": "/etc"}), "searches.s1.paths: must be a list of strings"),
+        (json!({"paths": "/etc"}), "searches.s1.paths: is not an array"),
         (json!({"paths": [""]}), "searches.s1.paths[0]: the path is empty"),
         (json!({"paths": ["/a\u{0}b"]}), "searches.s1.paths[0]: a path can't hold a NUL"),
         (json!({"paths": ["/etc", long]}), "searches.s1.paths[1]: the path is longer"),
-        (json!({"names": [7]}), "searches.s1.names[0]: must be a string"),
-        (json!({"names": {}}), "searches.s1.names: must be a list of strings"),
+        (json!({"names": [7]}), "searches.s1.names[0]: is not a string"),
+        (json!({"names": {}}), "searches.s1.names: is not an array"),
         (json!({"names": ["a", "("]}), "searches.s1.names[1]: bad regular expression: missing closing ): `(`"),
         (json!({"names": [""]}), "searches.s1.names[0]: the regular expression is empty"),
         (json!({"names": [long]}), "searches.s1.names[0]: the regular expression is longer than"),
@@ -60,14 +60,14 @@ fn a_refusal_of_a_comparison_or_an_option_names_it_too() {
         (json!({"md5": ["abcd"]}), "searches.s1.md5[0]: 4 hexadecimal digits, where 32 are expected"),
         (json!({"sha2": ["abcd"]}), "searches.s1.sha2[0]: 4 hexadecimal digits, where 64 or 96 or 128 are expected"),
         (json!({"sha3_224": ["ab".repeat(32)]}), "searches.s1.sha3_224[0]: 64 hexadecimal digits, where 56"),
-        (json!({"description": 1}), "searches.s1.description: must be a string"),
-        (json!({"names": ["a"], "Names": ["b"]}), "searches.s1.names: appears twice"),
-        (json!({"options": []}), "searches.s1.options: must be an object"),
-        (json!({"options": {"maxdepth": -1}}), "searches.s1.options.maxdepth: must be a whole number"),
-        (json!({"options": {"maxdepth": "2"}}), "searches.s1.options.maxdepth: must be a whole number"),
-        (json!({"options": {"matchlimit": 1.5}}), "searches.s1.options.matchlimit: must be a whole number"),
-        (json!({"options": {"maxerrors": true}}), "searches.s1.options.maxerrors: must be a whole number"),
-        (json!({"options": {"matchall": "yes"}}), "searches.s1.options.matchall: must be true or false"),
+        (json!({"description": 1}), "searches.s1.description: is not a string"),
+        (json!({"names": ["a"], "Names": ["b"]}), "searches.s1: the key 'names' stands twice in one object"),
+        (json!({"options": []}), "searches.s1.options: is an array, not an object"),
+        (json!({"options": {"maxdepth": -1}}), "searches.s1.options.maxdepth: is -1, which is out of range"),
+        (json!({"options": {"maxdepth": "2"}}), "searches.s1.options.maxdepth: is not a number"),
+        (json!({"options": {"matchlimit": 1.5}}), "searches.s1.options.matchlimit: is not a whole number"),
+        (json!({"options": {"maxerrors": true}}), "searches.s1.options.maxerrors: is not a number"),
+        (json!({"options": {"matchall": "yes"}}), "searches.s1.options.matchall: is not true or false"),
         (json!({"options": {"mismatch": ["colour"]}}), "searches.s1.options.mismatch[0]: \"colour\" is not the name"),
     ] {
         assert_refused(search, message);
@@ -98,17 +98,20 @@ fn searches_are_needed_with_good_labels_and_within_limits() {
     let long_list: Vec<String> = (0..10_001).map(|number| number.to_string()).collect();
     let patterns: Vec<String> = (0..2_001).map(|number| number.to_string()).collect();
     for (parameters, message) in [
-        (json!(null), "parameters: must be an object"),
+        (json!(null), "parameters: is null, not an object"),
         (json!({}), "searches: is missing"),
         (json!({"searches": null}), "searches: is missing"),
-        (json!({"searches": []}), "searches: must be an object"),
+        (json!({"searches": []}), "searches: is not an object of searches by label"),
         (json!({"searches": {}}), "searches: holds no search"),
         (json!({"searches": many}), "searches: holds more than 1000 searches"),
         (json!({"searches": {"a\u{7}b": {"paths": ["/"]}}}), "searches.a\\u{7}b: a label is"),
         (json!({"searches": {"": {"paths": ["/"]}}}), "searches.: a label is"),
         (json!({"searches": {"x".repeat(65): {"paths": ["/"]}}}), "searches.xxxxx"),
-        (json!({"searches": {"s": {"paths": long_list}}}), "searches.s.paths: holds more than 1000 values"),
-        (json!({"searches": {"s": {"paths": ["/"], "sizes": long_list}}}), "searches.s.sizes: holds more than 10000"),
+        (json!({"searches": {"s": {"paths": long_list}}}), "searches.s.paths: has 10001 elements, the limit is 1000"),
+        (
+            json!({"searches": {"s": {"paths": ["/"], "sizes": long_list}}}),
+            "searches.s.sizes: has 10001 elements, the limit is 10000",
+        ),
         (json!({"searches": {"s": {"paths": ["/"], "modes": patterns}}}), "searches.s.modes[2000]: more than 2000"),
     ] {
         let refused = File.validate(&parameters).unwrap_err().to_string();
