@@ -192,15 +192,8 @@ impl Action {
 
     /// Returns the action as it is written to disk: one line, for jq, grep and the relay.
     pub fn to_json(&self) -> Vec<u8> {
-        to_line(self)
+        json::to_line(self)
     }
-}
-
-/// Returns a value as a line of JSON. Everything we write consists of strings, numbers and maps with string keys.
-pub(crate) fn to_line<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).expect("maps have string keys, writing to memory does not fail");
-    line.push(b'\n');
-    line
 }
 
 fn parse_operations(fields: &Fields) -> Result<Vec<Operation>, JsonError> {

@@ -199,7 +199,7 @@ impl Command {
 
     /// Returns the command as a line of JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        crate::action::to_line(self)
+        crate::json::to_line(self)
     }
 }
 

@@ -127,7 +127,7 @@ impl Agent {
 
     /// Serializes the heartbeat.
     pub fn to_json(&self) -> Vec<u8> {
-        crate::action::to_line(self)
+        crate::json::to_line(self)
     }
 }
 

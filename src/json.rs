@@ -7,6 +7,7 @@
 use crate::id::IdError;
 use crate::limits;
 use crate::time::Timestamp;
+use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
@@ -443,6 +444,13 @@ pub fn canonical_string(text: &str, out: &mut String) {
         }
     }
     out.push('"');
+}
+
+/// Returns a value as a line of JSON. Everything we write consists of strings, numbers and maps with string keys.
+pub(crate) fn to_line<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("maps have string keys, writing to memory does not fail");
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]

@@ -53,21 +53,21 @@ mod options;
 mod parameters;
 mod patterns;
 mod print;
-mod queue;
 mod readings;
 mod results;
 mod roots;
 mod sparse;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use super::{Context, Module, ModuleResult, ParameterError};
-use evaluate::Run;
+use evaluate::Shared;
 use mounts::Mounts;
 use parameters::{Plan, Search};
 use readings::Readings;
-use results::Collector;
+use results::Findings;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
@@ -119,13 +119,13 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
         Err(error) => (Mounts::default(), Some(error)),
     };
     let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts)).collect();
-    let collector = Collector::new(plan, &doubts, context.result_bytes_max);
+    let findings = Findings::new(plan, &doubts, context.result_bytes_max);
     if let Some(error) = unread {
-        collector.error("read", Path::new("/proc/self/mountinfo"), &error);
+        findings.error("read", Path::new("/proc/self/mountinfo"), &error);
     }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
-    let run = Run { plan, collector: &collector, mounts: &mounts, readings: &readings, now };
+    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, now };
     let walk = Walk::new(run);
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();
@@ -133,12 +133,12 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
             let _is_walking = is_walking;
             walk.search(context.threads);
         });
-        supervise(&collector, &walk_end, started, context);
+        supervise(&findings, &walk_end, started, context);
         if walking.join().is_err() {
-            collector.stop("by an internal error");
+            findings.stop("by an internal error");
         }
     });
-    collector.result(started.elapsed(), true)
+    findings.result(started.elapsed(), true)
 }
 
 /// Returns why a search is not run.
@@ -150,10 +150,10 @@ fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
 
 /// Waits for the end of the walk, reports partial results, and stops the walk at the deadline. A walk that hangs in a
 /// system call does not stop; its matches are reported.
-fn supervise(collector: &Collector, walk_end: &Receiver<()>, started: Instant, context: Context) {
+fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, context: Context) {
     let report = || {
         if let Some(progress) = context.progress {
-            progress(&collector.result(started.elapsed(), false));
+            progress(&findings.result(started.elapsed(), false));
         }
     };
     let (mut pause, mut deadline) = (limits::PROGRESS_PAUSE_FIRST, context.deadline);
@@ -166,7 +166,7 @@ fn supervise(collector: &Collector, walk_end: &Receiver<()>, started: Instant, c
         }
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) {
-            collector.stop(&format!("at the time limit, after {:.1?}", started.elapsed()));
+            findings.stop(&format!("at the time limit, after {:.1?}", started.elapsed()));
             deadline = None;
             report();
         } else if now >= next {

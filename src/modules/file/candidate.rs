@@ -2,7 +2,7 @@
 
 use super::filter::{Check, Field, Test};
 use super::hashes::Digests;
-use super::parameters::{Search, Stage};
+use super::parameters::{Cost, Search};
 
 /// A search that the current file can still match.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Candidate {
 pub(super) fn passing_sums(search: &Search, digests: &Digests) -> Option<Vec<usize>> {
     let mut fields: Vec<(Field, bool)> = Vec::new();
     let mut sums = Vec::new();
-    for (number, check) in search.checks_of(Stage::Hashes) {
+    for (number, check) in search.checks_of(Cost::Hashes) {
         // Checks of one field are adjacent.
         if fields.last().is_none_or(|(field, _)| *field != check.field) {
             // Initially no value is equal: the field fails, or passes if inverted. Without a digest nothing passes.
@@ -47,7 +47,7 @@ pub(super) fn equals_digest(check: &Check, digests: &Digests) -> Option<bool> {
 
 impl Candidate {
     /// Applies the checks of one stage; false if the file can no longer match.
-    pub(super) fn apply(&mut self, search: &Search, stage: Stage, passes: impl Fn(&Check) -> bool) -> bool {
+    pub(super) fn apply(&mut self, search: &Search, stage: Cost, passes: impl Fn(&Check) -> bool) -> bool {
         if search.all {
             return search.checks_of(stage).all(|(_, check)| passes(check));
         }

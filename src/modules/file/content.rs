@@ -24,7 +24,7 @@ pub(super) enum Lines {
 
 /// Whether one pattern matches one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Truth {
     /// Not searched, or the file could not be read to its end.
     Unknown,
     /// Matches.
@@ -61,20 +61,20 @@ impl Contents {
         self.patterns.len()
     }
 
-    /// Reads `reader` and sets the verdicts of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns
+    /// Reads `reader` and sets the truths of the patterns `wanted`, numbered as [`ContentsBuilder::add`] did. Returns
     /// the byte order mark of the text.
     ///
-    /// After an error, earlier verdicts stay valid and the rest is [`Verdict::Unknown`].
+    /// After an error, earlier truths stay valid and the rest is [`Truth::Unknown`].
     pub(super) fn scan(
         &self,
         reader: &mut dyn Read,
         wanted: &[usize],
         buffer: &mut Buffer,
-        verdicts: &mut [Verdict],
+        truths: &mut [Truth],
     ) -> io::Result<Mark> {
         let mut pending = wanted.to_vec();
         for &number in wanted {
-            verdicts[number] = Verdict::Unknown;
+            truths[number] = Truth::Unknown;
         }
         let use_any = wanted.len() > 1 && wanted.iter().all(|&number| self.patterns[number].lines == Lines::Some);
         let mut any = self.any.as_ref().filter(|_| use_any);
@@ -83,9 +83,9 @@ impl Contents {
                 return true;
             }
             pending.retain(|&number| {
-                let verdict = self.patterns[number].decide(&piece);
-                verdicts[number] = verdict;
-                verdict == Verdict::Unknown
+                let truth = self.patterns[number].decide(&piece);
+                truths[number] = truth;
+                truth == Truth::Unknown
             });
             if pending.len() < wanted.len() {
                 // A decided pattern would match again and again, so `any` no longer saves anything.
@@ -94,9 +94,9 @@ impl Contents {
             !pending.is_empty()
         })?;
         for number in pending {
-            verdicts[number] = match self.patterns[number].lines {
-                Lines::Some => Verdict::No,
-                Lines::Every => Verdict::Yes,
+            truths[number] = match self.patterns[number].lines {
+                Lines::Some => Truth::No,
+                Lines::Every => Truth::Yes,
             };
         }
         Ok(mark)
@@ -104,14 +104,14 @@ impl Contents {
 }
 
 impl Pattern {
-    /// Returns the verdict after a piece; unknown while later lines can change it.
-    fn decide(&self, piece: &Piece) -> Verdict {
+    /// Returns the truth after a piece; unknown while later lines can change it.
+    fn decide(&self, piece: &Piece) -> Truth {
         match self.lines {
             // The bounds and the rest of a cut line are unknown.
-            _ if piece.is_cut && (self.has_assertions || self.lines == Lines::Every) => Verdict::Unknown,
-            Lines::Some if self.matches_any(piece) => Verdict::Yes,
-            Lines::Every if !self.matches_every(piece) => Verdict::No,
-            _ => Verdict::Unknown,
+            _ if piece.is_cut && (self.has_assertions || self.lines == Lines::Every) => Truth::Unknown,
+            Lines::Some if self.matches_any(piece) => Truth::Yes,
+            Lines::Every if !self.matches_every(piece) => Truth::No,
+            _ => Truth::Unknown,
         }
     }
 

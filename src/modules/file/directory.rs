@@ -1,6 +1,6 @@
 //! Directories of a walk: locations, and pending and open directories.
 
-use super::entry::{Active, Entry, Kind};
+use super::entry::{Active, FileEntry, Kind};
 use super::limits;
 use super::open;
 use rustix::fs::CWD;
@@ -148,9 +148,9 @@ impl OpenDirectory {
     }
 
     /// Returns an entry of the directory.
-    pub(super) fn entry<'e>(&'e self, name: &'e OsStr, kind: Kind) -> Entry<'e> {
+    pub(super) fn entry<'e>(&'e self, name: &'e OsStr, kind: Kind) -> FileEntry<'e> {
         let (at, is_pseudo) = (self.descriptor.as_fd(), self.is_pseudo);
-        Entry { at, directory: &self.location.path, real: Some(self.location.real()), is_pseudo, name, kind }
+        FileEntry { at, directory: &self.location.path, real: Some(self.location.real()), is_pseudo, name, kind }
     }
 }
 

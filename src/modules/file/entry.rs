@@ -27,7 +27,7 @@ pub(super) enum Kind {
 
 /// An entry of a directory that is not a directory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct FileEntry<'a> {
     /// The directory.
     pub(super) at: BorrowedFd<'a>,
     /// Its path.
@@ -42,10 +42,10 @@ pub(super) struct Entry<'a> {
     pub(super) kind: Kind,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> FileEntry<'a> {
     /// The entry at a search path that is known to be local; links are followed.
     pub(super) fn of_path(path: &'a OsStr) -> Self {
-        Entry { at: CWD, directory: Path::new(""), real: None, is_pseudo: false, name: path, kind: Kind::Link }
+        FileEntry { at: CWD, directory: Path::new(""), real: None, is_pseudo: false, name: path, kind: Kind::Link }
     }
 
     /// Returns the path that is reported.

@@ -7,18 +7,18 @@
 mod reading;
 
 use super::candidate::Candidate;
-use super::content::{Contents, Verdict};
-use super::entry::{Active, Entry, Kind};
+use super::content::{Contents, Truth};
+use super::entry::{Active, FileEntry, Kind};
 use super::filter::{Check, Test};
 use super::format;
 use super::limits;
 use super::lines::Buffer;
 use super::mounts::{Mounts, Place};
 use super::open::{self, Metadata};
-use super::parameters::{Plan, Stage};
+use super::parameters::{Cost, Plan};
 use super::patterns::Names;
 use super::readings::Readings;
-use super::results::Collector;
+use super::results::Findings;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -26,14 +26,14 @@ use std::time::{Duration, Instant};
 
 /// State shared by the threads of a run.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
+pub(super) struct Shared<'a> {
     /// The searches.
     pub(super) plan: &'a Plan,
     /// Receives the results.
-    pub(super) collector: &'a Collector<'a>,
+    pub(super) findings: &'a Findings<'a>,
     /// The mounts, of which network mounts are not entered.
     pub(super) mounts: &'a Mounts,
-    /// Cache of verdicts and digests.
+    /// Cache of truths and digests.
     pub(super) readings: &'a Readings,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
@@ -78,32 +78,32 @@ enum Opened {
 
 /// The state of one thread. It has its own copies of the patterns, so that their caches are not shared.
 pub(super) struct Evaluator<'a> {
-    run: Run<'a>,
+    run: Shared<'a>,
     names: Names,
     contents: Contents,
     name_hits: Vec<bool>,
-    verdicts: Vec<Verdict>,
+    truths: Vec<Truth>,
     buffer: Buffer,
     candidates: Vec<Candidate>,
 }
 
 impl<'a> Evaluator<'a> {
     /// Creates the evaluator of one thread.
-    pub(super) fn new(run: Run<'a>) -> Self {
+    pub(super) fn new(run: Shared<'a>) -> Self {
         let plan = run.plan;
         Evaluator {
             run,
             names: plan.names.clone(),
             contents: plan.contents.clone(),
             name_hits: vec![false; plan.names.count()],
-            verdicts: vec![Verdict::Unknown; plan.contents.count()],
+            truths: vec![Truth::Unknown; plan.contents.count()],
             buffer: Buffer::default(),
             candidates: Vec::new(),
         }
     }
 
     /// Settles an entry that need not be read; returns true if it must be read, by [`Evaluator::evaluate`].
-    pub(super) fn must_read(&mut self, entry: &Entry, active: &[Active]) -> bool {
+    pub(super) fn must_read(&mut self, entry: &FileEntry, active: &[Active]) -> bool {
         self.match_name(entry, active);
         let plan = self.run.plan;
         if self.candidates.iter().any(|candidate| plan.searches[candidate.search].reads()) {
@@ -116,18 +116,18 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Compares an entry with the searches `active`.
-    pub(super) fn evaluate(&mut self, entry: &Entry, active: &[Active], patience: Patience) -> Outcome {
+    pub(super) fn evaluate(&mut self, entry: &FileEntry, active: &[Active], patience: Patience) -> Outcome {
         self.match_name(entry, active);
         self.settle(entry, patience)
     }
 
     /// Fills `candidates` with the searches that the name leaves possible.
-    fn match_name(&mut self, entry: &Entry, active: &[Active]) {
+    fn match_name(&mut self, entry: &FileEntry, active: &[Active]) {
         self.candidates.clear();
         let any = self.names.mark(entry.base_name(), &mut self.name_hits);
         for active in active {
             let search = &self.run.plan.searches[active.search];
-            if (search.needs_name_match && !any) || self.run.collector.is_closed(active.search) {
+            if (search.needs_name_match && !any) || self.run.findings.is_closed(active.search) {
                 continue;
             }
             let passes = |check: &Check| match check.test {
@@ -135,8 +135,8 @@ impl<'a> Evaluator<'a> {
                 _ => false,
             };
             let mut candidate = Candidate { search: active.search, passed: Vec::new(), unpack: false, sha256: None };
-            let later = [Stage::Metadata, Stage::Contents, Stage::Hashes];
-            if candidate.apply(search, Stage::Name, passes)
+            let later = [Cost::Metadata, Cost::Contents, Cost::Hashes];
+            if candidate.apply(search, Cost::Name, passes)
                 && (search.all || !candidate.passed.is_empty() || later.iter().any(|stage| search.has(*stage)))
             {
                 self.candidates.push(candidate);
@@ -144,14 +144,14 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn settle(&mut self, entry: &Entry, patience: Patience) -> Outcome {
+    fn settle(&mut self, entry: &FileEntry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
         let compared = self.compare(entry, &mut candidates, patience);
         if let Compared::Matching(metadata) = compared {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
-                    self.run.collector.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
+                    self.run.findings.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
                 }
             }
         }
@@ -161,7 +161,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// All stages after the name.
-    fn compare(&mut self, entry: &Entry, candidates: &mut Vec<Candidate>, patience: Patience) -> Compared {
+    fn compare(&mut self, entry: &FileEntry, candidates: &mut Vec<Candidate>, patience: Patience) -> Compared {
         let plan = self.run.plan;
         let search = |candidate: &Candidate| &plan.searches[candidate.search];
         self.leave_network(entry, candidates);
@@ -171,7 +171,7 @@ impl<'a> Evaluator<'a> {
         let reads = candidates.iter().any(|candidate| search(candidate).reads());
         let mut metadata = None;
         // A file that is opened later anyway is not stat'ed here.
-        if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Stage::Metadata)) {
+        if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Cost::Metadata)) {
             let known = self.stat(entry).filter(|known| !known.is_directory());
             let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
@@ -196,19 +196,19 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Drops the searches that may not follow a link into a network mount.
-    fn leave_network(&self, entry: &Entry, candidates: &mut Vec<Candidate>) {
+    fn leave_network(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
         let Some(real) = entry.real.filter(|_| entry.kind == Kind::Link && !candidates.is_empty()) else { return };
         if !self.run.mounts.must_locate(real) {
             return;
         }
-        let collector = self.run.collector;
+        let findings = self.run.findings;
         match self.run.mounts.locate_link(entry.at, real, entry.name) {
             Ok(Place::Local(_)) => {}
             Ok(Place::Network(_)) => {
                 let before = candidates.len();
                 candidates.retain(|candidate| self.run.plan.searches[candidate.search].options.remotefs);
                 if candidates.len() < before {
-                    collector.unread("a link into a network mount, see option remotefs", &entry.path());
+                    findings.unread("a link into a network mount, see option remotefs", &entry.path());
                 }
             }
             Err(error) => {
@@ -218,38 +218,38 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn stat(&self, entry: &Entry) -> Option<Metadata> {
+    fn stat(&self, entry: &FileEntry) -> Option<Metadata> {
         let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
         found.map_err(|error| self.report(entry, "stat", &error.into())).ok()
     }
 
     /// Reports why an entry cannot be examined. Dangling links and ended processes are not errors.
-    fn report(&self, entry: &Entry, what: &str, error: &io::Error) {
+    fn report(&self, entry: &FileEntry, what: &str, error: &io::Error) {
         if !open::leads_nowhere(error) {
             self.report_unreadable(entry, what, error);
         } else if !entry.is_pseudo && entry.kind != Kind::Link {
-            self.run.collector.unread("it was removed or renamed during the search", &entry.path());
+            self.run.findings.unread("it was removed or renamed during the search", &entry.path());
         }
     }
 
     /// Reports that an entry cannot be read; there are thousands on a pseudo file system, which share one line.
-    fn report_unreadable(&self, entry: &Entry, what: &str, error: &io::Error) {
+    fn report_unreadable(&self, entry: &FileEntry, what: &str, error: &io::Error) {
         if entry.is_pseudo {
-            self.run.collector.unread(&error.to_string(), &entry.path());
+            self.run.findings.unread(&error.to_string(), &entry.path());
         } else {
-            self.run.collector.unreadable(what, &entry.path(), error);
+            self.run.findings.unreadable(what, &entry.path(), error);
         }
     }
 
-    fn open(&self, entry: &Entry, known: Option<&Metadata>, patience: Patience) -> Opened {
+    fn open(&self, entry: &FileEntry, known: Option<&Metadata>, patience: Patience) -> Opened {
         if known.is_some_and(|known| !known.is_regular()) {
             return Opened::Nothing;
         }
-        let (follow, collector) = (entry.kind == Kind::Link, self.run.collector);
+        let (follow, findings) = (entry.kind == Kind::Link, self.run.findings);
         if (entry.is_pseudo || known.is_some_and(|known| follow && known.stored_bytes == 0))
             && let Some(reason) = open::must_not_open(entry.at, entry.name, follow)
         {
-            collector.unread(reason, &entry.path());
+            findings.unread(reason, &entry.path());
             return Opened::Nothing;
         }
         loop {
@@ -257,7 +257,7 @@ impl<'a> Evaluator<'a> {
                 (Ok(Some((file, metadata))), _) => return Opened::File(file, metadata),
                 (Ok(None), _) => return Opened::Nothing,
                 (Err(Errno::AGAIN), Patience::Defer) => return Opened::Leased,
-                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !collector.is_done() => {
+                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !findings.is_done() => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 (Err(error), _) => {
@@ -280,7 +280,7 @@ impl<'a> Evaluator<'a> {
             holds != check.inverted
         };
         let plan = self.run.plan;
-        candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Stage::Metadata, passes));
+        candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Cost::Metadata, passes));
     }
 }
 
@@ -288,6 +288,6 @@ impl<'a> Evaluator<'a> {
 fn leave_unread(plan: &Plan, candidates: &mut Vec<Candidate>) {
     candidates.retain(|candidate| {
         let search = &plan.searches[candidate.search];
-        !search.all || !(search.has(Stage::Contents) || search.has(Stage::Hashes))
+        !search.all || !(search.has(Cost::Contents) || search.has(Cost::Hashes))
     });
 }

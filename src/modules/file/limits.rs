@@ -87,7 +87,7 @@ pub(super) const DIRECTORY_BUFFER_BYTES: usize = 64 * 1024;
 pub(super) const THREADS_MAX: usize = 16;
 /// Symbolic links followed for one path, as in the kernel (path_resolution(7)).
 pub(super) const LINKS_PER_PATH_MAX: usize = 40;
-/// Smallest file whose verdicts and digests are cached: reading a smaller one again is as fast as a lookup.
+/// Smallest file whose truths and digests are cached: reading a smaller one again is as fast as a lookup.
 pub(super) const CACHED_FILE_BYTES_MIN: u64 = 32 * 1024;
 /// Size of the cache for files that have several names.
 pub(super) const CACHE_BYTES_MAX: usize = 64 << 20;

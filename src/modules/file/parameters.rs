@@ -43,7 +43,7 @@ pub(super) struct Search {
     pub(super) options: Options,
     /// A file must pass all checks, rather than each check have its own files.
     pub(super) all: bool,
-    /// Per [`Stage`], where its checks are.
+    /// Per [`Cost`], where its checks are.
     stages: [Range<usize>; 4],
     /// A name that no pattern matches can't pass.
     pub(super) needs_name_match: bool,
@@ -57,7 +57,7 @@ pub(super) struct Search {
 
 /// The order of comparisons, the cheap ones first. The checks of a search are in this order too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum Cost {
     /// The base name.
     Name,
     /// Size, mode and time.
@@ -68,40 +68,40 @@ pub(super) enum Stage {
     Hashes,
 }
 
-impl Stage {
+impl Cost {
     fn of(check: &Check) -> Self {
         match check.field {
-            Field::Names => Stage::Name,
-            Field::Sizes | Field::Modes | Field::Mtimes => Stage::Metadata,
-            Field::Contents => Stage::Contents,
-            Field::Hash(..) => Stage::Hashes,
+            Field::Names => Cost::Name,
+            Field::Sizes | Field::Modes | Field::Mtimes => Cost::Metadata,
+            Field::Contents => Cost::Contents,
+            Field::Hash(..) => Cost::Hashes,
         }
     }
 }
 
 impl Search {
     /// The checks of a stage with their numbers.
-    pub(super) fn checks_of(&self, stage: Stage) -> impl Iterator<Item = (usize, &Check)> {
+    pub(super) fn checks_of(&self, stage: Cost) -> impl Iterator<Item = (usize, &Check)> {
         let range = self.stages[stage as usize].clone();
         range.clone().zip(&self.checks[range])
     }
 
     /// Whether there are checks of a stage.
-    pub(super) fn has(&self, stage: Stage) -> bool {
+    pub(super) fn has(&self, stage: Cost) -> bool {
         !self.stages[stage as usize].is_empty()
     }
 
     /// Whether files must be opened that pass the comparisons before.
     pub(super) fn reads(&self) -> bool {
-        self.has(Stage::Contents) || self.has(Stage::Hashes) || self.options.returnsha256
+        self.has(Cost::Contents) || self.has(Cost::Hashes) || self.options.returnsha256
     }
 }
 
 /// Per stage, where its checks are.
 fn stages(checks: &[Check]) -> [Range<usize>; 4] {
-    [Stage::Name, Stage::Metadata, Stage::Contents, Stage::Hashes].map(|stage| {
-        let start = checks.partition_point(|check| (Stage::of(check) as usize) < stage as usize);
-        start..checks.partition_point(|check| Stage::of(check) as usize <= stage as usize)
+    [Cost::Name, Cost::Metadata, Cost::Contents, Cost::Hashes].map(|stage| {
+        let start = checks.partition_point(|check| (Cost::of(check) as usize) < stage as usize);
+        start..checks.partition_point(|check| Cost::of(check) as usize <= stage as usize)
     })
 }
 

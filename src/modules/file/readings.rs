@@ -1,9 +1,9 @@
-//! Cache of verdicts and digests, for files that have several names.
+//! Cache of truths and digests, for files that have several names.
 //!
 //! Half of the bytes below `/usr/lib` can be links to the other half, and links are followed: without this cache a file
 //! would be read once per name. A file is identified by device, inode, size and modification time.
 
-use super::content::Verdict;
+use super::content::Truth;
 use super::hashes::Algorithm;
 use super::limits;
 use super::open::Metadata;
@@ -26,7 +26,7 @@ impl Key {
 
 #[derive(Debug, Default)]
 struct Known {
-    verdicts: Vec<(usize, Verdict)>,
+    truths: Vec<(usize, Truth)>,
     digests: Vec<(Algorithm, Vec<u8>)>,
     /// It has no sums, because it could not be read to its end.
     has_no_digests: bool,
@@ -44,20 +44,20 @@ struct Memory {
 }
 
 impl Readings {
-    /// Sets the verdicts of the patterns `wanted`; returns false and changes nothing if not all are known.
-    pub(super) fn verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &mut [Verdict]) -> bool {
+    /// Sets the truths of the patterns `wanted`; returns false and changes nothing if not all are known.
+    pub(super) fn truths(&self, key: Option<Key>, wanted: &[usize], truths: &mut [Truth]) -> bool {
         self.look(key, |known| {
-            let find = |number: &usize| known.verdicts.iter().find(|(of, _)| of == number).copied();
+            let find = |number: &usize| known.truths.iter().find(|(of, _)| of == number).copied();
             let found: Option<Vec<_>> = wanted.iter().map(find).collect();
-            found.map(|found| found.into_iter().for_each(|(number, verdict)| verdicts[number] = verdict))
+            found.map(|found| found.into_iter().for_each(|(number, truth)| truths[number] = truth))
         })
         .is_some()
     }
 
-    /// Caches the verdicts of the patterns `wanted`.
-    pub(super) fn add_verdicts(&self, key: Option<Key>, wanted: &[usize], verdicts: &[Verdict]) {
-        let all: Vec<_> = wanted.iter().map(|&number| (number, verdicts[number])).collect();
-        self.change(key, size_of_val(all.as_slice()), |known| known.verdicts = all);
+    /// Caches the truths of the patterns `wanted`.
+    pub(super) fn add_verdicts(&self, key: Option<Key>, wanted: &[usize], truths: &[Truth]) {
+        let all: Vec<_> = wanted.iter().map(|&number| (number, truths[number])).collect();
+        self.change(key, size_of_val(all.as_slice()), |known| known.truths = all);
     }
 
     /// Returns the digests of all `algorithms`, in their order, or an empty list if the file is unreadable; `None` if

@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Shared by the threads of a run.
-pub(super) struct Collector<'a> {
+pub(super) struct Findings<'a> {
     plan: &'a Plan,
     found: Mutex<Found>,
     /// Per search: no more files are wanted.
@@ -59,8 +59,8 @@ struct Match {
     checks: Vec<usize>,
 }
 
-impl<'a> Collector<'a> {
-    /// The collector of a run of `plan`. `doubts` holds, per search, why it is not run.
+impl<'a> Findings<'a> {
+    /// The findings of a run of `plan`. `doubts` holds, per search, why it is not run.
     pub(super) fn new(plan: &'a Plan, doubts: &[Option<String>], result_bytes_max: usize) -> Self {
         let errors_max = plan.searches.iter().map(|search| match search.options.maxerrors {
             None => limits::ERRORS_DEFAULT,
@@ -81,7 +81,7 @@ impl<'a> Collector<'a> {
             found.note(doubt.clone());
         }
         let errors_bytes_max = found.budget.errors_bytes_max;
-        Collector {
+        Findings {
             plan,
             found: Mutex::new(found),
             closed,

@@ -15,14 +15,14 @@
 //! (medians of 5 runs) this walk, by one thread, took 0.9 of walkdir's time; ignore's, by two threads, took 1.2 of it.
 
 use super::directory::{Directory, Location, OpenDirectory, Parent};
-use super::entry::{Active, Entry, Kind};
-use super::evaluate::{Evaluator, Outcome, Patience, Run};
+use super::entry::{Active, FileEntry, Kind};
+use super::evaluate::{Evaluator, Outcome, Patience, Shared};
 use super::late::{Late, LateFile};
 use super::limits;
 use super::mounts::Place;
 use super::open;
-use super::queue::Queue;
 use super::roots::{self, Roots};
+use super::tasks::Tasks;
 use rustix::fs::{CWD, FileType, RawDir};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -48,28 +48,28 @@ enum Task {
 /// State shared by the threads of a walk.
 pub(super) struct Walk<'a> {
     roots: Roots,
-    run: Run<'a>,
+    run: Shared<'a>,
     late: Late<Task>,
     open_count: Arc<AtomicUsize>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk over the paths of the searches that are run.
-    pub(super) fn new(run: Run<'a>) -> Self {
-        let roots = Roots::new(run.plan, |search| !run.collector.is_closed(search));
+    pub(super) fn new(run: Shared<'a>) -> Self {
+        let roots = Roots::new(run.plan, |search| !run.findings.is_closed(search));
         Walk { roots, run, late: Late::default(), open_count: Arc::default() }
     }
 
     /// Walks everything with `threads` threads; with one, in the calling thread.
     pub(super) fn search(&self, threads: usize) {
-        let queue = Queue::new();
+        let queue = Tasks::new();
         let mut walker = Walker::new(self, &queue);
         loop {
             // A path inside another is usually found by the walk of the other; one that was not (it is too deep, or
             // behind a link) is walked in a later round.
             let late = self.late.take();
             let tasks = if late.is_empty() { self.roots() } else { late };
-            if tasks.is_empty() || self.run.collector.is_done() {
+            if tasks.is_empty() || self.run.findings.is_done() {
                 return;
             }
             queue.push(tasks);
@@ -86,7 +86,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Works until the queue is empty.
-    fn work(&self, queue: &Queue<Task>, walker: &mut Walker, threads: usize) {
+    fn work(&self, queue: &Tasks<Task>, walker: &mut Walker, threads: usize) {
         if threads <= 1 {
             return queue.work(|task| walker.run(task));
         }
@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
             let handles: Vec<_> = (0..threads.min(limits::THREADS_MAX)).map(|_| scope.spawn(work)).collect();
             for handle in handles {
                 if handle.join().is_err() {
-                    self.run.collector.stop("by an internal error");
+                    self.run.findings.stop("by an internal error");
                 }
             }
         });
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
 /// One thread of a walk.
 struct Walker<'a> {
     walk: &'a Walk<'a>,
-    queue: &'a Queue<Task>,
+    queue: &'a Tasks<Task>,
     evaluator: Evaluator<'a>,
     /// For directory entries; only its capacity is used.
     buffer: Vec<u8>,
@@ -123,7 +123,7 @@ struct Gathered {
 }
 
 impl<'a> Walker<'a> {
-    fn new(walk: &'a Walk<'a>, queue: &'a Queue<Task>) -> Self {
+    fn new(walk: &'a Walk<'a>, queue: &'a Tasks<Task>) -> Self {
         Walker {
             walk,
             queue,
@@ -134,15 +134,15 @@ impl<'a> Walker<'a> {
 
     /// Starts at a path of a search, which may be a file, a directory, or a link to one.
     fn start(&mut self, path: &Path, active: &[Active]) {
-        let (collector, mounts) = (self.walk.run.collector, self.walk.run.mounts);
+        let (findings, mounts) = (self.walk.run.findings, self.walk.run.mounts);
         let mut entering = active.to_vec();
         let real = match mounts.locate(path) {
             Ok(Place::Local(real)) => real,
             Ok(Place::Network(point)) => {
                 let reason = format!("it is on the network mount {}, see option remotefs", point.display());
                 if !self.keep_remote(&mut entering) {
-                    collector.error("search", path, &reason);
-                    collector.skip(active);
+                    findings.error("search", path, &reason);
+                    findings.skip(active);
                 }
                 path.to_owned()
             }
@@ -157,7 +157,7 @@ impl<'a> Walker<'a> {
                 self.queue.push([Task::Directory(directory, entering.into())]);
             }
             Ok(_) => {
-                collector.add_files(1);
+                findings.add_files(1);
                 self.evaluate(None, path.as_os_str(), Kind::Link, &entering.into());
             }
             Err(error) => self.cannot_start(path, active, &error.into()),
@@ -165,13 +165,13 @@ impl<'a> Walker<'a> {
     }
 
     fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error) {
-        let collector = self.walk.run.collector;
+        let findings = self.walk.run.findings;
         if open::leads_nowhere(error) {
             // The path does not exist: the search is still complete.
-            return collector.error("search", path, error);
+            return findings.error("search", path, error);
         }
-        collector.unreadable("search", path, error);
-        collector.skip(active);
+        findings.unreadable("search", path, error);
+        findings.skip(active);
     }
 
     /// Keeps only the searches that enter network mounts; returns false if any was dropped.
@@ -182,7 +182,7 @@ impl<'a> Walker<'a> {
     }
 
     fn run(&mut self, task: Task) {
-        if self.walk.run.collector.is_done() {
+        if self.walk.run.findings.is_done() {
             return;
         }
         match task {
@@ -195,14 +195,14 @@ impl<'a> Walker<'a> {
     }
 
     fn walk_directory(&mut self, directory: Directory, active: Arc<[Active]>) {
-        let collector = self.walk.run.collector;
+        let findings = self.walk.run.findings;
         let (location, is_root) = (directory.location(), directory.is_root());
         if location.path.as_os_str().len() > limits::WALKED_PATH_BYTES_MAX || location.level > limits::WALKED_LEVELS_MAX
         {
             let (bytes, levels) = (limits::WALKED_PATH_BYTES_MAX, limits::WALKED_LEVELS_MAX);
             let reason = format!("skipped, deeper than {levels} levels or {bytes} bytes of path");
-            collector.skip(&active);
-            return collector.unreadable("walk", &location.path, &reason);
+            findings.skip(&active);
+            return findings.unreadable("walk", &location.path, &reason);
         }
         let may_vanish = directory.may_vanish();
         match directory.open(active.clone(), &self.walk.open_count) {
@@ -210,12 +210,12 @@ impl<'a> Walker<'a> {
             Err(error) if open::is_gone(error) && may_vanish => {}
             // It existed when its parent was read.
             Err(error) if open::is_gone(error) => {
-                collector.unread("it was removed or renamed during the search", &location.path)
+                findings.unread("it was removed or renamed during the search", &location.path)
             }
             Err(error) => {
-                collector.unreadable("open directory", &location.path, &error);
+                findings.unreadable("open directory", &location.path, &error);
                 if is_root {
-                    collector.skip(&active);
+                    findings.skip(&active);
                 }
             }
         }
@@ -223,7 +223,7 @@ impl<'a> Walker<'a> {
 
     /// Reads the entries of a directory, from the current position.
     fn read_directory(&mut self, opened: &Arc<OpenDirectory>) {
-        let collector = self.walk.run.collector;
+        let findings = self.walk.run.findings;
         let below = roots::one_level_down(&opened.active);
         let inside = self.walk.roots.inside(&opened.location.path);
         let mut gathered = Gathered { subdirectories: Vec::new(), files: VecDeque::new(), count: 0 };
@@ -235,7 +235,7 @@ impl<'a> Walker<'a> {
                 Ok(entry) => entry,
                 Err(error) if open::is_gone(error) => break,
                 Err(error) => {
-                    collector.unreadable("read directory", &opened.location.path, &error);
+                    findings.unreadable("read directory", &opened.location.path, &error);
                     break;
                 }
             };
@@ -247,7 +247,7 @@ impl<'a> Walker<'a> {
             if gathered.files.len() >= limits::FILES_PER_BATCH_MAX {
                 self.read_files(opened, &mut gathered.files);
             }
-            if collector.is_done() {
+            if findings.is_done() {
                 break;
             }
             has_rest = entries.is_buffer_empty()
@@ -258,7 +258,7 @@ impl<'a> Walker<'a> {
             }
         }
         self.buffer = buffer;
-        collector.add_files(gathered.count);
+        findings.add_files(gathered.count);
         if has_rest {
             self.queue.push([Task::Rest(opened.clone())]);
         }
@@ -287,7 +287,7 @@ impl<'a> Walker<'a> {
                 Ok(metadata) => metadata.kind(),
                 Err(error) if open::is_gone(error) => return,
                 Err(error) => {
-                    return self.walk.run.collector.unreadable("stat", &opened.location.path.join(name), &error);
+                    return self.walk.run.findings.unreadable("stat", &opened.location.path.join(name), &error);
                 }
             },
             _ => Some(Kind::Special),
@@ -320,7 +320,7 @@ impl<'a> Walker<'a> {
         if root.is_some() || remote {
             let mut merged = roots::merge(below, root.unwrap_or_default());
             if remote && !self.keep_remote(&mut merged) {
-                self.walk.run.collector.unread(NETWORK, &opened.location.path.join(name));
+                self.walk.run.findings.unread(NETWORK, &opened.location.path.join(name));
             }
             active = merged.into();
         }
@@ -336,7 +336,7 @@ impl<'a> Walker<'a> {
 
     /// Whether a search path that was found during the walk is a file. A link to a directory and a dangling link are
     /// not: they are walked in a later round.
-    fn leads_to_file(&self, entry: &Entry) -> bool {
+    fn leads_to_file(&self, entry: &FileEntry) -> bool {
         if entry.kind != Kind::Link {
             return true;
         }
@@ -351,7 +351,7 @@ impl<'a> Walker<'a> {
 
     fn read_files(&mut self, opened: &Arc<OpenDirectory>, files: &mut VecDeque<(OsString, Kind)>) {
         while let Some((name, kind)) = files.pop_front() {
-            if self.walk.run.collector.is_done() {
+            if self.walk.run.findings.is_done() {
                 files.clear();
                 return;
             }
@@ -365,14 +365,14 @@ impl<'a> Walker<'a> {
 
     /// Compares a file in a directory, or the one at a path, with its searches, or defers that.
     fn evaluate(&mut self, at: Option<&Arc<OpenDirectory>>, name: &OsStr, kind: Kind, active: &Arc<[Active]>) {
-        let entry = at.map_or_else(|| Entry::of_path(name), |opened| opened.entry(name, kind));
+        let entry = at.map_or_else(|| FileEntry::of_path(name), |opened| opened.entry(name, kind));
         if let Outcome::Deferred(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::Defer) {
             let directory = at.map(|opened| opened.location.clone());
             let late = LateFile { directory, name: name.to_owned(), kind, active: active.clone() };
             if self.walk.late.add(size_bytes, Task::Late(late)).is_err() {
                 let reason = "skipped, too many files are large or leased";
-                self.walk.run.collector.skip(active);
-                self.walk.run.collector.unreadable("read", &entry.path(), &reason);
+                self.walk.run.findings.skip(active);
+                self.walk.run.findings.unreadable("read", &entry.path(), &reason);
             }
         }
     }
@@ -380,14 +380,14 @@ impl<'a> Walker<'a> {
     fn evaluate_late(&mut self, file: &LateFile) {
         let patience = Patience::Until(self.walk.late.lease_end());
         let Some(location) = &file.directory else {
-            self.evaluator.evaluate(&Entry::of_path(&file.name), &file.active, patience);
+            self.evaluator.evaluate(&FileEntry::of_path(&file.name), &file.active, patience);
             return;
         };
         match OpenDirectory::reopen(location, file.active.clone(), &self.walk.open_count) {
             Ok(opened) => {
                 self.evaluator.evaluate(&opened.entry(&file.name, file.kind), &file.active, patience);
             }
-            Err(error) => self.walk.run.collector.unreadable("open directory", &location.path, &error),
+            Err(error) => self.walk.run.findings.unreadable("open directory", &location.path, &error),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The comparisons that read a file: contents and hash sums.
 
 use super::super::candidate::{Candidate, equals_digest, passing_sums};
-use super::super::content::Verdict;
-use super::super::entry::Entry;
+use super::super::content::Truth;
+use super::super::entry::FileEntry;
 use super::super::filter::{Check, Test};
 use super::super::hashes::{self, Algorithm, Digests};
 use super::super::lines::{Decoding, Mark};
 use super::super::open::{Metadata, Reading, Source};
-use super::super::parameters::Stage;
+use super::super::parameters::Cost;
 use super::super::readings::Key;
 use super::Evaluator;
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::io;
 
 /// A file that is being read, as it is or unpacked.
 struct View<'a, 'f> {
-    entry: &'a Entry<'a>,
+    entry: &'a FileEntry<'a>,
     source: &'a mut Source<'f>,
     unpack: bool,
     key: Option<Key>,
@@ -27,13 +27,13 @@ impl Evaluator<'_> {
     /// Compares contents and hash sums: of the file as it is, then of the unpacked data, if a search has `decompress`.
     pub(super) fn match_readings(
         &mut self,
-        entry: &Entry,
+        entry: &FileEntry,
         file: &File,
         metadata: &Metadata,
         candidates: &mut Vec<Candidate>,
     ) {
         let plan = self.run.plan;
-        let mut source = Source::new(file, metadata, self.run.collector.stop_flag());
+        let mut source = Source::new(file, metadata, self.run.findings.stop_flag());
         let unpacks = |candidate: &Candidate| plan.searches[candidate.search].options.decompress;
         if candidates.iter().any(unpacks) && source.is_gzip() {
             candidates.iter_mut().for_each(|candidate| candidate.unpack = unpacks(candidate));
@@ -48,7 +48,7 @@ impl Evaluator<'_> {
         }
         if source.has_tail {
             let reason = "data after the last gzip member was not searched";
-            self.run.collector.error("unpack", &entry.path(), &reason);
+            self.run.findings.error("unpack", &entry.path(), &reason);
         }
     }
 
@@ -56,7 +56,7 @@ impl Evaluator<'_> {
         let plan = self.run.plan;
         let mut wanted: Vec<usize> = Vec::new();
         for candidate in candidates.iter().filter(|candidate| candidate.unpack == view.unpack) {
-            let checks = plan.searches[candidate.search].checks_of(Stage::Contents);
+            let checks = plan.searches[candidate.search].checks_of(Cost::Contents);
             wanted.extend(checks.filter_map(|(_, check)| match check.test {
                 Test::Content(number) => Some(number),
                 _ => None,
@@ -69,10 +69,10 @@ impl Evaluator<'_> {
         wanted.dedup();
         self.read_lines(view, &wanted);
         let passes = |check: &Check| match check.test {
-            Test::Content(number) => match self.verdicts[number] {
-                Verdict::Unknown => false,
-                Verdict::Yes => !check.inverted,
-                Verdict::No => check.inverted,
+            Test::Content(number) => match self.truths[number] {
+                Truth::Unknown => false,
+                Truth::Yes => !check.inverted,
+                Truth::No => check.inverted,
             },
             _ => false,
         };
@@ -82,16 +82,16 @@ impl Evaluator<'_> {
                 return true;
             }
             // With macroal all patterns pass or none does.
-            let none = search.options.macroal && !search.checks_of(Stage::Contents).all(|(_, check)| passes(check));
-            candidate.apply(search, Stage::Contents, |check| !none && passes(check))
+            let none = search.options.macroal && !search.checks_of(Cost::Contents).all(|(_, check)| passes(check));
+            candidate.apply(search, Cost::Contents, |check| !none && passes(check))
         });
     }
 
-    /// Sets the verdicts of the patterns `wanted`.
+    /// Sets the truths of the patterns `wanted`.
     fn read_lines(&mut self, view: &mut View, wanted: &[usize]) {
-        if self.run.readings.verdicts(view.key, wanted, &mut self.verdicts) {
-            if wanted.iter().any(|number| self.verdicts[*number] == Verdict::Unknown) {
-                self.run.collector.unread("the same file could not be read under another name", &view.entry.path());
+        if self.run.readings.truths(view.key, wanted, &mut self.truths) {
+            if wanted.iter().any(|number| self.truths[*number] == Truth::Unknown) {
+                self.run.findings.unread("the same file could not be read under another name", &view.entry.path());
             }
             return;
         }
@@ -103,17 +103,17 @@ impl Evaluator<'_> {
                 let open = self.undecided(wanted);
                 let _ = self.scan(view, Reading::Text, &open);
                 for number in self.undecided(&open) {
-                    self.verdicts[number] = Verdict::Unknown;
+                    self.truths[number] = Truth::Unknown;
                 }
             }
         }
-        // The verdicts of an unreadable file are unknown under its other names as well.
-        self.run.readings.add_verdicts(view.key, wanted, &self.verdicts);
+        // The truths of an unreadable file are unknown under its other names as well.
+        self.run.readings.add_verdicts(view.key, wanted, &self.truths);
     }
 
     /// Returns those of the patterns `wanted` that did not match.
     fn undecided(&self, wanted: &[usize]) -> Vec<usize> {
-        wanted.iter().copied().filter(|number| self.verdicts[*number] != Verdict::Yes).collect()
+        wanted.iter().copied().filter(|number| self.truths[*number] != Truth::Yes).collect()
     }
 
     /// Reports that a view is unreadable, once.
@@ -125,18 +125,18 @@ impl Evaluator<'_> {
 
     /// Searches a file as it is, and decoded as well if it may be in another encoding: it matches if either does.
     fn scan(&mut self, view: &mut View, how: Reading, wanted: &[usize]) -> io::Result<()> {
-        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
-        let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, verdicts))?;
+        let (contents, buffer, truths) = (&self.contents, &mut self.buffer, &mut self.truths);
+        let mark = view.source.read_with(how, |reader| contents.scan(reader, wanted, buffer, truths))?;
         let open = self.undecided(wanted);
-        let (contents, buffer, verdicts) = (&self.contents, &mut self.buffer, &mut self.verdicts);
+        let (contents, buffer, truths) = (&self.contents, &mut self.buffer, &mut self.truths);
         match mark {
             _ if open.is_empty() => Ok(()),
             Mark::None => Ok(()),
             Mark::Utf16(encoding) => view.source.read_with(how, |reader| {
-                contents.scan(&mut Decoding::new(encoding, reader), &open, buffer, verdicts).map(drop)
+                contents.scan(&mut Decoding::new(encoding, reader), &open, buffer, truths).map(drop)
             }),
             Mark::Utf32 => {
-                open.iter().for_each(|number| verdicts[*number] = Verdict::Unknown);
+                open.iter().for_each(|number| truths[*number] = Truth::Unknown);
                 Err(io::Error::other("it begins with a UTF-32 byte order mark; it was searched as bytes only"))
             }
         }
@@ -161,7 +161,7 @@ impl Evaluator<'_> {
                 return true;
             }
             let passes = |check: &Check| equals_digest(check, &digests).is_some_and(|equal| equal != check.inverted);
-            candidate.apply(search, Stage::Hashes, passes)
+            candidate.apply(search, Cost::Hashes, passes)
         });
         let wants = |candidate: &Candidate| {
             let search = &plan.searches[candidate.search];

@@ -1,7 +1,7 @@
 //! Contents: lines of any kind and length, hash sums, gzip.
 
 use super::{Tree, run, run_once, strings};
-use crate::modules::file::content::{ContentsBuilder, Lines, Verdict};
+use crate::modules::file::content::{ContentsBuilder, Lines, Truth};
 use crate::modules::file::lines::Buffer;
 use crate::modules::file::open::Bounded;
 use crate::modules::file::patterns::Room;
@@ -18,14 +18,14 @@ pub(super) fn gzip(contents: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Returns the verdict of one pattern on one text.
-pub(super) fn verdict(pattern: &str, lines: Lines, text: &[u8]) -> Verdict {
+/// Returns the truth of one pattern on one text.
+pub(super) fn truth(pattern: &str, lines: Lines, text: &[u8]) -> Truth {
     let mut builder = ContentsBuilder::new(Room::share(1));
     let number = builder.add(pattern, &Expression::parse(pattern).unwrap(), lines).unwrap();
     let contents = builder.build();
-    let mut verdicts = [Verdict::Unknown];
-    contents.scan(&mut &*text, &[number], &mut Buffer::default(), &mut verdicts).unwrap();
-    verdicts[0]
+    let mut truths = [Truth::Unknown];
+    contents.scan(&mut &*text, &[number], &mut Buffer::default(), &mut truths).unwrap();
+    truths[0]
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn a_pattern_matches_single_lines() {
         ("^\\w+$", "é", false),
         ("^[é-ë]$", "ê", true),
     ] {
-        let got = verdict(pattern, Lines::Some, text.as_bytes());
-        assert_eq!(got, if matches { Verdict::Yes } else { Verdict::No }, "{pattern:?} on {text:?}");
+        let got = truth(pattern, Lines::Some, text.as_bytes());
+        assert_eq!(got, if matches { Truth::Yes } else { Truth::No }, "{pattern:?} on {text:?}");
     }
-    assert_eq!(verdict("a.b.+c", Lines::Some, b"a\xffb\xfe\x00c"), Verdict::Yes, "bytes that are not UTF-8");
+    assert_eq!(truth("a.b.+c", Lines::Some, b"a\xffb\xfe\x00c"), Truth::Yes, "bytes that are not UTF-8");
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn macroal_requires_every_line_to_match() {
     for (pattern, text, matches) in
         [("a", "a\nba\n", true), ("a", "a\nb\n", false), ("a", "a\n\n", false), ("a", "", true), ("^$", "\n\n", true)]
     {
-        let got = verdict(pattern, Lines::Every, text.as_bytes());
-        assert_eq!(got, if matches { Verdict::Yes } else { Verdict::No }, "{pattern:?} on {text:?}");
+        let got = truth(pattern, Lines::Every, text.as_bytes());
+        assert_eq!(got, if matches { Truth::Yes } else { Truth::No }, "{pattern:?} on {text:?}");
     }
 }
 
@@ -87,8 +87,8 @@ proptest! {
             let plain = regex::Regex::new(pattern).unwrap();
             let some = text.lines().any(|line| plain.is_match(line));
             let every = text.lines().all(|line| plain.is_match(line));
-            prop_assert_eq!(verdict(pattern, Lines::Some, text.as_bytes()) == Verdict::Yes, some, "{}", pattern);
-            prop_assert_eq!(verdict(pattern, Lines::Every, text.as_bytes()) == Verdict::Yes, every, "{}", pattern);
+            prop_assert_eq!(truth(pattern, Lines::Some, text.as_bytes()) == Truth::Yes, some, "{}", pattern);
+            prop_assert_eq!(truth(pattern, Lines::Every, text.as_bytes()) == Truth::Yes, every, "{}", pattern);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Line ends, encodings and NULs.
 
-use super::contents::{gzip, verdict};
+use super::contents::{gzip, truth};
 use super::{Tree, run, strings};
-use crate::modules::file::content::{Lines, Verdict};
+use crate::modules::file::content::{Lines, Truth};
 use serde_json::json;
 
 fn utf_16(text: &str, big_endian: bool) -> Vec<u8> {
@@ -12,8 +12,8 @@ fn utf_16(text: &str, big_endian: bool) -> Vec<u8> {
 }
 
 fn assert_verdict(pattern: &str, lines: Lines, text: &[u8], matches: bool) {
-    let expected = if matches { Verdict::Yes } else { Verdict::No };
-    assert_eq!(verdict(pattern, lines, text), expected, "{pattern:?} on {:?}", String::from_utf8_lossy(text));
+    let expected = if matches { Truth::Yes } else { Truth::No };
+    assert_eq!(truth(pattern, lines, text), expected, "{pattern:?} on {:?}", String::from_utf8_lossy(text));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Pending tasks.
-pub(super) struct Queue<T> {
+pub(super) struct Tasks<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     /// Number of idle threads.
@@ -16,11 +16,11 @@ struct State<T> {
     busy: usize,
 }
 
-impl<T> Queue<T> {
+impl<T> Tasks<T> {
     /// Creates an empty queue.
     pub(super) fn new() -> Self {
         let state = Mutex::new(State { tasks: Vec::new(), busy: 0 });
-        Queue { state, changed: Condvar::new(), idle: AtomicUsize::new(0) }
+        Tasks { state, changed: Condvar::new(), idle: AtomicUsize::new(0) }
     }
 
     /// Whether a thread is idle, and so work is worth sharing.
@@ -64,7 +64,7 @@ impl<T> Queue<T> {
 }
 
 /// Marks a thread as busy. Dropped even if the task panics; otherwise the other threads would wait forever.
-struct Busy<'a, T>(&'a Queue<T>);
+struct Busy<'a, T>(&'a Tasks<T>);
 
 impl<T> Drop for Busy<'_, T> {
     fn drop(&mut self) {
