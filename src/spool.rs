@@ -121,18 +121,7 @@ impl Spool {
 
     /// The names in a stage, `.reason` files included, whose last move is older than `age`.
     pub fn older_than(&self, stage: Stage, age: Duration, now: Timestamp) -> Result<Vec<FileName>, Failure> {
-        let (dir, limit) = (self.dir(stage), crate::time::before(now, age));
-        let mut names = dir.list(|name| !name.is_hidden())?;
-        let mut failed = Ok(());
-        // A rename changes the inode's time, not the content's.
-        names.retain(|name| match dir.look(name) {
-            Ok(look) => look.is_some_and(|look| look.changed < limit),
-            Err(failure) => {
-                failed = Err(failure);
-                false
-            }
-        });
-        failed.map(|()| names)
+        self.dir(stage).changed_before(crate::time::before(now, age))
     }
 }
 

@@ -267,11 +267,7 @@ impl Relay for DirectoryRelay {
         }
         let limit = time::before(now, age);
         for dir in [&self.dead, &self.tmp] {
-            for name in dir.list(|name| !name.is_hidden())? {
-                if dir.look(&name)?.is_some_and(|look| look.changed < limit) {
-                    remove(dir, &name)?;
-                }
-            }
+            dir.changed_before(limit)?.iter().try_for_each(|name| remove(dir, name))?;
         }
         Ok(())
     }

@@ -10,9 +10,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, S
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
 
 /// A file's content and metadata.
 pub struct Content {
@@ -134,6 +136,29 @@ impl Dir {
         Ok(names)
     }
 
+    /// The names, without hidden ones, of what last changed before `limit`. A move is a change too.
+    pub fn changed_before(&self, limit: Timestamp) -> Result<Vec<FileName>, Failure> {
+        let mut names = Vec::new();
+        for entry in WalkDir::new(&self.path).min_depth(1).max_depth(1) {
+            match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
+                Ok((metadata, entry)) => {
+                    let changed = Timestamp::new(metadata.ctime(), metadata.ctime_nsec() as i32);
+                    let name = FileName::new(entry.file_name()).filter(|name| !name.is_hidden());
+                    names.extend(name.filter(|_| changed.is_ok_and(|changed| changed < limit)));
+                }
+                Err(error) => match error.into_io_error() {
+                    // Removed since it was listed.
+                    Some(cause) if cause.kind() == ErrorKind::NotFound => {}
+                    cause => {
+                        let cause = cause.unwrap_or_else(|| ErrorKind::Other.into());
+                        return Err(io_failure("list", &self.path, cause));
+                    }
+                },
+            }
+        }
+        Ok(names)
+    }
+
     /// Reads a regular file of at most `size_bytes_max` bytes: no links, no waiting on pipes, nothing outside. None if it
     /// is gone. One that must not or cannot be read is a [`Failure::Refuse`].
     pub fn read(&self, name: &FileName, size_bytes_max: u64) -> Result<Option<Content>, Failure> {
@@ -219,7 +244,7 @@ fn read_whole(file: File, size_seen: usize, size_bytes_max: u64) -> std::io::Res
         match (&file).read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         if filled == size_seen {
