@@ -99,7 +99,7 @@ impl Trust {
 /// The commands of a stage of the agent's spool.
 fn commands_of(stage: Stage, batch_entries_max: usize) -> Source {
     let size_bytes_max = limits::COMMAND_FILE_SIZE_BYTES_MAX;
-    Source { stage, invalid: AGENT_INVALID, size_bytes_max, batch_entries_max, holds_drops: false }
+    Source { stage, invalid: AGENT_INVALID, size_bytes_max, batch_entries_max }
 }
 
 /// The command in a file of ours.

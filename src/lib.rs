@@ -63,7 +63,7 @@
 //! | stage | a directory of the spool; an [`spool::Entry`] is a file of it that was read |
 //! | step | one change of the spool: put, move, clear; a [`spool::Batch`] of them is committed together |
 //! | worker | what the loop runs in a thread, with a name and a lock: [`worker::Worker`] |
-//! | handler | what a worker does with a file, a message or a round; it cannot move files |
+//! | handler | what a worker does with a file, a message or a round; it returns steps, and moves no file itself |
 //! | check | the part of a handler without effects, on all processors |
 //! | verdict | a handler's decision on a file: done with these steps, rejected, or not yet |
 //! | settlement | a handler's decision on a message: accepted, discarded or rejected |
@@ -81,7 +81,7 @@
 //! puts a fault into each of its system calls.
 //!
 //! A **back-end**: implement [`relay::Relay`] or `store::Store` in a child of that module; add it to the list of
-//! implementations in `tests/relay_contract.rs` or `tests/store_contract.rs`; add its configuration to `src/config/` and its
+//! implementations in `tests/servers/relay_contract.rs` or `tests/servers/store_contract.rs`; add its configuration to `src/config/` and its
 //! construction to `open_real_relay` or `open_real_store` in `src/scheduler.rs`.
 //!
 //! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`]; add it to the list in

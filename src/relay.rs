@@ -123,7 +123,7 @@ pub enum Tag {
     Amqp(u64),
 }
 
-/// See the module docs. One contract suite (`tests/relay_contract.rs`) runs against every implementation.
+/// See the module docs. One contract suite (`tests/servers/relay_contract.rs`) runs against every implementation.
 pub trait Relay: Send {
     /// Makes a queue unless it is there.
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure>;

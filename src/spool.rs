@@ -1,7 +1,7 @@
 //! The spool: directories as stages, files as units of work, rename(2) as the step from one to the next.
 //!
 //! This module and its children are the only code that renames, unlinks or syncs files in stages. A [`Spool`] reads; a
-//! [`Mover`] changes, and only the drains have one. What they promise:
+//! [`Mover`] changes, and only workers have one, and the agent's claims. What they promise:
 //!
 //! - **A file appears whole.** It is written in `tmp/`, synced, renamed into its stage, and the directory is synced. A
 //!   crash at any point leaves either nothing or the whole file in the stage; leftovers in `tmp/` are removed by the
@@ -131,7 +131,7 @@ pub fn drop_file(directory: &Path, name: &FileName, bytes: &[u8]) -> Result<Plac
     let dir = Arc::new(Dir::open(directory)?);
     let mut batch = Batch::new(Arc::clone(&dir), ".drop");
     batch.put(&dir, name, bytes, Over::Nothing)?;
-    batch.commit()?.puts.remove(0)
+    batch.commit()?.changes.remove(0)
 }
 
 /// Whether a file may still be in the middle of being written: too young for its end to be judged.

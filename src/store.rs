@@ -152,7 +152,7 @@ pub struct AgentCounts {
     pub became_offline: u64,
 }
 
-/// See the module docs. One contract suite (`tests/store_contract.rs`) runs against every implementation.
+/// See the module docs. One contract suite (`tests/servers/store_contract.rs`) runs against every implementation.
 pub trait Store: Send {
     /// Returns `count` unused ids, in ascending order and below 2^53.
     fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure>;

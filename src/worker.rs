@@ -10,7 +10,8 @@
 //! | [`clock::ClockWorker`] | nothing: it makes a round every so often | [`clock::ClockHandler`] |
 //!
 //! A handler gets a batch and returns a verdict for each item. It has a spool to read and no way to move a file: the
-//! [`Step`]s of its verdicts are applied by the worker, after the effect that it had (a transaction, a send).
+//! [`Step`]s of its verdicts are applied by the worker, after the effect that it had (a transaction, a send). Two have more,
+//! by a type that permits no more than that: action-new writes drafts, and the agent's run claims commands.
 
 pub mod clock;
 pub mod outage;
@@ -22,11 +23,13 @@ pub mod watchdog;
 
 use crate::failure::Failure;
 use crate::limits::PARALLEL_ENTRIES_MIN;
-use crate::spool::Step;
 use crate::spool::watch::Watch;
+use crate::spool::{Placed, Step};
 use crate::time::Timestamp;
 use crate::wake::Waker;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::OnceLock;
 
 /// What one pass over a source did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +59,26 @@ pub trait Worker: Send {
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure>;
 }
 
-/// Applies steps at once, for handlers that have more of them than fit into one batch.
-pub type Apply<'a> = &'a mut dyn FnMut(Vec<Step>) -> Result<(), Failure>;
+/// Applies steps at once, for handlers that have more of them than fit into one batch; see [`crate::spool::Mover::apply`].
+pub type Apply<'a> = &'a mut dyn FnMut(Vec<Step>) -> Result<Vec<Result<Placed, Failure>>, Failure>;
+
+/// Applies steps at once; a failure of one is the result, and the others are done.
+pub fn apply_all(apply: Apply, steps: Vec<Step>) -> Result<(), Failure> {
+    apply(steps)?.into_iter().try_for_each(|placed| placed.map(drop))
+}
 
 /// The earlier of two times at which to look again.
 pub fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
     Some(one.map_or(other, |one| one.min(other)))
 }
 
-/// Checks each item, in order; a large batch on all processors.
+/// Checks each item, in order; a large batch on two processors, if their threads can be started.
 fn check_all<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> R + Send + Sync) -> Vec<R> {
-    if items.len() < PARALLEL_ENTRIES_MIN {
-        return items.iter().map(check).collect();
+    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let make = || ThreadPoolBuilder::new().num_threads(2).thread_name(|_| "check".into()).build().ok();
+    let is_large = items.len() >= PARALLEL_ENTRIES_MIN;
+    match is_large.then(|| POOL.get_or_init(make)) {
+        Some(Some(pool)) => pool.install(|| items.par_iter().map(check).collect()),
+        _ => items.iter().map(check).collect(),
     }
-    items.par_iter().map(check).collect()
 }

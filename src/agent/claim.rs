@@ -17,35 +17,35 @@ use crate::spool::{Entry, FileName, Mover, Placed, Stage, Step};
 use crate::time::{self, Timestamp};
 
 /// A command in received that is trusted, inside its window, and never ran before.
-pub struct Received<'a> {
-    mover: &'a Mover,
+pub struct Received {
     name: FileName,
     command: Command,
 }
 
 /// A command that is ours to run, once.
-pub struct Claimed<'a>(Received<'a>);
+pub struct Claimed(Received);
 
-/// A command that ran.
-pub struct Finished<'a>(Received<'a>);
+/// A command that ran. It is kept until its answer is saved: without it the command would end as "interrupted".
+#[must_use]
+pub struct Finished(Received);
 
-impl<'a> Received<'a> {
+impl Received {
     /// The command of this entry.
-    pub fn new(mover: &'a Mover, entry: &Entry, command: Command) -> Received<'a> {
-        Received { mover, name: entry.name.clone(), command }
+    pub fn new(entry: &Entry, command: Command) -> Received {
+        Received { name: entry.name.clone(), command }
     }
 
     /// Claims it. None if it is gone, or was claimed before.
-    pub fn claim(self) -> Result<Option<Claimed<'a>>, Failure> {
+    pub fn claim(self, mover: &Mover) -> Result<Option<Claimed>, Failure> {
         let claim = [Step::forward(AGENT_RECEIVED, &self.name, AGENT_RUNNING)];
-        let placed = self.mover.apply(&claim)?.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+        let placed = mover.apply(&claim)?.into_iter().collect::<Result<Vec<_>, Failure>>()?;
         Ok((placed == [Placed::New]).then_some(Claimed(self)))
     }
 }
 
-impl<'a> Claimed<'a> {
+impl Claimed {
     /// Runs its operations.
-    pub fn run(self, executor: &Executor, now: Timestamp) -> Finished<'a> {
+    pub fn run(self, executor: &Executor, now: Timestamp) -> Finished {
         let Claimed(mut received) = self;
         let command = &mut received.command;
         let CommandRef { action, command: id } = command.reference();
@@ -57,11 +57,11 @@ impl<'a> Claimed<'a> {
     }
 }
 
-impl Finished<'_> {
+impl Finished {
     /// Saves its answer.
-    pub fn save(self) -> Result<(), Failure> {
-        let Finished(Received { mover, name, command }) = self;
-        mover.apply_all(&answered(&name, &command, AGENT_RUNNING))
+    pub fn save(&self, mover: &Mover) -> Result<(), Failure> {
+        let Finished(Received { name, command }) = self;
+        mover.apply_all(&answered(name, command, AGENT_RUNNING))
     }
 }
 

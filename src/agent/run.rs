@@ -3,7 +3,7 @@
 //!
 //! The order of claim, operations and answer is in `agent/claim.rs`.
 
-use super::claim::{Received, answered};
+use super::claim::{Finished, Received, answered};
 use super::execute::Executor;
 use super::forgotten::Forgotten;
 use super::{Refusal, Trust, commands_of, read_command};
@@ -14,8 +14,8 @@ use crate::limits;
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::{Entry, FileName, Mover, Spool, Step};
 use crate::time::Timestamp;
-use crate::worker::Apply;
 use crate::worker::stage::{FileHandler, Source, Verdict};
+use crate::worker::{Apply, apply_all};
 
 /// See the module docs.
 pub struct Run {
@@ -24,13 +24,21 @@ pub struct Run {
     trust: Trust,
     executor: Executor,
     forgotten: Forgotten,
+    /// The command that ran last, until its answer is saved.
+    unsaved: Option<Finished>,
 }
 
 impl Run {
     /// Runs what `trust` allows.
     pub fn new(mover: Mover, trust: Trust, executor: Executor) -> Run {
         let forgotten = Forgotten::new(mover.notes());
-        Run { mover, trust, executor, forgotten }
+        Run { mover, trust, executor, forgotten, unsaved: None }
+    }
+
+    fn save(&mut self) -> Result<(), Failure> {
+        self.unsaved.as_ref().map_or(Ok(()), |finished| finished.save(&self.mover))?;
+        self.unsaved = None;
+        Ok(())
     }
 
     fn handle_one(&mut self, entry: &Entry, mut command: Command, now: Timestamp) -> Result<Verdict, Failure> {
@@ -38,10 +46,11 @@ impl Run {
         let trusted = self.trust.judge(&command, now);
         match trusted.and(self.forgotten.judge(&command.action)?) {
             Ok(()) => {
-                let Some(claimed) = Received::new(&self.mover, entry, command).claim()? else {
+                let Some(claimed) = Received::new(entry, command).claim(&self.mover)? else {
                     return Ok(Verdict::Gone);
                 };
-                claimed.run(&self.executor, now).save()?;
+                self.unsaved = Some(claimed.run(&self.executor, now));
+                self.save()?;
                 Ok(Verdict::done(Vec::new()))
             }
             Err(Refusal::NotBefore(time)) => {
@@ -74,15 +83,13 @@ impl FileHandler for Run {
     }
 
     fn recover(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<(), Failure> {
-        for stage in [AGENT_RUNNING, AGENT_RECEIVED] {
-            for name in spool.list(stage)? {
-                // Cut short between writing the answer and removing the command.
-                if is_answered(spool, &name)? {
-                    apply(vec![Step::clear(stage, &name)])?;
-                }
-            }
-        }
+        self.save()?;
         for name in spool.list(AGENT_RUNNING)? {
+            // Cut short between writing the answer and removing the command.
+            if is_answered(spool, &name)? {
+                apply_all(apply, vec![Step::clear(AGENT_RUNNING, &name)])?;
+                continue;
+            }
             let entry = spool.read_if_readable(AGENT_RUNNING, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
             let Some(mut command) = entry.and_then(|entry| Command::parse(&entry.bytes).ok()) else {
                 log::error!("{AGENT_RUNNING}/{name} cannot be read as a command; it stays, move it away by hand");
@@ -90,7 +97,13 @@ impl FileHandler for Run {
             };
             log::warn!("command {} was interrupted, it does not run again by itself", command.reference());
             command.finish_unrun(CommandStatus::Failed, "interrupted", now);
-            apply(answered(&name, &command, AGENT_RUNNING))?;
+            apply_all(apply, answered(&name, &command, AGENT_RUNNING))?;
+        }
+        // Afterwards: a power cut may show a claimed command in received too.
+        for name in spool.list(AGENT_RECEIVED)? {
+            if is_answered(spool, &name)? {
+                apply_all(apply, vec![Step::clear(AGENT_RECEIVED, &name)])?;
+            }
         }
         Ok(())
     }

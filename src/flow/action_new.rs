@@ -27,8 +27,8 @@ use crate::spool::{Drafts, Entry, FileName, Placed, Spool, Step, is_settling};
 use crate::store::{Begin, Prepared, Store};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
-use crate::worker::Apply;
 use crate::worker::stage::{FileHandler, Source, Verdict};
+use crate::worker::{Apply, apply_all};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -267,7 +267,6 @@ impl FileHandler for ActionNew {
             invalid: ACTION_INVALID,
             size_bytes_max: limits::ACTION_SIZE_BYTES_MAX,
             batch_entries_max: limits::BATCH_ENTRIES_MAX,
-            holds_drops: true,
         }
     }
 
@@ -289,7 +288,7 @@ impl FileHandler for ActionNew {
                     log::info!(action:% = id; "releasing the commands that were prepared before the restart");
                 }
                 let steps = commands.into_iter().map(released);
-                apply(steps.map(|step| if is_committed { step } else { step.undone() }).collect())?;
+                apply_all(apply, steps.map(|step| if is_committed { step } else { step.undone() }).collect())?;
             }
         }
     }

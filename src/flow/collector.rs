@@ -25,7 +25,7 @@ use crate::spool::{FileName, Spool, Stage, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
-use crate::worker::{Apply, Pass, earlier};
+use crate::worker::{Apply, Pass, apply_all, earlier};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -46,24 +46,22 @@ impl Collector {
         Collector { store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
     }
 
-    /// Ends the actions in flight that have no command left. Returns how many ended, and those that were in flight.
+    /// Ends the actions in flight that have no command left. Returns how many ended.
     fn end_actions(
         &mut self,
         spool: &Spool,
+        inflight: &HashSet<ActionId>,
         apply: Apply,
         now: Timestamp,
-    ) -> Result<(usize, HashSet<ActionId>), Failure> {
-        let names = spool.list(ACTION_INFLIGHT)?;
-        let ids = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok());
-        let ids: Vec<ActionId> = ids.collect();
-        let inflight: HashSet<ActionId> = ids.iter().copied().collect();
+    ) -> Result<usize, Failure> {
         self.expiry.retain(|id, _| inflight.contains(id));
+        let ids: Vec<ActionId> = inflight.iter().copied().collect();
         // One whose commands are not released yet has unfinished ones in the store.
         let ended = if ids.is_empty() { Vec::new() } else { self.store.ended_actions(&ids, now)? };
         let endings = Endings::new(spool, ended, now)?;
         self.relay.publish(&endings.events, now)?;
-        apply(endings.steps)?;
-        Ok((endings.events.len(), inflight))
+        apply_all(apply, endings.steps)?;
+        Ok(endings.events.len())
     }
 
     /// Deletes files that came to their end long enough ago. A refused file and its reason go together.
@@ -80,8 +78,7 @@ impl Collector {
                 steps.push(Step::clear(stage, name));
             }
         }
-        let deleted = steps.len();
-        apply(steps)?;
+        let deleted = apply(steps)?.into_iter().filter_map(|cleared| cleared.map_err(warn).ok()).count();
         if deleted > 0 {
             let age = self.delete_after;
             log::info!("collector: deleted {deleted} files that came to their end {age:?} ago or earlier");
@@ -124,13 +121,13 @@ impl Collector {
             clears.extend(ended.into_iter().map(|reference| Step::clear(stage, &reference.into())));
         }
         let mut handled = clears.len();
-        apply(clears)?;
+        apply_all(apply, clears)?;
         let mut names = overdue.as_slice();
         while !names.is_empty() {
             let (batch, rest) = read_overdue(spool, stage, names)?;
-            handled += names.len() - rest.len();
+            handled += batch.answered.len() + batch.waiting.len();
             names = rest;
-            apply(self.expire(spool, stage, batch, now)?)?;
+            apply_all(apply, self.expire(spool, stage, batch, now)?)?;
         }
         Ok(Pass { handled, again })
     }
@@ -203,7 +200,7 @@ impl Collector {
             let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
             if !is_waiting && !is_answered(spool, &name)? {
                 // One at a time: their actions may be large, and they are few.
-                apply(expired(command, now).collect())?;
+                apply_all(apply, expired(command, now).collect())?;
                 ended += 1;
             }
         }
@@ -223,26 +220,33 @@ impl ClockHandler for Collector {
 
     fn round(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
         let cleans = time::is_due(self.cleaned, self.delete_after.min(limits::CLEANING_PERIOD_MAX), now);
-        // What makes room on a full disk comes first, and does not depend on the rest.
-        let (mut deleted, mut answered) = (Ok(0), HashSet::new());
+        // What makes room on a full disk comes first. No part depends on the success of another: the failures come last.
+        let (mut tidied, mut deleted, mut answered) = (Ok(()), Ok(0), HashSet::new());
         if cleans {
-            let tidied = self.relay.tidy(self.delete_after, now);
+            tidied = self.relay.tidy(self.delete_after, now);
             deleted = self.delete_old(spool, apply, now);
-            tidied?;
             answered.extend(spool.list(COMMAND_RETURNED)?);
             answered.extend(spool.list(COMMAND_DONE)?);
         }
-        let (ended, inflight) = self.end_actions(spool, apply, now)?;
+        let names = spool.list(ACTION_INFLIGHT)?;
+        let inflight = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok()).collect();
+        let ended = self.end_actions(spool, &inflight, apply, now);
         let known = (&inflight, &answered);
-        let ready = self.sweep(spool, COMMAND_READY, known, apply, now)?;
-        let sent = self.sweep(spool, COMMAND_INFLIGHT, known, apply, now)?;
-        let forgotten = self.end_forgotten(spool, apply, now)?;
-        let handled = deleted? + ended + ready.handled + sent.handled + forgotten;
+        let ready = self.sweep(spool, COMMAND_READY, known, apply, now);
+        let sent = self.sweep(spool, COMMAND_INFLIGHT, known, apply, now);
+        let forgotten = self.end_forgotten(spool, apply, now);
+        tidied?;
+        let (ready, sent) = (ready?, sent?);
+        let handled = deleted? + ended? + ready.handled + sent.handled + forgotten?;
         if cleans {
             self.cleaned = Some(now);
         }
         Ok(Pass { handled, again: ready.again.map_or(sent.again, |again| earlier(sent.again, again)) })
     }
+}
+
+fn warn(failure: Failure) {
+    log::warn!("collector: {failure}; delete it by hand");
 }
 
 /// Commands of expired actions.

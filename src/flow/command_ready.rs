@@ -48,7 +48,6 @@ impl FileHandler for CommandReady {
             invalid: ACTION_INVALID,
             size_bytes_max: limits::COMMAND_FILE_SIZE_BYTES_MAX,
             batch_entries_max: limits::BATCH_ENTRIES_MAX,
-            holds_drops: false,
         }
     }
 

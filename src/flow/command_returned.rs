@@ -73,9 +73,9 @@ impl Endings {
 
     fn add(&mut self, name: FileName, text: Vec<u8>) {
         self.events.push((Event::ActionFinished, text.clone()));
-        self.steps.push(Step::clear(ACTION_INFLIGHT, &name));
         // Over an older run of the same action.
-        self.steps.push(Step::Put { to: ACTION_DONE, name, bytes: text, over: Over::Anything });
+        self.steps.push(Step::Put { to: ACTION_DONE, name: name.clone(), bytes: text, over: Over::Anything });
+        self.steps.push(Step::clear(ACTION_INFLIGHT, &name));
     }
 }
 
@@ -98,8 +98,12 @@ fn commands_in_spool(spool: &Spool, action: ActionId) -> Result<Vec<Command>, Fa
             if reference.is_none_or(|reference| reference.action != action) {
                 continue;
             }
-            let entry = spool.read_if_readable(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
-            commands.extend(entry.and_then(|entry| Command::parse_with(&entry.bytes, &known).ok()));
+            match spool.read(stage, &name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+                Ok(entry) => commands.extend(entry.and_then(|entry| Command::parse_with(&entry.bytes, &known).ok())),
+                Err(Failure::Refuse(_)) => {}
+                // With one missing, an action could end too early.
+                Err(failure) => return Err(failure),
+            }
         }
     }
     Ok(commands)
@@ -118,7 +122,6 @@ impl FileHandler for CommandReturned {
             invalid: ACTION_INVALID,
             size_bytes_max: limits::COMMAND_FILE_SIZE_BYTES_MAX,
             batch_entries_max: limits::BATCH_ENTRIES_MAX,
-            holds_drops: false,
         }
     }
 

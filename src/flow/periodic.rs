@@ -19,7 +19,7 @@ use crate::spool::{FileName, Spool, Step};
 use crate::store::{SchedulerKey, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
-use crate::worker::{Apply, Pass};
+use crate::worker::{Apply, Pass, apply_all};
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Periodic {
                 agent.version
             );
             if self.config.kill_dup_agents {
-                apply(vec![self.kill_action(&agent, now)?])?;
+                apply_all(apply, vec![self.kill_action(&agent, now)?])?;
             }
             self.ended.insert(key, time::after(now, limits::KILL_ACTION_VALIDITY));
         }

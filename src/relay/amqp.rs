@@ -327,7 +327,7 @@ impl Relay for AmqpRelay {
         }
         self.wakers.insert(queue.clone(), waker);
         if let Err(error) = self.inbox(queue) {
-            // The next receive meets it again.
+            // Nothing is unsettled here: the next receive opens another one.
             log::debug!("{error}");
         }
         Ok(None)

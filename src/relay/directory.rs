@@ -117,9 +117,16 @@ impl DirectoryRelay {
             return Ok(log_skipped(&place, dir.remove(name)).map(|_| None)?);
         }
         let content = match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
-            Err(Failure::Refuse(reason)) => {
-                return Ok(log_skipped(&place, self.put_aside(dir, &[(name.clone(), reason)], now))?.and(None));
+            // Its sender may still be about to set its owner and mode.
+            Err(Failure::Refuse(reason)) if !dir.may_read(name) => {
+                return log_skipped(&place, Err(Failure::Skip(reason)));
             }
+            Err(Failure::Refuse(reason)) => match self.put_aside(dir, &[(name.clone(), reason)], now) {
+                Err(Failure::End(reason)) => return Err(Failure::End(reason)),
+                // On a full relay it is the others that make room.
+                Err(failure) => return log_skipped(&place, Err(Failure::Skip(failure.to_string()))),
+                Ok(()) => return Ok(None),
+            },
             content => log_skipped(&place, content)?.flatten(),
         };
         // A copy made by hand may not be complete: every message is one JSON object.
@@ -188,7 +195,7 @@ impl Relay for DirectoryRelay {
             batch.put(dir, &name, on_the_wire(&message.body), Over::Nothing)?;
             sent.push(Sent::Kept);
         }
-        batch.commit()?.puts.into_iter().try_for_each(|put| put.map(drop))?;
+        batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))?;
         Ok(sent)
     }
 
@@ -263,7 +270,8 @@ impl Relay for DirectoryRelay {
         let remove = |dir: &Dir, name: &FileName| log_skipped("relay", dir.remove(name)).map(drop);
         for name in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
             let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { continue };
-            dir.list(|name| is_expired(name, now))?.iter().try_for_each(|name| remove(&dir, name))?;
+            let expired = log_skipped("relay", dir.list(|name| is_expired(name, now)))?.unwrap_or_default();
+            expired.iter().try_for_each(|name| remove(&dir, name))?;
         }
         let limit = time::before(now, age);
         for dir in [&self.dead, &self.tmp] {

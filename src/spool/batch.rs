@@ -5,11 +5,11 @@
 //! 1. The content of new files and of reasons is synced. They were written in `tmp/`.
 //! 2. New files, reasons and moved files get their names; the directories with new names are synced.
 //! 3. Refused files follow their reasons; their directory is synced.
-//! 4. Cleared files are unlinked. Nothing is synced for it: a file that is there again after a power cut is a legal
-//!    picture.
+//! 4. Cleared files are unlinked, each only if the put or move before it was done. Nothing is synced for it: a file that
+//!    is there again after a power cut is a legal state.
 //!
-//! A crash between two steps leaves a picture of STATES.md. Many files are synced with one syncfs(2), few with an fsync(2)
-//! each. A batch that is dropped before its commit removes what it wrote in `tmp/`.
+//! A crash between two steps leaves a state of STATES.md. Many files are synced with one syncfs(2), few with an fsync(2)
+//! each. A batch that is dropped before its commit removes what it wrote in `tmp/`, if its path still leads there.
 
 use super::disk::{self, Taken};
 use super::failures::{io_failure, sync_failure};
@@ -69,10 +69,13 @@ struct Move {
 
 struct Reject {
     reason: TempPath,
-    from: Arc<Dir>,
-    name: FileName,
-    invalid: Arc<Dir>,
-    to_name: FileName,
+    file: Move,
+}
+
+enum Change {
+    Put(Put),
+    Move(Move),
+    Clear(Arc<Dir>, FileName),
 }
 
 /// See the module docs.
@@ -83,21 +86,17 @@ pub struct Batch {
     /// The first files that were written, still open.
     unsynced: Vec<File>,
     written: usize,
-    puts: Vec<Put>,
-    moves: Vec<Move>,
+    changes: Vec<Change>,
     rejects: Vec<Reject>,
     rejected_names: HashSet<FileName>,
-    clears: Vec<(Arc<Dir>, FileName)>,
 }
 
 /// What became of each file, in the order in which it was added. An error is a [`Failure::Skip`]: the others are done.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// Of [`Batch::put`].
-    pub puts: Vec<Result<Placed, Failure>>,
-    /// Of [`Batch::rename`].
-    pub moves: Vec<Result<Placed, Failure>>,
-    /// Of [`Batch::reject`].
+    /// Of puts, moves and clears; a file that was cleared is [`Placed::Gone`].
+    pub changes: Vec<Result<Placed, Failure>>,
+    /// Of rejected files.
     pub rejects: Vec<Result<Placed, Failure>>,
 }
 
@@ -109,25 +108,23 @@ impl Batch {
             prefix: format!("{owner}."),
             unsynced: Vec::new(),
             written: 0,
-            puts: Vec::new(),
-            moves: Vec::new(),
+            changes: Vec::new(),
             rejects: Vec::new(),
             rejected_names: HashSet::new(),
-            clears: Vec::new(),
         }
     }
 
     /// Puts a new file into `to`. Its content is written now.
     pub fn put(&mut self, to: &Arc<Dir>, name: &FileName, bytes: &[u8], over: Over) -> Result<(), Failure> {
         let staged = self.write(bytes)?;
-        self.puts.push(Put { staged, to: Arc::clone(to), name: name.clone(), over });
+        self.changes.push(Change::Put(Put { staged, to: Arc::clone(to), name: name.clone(), over }));
         Ok(())
     }
 
     /// Moves a file. A name that is taken by the same content counts as done, and the source is removed.
     pub fn rename(&mut self, from: &Arc<Dir>, name: &FileName, to: &Arc<Dir>, to_name: &FileName) {
         let (from, to) = (Arc::clone(from), Arc::clone(to));
-        self.moves.push(Move { from, name: name.clone(), to, to_name: to_name.clone() });
+        self.changes.push(Change::Move(Move { from, name: name.clone(), to, to_name: to_name.clone() }));
     }
 
     /// Moves a file into `invalid` under its own name (made unique), with a `.reason` file beside it: the time and the
@@ -144,14 +141,15 @@ impl Batch {
         let to_name = free_name(invalid, name, &self.rejected_names, now)?;
         self.rejected_names.insert(to_name.clone());
         let reason = self.write(format!("{now}\n{one_line}\n").as_bytes())?;
-        let (from, invalid) = (Arc::clone(from), Arc::clone(invalid));
-        self.rejects.push(Reject { reason, from, name: name.clone(), invalid, to_name });
+        let file = Move { from: Arc::clone(from), name: name.clone(), to: Arc::clone(invalid), to_name };
+        self.rejects.push(Reject { reason, file });
         Ok(())
     }
 
-    /// Removes a file, or an empty directory, after everything else is durable; one that is gone counts as done.
+    /// Removes a file, or an empty directory, after everything else is durable, unless the put or move that was added before
+    /// it failed: that one takes its place. One that is gone counts as done.
     pub fn clear(&mut self, dir: &Arc<Dir>, name: &FileName) {
-        self.clears.push((Arc::clone(dir), name.clone()));
+        self.changes.push(Change::Clear(Arc::clone(dir), name.clone()));
     }
 
     /// Writes a file in `tmp`. It is created through the open directory, wherever its path leads meanwhile.
@@ -178,19 +176,23 @@ impl Batch {
     /// See the module docs.
     pub fn commit(mut self) -> Result<Committed, Failure> {
         self.sync_files()?;
-        let (mut done, mut named) = (Committed::default(), Named::default());
-        for put in self.puts {
-            done.puts.push(per_file(place(&self.tmp, put, &mut named))?);
+        let (mut done, mut named, mut clears) = (Committed::default(), Named::default(), Vec::new());
+        for (index, change) in self.changes.into_iter().enumerate() {
+            done.changes.push(match change {
+                Change::Put(put) => per_file(place(&self.tmp, put, &mut named))?,
+                Change::Move(step) => per_file(rename(&step, &mut named))?,
+                Change::Clear(dir, name) => {
+                    clears.push((index, dir, name));
+                    // As what it depends on; overwritten below.
+                    done.changes.last().cloned().unwrap_or(Ok(Placed::Gone))
+                }
+            });
         }
         let mut rejects = Vec::with_capacity(self.rejects.len());
-        for Reject { reason, from, name, invalid, to_name } in self.rejects {
-            let reason_name = to_name.with_suffix(".reason");
-            let to = Put { staged: reason, to: Arc::clone(&invalid), name: reason_name, over: Over::Anything };
-            place(&self.tmp, to, &mut named)?;
-            rejects.push(Move { from, name, to: invalid, to_name });
-        }
-        for step in &self.moves {
-            done.moves.push(per_file(rename(step, &mut named))?);
+        for Reject { reason, file } in self.rejects {
+            let (to, name) = (Arc::clone(&file.to), file.to_name.with_suffix(".reason"));
+            place(&self.tmp, Put { staged: reason, to, name, over: Over::Anything }, &mut named)?;
+            rejects.push(file);
         }
         named.sync(&self.tmp)?;
         for step in &rejects {
@@ -205,10 +207,9 @@ impl Batch {
             done.rejects.push(renamed);
         }
         named.sync(&self.tmp)?;
-        for (dir, name) in self.clears {
-            match dir.remove(&name) {
-                Err(Failure::Skip(reason)) => log::warn!("{reason}; remove it by hand"),
-                removed => removed?,
+        for (index, dir, name) in clears {
+            if done.changes[index].is_ok() {
+                done.changes[index] = per_file(dir.remove(&name).map(|()| Placed::Gone))?;
             }
         }
         Ok(done)
@@ -293,7 +294,11 @@ fn rename(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
             from.unlink(name)?;
             Ok(Placed::Same)
         }
-        Err(Errno::EXIST) => Ok(Placed::Taken),
+        Err(Errno::EXIST) => {
+            // As above: what depends on it counts on the file that is there.
+            named.add(to);
+            Ok(Placed::Taken)
+        }
         Err(errno) => {
             let (from, to) = (from.path().join(name.as_os_str()), to.path().join(to_name.as_os_str()));
             Err(io_failure(&format!("rename {} to", from.display()), &to, errno))

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::time::Timestamp;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -136,20 +136,21 @@ impl Dir {
         Ok(names)
     }
 
-    /// The names, without hidden ones, of what last changed before `limit`. A move is a change too.
+    /// The names, without hidden ones, of what last changed before `limit`. A move is a change too. Lists by path.
     pub fn changed_before(&self, limit: Timestamp) -> Result<Vec<FileName>, Failure> {
         let mut names = Vec::new();
-        for entry in WalkDir::new(&self.path).min_depth(1).max_depth(1) {
+        let entries = WalkDir::new(&self.path).min_depth(1).max_depth(1);
+        for entry in entries.into_iter().take(limits::LISTING_ENTRIES_MAX) {
             match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
                 Ok((metadata, entry)) => {
                     let changed = Timestamp::new(metadata.ctime(), metadata.ctime_nsec() as i32);
                     let name = FileName::new(entry.file_name()).filter(|name| !name.is_hidden());
                     names.extend(name.filter(|_| changed.is_ok_and(|changed| changed < limit)));
                 }
-                Err(error) => match error.into_io_error() {
+                Err(error) => match (error.depth(), error.into_io_error()) {
                     // Removed since it was listed.
-                    Some(cause) if cause.kind() == ErrorKind::NotFound => {}
-                    cause => {
+                    (1, Some(cause)) if cause.kind() == ErrorKind::NotFound => {}
+                    (_, cause) => {
                         let cause = cause.unwrap_or_else(|| ErrorKind::Other.into());
                         return Err(io_failure("list", &self.path, cause));
                     }
@@ -200,6 +201,12 @@ impl Dir {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.failure("stat", name.as_os_str(), errno)),
         }
+    }
+
+    /// Whether our user has the right to read a file.
+    pub fn may_read(&self, name: &FileName) -> bool {
+        let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::accessat(&self.fd, name.as_os_str(), Access::READ_OK, flags).is_ok()
     }
 
     /// Whether there is a file of that name.

@@ -31,7 +31,7 @@ impl Drafts {
         for (entry, bytes) in entries {
             batch.put(self.spool.dir(entry.stage), &entry.name, bytes, Over::Read(entry.look))?;
         }
-        Ok(batch.commit()?.puts)
+        Ok(batch.commit()?.changes)
     }
 
     /// Begins to write commands, for several actions that share one sync.
@@ -55,6 +55,6 @@ impl Preparation<'_> {
 
     /// Makes all of them durable.
     pub fn finish(self) -> Result<(), Failure> {
-        self.batch.commit()?.puts.into_iter().try_for_each(|put| put.map(drop))
+        self.batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))
     }
 }

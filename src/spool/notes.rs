@@ -26,7 +26,7 @@ impl Notes {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
         batch.put(&self.root, &file_name(name)?, bytes, Over::Anything)?;
-        batch.commit()?.puts.into_iter().try_for_each(|put| put.map(drop))
+        batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))
     }
 }
 

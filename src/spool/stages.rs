@@ -9,6 +9,12 @@ impl Stage {
     pub const fn path(self) -> &'static str {
         self.0
     }
+
+    /// Whether its files are written in place and belong to other users; in the other stages files appear whole, are ours,
+    /// and never change.
+    pub fn holds_drops(self) -> bool {
+        self == ACTION_NEW
+    }
 }
 
 impl std::fmt::Display for Stage {

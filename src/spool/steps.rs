@@ -1,7 +1,7 @@
 //! Changes of a spool by the names of stages: what workers ask for, and the one type that carries it out.
 
 use super::lock::{Lock, LockError};
-use super::stages::{ACTION_NEW, PREPARED};
+use super::stages::PREPARED;
 use super::{Batch, Dir, Drafts, FileName, Notes, Over, Placed, Spool, Stage};
 use crate::failure::Failure;
 use crate::time::Timestamp;
@@ -35,7 +35,7 @@ pub enum Step {
         /// Its name there.
         to_name: FileName,
     },
-    /// A file is removed, after the other steps are durable.
+    /// A file is removed, after the other steps are durable, and only if the put or move before it was done.
     Clear {
         /// Where it is.
         from: Stage,
@@ -131,22 +131,13 @@ impl Mover {
                 Step::Clear { from, name } => batch.clear(self.spool.dir(*from), name),
             }
         }
-        let committed = batch.commit()?;
-        let (mut puts, mut moves) = (committed.puts.into_iter(), committed.moves.into_iter());
-        let mut placed = Vec::with_capacity(steps.len());
-        for step in steps {
-            let outcome = match step {
-                Step::Put { .. } => puts.next(),
-                Step::Move { .. } => moves.next(),
-                Step::Clear { .. } => None,
-            };
-            let outcome = outcome.unwrap_or(Ok(Placed::New));
-            if let (Step::Move { from, name, .. }, Ok(Placed::Taken)) = (step, &outcome)
-                && *from != ACTION_NEW
+        let placed = batch.commit()?.changes;
+        for (step, placed) in steps.iter().zip(&placed) {
+            if let (Step::Move { from, name, .. }, Ok(Placed::Taken)) = (step, placed)
+                && !from.holds_drops()
             {
                 self.spool.dir(*from).unlink(name)?;
             }
-            placed.push(outcome);
         }
         Ok(placed)
     }

@@ -46,6 +46,6 @@ impl<H: ClockHandler> Worker for ClockWorker<H> {
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
         let ClockWorker { handler, mover } = self;
-        handler.round(mover.spool(), &mut |steps| mover.apply_all(&steps), now)
+        handler.round(mover.spool(), &mut |steps| mover.apply(&steps), now)
     }
 }

@@ -21,7 +21,7 @@ pub enum Settlement {
     Accept {
         /// Its effect in the spool.
         steps: Vec<Step>,
-        /// Who subscribed to it gets the message.
+        /// Its subscribers receive the message.
         event: Option<Event>,
     },
     /// Acknowledged: its effect was there before, or it is not needed.
@@ -124,7 +124,7 @@ impl<H: MessageHandler> QueueWorker<H> {
         }
         for (step, placed) in all_steps.iter().zip(self.mover.apply(&all_steps)?) {
             if let (Step::Put { name, .. }, Placed::Taken) = (step, placed?) {
-                let reason = format!("{name} has ended since it was checked, the first answer stays");
+                let reason = format!("{name} is there already with another content, the first stays");
                 self.refused.count(Kind::Duplicate, &reason, now);
             }
         }

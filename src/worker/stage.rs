@@ -52,9 +52,6 @@ pub struct Source {
     pub size_bytes_max: u64,
     /// How many at a time.
     pub batch_entries_max: usize,
-    /// Whether they are written in place and belong to other users; in the other stages files appear whole, are ours, and
-    /// never change.
-    pub holds_drops: bool,
 }
 
 /// What is done with the files of a stage.
@@ -158,7 +155,7 @@ impl<H: FileHandler> Worker for StageWorker<H> {
         self.is_trial = true;
         self.files.clean()?;
         let StageWorker { handler, files, .. } = self;
-        handler.recover(files.spool(), &mut |steps| files.apply_all(&steps), now)
+        handler.recover(files.spool(), &mut |steps| files.apply_steps(&steps), now)
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {

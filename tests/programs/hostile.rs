@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// An action that runs out twenty seconds from now.
+/// An action that expires twenty seconds from now.
 fn short(sandbox: &Sandbox, name: &str) -> Value {
     let now = time::now();
     let from = time::before(now, Duration::from_secs(60));

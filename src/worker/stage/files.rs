@@ -50,8 +50,9 @@ impl Files {
         self.mover.clean()
     }
 
-    pub(super) fn apply_all(&self, steps: &[Step]) -> Result<(), Failure> {
-        self.mover.apply_all(steps)
+    /// Applies steps of the handler's own.
+    pub(super) fn apply_steps(&self, steps: &[Step]) -> Result<Vec<Result<Placed, Failure>>, Failure> {
+        self.mover.apply(steps)
     }
 
     /// All names that are there, due or not.
@@ -79,7 +80,7 @@ impl Files {
         if deferred.until <= now || now < deferred.since {
             return true;
         }
-        self.source.holds_drops && self.look(name) != deferred.look
+        self.source.stage.holds_drops() && self.look(name) != deferred.look
     }
 
     /// Leaves a file alone that cannot be read or moved: the others go on.
@@ -93,7 +94,7 @@ impl Files {
 
     /// Reads files until the batch is full; has no effect.
     pub(super) fn read_batch(&mut self, names: &mut Names, entries_max: usize, now: Timestamp) -> Read {
-        let Source { stage, size_bytes_max, holds_drops, .. } = self.source;
+        let Source { stage, size_bytes_max, .. } = self.source;
         let (mut batch, mut refused, mut size_bytes) = (Vec::new(), Vec::new(), 0);
         while batch.len() + refused.len() < entries_max && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
             let Some(name) = names.next() else { break };
@@ -106,7 +107,7 @@ impl Files {
                     batch.push(entry);
                 }
                 Ok(None) => {}
-                Err(Failure::Refuse(reason)) if holds_drops => refused.push((name, reason)),
+                Err(Failure::Refuse(reason)) if stage.holds_drops() => refused.push((name, reason)),
                 Err(Failure::Refuse(reason) | Failure::Skip(reason)) => self.skip(&name, &reason, now),
                 Err(failure) => return Read { batch, refused, failed: Some(failure) },
             }
@@ -141,7 +142,6 @@ impl Files {
                 Verdict::Done { steps: mut own, then } => {
                     done.push((entry, own.len(), then));
                     steps.append(&mut own);
-                    handled += 1;
                 }
                 Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
                 Verdict::NotYet(until) => {
@@ -155,20 +155,25 @@ impl Files {
         let mut outcomes = steps.iter().zip(placed);
         let mut after = Vec::new();
         for (entry, count, then) in done {
-            let mut is_gone = false;
+            let (mut is_gone, mut is_done) = (false, true);
             for (step, outcome) in outcomes.by_ref().take(count) {
                 let is_own =
                     matches!(step, Step::Move { from, name, .. } if (*from, name) == (entry.stage, &entry.name));
                 match outcome {
-                    Ok(Placed::Taken) if is_own && self.source.holds_drops => {
+                    Ok(Placed::Taken) if is_own && entry.stage.holds_drops() => {
                         refused.push((entry.name.clone(), "its name is taken in the next stage".into()));
                     }
                     Ok(Placed::Gone) if is_own => is_gone = true,
                     Ok(_) => {}
-                    Err(failure) => self.skip(&entry.name, &failure.to_string(), now),
+                    Err(failure) => {
+                        is_done = false;
+                        self.skip(&entry.name, &failure.to_string(), now);
+                    }
                 }
             }
-            after.extend(then.into_iter().map(|step| if is_gone { step.undone() } else { step }));
+            handled += usize::from(is_done);
+            // What depends on a step that was not done is done with it, when the file is tried again.
+            after.extend(then.into_iter().filter(|_| is_done).map(|step| if is_gone { step.undone() } else { step }));
         }
         self.mover.apply_all(&after)?;
         handled += refused.len();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 fn source(stage: Stage) -> Source {
     let (size_bytes_max, batch_entries_max) = (100, limits::BATCH_ENTRIES_MAX);
-    Source { stage, invalid: ACTION_INVALID, size_bytes_max, batch_entries_max, holds_drops: stage == ACTION_NEW }
+    Source { stage, invalid: ACTION_INVALID, size_bytes_max, batch_entries_max }
 }
 
 /// Defers every file, and completes it after it was read: like a writer that is a moment later than the worker.

@@ -34,7 +34,7 @@ fn shifted(time: Timestamp, nanos: i64) -> Timestamp {
     if nanos < 0 { time::before(time, by) } else { time::after(time, by) }
 }
 
-/// One system in which one action comes after the other, and the time at which the next one runs out.
+/// One system in which one action comes after the other, and the time at which the next one expires.
 struct Expiring {
     system: System,
     store: SqliteStore,
@@ -51,7 +51,7 @@ impl Expiring {
         Expiring { system, store, end, ended: 0 }
     }
 
-    /// Brings an action to its agent, half a minute before it runs out.
+    /// Brings an action to its agent, half a minute before it expires.
     fn send(&mut self) {
         let now = time::before(self.end, Duration::from_secs(30));
         let sandbox = &self.system.sandbox;
