@@ -15,7 +15,7 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
     let agent = sandbox.start_agent(1);
     wait("waiting", &sandbox, || {
         let log = std::fs::read_to_string(sandbox.path("agent-1.log")).unwrap_or_default();
-        ["receive: no notifications", "register: "].iter().all(|words| log.contains(words))
+        ["receive: bind queue", "register: "].iter().all(|words| log.contains(words))
     });
     let scheduler = sandbox.start_scheduler();
     wait("registered", &sandbox, || sandbox.scheduler(&["--explain-target", "all"]).stdout.ends_with(b"1 agents\n"));
