@@ -131,7 +131,7 @@ fn a_permission_that_is_missing_is_named() {
     let mut store = PostgresStore::open(&config).unwrap();
     servers::psql(&server, &config.database, "REVOKE INSERT ON agents FROM migscheduler");
     let error = store.register(&agents("denied", 1), time::now()).unwrap_err();
-    let expected = "a permission is missing; let scripts/createlocaldb.sh";
+    let expected = "a permission is missing; grant it with scripts/createlocaldb.sh";
     assert!(matches!(&error, Failure::Retry { server: None, reason } if reason.contains(expected)), "{error}");
     servers::create_database(&server, &config.database);
     store.register(&agents("denied", 1), time::now()).unwrap();
