@@ -114,6 +114,11 @@ impl Spool {
         self.dir(stage).has(name)
     }
 
+    /// Whether our user has the right to read a file.
+    pub fn may_read(&self, stage: Stage, name: &FileName) -> bool {
+        self.dir(stage).may_read(name)
+    }
+
     /// The metadata of a file; None if it is gone.
     pub fn look(&self, stage: Stage, name: &FileName) -> Result<Option<Look>, Failure> {
         self.dir(stage).look(name)

@@ -117,10 +117,6 @@ impl DirectoryRelay {
             return Ok(log_skipped(&place, dir.remove(name)).map(|_| None)?);
         }
         let content = match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
-            // Its sender may still be about to set its owner and mode.
-            Err(Failure::Refuse(reason)) if !dir.may_read(name) => {
-                return log_skipped(&place, Err(Failure::Skip(reason)));
-            }
             Err(Failure::Refuse(reason)) => match self.put_aside(dir, &[(name.clone(), reason)], now) {
                 Err(Failure::End(reason)) => return Err(Failure::End(reason)),
                 // On a full relay it is the others that make room.

@@ -161,7 +161,7 @@ impl Dir {
     }
 
     /// Reads a regular file of at most `size_bytes_max` bytes: no links, no waiting on pipes, nothing outside. None if it
-    /// is gone. One that must not or cannot be read is a [`Failure::Refuse`].
+    /// is gone. One that must not be read is a [`Failure::Refuse`].
     pub fn read(&self, name: &FileName, size_bytes_max: u64) -> Result<Option<Content>, Failure> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -172,9 +172,9 @@ impl Dir {
             Err(Errno::NXIO) => return refuse("is a socket, or a device that is missing; drop a regular file".into()),
             Err(Errno::ACCESS | Errno::PERM) => {
                 let uid = rustix::process::geteuid().as_raw();
-                return refuse(format!(
+                return Err(Failure::Skip(format!(
                     "cannot be read by the scheduler (user id {uid}); make it readable, for example with chmod g+r"
-                ));
+                )));
             }
             Err(errno) => return Err(self.failure("open", name.as_os_str(), errno)),
         };

@@ -108,6 +108,9 @@ impl Files {
                 }
                 Ok(None) => {}
                 Err(Failure::Refuse(reason)) if stage.holds_drops() => refused.push((name, reason)),
+                Err(Failure::Skip(reason)) if stage.holds_drops() && !self.spool().may_read(stage, &name) => {
+                    refused.push((name, reason));
+                }
                 Err(Failure::Refuse(reason) | Failure::Skip(reason)) => self.skip(&name, &reason, now),
                 Err(failure) => return Read { batch, refused, failed: Some(failure) },
             }
