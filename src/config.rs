@@ -3,8 +3,11 @@
 //! Every error names file, line and key. Unknown sections and keys are errors, so that a typo does not silently select
 //! a default.
 
+#[cfg(feature = "agent")]
 pub mod agent;
 pub mod broker;
+#[cfg(feature = "agent")]
+mod broker_url;
 pub mod database;
 pub mod scheduler;
 

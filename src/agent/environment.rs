@@ -1,5 +1,6 @@
 //! What an agent tells of its machine in a heartbeat.
 
+use if_addrs::{IfAddr, Interface};
 use serde_json::{Map, Value};
 
 /// `amd64`, `arm64`, `386`: the words of the original.
@@ -31,22 +32,12 @@ fn init() -> String {
 
 /// Every address of the machine with its prefix length, loopback excepted: `192.0.2.2/24`, `fd00::2/64`.
 fn addresses() -> Vec<String> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    let mut addresses = Vec::new();
-    for interface in interfaces {
-        let (Some(address), Some(mask)) = (interface.address, interface.netmask) else { continue };
-        let found = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-            (Some(v4), _) => {
-                mask.as_sockaddr_in().map(|mask| (std::net::IpAddr::V4(v4.ip()), u32::from(mask.ip()).count_ones()))
-            }
-            (_, Some(v6)) => {
-                mask.as_sockaddr_in6().map(|mask| (std::net::IpAddr::V6(v6.ip()), u128::from(mask.ip()).count_ones()))
-            }
-            _ => None,
-        };
-        addresses.extend(found.filter(|(ip, _)| !ip.is_loopback()).map(|(ip, prefix)| format!("{ip}/{prefix}")));
-    }
-    addresses
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let text = |interface: Interface| match interface.addr {
+        IfAddr::V4(v4) => format!("{}/{}", v4.ip, v4.prefixlen),
+        IfAddr::V6(v6) => format!("{}/{}", v6.ip, v6.prefixlen),
+    };
+    interfaces.filter(|interface| !interface.is_loopback()).map(text).collect()
 }
 
 /// The `environment` object.
@@ -59,4 +50,27 @@ pub fn environment() -> Map<String, Value> {
     environment.insert("isproxied".into(), false.into());
     environment.insert("addresses".into(), addresses().into());
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn addresses_are_those_of_the_kernel_with_their_prefix_lengths() {
+        let kernel = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let of_line = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [address, prefix] = [words[0], words[2]].map(|word| u128::from_str_radix(word, 16).unwrap());
+            (Ipv6Addr::from(address), prefix)
+        };
+        let expected = kernel.lines().map(of_line).filter(|(address, _)| !address.is_loopback());
+        let mut expected: Vec<String> = expected.map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+        let mut found = super::addresses();
+        assert!(!found.iter().any(|address| address.starts_with("127.")), "{found:?}");
+        found.retain(|address| address.contains(':'));
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
 }
