@@ -310,7 +310,7 @@ fn users_can_do_what_their_programs_need_and_agents_little_else() {
     assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains(OTHER), "{output:?}");
     assert_eq!(broker.list(&["list_queues", "-p", "mig", "name"]), Vec::<String>::new());
     let output = broker.run("delete-queues.sh", &["--yes"]);
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"no queues of MIG in mig\n"[..]));
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"mig has no queues of MIG\n"[..]));
 }
 
 /// Connects with openssl(1), says AMQP's greeting, and returns what came back.
