@@ -82,7 +82,7 @@
 //!
 //! A **back-end**: implement [`relay::Relay`] or `store::Store` in a child of that module; add it to the list of
 //! implementations in `tests/servers/relay_contract.rs` or `tests/servers/store_contract.rs`; add its configuration to `src/config/` and its
-//! construction to `open_real_relay` or `open_real_store` in `src/scheduler.rs`.
+//! construction to `open_real_relay` or `open_store` in `src/scheduler.rs`.
 //!
 //! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`]; add it to the list in
 //! `src/modules.rs`; describe its parameters and results in `spool-layout/FORMAT.md`; test it through `mig-agent -m NAME`.

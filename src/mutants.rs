@@ -1,9 +1,9 @@
 //! Planted bugs, so that the fault matrices can be seen to catch them (`tests/faults/mutants.rs`). They are layers around
-//! the seams of the product: the system calls of the spool (`mutants/disk.rs`), the relay and the store. Compiled in only
+//! the seams of the product: the system calls of the spool (`mutants/disk.rs`), the relay and a handler. Compiled in only
 //! under the feature `mutants`, which refuses to be part of a release; the environment chooses one of them.
 
+pub mod handler;
 pub mod relay;
-pub mod store;
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `mutants` plants bugs: it is for `cargo test --profile mutants` only");

@@ -131,13 +131,6 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
 }
 
 fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
-    let store = open_real_store(config)?;
-    #[cfg(feature = "mutants")]
-    let store = Box::new(crate::mutants::store::BuggyStore::new(store, &config.spool));
-    Ok(store)
-}
-
-fn open_real_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> {
     let (section, opened) = match &config.store {
         StoreConfig::Sqlite(file) => ("sqlite.file", SqliteStore::open(file).map(|store| Box::new(store) as _)),
         StoreConfig::Postgres(config) => {
@@ -201,7 +194,12 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         }
         "command-ready" => Box::new(StageWorker::new(mover, CommandReady::new(open_relay(config)?, store))),
         "results" => Box::new(QueueWorker::new(mover, open_relay(config)?, Results::new(store))),
-        "command-returned" => Box::new(StageWorker::new(mover, CommandReturned::new(store, open_relay(config)?))),
+        "command-returned" => {
+            let handler = CommandReturned::new(store, open_relay(config)?);
+            #[cfg(feature = "mutants")]
+            let handler = crate::mutants::handler::MovesFirst { inner: handler, spool: config.spool.clone() };
+            Box::new(StageWorker::new(mover, handler))
+        }
         "heartbeats" => {
             let mut whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
             let is_allowed = Box::new(move |queueloc: &str| whitelist.get().allows(queueloc));
