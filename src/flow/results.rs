@@ -79,7 +79,7 @@ impl Results {
                 return Ok(Some(action));
             }
         }
-        Ok(self.store.find_action(id)?)
+        self.store.find_action(id)
     }
 }
 

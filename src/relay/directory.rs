@@ -114,7 +114,7 @@ impl DirectoryRelay {
     fn read_message(&self, dir: &Arc<Dir>, name: &FileName, now: Timestamp) -> Result<Option<Vec<u8>>, Failure> {
         let place = format!("relay: {}/{name}", dir.path().display());
         if is_expired(name, now) {
-            return Ok(log_skipped(&place, dir.remove(name)).map(|_| None)?);
+            return log_skipped(&place, dir.remove(name)).map(|_| None);
         }
         let content = match dir.read(name, limits::RESULT_SIZE_BYTES_MAX) {
             Err(Failure::Refuse(reason)) => match self.put_aside(dir, &[(name.clone(), reason)], now) {
