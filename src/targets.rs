@@ -38,6 +38,7 @@ mod scope;
 mod sqlite;
 pub mod sqlite_functions;
 mod time;
+mod types;
 
 #[cfg(test)]
 mod tests;

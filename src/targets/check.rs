@@ -13,11 +13,12 @@ use sqlparser::ast::{
 
 use super::convert::{self, Typed};
 use super::error::{TargetError, excerpt};
-use super::expression::{ColumnReference, Expression, Literal, Truth, Type};
+use super::expression::{ColumnReference, Expression, Literal, Truth};
 use super::interval::Interval;
 use super::lexical;
 use super::limits::{DEPTH_MAX, NODES_MAX};
 use super::scope::Scopes;
+use super::types::Type;
 
 mod group;
 mod operators;

@@ -5,9 +5,10 @@ use std::fmt::Display;
 use sqlparser::ast::{DataType, ExactNumberInfo, TimezoneInfo};
 
 use super::error::TargetError;
-use super::expression::{CastTarget, Expression, Literal, Type};
+use super::expression::{CastTarget, Expression, Literal};
 use super::interval::{DAY, Interval};
 use super::time;
+use super::types::Type;
 
 /// A checked expression and its type.
 pub(super) struct Typed {

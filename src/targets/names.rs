@@ -3,7 +3,7 @@
 //! This is an allow-list: nothing else resolves, neither PostgreSQL's system columns (`ctid`, `xmin`) nor other tables
 //! or schemas.
 
-use super::expression::Type::{self, Integer, Json, Text, Time};
+use super::types::Type::{self, Integer, Json, Text, Time};
 
 /// A table that subqueries may read.
 #[derive(Debug, PartialEq, Eq)]

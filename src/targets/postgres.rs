@@ -3,9 +3,10 @@
 //! Times are always `timestamp with time zone`, written with their offset. Only a cast to `date` depends on the
 //! session's time zone: the store's sessions must have TimeZone set to UTC.
 
-use super::expression::{CastTarget, JsonStep, Literal, Type};
+use super::expression::{CastTarget, JsonStep, Literal};
 use super::render::{Syntax, quoted};
 use super::time;
+use super::types::Type;
 
 /// The SQL before and after the array of a json_array_elements.
 pub(super) const ARRAY_BEFORE: &str =

@@ -5,9 +5,10 @@
 
 use super::expression::{
     Aggregate, CastTarget, ColumnReference, Comparison, Expression, Join, JsonStep, Literal, Operation, Query,
-    Relation, Source, SourceName, Truth, Type,
+    Relation, Source, SourceName, Truth,
 };
 use super::names::AGENTS;
+use super::types::Type;
 
 /// The parts that differ between the dialects. All operands are SQL already.
 pub(super) trait Syntax {

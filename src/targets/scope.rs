@@ -1,8 +1,9 @@
 //! Resolves column names: the innermost query that has the name wins, as in PostgreSQL.
 
 use super::error::{TargetError, excerpt};
-use super::expression::{ColumnReference, SourceName, Type};
+use super::expression::{ColumnReference, SourceName};
 use super::names::{AGENTS, Table};
+use super::types::Type;
 use std::collections::HashSet;
 
 /// The visible FROM items, outermost query first.

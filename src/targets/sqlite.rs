@@ -2,9 +2,10 @@
 //!
 //! Requires SQLite 3.38 (`->`), and the functions of [`super::sqlite_functions`].
 
-use super::expression::{CastTarget, JsonStep, Literal, Type};
+use super::expression::{CastTarget, JsonStep, Literal};
 use super::interval::DAY;
 use super::render::{Syntax, quoted};
+use super::types::Type;
 
 /// 800,000 days: shifts every valid time past the epoch, so that division rounds down.
 const DAYS_SHIFTED_MICROSECONDS: i64 = 800_000 * DAY;

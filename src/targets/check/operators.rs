@@ -6,9 +6,10 @@ use sqlparser::ast::{BinaryOperator, Expr, Query as QuerySyntax};
 
 use super::super::convert::{Typed, common_type};
 use super::super::error::TargetError;
-use super::super::expression::{Comparison, Expression, JsonStep, Literal, Operation, Query, Type};
+use super::super::expression::{Comparison, Expression, JsonStep, Literal, Operation, Query};
 use super::super::limits::{LIST_ITEMS_MAX, PATH_STEPS_MAX};
 use super::super::pattern;
+use super::super::types::Type;
 use super::{Checker, EXPRESSIONS};
 
 impl Checker {

@@ -10,9 +10,10 @@ use sqlparser::ast::{
 
 use super::super::convert::Typed;
 use super::super::error::TargetError;
-use super::super::expression::{Aggregate, ColumnReference, Expression, Join, Order, Query, Relation, Source, Type};
+use super::super::expression::{Aggregate, ColumnReference, Expression, Join, Order, Query, Relation, Source};
 use super::super::limits::SOURCES_MAX;
 use super::super::scope::{Content, NamedSource};
+use super::super::types::Type;
 use super::{Checker, Place, arguments, function_name, group, only_argument};
 
 const SELECT: &str = "a subquery is SELECT [DISTINCT] ... FROM ... [JOIN ... ON ...] [WHERE ...] [GROUP BY ...] [HAVING ...] \

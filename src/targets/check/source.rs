@@ -5,11 +5,12 @@ use std::fmt::Display;
 use sqlparser::ast::{FunctionArg, JoinConstraint, JoinOperator, Select, TableAlias, TableFactor};
 
 use super::super::error::{TargetError, excerpt};
-use super::super::expression::{Join, Relation, Source, Type};
+use super::super::expression::{Join, Relation, Source};
 use super::super::lexical;
 use super::super::limits::SOURCES_MAX;
 use super::super::names::Table;
 use super::super::scope::{Content, NamedSource};
+use super::super::types::Type;
 use super::{Checker, only_argument};
 
 const FROM: &str = "FROM takes agents, commands, actions and json_array_elements(...), joined by commas, JOIN ... ON, \
