@@ -41,8 +41,8 @@ pub(in crate::spool) fn rename(
     real::rename(from, name, to, to_name, taken)?;
     if Mutant::StoreBeforeAdoption.is_on() && taken == Taken::IsExchanged {
         // The drop is back under its name until it moves on; the adopted file waits in tmp.
-        let adopted = from_path.with_extension("adopted");
-        let drop = from_path.with_extension("drop");
+        let beside = |suffix| PathBuf::from(format!("{}-{suffix}", from_path.display()));
+        let (adopted, drop) = (beside("adopted"), beside("drop"));
         std::fs::hard_link(&to_path, &adopted).unwrap();
         std::fs::hard_link(&from_path, &drop).unwrap();
         std::fs::rename(&drop, &to_path).unwrap();
