@@ -7,7 +7,7 @@ use crate::json::Fields;
 use crate::modules::ParameterError;
 use serde_json::{Map, Value, json};
 
-/// The options of a search (`spec/modules.md`).
+/// The options of a search.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     /// Levels of directories; 0 is no limit.

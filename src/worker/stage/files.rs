@@ -156,7 +156,7 @@ impl Files {
         }
         let placed = self.mover.apply(&steps)?;
         let mut outcomes = steps.iter().zip(placed);
-        let mut after = Vec::new();
+        let (mut after, mut unknown) = (Vec::new(), None);
         for (entry, count, then) in done {
             let (mut is_gone, mut is_done) = (false, true);
             for (step, outcome) in outcomes.by_ref().take(count) {
@@ -171,16 +171,17 @@ impl Files {
                     Err(failure) => {
                         is_done = false;
                         self.skip(&entry.name, &failure.to_string(), now);
+                        unknown = unknown.or(Some(failure).filter(|_| !then.is_empty()));
                     }
                 }
             }
             handled += usize::from(is_done);
-            // What depends on a step that was not done is done with it, when the file is tried again.
             after.extend(then.into_iter().filter(|_| is_done).map(|step| if is_gone { step.undone() } else { step }));
         }
         self.mover.apply_all(&after)?;
         handled += refused.len();
         self.reject(&refused, now)?;
-        Ok(handled)
+        // Whether what depends on the step is to be done is known by looking again, as after a restart.
+        unknown.map_or(Ok(handled), Err)
     }
 }

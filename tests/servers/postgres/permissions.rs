@@ -18,7 +18,7 @@ fn allowed(server: &Path, database: &str, role: &str, what: &str) -> Vec<String>
     servers::psql(server, database, &sql).lines().map(str::to_owned).collect()
 }
 
-/// The columns of formats.md that targets may name.
+/// The columns that targets may name.
 const NAMEABLE: [(&str, &str); 3] = [
     (
         "actions",
