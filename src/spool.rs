@@ -31,7 +31,7 @@ pub mod stages;
 pub mod steps;
 pub mod watch;
 
-pub use batch::{Batch, Over, Placed};
+pub use batch::{Batch, Over, Placed, all_done};
 pub use dir::{Dir, Look};
 pub use drafts::Drafts;
 pub use name::FileName;

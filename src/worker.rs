@@ -24,7 +24,7 @@ pub mod watchdog;
 use crate::failure::Failure;
 use crate::limits::PARALLEL_ENTRIES_MIN;
 use crate::spool::watch::Watch;
-use crate::spool::{Placed, Step};
+use crate::spool::{Placed, Step, all_done};
 use crate::time::Timestamp;
 use crate::wake::Waker;
 use rayon::prelude::*;
@@ -64,7 +64,7 @@ pub type Apply<'a> = &'a mut dyn FnMut(Vec<Step>) -> Result<Vec<Result<Placed, F
 
 /// Applies steps at once; a failure of one is the result, and the others are done.
 pub fn apply_all(apply: Apply, steps: Vec<Step>) -> Result<(), Failure> {
-    apply(steps)?.into_iter().try_for_each(|placed| placed.map(drop))
+    all_done(apply(steps)?)
 }
 
 /// The earlier of two times at which to look again.

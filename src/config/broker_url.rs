@@ -13,7 +13,7 @@ use url::Url;
 impl BrokerConfig {
     /// Reads `amqp://user:password@host:port/vhost`, or `amqps:` with `[certs]`. Parts are percent-encoded.
     pub fn parse_url(text: &str, tls: TlsConfig, queue_type: QueueType) -> Result<BrokerConfig, String> {
-        // The secret stands in it, so no part of the text is told; the parser's own errors hold none.
+        // It contains the secret, so no error repeats a part of it; the parser's own errors contain none.
         let violation = Cell::new(None);
         let is_harmless = |found: &_| matches!(found, EmbeddedCredentials | NonUrlCodePoint | UnencodedAtSign);
         let note = |found| violation.set(Some(found).filter(|found| !is_harmless(found)).or(violation.get()));

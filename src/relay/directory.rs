@@ -14,7 +14,7 @@ use crate::failure::{Failure, log_skipped};
 use crate::limits;
 use crate::spool::dir::Content;
 use crate::spool::watch::{Watch, WatchError};
-use crate::spool::{Batch, Dir, FileName, Over, is_settling};
+use crate::spool::{Batch, Dir, FileName, Over, all_done, is_settling};
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use std::collections::{BTreeSet, HashMap};
@@ -103,7 +103,7 @@ impl DirectoryRelay {
         for (name, reason) in files {
             batch.reject(queue, name, reason, &self.dead, now)?;
         }
-        batch.commit()?.rejects.into_iter().try_for_each(|rejected| rejected.map(drop))
+        all_done(batch.commit()?.rejects)
     }
 
     fn batch(&self) -> Batch {
@@ -191,7 +191,7 @@ impl Relay for DirectoryRelay {
             batch.put(dir, &name, on_the_wire(&message.body), Over::Nothing)?;
             sent.push(Sent::Kept);
         }
-        batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))?;
+        all_done(batch.commit()?.changes)?;
         Ok(sent)
     }
 

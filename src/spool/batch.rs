@@ -247,6 +247,11 @@ impl Named {
     }
 }
 
+/// The first failure of a batch, where all of it is needed.
+pub fn all_done(outcomes: Vec<Result<Placed, Failure>>) -> Result<(), Failure> {
+    outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
+}
+
 /// An error that concerns one file does not stop the others.
 fn per_file<T>(result: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
     match result {

@@ -2,7 +2,7 @@
 //! between stages, and a restart begins again with both.
 
 use super::stages::PREPARED;
-use super::{Batch, Dir, Entry, FileName, Over, Placed, Spool};
+use super::{Batch, Dir, Entry, FileName, Over, Placed, Spool, all_done};
 use crate::failure::Failure;
 use crate::id::CommandRef;
 use std::sync::Arc;
@@ -55,6 +55,6 @@ impl Preparation<'_> {
 
     /// Makes all of them durable.
     pub fn finish(self) -> Result<(), Failure> {
-        self.batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))
+        all_done(self.batch.commit()?.changes)
     }
 }

@@ -1,6 +1,6 @@
 //! Notes: small files beside the stages, such as `scheduler-id`.
 
-use super::{Batch, Dir, FileName, Over};
+use super::{Batch, Dir, FileName, Over, all_done};
 use crate::failure::Failure;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Notes {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
         batch.put(&self.root, &file_name(name)?, bytes, Over::Anything)?;
-        batch.commit()?.changes.into_iter().try_for_each(|put| put.map(drop))
+        all_done(batch.commit()?.changes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::lock::{Lock, LockError};
 use super::stages::PREPARED;
-use super::{Batch, Dir, Drafts, FileName, Notes, Over, Placed, Spool, Stage};
+use super::{Batch, Dir, Drafts, FileName, Notes, Over, Placed, Spool, Stage, all_done};
 use crate::failure::Failure;
 use crate::time::Timestamp;
 use std::collections::HashMap;
@@ -144,7 +144,7 @@ impl Mover {
 
     /// Commits steps together; a failure of one is the result, and the others are done.
     pub fn apply_all(&self, steps: &[Step]) -> Result<(), Failure> {
-        self.apply(steps)?.into_iter().try_for_each(|placed| placed.map(drop))
+        all_done(self.apply(steps)?)
     }
 
     /// Moves files of a stage into `invalid`, each with its reason beside it. Returns what became of each: one that cannot
