@@ -47,6 +47,7 @@ sql postgres <<SQL || die "cannot create the database"
 SELECT 'CREATE DATABASE "$database" OWNER migadmin ENCODING ''UTF8'' TEMPLATE template0'
     WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$database') \gexec
 SQL
+utf8 "$database"
 sql "$database" <<'SQL' || die "cannot set the schema's owner to migadmin"
 ALTER SCHEMA public OWNER TO migadmin;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;

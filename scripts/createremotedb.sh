@@ -39,6 +39,7 @@ export PGUSER PGHOST PGPORT
 connect=(psql -w)
 lock_credentials
 
+utf8 "$database"
 roles "$database" migscheduler migapi
 tables "$database"
 report

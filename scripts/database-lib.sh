@@ -73,6 +73,14 @@ SQL
     mv -f -- "$credentials.new" "$credentials"
 }
 
+# utf8 DATABASE : ends the script unless the database has that encoding, which results need.
+utf8() {
+    local encoding
+    encoding=$(sql "$1" <<<"SHOW server_encoding;") || die "cannot look at the database $1"
+    [ "$encoding" = UTF8 ] ||
+        die "the database $1 is there and has the encoding $encoding, MIG needs UTF8; drop it, or choose another name with PGDATABASE"
+}
+
 # tables DATABASE [OWNER] : creates or upgrades the tables, and grants the roles their permissions.
 tables() {
     sql "$1" <<SQL || die "cannot create or upgrade the tables; they are unchanged"

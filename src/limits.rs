@@ -114,6 +114,8 @@ pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
 
+/// Bytes of an embedded store that is checked at start when it was in use until then: some tenths of a second.
+pub const STORE_CHECKED_SIZE_BYTES_MAX: u64 = 64 << 20;
 /// How long the database may take to find the agents that a target selects.
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long the database may take for anything else.
@@ -131,6 +133,11 @@ pub const KNOWN_ACTIONS_MAX: usize = 4;
 pub const AGENTS_LOADED_MAX: usize = BATCH_ENTRIES_MAX;
 /// How long results are still accepted after an action has expired: they may be on the relay.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
+/// The same for actions of another scheduler, which ends them itself while it runs: a restart is no reason to discard the
+/// answers on its disk.
+pub const OTHERS_EXPIRY_GRACE: Duration = Duration::from_secs(60);
+/// How often it is logged that commands wait for results to take in their answers.
+pub const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(600);
 /// Bytes of the output of all operations of a command together: with the action they fit RESULT_SIZE_BYTES_MAX.
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
 /// Timeout of a connection to the stat socket.

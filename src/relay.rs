@@ -26,6 +26,11 @@ impl Queue {
         Queue(format!("migevent.worker.{}", name.chars().filter(kept).take(100).collect::<String>()))
     }
 
+    /// Where the scheduler with this id receives events that concern its actions.
+    pub fn scheduler(id: &str) -> Queue {
+        Queue(format!("migevent.scheduler.{id}"))
+    }
+
     /// Where agents send heartbeats.
     pub fn heartbeats() -> Queue {
         Queue("mig.agt.heartbeats".into())
@@ -64,6 +69,9 @@ pub enum Event {
     CommandFinished,
     /// An action's last command has ended; the action.
     ActionFinished,
+    /// A scheduler stored the last answer to an action that is not in flight in its own spool; the id. For the scheduler
+    /// that has it.
+    ActionEnded,
 }
 
 impl Event {
@@ -74,6 +82,7 @@ impl Event {
             Event::AgentAuthenticationFailure => "agent.authentication.failure",
             Event::CommandFinished => "command.finished",
             Event::ActionFinished => "action.finished",
+            Event::ActionEnded => "action.ended",
         }
     }
 }
@@ -136,6 +145,9 @@ pub trait Relay: Send {
     /// or rejected, also by the next process. A connection that was lost since the last call is a failure once, so that no
     /// message is settled on another connection than the one it came by.
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure>;
+
+    /// Whether every message of a queue is acknowledged or rejected. False also where a receiver may hold some.
+    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure>;
 
     /// Acknowledges messages whose effect is on the disk.
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure>;

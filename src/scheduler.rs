@@ -9,6 +9,8 @@ use crate::config::broker::RelayConfig;
 use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
+use crate::flow::FindOwner;
+use crate::flow::action_ended::ActionEnded;
 use crate::flow::action_new::ActionNew;
 use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
@@ -42,7 +44,8 @@ pub const PROGRAM: Program = Program {
     name: "mig-scheduler",
     about: "mig-scheduler - turns signed actions in a spool into commands for agents, and their answers into results\n\n\
         Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
-    details: "Workers: action-new, command-ready, results, command-returned, heartbeats, collector, periodic.\n\
+    details: "Workers: action-new, command-ready, results, command-returned, action-ended (with PostgreSQL), heartbeats,\n\
+        collector, periodic.\n\
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
@@ -86,8 +89,10 @@ impl Common for SchedulerOptions {
 }
 
 /// The workers' names, in the order of a command's way.
-const WORKERS: [&str; 7] =
-    ["heartbeats", "action-new", "command-ready", "results", "command-returned", "collector", "periodic"];
+const WORKERS: [&str; 8] =
+    ["heartbeats", "action-new", "command-ready", "results", "command-returned", ACTION_ENDED, "collector", "periodic"];
+/// The worker that is needed only where several schedulers share a store.
+const ACTION_ENDED: &str = "action-ended";
 
 /// `mig-scheduler`.
 pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
@@ -99,7 +104,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     if let Some(target) = &options.explain_target {
         return explain_target(&config, target);
     }
-    let names = chosen(options.only.as_deref())?;
+    let names = chosen(options.only.as_deref(), &config)?;
     crate::logging::start(PROGRAM.name, &config.logging)?;
     let mut workers = Vec::with_capacity(names.len());
     for name in names {
@@ -119,8 +124,11 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     outcome
 }
 
-fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, ProgramError> {
-    let Some(only) = only else { return Ok(WORKERS.to_vec()) };
+fn chosen(only: Option<&str>, config: &SchedulerConfig) -> Result<Vec<&'static str>, ProgramError> {
+    let Some(only) = only else {
+        let is_shared = matches!(config.store, StoreConfig::Postgres(_));
+        return Ok(WORKERS.into_iter().filter(|name| is_shared || *name != ACTION_ENDED).collect());
+    };
     let find = |name: &str| {
         let known = WORKERS.into_iter().find(|worker| *worker == name.trim());
         known.ok_or_else(|| {
@@ -174,6 +182,8 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
     let mover = mover.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
     let lock = mover.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
     let mut store = open_store(config)?;
+    let notes = mover.notes();
+    let find_owner: FindOwner = Box::new(move || identity::scheduler_id(&notes));
     let worker: Box<dyn Worker> = match name {
         "action-new" => {
             let own = own_key(store.as_mut(), config)?;
@@ -187,13 +197,18 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 );
                 return Err(ProgramError::new(ExitClass::Config, text));
             }
-            let notes = mover.notes();
-            let find_owner = Box::new(move || identity::scheduler_id(&notes));
             let handler = ActionNew::new(store, keyring, mover.drafts(), find_owner);
             Box::new(StageWorker::new(mover, handler))
         }
         "command-ready" => Box::new(StageWorker::new(mover, CommandReady::new(open_relay(config)?, store))),
-        "results" => Box::new(QueueWorker::new(mover, open_relay(config)?, Results::new(store))),
+        "results" => {
+            let handler = Results::new(store, mover.notes());
+            Box::new(QueueWorker::new(mover, open_relay(config)?, handler))
+        }
+        ACTION_ENDED => {
+            let handler = ActionEnded::new(store, &find_owner()?);
+            Box::new(QueueWorker::new(mover, open_relay(config)?, handler))
+        }
         "command-returned" => {
             let handler = CommandReturned::new(store, open_relay(config)?);
             #[cfg(feature = "mutants")]
@@ -210,7 +225,9 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
             ))
         }
         "collector" => {
-            Box::new(ClockWorker::new(mover, Collector::new(store, open_relay(config)?, config.delete_after)))
+            let (relay, notes) = (open_relay(config)?, mover.notes());
+            let handler = Collector::new(store, relay, notes, find_owner, config.delete_after);
+            Box::new(ClockWorker::new(mover, handler))
         }
         _ => {
             let periodic = PeriodicConfig {

@@ -108,6 +108,37 @@ pub enum Finished {
     Before(CommandStatus),
 }
 
+/// Which commands [`Store::overdue_commands`] returns.
+#[derive(Debug, Clone, Copy)]
+pub struct OverdueSearch<'a> {
+    /// The scheduler that asks; what no scheduler has claimed counts as its own.
+    pub owner: &'a str,
+    /// Its own actions have expired before this time.
+    pub own_before: Timestamp,
+    /// Those of other schedulers have expired before this time, which is not later.
+    pub others_before: Timestamp,
+    /// Only commands behind this one, in the order of their ids.
+    pub after: Option<CommandRef>,
+    /// At most so many.
+    pub count: usize,
+}
+
+impl OverdueSearch<'_> {
+    /// The ids of `after`; zeros are before all ids.
+    fn after_ids(&self) -> (i64, i64) {
+        self.after.map_or((0, 0), |after| (after.action.get() as i64, after.command.get() as i64))
+    }
+
+    /// Where the search goes on after `found` rows, of which the last one has these ids.
+    fn next(&self, found: usize, action: i64, command: i64) -> Option<CommandRef> {
+        let last = || {
+            let (action, command) = (ActionId::new(action as u64)?, CommandId::new(command as u64)?);
+            Some(CommandRef { action, command })
+        };
+        if found < self.count { None } else { last() }
+    }
+}
+
 /// An action that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
@@ -184,8 +215,10 @@ pub trait Store: Send {
     /// store from the spool.
     fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure>;
 
-    /// Returns at most `count` commands without a final status whose action expired before `before`.
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure>;
+    /// Returns commands without a final status whose action has expired, in the order of their ids, with their stored
+    /// status; and the command behind which the search goes on, None at the end. Rows that are no valid command are left
+    /// out: no worker could process them.
+    fn overdue_commands(&mut self, search: &OverdueSearch) -> Result<(Vec<Command>, Option<CommandRef>), Failure>;
 
     /// Stores final answers. The first final status of a command stays; a missing command is added from the answer.
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure>;

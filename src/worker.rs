@@ -22,6 +22,7 @@ pub mod stage;
 pub mod watchdog;
 
 use crate::failure::Failure;
+use crate::id::{ActionId, CommandRef};
 use crate::limits::PARALLEL_ENTRIES_MIN;
 use crate::spool::watch::Watch;
 use crate::spool::{Placed, Step, all_done};
@@ -57,6 +58,28 @@ pub trait Worker: Send {
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure>;
     /// Handles what is there now.
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure>;
+}
+
+/// Something about an action or one of its commands, which is logged once it has happened: after the steps and events that
+/// it tells about, and not again when a failure repeats what led to it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogLine {
+    /// About an action.
+    Action(ActionId, String),
+    /// About a command.
+    Command(CommandRef, String),
+}
+
+impl LogLine {
+    /// Logs it.
+    pub fn log(&self) {
+        match self {
+            LogLine::Action(action, text) => log::info!(action:% = action; "{text}"),
+            LogLine::Command(CommandRef { action, command }, text) => {
+                log::info!(action:% = action, command:% = command; "{text}")
+            }
+        }
+    }
 }
 
 /// Applies steps at once, for handlers that have more of them than fit into one batch; see [`crate::spool::Mover::apply`].

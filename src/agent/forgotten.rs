@@ -10,7 +10,7 @@ use super::Refusal;
 use crate::action::Action;
 use crate::command::CommandStatus;
 use crate::failure::Failure;
-use crate::spool::Notes;
+use crate::spool::{Notes, Over};
 use crate::time::Timestamp;
 
 const FILE: &str = "forgotten";
@@ -39,7 +39,7 @@ impl Forgotten {
     /// Notes that answers are about to be deleted whose actions ended then or before.
     pub fn extend(&self, until: Timestamp) -> Result<(), Failure> {
         if until > self.until()? {
-            self.notes.write(FILE, format!("{until}\n").as_bytes())?;
+            self.notes.write(FILE, format!("{until}\n").as_bytes(), Over::Anything)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 //! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
+use super::FindOwner;
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::failure::Failure;
@@ -28,7 +29,7 @@ use crate::store::{Begin, Prepared, Store};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use crate::worker::stage::{FileHandler, Source, Verdict};
-use crate::worker::{Apply, apply_all};
+use crate::worker::{Apply, LogLine, apply_all};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,12 +39,10 @@ pub struct ActionNew {
     store: Box<dyn Store>,
     keyring: Reloaded<Keyring>,
     drafts: Drafts,
+    /// Asked when the first action is begun.
     find_owner: FindOwner,
     owner: Option<String>,
 }
-
-/// Finds the owner of the actions in the store, the id of this scheduler; asked when the first action is begun.
-pub type FindOwner = Box<dyn Fn() -> Result<String, Failure> + Send>;
 
 /// An action that passed every check that needs no store.
 pub struct Checked {
@@ -153,13 +152,14 @@ impl ActionNew {
         for ((one, begin), begun) in accepted.iter().zip(&begins).zip(begun) {
             verdicts.push(match begun {
                 Ok(prepared) => {
-                    log::info!(action:% = begin.id; "'{}' goes to {} agents", begin.action.name, prepared.len());
+                    let goes = format!("'{}' goes to {} agents", begin.action.name, prepared.len());
                     let release = |one: &Prepared| released(CommandRef { action: begin.id, command: one.id });
                     let then = prepared.iter().map(release).collect();
                     let action = Arc::new(begin.action.clone());
                     let unwritten = |prepared| Unwritten { action: Arc::clone(&action), prepared };
                     commands.extend(prepared.into_iter().map(unwritten));
-                    Verdict::Done { steps: vec![committed(&one.entry.name, begin.id)], then }
+                    let steps = vec![committed(&one.entry.name, begin.id)];
+                    Verdict::Done { steps, then, log: vec![LogLine::Action(begin.id, goes)] }
                 }
                 Err(Failure::Refuse(reason)) => Verdict::Reject(reason),
                 Err(failure) => return Err(failure),

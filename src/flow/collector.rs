@@ -5,27 +5,32 @@
 //!   like any answer;
 //! - copies in command/inflight of commands that have their answer (a crash may leave them), or whose answer another
 //!   scheduler of the same store got, are removed;
-//! - commands that the store waits for and that have no file go to command/returned as expired;
+//! - commands that the store waits for and that have no file go to command/returned as expired: those of this scheduler's
+//!   actions, and a while later those of others, which are not running then;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
 //!   the relay put aside.
+//!
+//! A command expires only when every answer that was sent before its end is taken in: results has seen the relay's queue
+//! empty since then, or no message waits there. So a scheduler that starts after an action expired loses no answer.
 //!
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
 use super::command_returned::Endings;
+use super::{FindOwner, results};
 use crate::action::Action;
 use crate::command::{Command, CommandStatus, KnownActions};
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
-use crate::relay::Relay;
+use crate::relay::{Queue, Relay};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, Spool, Stage, Step};
-use crate::store::Store;
+use crate::spool::{FileName, Notes, Spool, Stage, Step};
+use crate::store::{OverdueSearch, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
-use crate::worker::{Apply, Pass, apply_all, earlier};
+use crate::worker::{Apply, LogLine, Pass, apply_all, earlier};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -33,17 +38,50 @@ use std::time::Duration;
 pub struct Collector {
     store: Box<dyn Store>,
     relay: Box<dyn Relay>,
+    notes: Notes,
+    find_owner: FindOwner,
     delete_after: Duration,
     /// When the actions in flight expire; read from their files once.
     expiry: HashMap<ActionId, Timestamp>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every round.
     cleaned: Option<Timestamp>,
+    /// When it was logged last that commands wait for answers to be taken in.
+    waiting_logged: Option<Timestamp>,
 }
 
 impl Collector {
-    /// Collects what is in this store and relay, and in the spool of its rounds.
-    pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
+    /// Collects what is in this store and relay, and in the spool of its rounds, whose notes these are.
+    pub fn new(
+        store: Box<dyn Store>,
+        relay: Box<dyn Relay>,
+        notes: Notes,
+        find_owner: FindOwner,
+        delete_after: Duration,
+    ) -> Collector {
+        let expiry = HashMap::new();
+        Collector { store, relay, notes, find_owner, delete_after, expiry, cleaned: None, waiting_logged: None }
+    }
+
+    /// The time before which every answer that was sent is taken in.
+    fn taken_in(&mut self, now: Timestamp) -> Timestamp {
+        let drained = self.relay.is_drained(&Queue::results(), now);
+        if drained.inspect_err(|error| log::debug!("collector: {error}")).unwrap_or(false) {
+            return now;
+        }
+        self.notes.marked(results::DRAINED).unwrap_or(Timestamp::MIN).min(now)
+    }
+
+    /// Logs that commands would expire now, if their answers could not be on the relay.
+    fn log_waiting(&mut self, count: usize, taken_in: Timestamp, now: Timestamp) {
+        if count == 0 {
+            self.waiting_logged = None;
+        } else if time::is_due(self.waiting_logged, limits::WAITING_LOGGED_EVERY, now) {
+            let since = if taken_in == Timestamp::MIN { "never".into() } else { format!("at {taken_in} last") };
+            log::warn!(
+                "collector: {count} commands have no answer at the end of their actions; they expire when results has taken in what waits on the relay, which it had done {since}"
+            );
+            self.waiting_logged = Some(now);
+        }
     }
 
     /// Ends the actions in flight that have no command left. Returns how many ended.
@@ -61,6 +99,7 @@ impl Collector {
         let endings = Endings::new(spool, ended, now)?;
         self.relay.publish(&endings.events, now)?;
         apply_all(apply, endings.steps)?;
+        endings.log.iter().for_each(LogLine::log);
         Ok(endings.events.len())
     }
 
@@ -86,17 +125,17 @@ impl Collector {
         Ok(deleted)
     }
 
-    /// Looks at the commands of one stage that have not ended. `inflight` are the actions in flight; `answered` commands
-    /// with an answer, as of a moment ago, or empty when copies are not looked for.
+    /// Looks at the commands of one stage that have not ended.
     fn sweep(
         &mut self,
         spool: &Spool,
         stage: Stage,
-        (inflight, answered): (&HashSet<ActionId>, &HashSet<FileName>),
+        Known { inflight, answered, taken_in }: &Known,
         apply: Apply,
         now: Timestamp,
-    ) -> Result<Pass, Failure> {
-        let (mut overdue, mut elsewhere, mut clears, mut again) = (Vec::new(), Vec::new(), Vec::new(), None);
+    ) -> Result<Swept, Failure> {
+        let (mut overdue, mut elsewhere, mut clears) = (Vec::new(), Vec::new(), Vec::new());
+        let mut swept = Swept::default();
         for name in spool.list(stage)? {
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
@@ -107,12 +146,13 @@ impl Collector {
                 continue;
             }
             match self.deadline(spool, stage, &name, reference)? {
-                Some(deadline) if deadline <= now => overdue.push(name),
+                Some(deadline) if deadline <= *taken_in => overdue.push(name),
+                Some(deadline) if deadline <= now => swept.waiting += 1,
                 // Its action is not in flight here any more: its last answer may have come to another scheduler.
                 Some(_) if stage == COMMAND_INFLIGHT && !inflight.contains(&reference.action) => {
                     elsewhere.push(reference)
                 }
-                Some(deadline) => again = earlier(again, deadline),
+                Some(deadline) => swept.again = earlier(swept.again, deadline),
                 None => {}
             }
         }
@@ -120,16 +160,16 @@ impl Collector {
             let ended = self.ended_elsewhere(spool, stage, batch)?;
             clears.extend(ended.into_iter().map(|reference| Step::clear(stage, &reference.into())));
         }
-        let mut handled = clears.len();
+        swept.handled = clears.len();
         apply_all(apply, clears)?;
         let mut names = overdue.as_slice();
         while !names.is_empty() {
             let (batch, rest) = read_overdue(spool, stage, names)?;
-            handled += batch.answered.len() + batch.waiting.len();
+            swept.handled += batch.answered.len() + batch.waiting.len();
             names = rest;
-            apply_all(apply, self.expire(spool, stage, batch, now)?)?;
+            self.expire(spool, stage, batch, apply, now)?;
         }
-        Ok(Pass { handled, again })
+        Ok(swept)
     }
 
     /// When a command's answer is not waited for any longer.
@@ -175,36 +215,71 @@ impl Collector {
         Ok(ended)
     }
 
-    /// The steps that end commands whose action expired, unless they have ended before.
-    fn expire(&mut self, spool: &Spool, stage: Stage, overdue: Overdue, now: Timestamp) -> Result<Vec<Step>, Failure> {
+    /// Ends commands whose action expired, unless they have ended before.
+    fn expire(
+        &mut self,
+        spool: &Spool,
+        stage: Stage,
+        overdue: Overdue,
+        apply: Apply,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let references: Vec<CommandRef> = overdue.waiting.iter().map(Command::reference).collect();
         let ended =
             if references.is_empty() { HashSet::new() } else { self.ended_elsewhere(spool, stage, &references)? };
-        let mut steps: Vec<Step> = overdue.answered.iter().map(|name| Step::clear(stage, name)).collect();
+        let is_sent = stage == COMMAND_INFLIGHT;
+        let mut expiring = Expiring::default();
+        expiring.steps.extend(overdue.answered.iter().map(|name| Step::clear(stage, name)));
         for command in overdue.waiting {
             match ended.contains(&command.reference()) {
-                true => steps.push(Step::clear(stage, &command.reference().into())),
-                false => steps.extend(expired(command, now)),
+                true => expiring.steps.push(Step::clear(stage, &command.reference().into())),
+                false => expiring.add(command, is_sent, now),
             }
         }
-        Ok(steps)
+        expiring.apply(apply)
     }
 
-    /// Ends commands that the store waits for and that have no file any more: refused as unreadable, removed by hand, or
-    /// never written because the action was withdrawn in the middle. So every command ends, whatever happened.
-    fn end_forgotten(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
+    /// Ends commands that the store waits for and that have no file here: refused as unreadable, removed by hand, never
+    /// written because the action was withdrawn in the middle, or of a scheduler that does not run any more. So every
+    /// command ends, whatever happened.
+    fn end_forgotten(
+        &mut self,
+        spool: &Spool,
+        taken_in: Timestamp,
+        apply: Apply,
+        now: Timestamp,
+    ) -> Result<usize, Failure> {
+        let owner = (self.find_owner)()?;
+        let mut search = OverdueSearch {
+            owner: &owner,
+            own_before: time::before(taken_in, limits::EXPIRY_GRACE),
+            others_before: time::before(taken_in, limits::OTHERS_EXPIRY_GRACE),
+            after: None,
+            count: limits::BATCH_ENTRIES_MAX,
+        };
         let mut ended = 0;
-        let before = time::before(now, limits::EXPIRY_GRACE);
-        for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
-            let name = FileName::from(command.reference());
-            let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
-            if !is_waiting && !is_answered(spool, &name)? {
-                // One at a time: their actions may be large, and they are few.
-                apply_all(apply, expired(command, now).collect())?;
-                ended += 1;
+        loop {
+            let (commands, next) = self.store.overdue_commands(&search)?;
+            let mut expiring = Expiring::default();
+            for command in commands {
+                let name = FileName::from(command.reference());
+                let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
+                if !is_waiting && !is_answered(spool, &name)? {
+                    ended += 1;
+                    let is_sent = command.status == CommandStatus::Sent;
+                    expiring.add(command, is_sent, now);
+                    // Their actions may be large.
+                    if expiring.size_bytes > limits::BATCH_SIZE_BYTES_MAX as usize {
+                        std::mem::take(&mut expiring).apply(apply)?;
+                    }
+                }
+            }
+            expiring.apply(apply)?;
+            search.after = next;
+            if next.is_none() {
+                return Ok(ended);
             }
         }
-        Ok(ended)
     }
 }
 
@@ -220,7 +295,9 @@ impl ClockHandler for Collector {
 
     fn round(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
         let cleans = time::is_due(self.cleaned, self.delete_after.min(limits::CLEANING_PERIOD_MAX), now);
-        // What makes room on a full disk comes first. No part depends on the success of another: the failures come last.
+        // First: what arrives later is looked at later.
+        let taken_in = self.taken_in(now);
+        // What makes room on a full disk comes next. No part depends on the success of another: the failures come last.
         let (mut tidied, mut deleted, mut answered) = (Ok(()), Ok(0), HashSet::new());
         if cleans {
             tidied = self.relay.tidy(self.delete_after, now);
@@ -231,12 +308,13 @@ impl ClockHandler for Collector {
         let names = spool.list(ACTION_INFLIGHT)?;
         let inflight = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok()).collect();
         let ended = self.end_actions(spool, &inflight, apply, now);
-        let known = (&inflight, &answered);
-        let ready = self.sweep(spool, COMMAND_READY, known, apply, now);
-        let sent = self.sweep(spool, COMMAND_INFLIGHT, known, apply, now);
-        let forgotten = self.end_forgotten(spool, apply, now);
+        let known = Known { inflight, answered, taken_in };
+        let ready = self.sweep(spool, COMMAND_READY, &known, apply, now);
+        let sent = self.sweep(spool, COMMAND_INFLIGHT, &known, apply, now);
+        let forgotten = self.end_forgotten(spool, taken_in, apply, now);
         tidied?;
         let (ready, sent) = (ready?, sent?);
+        self.log_waiting(ready.waiting + sent.waiting, taken_in, now);
         let handled = deleted? + ended? + ready.handled + sent.handled + forgotten?;
         if cleans {
             self.cleaned = Some(now);
@@ -247,6 +325,26 @@ impl ClockHandler for Collector {
 
 fn warn(failure: Failure) {
     log::warn!("collector: {failure}; delete it by hand");
+}
+
+/// What a sweep knows.
+struct Known {
+    /// The actions in flight.
+    inflight: HashSet<ActionId>,
+    /// Commands with an answer, as of a moment ago; empty when copies are not looked for.
+    answered: HashSet<FileName>,
+    /// Every answer that was sent before is taken in.
+    taken_in: Timestamp,
+}
+
+/// What a sweep did.
+#[derive(Default)]
+struct Swept {
+    handled: usize,
+    /// When the first of the others expires.
+    again: Option<Timestamp>,
+    /// Commands whose answers may be on the relay.
+    waiting: usize,
 }
 
 /// Commands of expired actions.
@@ -283,16 +381,39 @@ fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
     Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
 }
 
-/// The steps that end a command. One that was replayed has its answer and keeps it.
-fn expired(mut command: Command, now: Timestamp) -> impl Iterator<Item = Step> {
-    let reference = command.reference();
-    let name = FileName::from(reference);
-    if !command.status.is_final() {
-        log::info!(action:% = reference.action, command:% = reference.command; "{} did not answer in time", command.agent.queueloc);
-        command.finish_unrun(CommandStatus::Expired, "no answer before the action expired", now);
+/// Steps that end commands without an answer, and what is logged when they are applied.
+#[derive(Default)]
+struct Expiring {
+    steps: Vec<Step>,
+    log: Vec<LogLine>,
+    size_bytes: usize,
+}
+
+impl Expiring {
+    /// Ends a command. One that was replayed has its answer and keeps it.
+    fn add(&mut self, mut command: Command, is_sent: bool, now: Timestamp) {
+        let reference = command.reference();
+        let name = FileName::from(reference);
+        if !command.status.is_final() {
+            let (error, text) = match is_sent {
+                true => ("no answer before the action expired", "did not answer in time"),
+                false => ("never sent: the relay had no queue of the agent", "was never sent its command"),
+            };
+            self.log.push(LogLine::Command(reference, format!("{} {text}", command.agent.queueloc)));
+            command.finish_unrun(CommandStatus::Expired, error, now);
+        }
+        let text = command.to_json();
+        self.size_bytes += text.len();
+        let clears = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, &name));
+        self.steps.push(Step::put(COMMAND_RETURNED, name, text));
+        self.steps.extend(clears);
     }
-    let clears = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, &name));
-    [Step::put(COMMAND_RETURNED, name, command.to_json())].into_iter().chain(clears)
+
+    fn apply(self, apply: Apply) -> Result<(), Failure> {
+        apply_all(apply, self.steps)?;
+        self.log.iter().for_each(LogLine::log);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -319,7 +440,9 @@ mod tests {
         rusqlite::Connection::open(path("mig.db")).unwrap().execute("DROP TABLE commands", ()).unwrap();
         let mover = Mover::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
         let relay = DirectoryRelay::open(&path("relay")).unwrap();
-        let collector = Collector::new(Box::new(store), Box::new(relay), Duration::from_secs(60));
+        let find_owner = Box::new(|| Ok("0".into()));
+        let (notes, age) = (mover.notes(), Duration::from_secs(60));
+        let collector = Collector::new(Box::new(store), Box::new(relay), notes, find_owner, age);
         let mut collector = ClockWorker::new(mover, collector);
         assert!(collector.pass(now).is_err());
         assert!(!message.exists());

@@ -17,6 +17,7 @@ use crate::spool::stages::{
 use crate::spool::{Entry, FileName, Over, Spool, Step};
 use crate::store::{Ended, Finished, Store};
 use crate::time::Timestamp;
+use crate::worker::LogLine;
 use crate::worker::stage::{FileHandler, Source, Verdict};
 use std::collections::BTreeSet;
 
@@ -41,11 +42,33 @@ fn finished_event(answer: &Command) -> (Event, Vec<u8>) {
     (Event::CommandFinished, body.to_string().into_bytes())
 }
 
-/// The steps that end actions which are still in flight here, and their events.
+/// Stores answers. Returns the events of the commands, and the actions that have ended.
+pub(super) fn finish(
+    store: &mut dyn Store,
+    answers: &[Command],
+    now: Timestamp,
+) -> Result<(Vec<(Event, Vec<u8>)>, Vec<Ended>), Failure> {
+    let stored = store.finish_commands(answers, now)?;
+    let mut events = Vec::with_capacity(answers.len());
+    for (answer, finished) in answers.iter().zip(&stored.finished) {
+        match finished {
+            Finished::Before(status) if *status != answer.status => {
+                let CommandRef { action, command } = answer.reference();
+                log::info!(action:% = action, command:% = command; "has ended as {status} before, '{}' changes nothing", answer.status);
+            }
+            // Stored before, and perhaps not published.
+            Finished::Now | Finished::Before(_) => events.push(finished_event(answer)),
+        }
+    }
+    Ok((events, stored.ended))
+}
+
+/// What ends actions: steps for those in flight here, events for all of them.
 #[derive(Default)]
 pub(super) struct Endings {
     pub(super) steps: Vec<Step>,
     pub(super) events: Vec<(Event, Vec<u8>)>,
+    pub(super) log: Vec<LogLine>,
 }
 
 impl Endings {
@@ -55,13 +78,16 @@ impl Endings {
         for one in ended {
             let (id, name) = (one.id, FileName::from(one.id));
             let read = match spool.read(ACTION_INFLIGHT, &name, limits::ACTION_SIZE_BYTES_MAX * 2) {
-                Ok(None) => continue,
+                Ok(None) => {
+                    endings.events.push(ended_event(id));
+                    continue;
+                }
                 Ok(Some(entry)) => Action::parse(&entry.bytes).map_err(|error| error.to_string()),
                 Err(Failure::Skip(reason) | Failure::Refuse(reason)) => Err(reason),
                 Err(failure) => return Err(failure),
             };
             match read {
-                Ok(action) => endings.add(name, final_text(action, one, now)),
+                Ok(action) => endings.add(name, action, one, now),
                 // Answers of other actions must not wait for this one.
                 Err(reason) => {
                     log::error!(action:% = id; "{ACTION_INFLIGHT}/{name} has ended and cannot be moved on: {reason}")
@@ -71,7 +97,15 @@ impl Endings {
         Ok(endings)
     }
 
-    fn add(&mut self, name: FileName, text: Vec<u8>) {
+    fn add(&mut self, name: FileName, mut action: Action, ended: Ended, now: Timestamp) {
+        let counters: Vec<String> = ended.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        let complete = format!("'{}' is complete: {}", action.name, counters.join(", "));
+        self.log.push(LogLine::Action(ended.id, complete));
+        action.status = Some(ActionStatus::Completed);
+        action.finish_time = ended.finish_time;
+        action.last_update_time = now;
+        action.counters = ended.counters;
+        let text = action.to_json();
         self.events.push((Event::ActionFinished, text.clone()));
         // Over an older run of the same action.
         self.steps.push(Step::Put { to: ACTION_DONE, name: name.clone(), bytes: text, over: Over::Anything });
@@ -79,14 +113,9 @@ impl Endings {
     }
 }
 
-fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
-    let counters: Vec<String> = ended.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
-    log::info!(action:% = ended.id; "'{}' is complete: {}", action.name, counters.join(", "));
-    action.status = Some(ActionStatus::Completed);
-    action.finish_time = ended.finish_time;
-    action.last_update_time = now;
-    action.counters = ended.counters;
-    action.to_json()
+/// The event of an action that has ended and is not in flight here: another scheduler may have it.
+pub(super) fn ended_event(action: ActionId) -> (Event, Vec<u8>) {
+    (Event::ActionEnded, serde_json::json!({"id": action}).to_string().into_bytes())
 }
 
 /// Every command of an action that is still in the spool.
@@ -153,25 +182,17 @@ impl FileHandler for CommandReturned {
                 self.store.restore_commands(&commands_in_spool(spool, action)?, now)?;
             }
         }
-        let stored = self.store.finish_commands(&answers, now)?;
-        let mut events = Vec::with_capacity(answers.len());
-        for (answer, finished) in answers.iter().zip(&stored.finished) {
-            match finished {
-                Finished::Before(status) if *status != answer.status => {
-                    let CommandRef { action, command } = answer.reference();
-                    log::info!(action:% = action, command:% = command; "has ended as {status} before, '{}' changes nothing", answer.status);
-                }
-                // Stored before, and perhaps not published.
-                Finished::Now | Finished::Before(_) => events.push(finished_event(answer)),
-            }
-        }
-        let mut endings = Endings::new(spool, stored.ended, now)?;
+        let (mut events, ended) = finish(self.store.as_mut(), &answers, now)?;
+        let mut endings = Endings::new(spool, ended, now)?;
         events.append(&mut endings.events);
         self.relay.publish(&events, now)?;
-        let mut verdicts: Vec<Vec<Step>> = entries.iter().map(|entry| moved_on(&entry.name)).collect();
-        // They belong to no single answer; what the batch commits, it commits together.
-        verdicts.iter_mut().take(1).for_each(|steps| steps.append(&mut endings.steps));
-        Ok(verdicts.into_iter().map(Verdict::done).collect())
+        let done = |entry: &&Entry| {
+            let mut steps = moved_on(&entry.name);
+            // They belong to no single answer; what the batch commits, it commits together.
+            steps.append(&mut endings.steps);
+            Verdict::Done { steps, then: Vec::new(), log: std::mem::take(&mut endings.log) }
+        };
+        Ok(entries.iter().map(done).collect())
     }
 }
 

@@ -6,55 +6,102 @@
 //! may come back from an agent of the original as its floats hold them, so every spelling of them is looked for. Where the
 //! command's file is lost or cannot be read, the store and the action's file decide whose answer counts. The file is
 //! durable before the message is acknowledged, so a crash brings the message again, and the same content counts as done.
+//!
+//! All schedulers of one store drain one queue. The answer to a command of another scheduler is stored before it is
+//! acknowledged, so that no scheduler waits for another one's disk; if it was the last one of its action, the scheduler
+//! that has the action is notified by an event.
 
+use super::command_returned::{ended_event, finish};
 use crate::action::Action;
 use crate::command::{Command, CommandStatus, KnownActions};
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
-use crate::relay::{Delivery, Queue};
+use crate::relay::{Delivery, Event, Queue};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, Spool, Stage, Step};
+use crate::spool::{FileName, Notes, Spool, Stage, Step};
 use crate::store::{KnownCommand, Store};
 use crate::time::Timestamp;
+use crate::worker::LogLine;
 use crate::worker::queue::{MessageHandler, Settlement};
 use crate::worker::refusal::Kind;
 use std::sync::Arc;
 
+/// The note with the time when the queue was seen empty last: whatever was sent before is settled.
+pub(super) const DRAINED: &str = "results-drained";
+
 /// See the module docs.
 pub struct Results {
     store: Box<dyn Store>,
+    notes: Notes,
+}
+
+/// The answer to a command that has no file here, and its own name for it.
+enum Elsewhere {
+    Settled(Settlement),
+    /// It is of another scheduler, and to be stored.
+    Store(Command),
 }
 
 impl Results {
-    /// Asks this store about commands that are not in the spool.
-    pub fn new(store: Box<dyn Store>) -> Results {
-        Results { store }
+    /// Asks this store about commands that are not in the spool; `notes` are those of the spool.
+    pub fn new(store: Box<dyn Store>, notes: Notes) -> Results {
+        Results { store, notes }
     }
 
-    /// The answer to a command that is not waiting here: answered before, or sent by another scheduler.
+    /// The answer to a command that is not waiting here: answered before, its file lost, or sent by another scheduler.
     fn settle_known(
         &mut self,
         spool: &Spool,
         answer: Command,
         known: Option<(CommandRef, KnownCommand)>,
         now: Timestamp,
-    ) -> Result<Settlement, Failure> {
+    ) -> Result<Elsewhere, Failure> {
+        let settled = |settlement| Ok(Elsewhere::Settled(settlement));
         let Some((reference, known)) = known else {
-            return Ok(Settlement::Reject(Kind::Unknown, format!("command {} is not known", answer.reference())));
+            return settled(Settlement::Reject(Kind::Unknown, format!("command {} is not known", answer.reference())));
         };
-        if known.status.is_final() {
-            return Ok(settle_ended(&known.queueloc, known.status, &answer));
+        if known.status.is_final() && known.status != answer.status {
+            return settled(settle_ended(&known.queueloc, known.status, &answer));
         }
         if known.queueloc != answer.agent.queueloc.as_str() {
-            return Ok(foreign(&answer));
+            return settled(foreign(&answer));
         }
-        match self.known_action(spool, reference.action)? {
-            Some(action) if action.signed_text() != answer.action.signed_text() => Ok(other_action(reference)),
-            _ => Ok(keep(FileName::from(reference), answer.renamed(reference), now)),
+        let here = known_action(spool, reference.action)?;
+        let is_here = here.is_some();
+        let action = if is_here { here } else { self.store.find_action(reference.action)? };
+        if action.is_some_and(|action| action.signed_text() != answer.action.signed_text()) {
+            return settled(other_action(reference));
         }
+        let mut answer = answer.renamed(reference);
+        if is_here {
+            return settled(match known.status.is_final() {
+                true => settle_ended(&known.queueloc, known.status, &answer),
+                false => keep(FileName::from(reference), answer, now),
+            });
+        }
+        answer.finish_time = now;
+        Ok(Elsewhere::Store(answer))
+    }
+
+    /// Stores answers to commands of other schedulers. Returns a settlement for each.
+    fn store(&mut self, answers: &[Command], now: Timestamp) -> Result<Vec<Settlement>, Failure> {
+        if answers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut events, ended) = finish(self.store.as_mut(), answers, now)?;
+        events.extend(ended.into_iter().map(|ended| ended_event(ended.id)));
+        // They belong to no single answer; the batch is acknowledged after all of them are published.
+        let mut events: Vec<(Event, Option<Vec<u8>>)> =
+            events.into_iter().map(|(event, body)| (event, Some(body))).collect();
+        let settlement = |answer: &Command| {
+            let text = format!("{} answers another scheduler's command: {}", answer.agent.queueloc, answer.status);
+            let log = vec![LogLine::Command(answer.reference(), text)];
+            Settlement::Accept { steps: Vec::new(), events: std::mem::take(&mut events), log }
+        };
+        Ok(answers.iter().map(settlement).collect())
     }
 
     /// What the store knows of the commands that these answers may be to.
@@ -69,18 +116,17 @@ impl Results {
         };
         Ok(spellings.iter().map(|of_one| first(of_one.len())).collect())
     }
+}
 
-    /// The action of a command whose own file is not here: lost, or in the spool of another scheduler, which began it in
-    /// the store.
-    fn known_action(&mut self, spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
-        for stage in [ACTION_INFLIGHT, ACTION_DONE] {
-            let entry = spool.read_if_readable(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX)?;
-            if let Some(action) = entry.and_then(|entry| Action::parse(&entry.bytes).ok()) {
-                return Ok(Some(action));
-            }
+/// The action of a command whose own file is lost; None if it is in no spool, or in that of another scheduler.
+fn known_action(spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
+    for stage in [ACTION_INFLIGHT, ACTION_DONE] {
+        let entry = spool.read_if_readable(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX)?;
+        if let Some(action) = entry.and_then(|entry| Action::parse(&entry.bytes).ok()) {
+            return Ok(Some(action));
         }
-        self.store.find_action(id)
     }
+    Ok(None)
 }
 
 /// The result of looking for an answer's command in the spool.
@@ -171,11 +217,11 @@ fn settle_sent(mut sent: Command, answer: Command, name: FileName, now: Timestam
 
 fn keep(name: FileName, mut answer: Command, now: Timestamp) -> Settlement {
     answer.finish_time = now;
-    let (reference, status): (CommandRef, CommandStatus) = (answer.reference(), answer.status);
-    log::info!(action:% = reference.action, command:% = reference.command; "{} answers: {status}", answer.agent.queueloc);
+    let line = LogLine::Command(answer.reference(), format!("{} answers: {}", answer.agent.queueloc, answer.status));
     let put = Step::put(COMMAND_RETURNED, name.clone(), answer.to_json());
     // A command moves from ready to inflight, so a copy that leaves ready meanwhile is met in inflight.
-    Settlement::accept(vec![put, Step::clear(COMMAND_READY, &name), Step::clear(COMMAND_INFLIGHT, &name)])
+    let steps = vec![put, Step::clear(COMMAND_READY, &name), Step::clear(COMMAND_INFLIGHT, &name)];
+    Settlement::Accept { steps, events: Vec::new(), log: vec![line] }
 }
 
 impl MessageHandler for Results {
@@ -211,13 +257,28 @@ impl MessageHandler for Results {
         };
         let asked: Vec<CommandRef> = checked.iter().filter_map(asked).collect();
         let mut found = self.ask(&asked)?.into_iter();
-        let mut settlements = Vec::with_capacity(checked.len());
+        let (mut settled, mut answers) = (Vec::with_capacity(checked.len()), Vec::new());
         for one in checked {
-            settlements.push(match one {
-                Checked::Settled(settlement) => settlement,
+            let one = match one {
+                Checked::Settled(settlement) => Elsewhere::Settled(settlement),
                 Checked::Ask(answer) => self.settle_known(spool, *answer, found.next().flatten(), now)?,
+            };
+            settled.push(match one {
+                Elsewhere::Settled(settlement) => Some(settlement),
+                Elsewhere::Store(answer) => {
+                    answers.push(answer);
+                    None
+                }
             });
         }
-        Ok(settlements)
+        let mut stored = self.store(&answers, now)?.into_iter();
+        Ok(settled.into_iter().filter_map(|one| one.or_else(|| stored.next())).collect())
+    }
+
+    fn drained(&mut self, now: Timestamp) {
+        // Without it the collector waits longer.
+        if let Err(error) = self.notes.mark(DRAINED, now) {
+            log::debug!("results: {error}");
+        }
     }
 }

@@ -55,6 +55,10 @@ impl Relay for BuggyRelay {
         self.inner.declare(queue)
     }
 
+    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
+        self.inner.is_drained(queue, now)
+    }
+
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         self.inner.acknowledge(queue, deliveries)
     }

@@ -283,6 +283,20 @@ impl Relay for AmqpRelay {
         }
     }
 
+    fn is_drained(&mut self, queue: &Queue, _now: Timestamp) -> Result<bool, Failure> {
+        let channel = self.receiver.channel()?;
+        let name = queue.as_str();
+        let look = QueueDeclareOptions { passive: true, ..Default::default() };
+        self.receiver.wait(&format!("look at queue {name}"), async {
+            match channel.queue_declare(name.into(), look, FieldTable::default()).await {
+                // What a consumer has not acknowledged is not counted.
+                Ok(found) => Ok(found.message_count() == 0 && found.consumer_count() == 0),
+                Err(error) if link::is_soft(&error, &AMQPSoftError::NOTFOUND) => Ok(true),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         // Those of a lost connection come again; their effect is known by then.
         self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.acknowledge(deliveries))

@@ -210,6 +210,11 @@ impl Relay for DirectoryRelay {
         Ok(deliveries)
     }
 
+    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
+        let Some(dir) = self.top.sub(queue.as_str())? else { return Ok(true) };
+        Ok(dir.list(|name| name.is_drop() && !is_expired(name, now))?.is_empty())
+    }
+
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         let dir = self.queue_declared(queue)?;
         let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();

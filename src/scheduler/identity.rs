@@ -2,38 +2,51 @@
 //! own there ([`crate::store::Store::begin_actions`]), and it is the spool that the action's files are in, so the id is
 //! kept in the spool: in the note `scheduler-id`.
 //!
-//! It is made once, by the process that holds action-new's lock, and synced before it is used: a crash leaves no note, and
-//! then nothing was begun, or a whole one. A spool that is copied must not take the note along.
+//! It is made once and synced before it is used: a crash leaves no note, and then nothing was begun, or a whole one. A spool
+//! that is copied must not take the note along.
 
 use crate::failure::Failure;
-use crate::spool::Notes;
+use crate::spool::{Notes, Over};
+use std::fmt::Display;
 
 const FILE: &str = "scheduler-id";
 /// Hex digits of an id.
 const DIGITS: usize = 16;
 
-/// Reads the id, or makes one.
+/// Reads the id, or makes one. Of two processes that make one at the same time both return the one that was there first.
 pub fn scheduler_id(notes: &Notes) -> Result<String, Failure> {
-    let retry = |reason: &dyn std::fmt::Display| Failure::retry(format!("{FILE}: {reason}"));
-    let failed = |failure| match failure {
+    let found = read(notes)?;
+    if let Some(id) = found.as_ref().filter(|text| !text.is_empty()) {
+        return Ok(id.clone());
+    }
+    let random = getrandom::u64().map_err(|e| retry(format!("no random numbers: {e}")))?;
+    // An empty one was never on the disk whole, so nothing was begun with it.
+    let over = if found.is_some() { Over::Anything } else { Over::Nothing };
+    notes.write(FILE, format!("{random:0DIGITS$x}\n").as_bytes(), over).map_err(failed)?;
+    read(notes)?.ok_or_else(|| retry("is gone"))
+}
+
+/// The id in the note; empty text for an empty note, None without one.
+fn read(notes: &Notes) -> Result<Option<String>, Failure> {
+    let Some(bytes) = notes.read(FILE, 2 * DIGITS as u64).map_err(failed)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    if bytes.is_empty() || (text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Ok(Some(text));
+    }
+    let help =
+        "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
+    Err(retry(format!("'{}' is not an id; {help}", text.escape_default())))
+}
+
+fn retry(reason: impl Display) -> Failure {
+    Failure::retry(format!("{FILE}: {reason}"))
+}
+
+fn failed(failure: Failure) -> Failure {
+    match failure {
         // What could not be synced may be gone after a power cut, though it can be read until then.
         Failure::End(reason) => Failure::End(reason),
-        other => retry(&other),
-    };
-    match notes.read(FILE, 2 * DIGITS as u64).map_err(failed)? {
-        // An empty one was never on the disk whole, so nothing was begun with it.
-        Some(bytes) if !bytes.is_empty() => {
-            let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-            let is_id = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let help = "put the id back that the store has as the owner of the actions in flight; if there are none, remove the file";
-            if is_id { Ok(text) } else { Err(retry(&format!("'{}' is not an id; {help}", text.escape_default()))) }
-        }
-        _ => {
-            let random = getrandom::u64().map_err(|e| retry(&format!("no random numbers: {e}")))?;
-            let id = format!("{random:0DIGITS$x}");
-            notes.write(FILE, format!("{id}\n").as_bytes()).map_err(failed)?;
-            Ok(id)
-        }
+        other => retry(other),
     }
 }
 

@@ -18,7 +18,9 @@ mod key;
 mod pool;
 mod text;
 
-use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
+use super::{
+    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration, SchedulerKey, Store,
+};
 use crate::action::Action;
 use crate::command::Command;
 use crate::config::database::PostgresConfig;
@@ -47,6 +49,7 @@ impl PostgresStore {
     pub fn open(config: &PostgresConfig) -> Result<PostgresStore, Failure> {
         let place = format!("in database {} on {}", config.database, config.host);
         let store = PostgresStore { pool: Pool::shared(config)?, place };
+        store.check_session()?;
         let found = store.pool.transact(
             "BEGIN READ ONLY",
             |session| {
@@ -77,6 +80,35 @@ impl PostgresStore {
                 Err(Failure::Refuse(format!("there are no tables {}; create them with {scripts}", store.place)))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a server on which the store would work wrongly.
+    fn check_session(&self) -> Result<(), Failure> {
+        let sql = "SELECT current_setting('server_encoding'), current_setting('jit'), current_setting('TimeZone')";
+        let settings = self.pool.transact(
+            "BEGIN READ ONLY",
+            |session| {
+                let row = session.query_once(sql)?.remove(0);
+                Ok::<[String; 3], postgres::Error>([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?])
+            },
+            |e| error::transaction(format!("look at the settings {}", self.place), e),
+        );
+        match settings {
+            // No later try will cure it.
+            Err(Failure::End(reason)) => Err(Failure::Refuse(reason)),
+            Err(failure) => Err(failure),
+            Ok([encoding, ..]) if encoding != "UTF8" => Err(Failure::Refuse(format!(
+                "the encoding {} is {encoding}, and results need UTF8; create another database with {}",
+                self.place,
+                error::SCRIPTS
+            ))),
+            Ok([_, jit, zone]) if jit != "off" || zone != "UTC" => Err(Failure::Refuse(format!(
+                "the settings of the session did not arrive {}: {}",
+                self.place,
+                error::POOLER
+            ))),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -145,8 +177,8 @@ impl Store for PostgresStore {
         })
     }
 
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure> {
-        self.transact("look for overdue commands", |session| commands::overdue(session, before, count))
+    fn overdue_commands(&mut self, search: &OverdueSearch) -> Result<(Vec<Command>, Option<CommandRef>), Failure> {
+        self.transact("look for overdue commands", |session| commands::overdue(session, search))
     }
 
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure> {

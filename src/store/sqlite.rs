@@ -7,9 +7,12 @@ mod actions;
 mod agents;
 mod commands;
 mod ending;
+mod error;
 mod key;
 
-use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
+use super::{
+    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration, SchedulerKey, Store,
+};
 use crate::action::Action;
 use crate::command::Command;
 use crate::failure::Failure;
@@ -21,15 +24,16 @@ use crate::time::Timestamp;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The embedded store.
 pub struct SqliteStore {
-    path: String,
+    path: PathBuf,
     connection: Connection,
     /// Read-only: evaluates targets.
     reader: Connection,
@@ -44,38 +48,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Back-off before the file is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-fn error(what: &str, cause: rusqlite::Error) -> Failure {
-    use ErrorCode::*;
-    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
-    if let rusqlite::Error::SqliteFailure(failure, _) = &cause
-        && [SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC].contains(&failure.extended_code)
-    {
-        return Failure::End(format!("{what}: {cause}; ending, because what reached the disk is not known"));
-    }
-    let refused = match &cause {
-        rusqlite::Error::SqliteFailure(failure, _) => !matches!(
-            failure.code,
-            DatabaseBusy
-                | DatabaseLocked
-                | SystemIoFailure
-                | DiskFull
-                | CannotOpen
-                | ReadOnly
-                | NotADatabase
-                | DatabaseCorrupt
-                | OutOfMemory
-                | PermissionDenied
-                | FileLockingProtocolFailed
-        ),
-        _ => true,
-    };
-    if refused { Failure::Refuse(format!("{what}: {cause}")) } else { Failure::retry(format!("{what}: {cause}")) }
-}
-
 fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
@@ -87,23 +59,26 @@ fn from_micros(micros: i64) -> Timestamp {
 impl SqliteStore {
     /// Opens the file; creates it with its tables if it is missing, readable by its owner only.
     pub fn open(path: &Path) -> Result<SqliteStore, Failure> {
-        let what = format!("open store {}", path.display());
         // An existing database is never opened beside SQLite: closing any descriptor of a file drops the locks that this
         // process holds on it (fcntl(2)), and another process would then consider its log abandoned and delete it.
         match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
             Err(cause) if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                return Err(Failure::retry(format!("{what}: {cause}")));
+                return Err(Failure::retry(format!("make {}: {cause}", path.display())));
             }
-            Err(cause) => return Err(Failure::Refuse(format!("{what}: {cause}"))),
+            Err(cause) => return Err(Failure::Refuse(format!("make {}: {cause}", path.display()))),
         }
+        let is_doubtful = is_doubtful(path);
         let connect = || -> rusqlite::Result<(Connection, Connection)> {
             let mut connection =
                 Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
             connection.pragma_update(None, "synchronous", "full")?;
+            if is_doubtful {
+                check(&connection)?;
+            }
             create_tables(&mut connection)?;
             let reader =
                 Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -116,16 +91,18 @@ impl SqliteStore {
             match connect() {
                 // Two processes may open a new file at once: SQLite does not wait while the other one changes the
                 // journal mode.
-                Err(cause) if is_busy(&cause) && started.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BUSY_PAUSE),
-                other => break other.map_err(|e| error(&what, e))?,
+                Err(cause) if error::is_busy(&cause) && started.elapsed() < BUSY_TIMEOUT => {
+                    std::thread::sleep(BUSY_PAUSE)
+                }
+                other => break other.map_err(|e| error::opening(path, e))?,
             }
         };
         let deadline = Arc::new(Mutex::new(None));
         let watched: Arc<Mutex<Option<Instant>>> = Arc::clone(&deadline);
         let is_over =
             move || watched.lock().is_ok_and(|deadline| deadline.is_some_and(|deadline| Instant::now() > deadline));
-        reader.progress_handler(10_000, Some(is_over)).map_err(|e| error(&what, e))?;
-        Ok(SqliteStore { path: path.display().to_string(), connection, reader, deadline })
+        reader.progress_handler(10_000, Some(is_over)).map_err(|e| error::opening(path, e))?;
+        Ok(SqliteStore { path: path.to_owned(), connection, reader, deadline })
     }
 
     /// Runs `work` in one transaction.
@@ -140,8 +117,30 @@ impl SqliteStore {
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|e| error(&format!("{what} in {}", self.path), e))
+        let done = run();
+        done.map_err(|e| self.failure(what, e))
     }
+
+    fn failure(&self, what: &str, cause: rusqlite::Error) -> Failure {
+        error::failure(&self.path, &format!("{what} in {}", self.path.display()), cause)
+    }
+}
+
+/// Whether the file was in use when its last program ended, or was copied then, and is not too large to be read as a whole.
+/// Asked once in a process.
+fn is_doubtful(path: &Path) -> bool {
+    static ASKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let is_first = ASKED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+    let size_bytes = |file: &Path| std::fs::metadata(file).map_or(0, |stat| stat.len());
+    let has_log = is_first && size_bytes(&error::side_file(path, "-wal")) > 0;
+    has_log && size_bytes(path) <= limits::STORE_CHECKED_SIZE_BYTES_MAX
+}
+
+/// Whether the file and its log belong together.
+fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    if found == "ok" { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(corrupt, Some(found.replace('\n', " ")))) }
 }
 
 fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -164,7 +163,10 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         other => {
-            let text = format!("it has version {other}, this program knows {SCHEMA_VERSION}");
+            let text = format!(
+                "its tables have version {other}, this program knows {SCHEMA_VERSION}; install the newer program, or name \
+                another file in sqlite.file"
+            );
             return Err(rusqlite::Error::InvalidParameterName(text));
         }
     }
@@ -233,12 +235,12 @@ impl Store for SqliteStore {
                 "the target takes longer than {} s to evaluate; make it simpler, with fewer tables and subqueries",
                 limits::TARGET_TIME_LIMIT.as_secs()
             )),
-            _ => error("it cannot be evaluated on every agent", cause),
+            _ => error::failure(&self.path, "it cannot be evaluated on every agent", cause),
         })
     }
 
     fn load_agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure> {
-        agents::load(&self.reader, ids).map_err(|e| error(&format!("load agents from {}", self.path), e))
+        agents::load(&self.reader, ids).map_err(|e| self.failure("load agents", e))
     }
 
     fn explain_target(&self, target: &Target, now: Timestamp) -> String {
@@ -272,8 +274,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn overdue_commands(&mut self, before: Timestamp, count: usize) -> Result<Vec<Command>, Failure> {
-        commands::overdue(&self.connection, before, count).map_err(|e| error("look for overdue commands", e))
+    fn overdue_commands(&mut self, search: &OverdueSearch) -> Result<(Vec<Command>, Option<CommandRef>), Failure> {
+        commands::overdue(&self.connection, search).map_err(|e| self.failure("look for overdue commands", e))
     }
 
     fn finish_commands(&mut self, answers: &[Command], now: Timestamp) -> Result<FinishedBatch, Failure> {
@@ -295,17 +297,17 @@ impl Store for SqliteStore {
 
     fn find_commands(&mut self, commands: &[CommandRef]) -> Result<Vec<Option<KnownCommand>>, Failure> {
         let find = |command: &CommandRef| commands::find(&self.connection, *command);
-        commands.iter().map(find).collect::<rusqlite::Result<_>>().map_err(|e| error("look up commands", e))
+        commands.iter().map(find).collect::<rusqlite::Result<_>>().map_err(|e| self.failure("look up commands", e))
     }
 
     fn find_action(&mut self, action: ActionId) -> Result<Option<Action>, Failure> {
-        actions::find(&self.connection, action).map_err(|e| error(&format!("look up action {action}"), e))
+        actions::find(&self.connection, action).map_err(|e| self.failure(&format!("look up action {action}"), e))
     }
 
     fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure> {
         let sql = "SELECT 1 FROM commands WHERE actionid = ?1 LIMIT 1";
         let found = self.connection.prepare_cached(sql).and_then(|mut find| find.exists([action.get() as i64]));
-        found.map_err(|e| error(&format!("look up action {action}"), e))
+        found.map_err(|e| self.failure(&format!("look up action {action}"), e))
     }
 
     fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure> {
@@ -331,7 +333,7 @@ impl Store for SqliteStore {
     }
 
     fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
-        agents::duplicates(&self.connection, heard_since).map_err(|e| error("look for duplicate agents", e))
+        agents::duplicates(&self.connection, heard_since).map_err(|e| self.failure("look for duplicate agents", e))
     }
 
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {
@@ -339,6 +341,7 @@ impl Store for SqliteStore {
     }
 
     fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
-        ending::gone(&self.connection, heard_before, count).map_err(|e| error("look for agents that are gone", e))
+        ending::gone(&self.connection, heard_before, count)
+            .map_err(|e| self.failure("look for agents that are gone", e))
     }
 }

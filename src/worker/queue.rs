@@ -3,7 +3,7 @@
 //! The effect of a message is durable before it is acknowledged, so a crash brings it again.
 
 use super::refusal::{Kind, Tally};
-use super::{Pass, Worker, check_all};
+use super::{LogLine, Pass, Worker, check_all};
 use crate::failure::Failure;
 use crate::limits;
 use crate::relay::{Delivery, Event, Queue, Relay};
@@ -17,12 +17,14 @@ use std::time::Instant;
 /// How a message is settled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settlement {
-    /// Acknowledged, after these steps are durable and the message was published as this event.
+    /// Acknowledged, after the events are published and then these steps are durable.
     Accept {
         /// Its effect in the spool.
         steps: Vec<Step>,
-        /// Its subscribers receive the message.
-        event: Option<Event>,
+        /// Events and their bodies; None for the message itself.
+        events: Vec<(Event, Option<Vec<u8>>)>,
+        /// Logged afterwards.
+        log: Vec<LogLine>,
     },
     /// Acknowledged: its effect was there before, or it is not needed.
     Discard(Kind, String),
@@ -33,12 +35,12 @@ pub enum Settlement {
 impl Settlement {
     /// Acknowledged after these steps.
     pub fn accept(steps: Vec<Step>) -> Settlement {
-        Settlement::Accept { steps, event: None }
+        Settlement::Accept { steps, events: Vec::new(), log: Vec::new() }
     }
 
     /// Published, then acknowledged.
     pub fn publish(event: Event) -> Settlement {
-        Settlement::Accept { steps: Vec::new(), event: Some(event) }
+        Settlement::Accept { steps: Vec::new(), events: vec![(event, None)], log: Vec::new() }
     }
 }
 
@@ -50,6 +52,10 @@ pub trait MessageHandler: Send {
     fn name(&self) -> &'static str;
     /// The queue it drains.
     fn queue(&self) -> Queue;
+    /// The events that its queue subscribes to, instead of being sent messages.
+    fn subscription(&self) -> Option<Event> {
+        None
+    }
     /// How many messages it gets at a time.
     fn batch_entries_max(&self) -> usize {
         limits::BATCH_ENTRIES_MAX
@@ -68,6 +74,8 @@ pub trait MessageHandler: Send {
         checked: Vec<Self::Checked>,
         now: Timestamp,
     ) -> Result<Vec<Settlement>, Failure>;
+    /// The queue was empty at this time: every message before it is settled.
+    fn drained(&mut self, _now: Timestamp) {}
 }
 
 /// A [`MessageHandler`] as a [`Worker`].
@@ -85,6 +93,13 @@ impl<H: MessageHandler> QueueWorker<H> {
     pub fn new(mover: Mover, relay: Box<dyn Relay>, handler: H) -> QueueWorker<H> {
         let refused = Tally::new(handler.name());
         QueueWorker { handler, mover, relay, refused, is_trial: false }
+    }
+
+    fn declare(&mut self) -> Result<(), Failure> {
+        match self.handler.subscription() {
+            Some(event) => self.relay.subscribe(&self.handler.queue(), event),
+            None => self.relay.declare(&self.handler.queue()),
+        }
     }
 
     /// Handles a batch; when it is refused as a whole, each half.
@@ -107,12 +122,14 @@ impl<H: MessageHandler> QueueWorker<H> {
     fn settle(&mut self, batch: Vec<Delivery>, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), Failure> {
         let queue = self.handler.queue();
         let (mut done, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
-        let (mut all_steps, mut events) = (Vec::new(), Vec::new());
+        let (mut all_steps, mut all_events, mut happened) = (Vec::new(), Vec::new(), Vec::new());
         for (delivery, settlement) in batch.into_iter().zip(settlements) {
             match settlement {
-                Settlement::Accept { mut steps, event } => {
+                Settlement::Accept { mut steps, events, mut log } => {
                     all_steps.append(&mut steps);
-                    events.extend(event.map(|event| (event, delivery.body.clone())));
+                    let body = |body: Option<Vec<u8>>| body.unwrap_or_else(|| delivery.body.clone());
+                    all_events.extend(events.into_iter().map(|(event, own)| (event, body(own))));
+                    happened.append(&mut log);
                     done.push(delivery);
                 }
                 Settlement::Discard(kind, reason) => {
@@ -122,14 +139,16 @@ impl<H: MessageHandler> QueueWorker<H> {
                 Settlement::Reject(kind, reason) => refused.push((delivery, kind, reason)),
             }
         }
+        // Before the steps: after a crash in between the message comes again and the events with it.
+        self.relay.publish(&all_events, now)?;
         for (step, placed) in all_steps.iter().zip(self.mover.apply(&all_steps)?) {
             if let (Step::Put { name, .. }, Placed::Taken) = (step, placed?) {
                 let reason = format!("{name} is there already with another content, the first stays");
                 self.refused.count(Kind::Duplicate, &reason, now);
             }
         }
-        self.relay.publish(&events, now)?;
         self.relay.acknowledge(&queue, &done)?;
+        happened.iter().for_each(LogLine::log);
         // Last, because its reason takes room: on a full relay it is the others that make some.
         self.refused.put_aside(self.relay.as_mut(), &queue, refused, now)
     }
@@ -142,12 +161,12 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
         self.is_trial = true;
-        self.relay.declare(&self.handler.queue())?;
+        self.declare()?;
         self.mover.clean()
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
-        self.relay.declare(&self.handler.queue())?;
+        self.declare()?;
         self.relay.watch(&self.handler.queue(), waker)
     }
 
@@ -162,6 +181,7 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
             let now = time::after(now, started.elapsed());
             let batch = self.relay.receive(&queue, entries_max, now)?;
             if batch.is_empty() {
+                self.handler.drained(now);
                 break;
             }
             handled += batch.len();

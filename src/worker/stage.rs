@@ -5,7 +5,7 @@
 
 mod files;
 
-use super::{Pass, Worker, check_all, earlier};
+use super::{LogLine, Pass, Worker, check_all, earlier};
 use crate::failure::Failure;
 use crate::limits;
 use crate::spool::watch::Watch;
@@ -25,6 +25,8 @@ pub enum Verdict {
         steps: Vec<Step>,
         /// Applied after `steps` are durable. If the file was taken away meanwhile, what they would move is removed.
         then: Vec<Step>,
+        /// Logged afterwards.
+        log: Vec<LogLine>,
     },
     /// It can never be handled; the text is for its author.
     Reject(String),
@@ -37,7 +39,7 @@ pub enum Verdict {
 impl Verdict {
     /// Handled, with these steps.
     pub fn done(steps: Vec<Step>) -> Verdict {
-        Verdict::Done { steps, then: Vec::new() }
+        Verdict::Done { steps, then: Vec::new(), log: Vec::new() }
     }
 }
 

@@ -69,13 +69,17 @@ pub struct BrokerFleet {
 impl BrokerFleet {
     /// Has `count` agents with a queue each.
     pub fn start(url: &str, count: usize) -> BrokerFleet {
-        let names = (0..count).map(|n| format!("mig.agt.{}", agent(n).queueloc));
-        BrokerFleet::with_queues(url, names.map(|name| (name.clone(), name)).collect())
+        BrokerFleet::with_queues(url, own_queues(count), false)
+    }
+
+    /// The same; a command is acknowledged after the broker has confirmed its answer, as a real agent does it.
+    pub fn confirming(url: &str, count: usize) -> BrokerFleet {
+        BrokerFleet::with_queues(url, own_queues(count), true)
     }
 
     /// Has agents that share one queue: as many as the queue's key covers.
     pub fn sharing(url: &str) -> BrokerFleet {
-        BrokerFleet::with_queues(url, vec![("mig.agt.linux.all".into(), "mig.agt.linux.#".into())])
+        BrokerFleet::with_queues(url, vec![("mig.agt.linux.all".into(), "mig.agt.linux.#".into())], false)
     }
 
     /// How many commands were answered.
@@ -83,7 +87,7 @@ impl BrokerFleet {
         self.answered.load(Ordering::SeqCst)
     }
 
-    fn with_queues(url: &str, queues: Vec<(String, String)>) -> BrokerFleet {
+    fn with_queues(url: &str, queues: Vec<(String, String)>, confirms: bool) -> BrokerFleet {
         let answered = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -96,7 +100,7 @@ impl BrokerFleet {
                     let kit = async_rs::TokioRuntime::tokio_with_handle(handle);
                     let properties = ConnectionProperties::default();
                     let connection = Connection::connect_with_runtime(&url, properties, kit).await.unwrap();
-                    answer_all(&connection, &queues, &ready, &count).await
+                    answer_all(&connection, &queues, confirms, &ready, &count).await
                 };
                 select(pin!(work), stopped).await;
             });
@@ -106,14 +110,24 @@ impl BrokerFleet {
     }
 }
 
+/// The names of queues for `count` agents, and the keys that they are bound with.
+fn own_queues(count: usize) -> Vec<(String, String)> {
+    let names = (0..count).map(|n| format!("mig.agt.{}", agent(n).queueloc));
+    names.map(|name| (name.clone(), name)).collect()
+}
+
 async fn answer_all(
     connection: &Connection,
     queues: &[(String, String)],
+    confirms: bool,
     ready: &std::sync::mpsc::Sender<()>,
     answered: &AtomicUsize,
 ) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(2000, BasicQosOptions::default()).await?;
+    if confirms {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    }
     let mut consumers = Vec::new();
     for (queue, key) in queues {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -135,7 +149,8 @@ async fn answer_all(
             if !delivery.data.starts_with(b" ") {
                 let body = answer(&delivery.data);
                 let options = BasicPublishOptions::default();
-                channel.basic_publish("mig".into(), "mig.agt.results".into(), options, &body, properties()).await?;
+                let (exchange, key) = ("mig".into(), "mig.agt.results".into());
+                channel.basic_publish(exchange, key, options, &body, properties()).await?.await?;
                 answered.fetch_add(1, Ordering::SeqCst);
             }
             delivery.ack(BasicAckOptions::default()).await?;

@@ -183,8 +183,13 @@ impl Sandbox {
 
     /// Starts the scheduler in the background.
     pub fn start_scheduler(&self) -> Background {
+        self.start_scheduler_with(&[])
+    }
+
+    /// Starts it with further arguments.
+    pub fn start_scheduler_with(&self, arguments: &[&str]) -> Background {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
-        command.arg("-c").arg(self.scheduler_cfg());
+        command.arg("-c").arg(self.scheduler_cfg()).args(arguments);
         Background::start(command, self.path("scheduler.log"))
     }
 

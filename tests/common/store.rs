@@ -7,8 +7,9 @@ use mig::failure::Failure;
 use mig::heartbeat::Agent;
 use mig::id::AgentId;
 use mig::investigator::Investigator;
-use mig::store::{Begin, Store};
+use mig::store::{Begin, OverdueSearch, Store};
 use mig::targets::Target;
+use mig::time::Timestamp;
 use std::sync::Arc;
 
 /// The agents that a target selects.
@@ -34,4 +35,9 @@ pub fn begin(
     let commands =
         prepared.iter().zip(agents).map(|(one, agent)| Command::new(one.id, Arc::clone(&action), agent, now()));
     Ok(commands.map(Option::unwrap).collect())
+}
+
+/// The first overdue commands, of whichever scheduler.
+pub fn overdue(owner: &str, before: Timestamp, count: usize) -> OverdueSearch<'_> {
+    OverdueSearch { owner, own_before: before, others_before: before, after: None, count }
 }

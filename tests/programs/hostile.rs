@@ -226,6 +226,16 @@ fn an_agent_does_not_run_again_what_it_has_answered() {
 }
 
 #[test]
+fn a_store_that_is_no_database_is_a_wrong_configuration() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path("mig.db"), "[agent]\n".repeat(1000)).unwrap();
+    let output = sandbox.scheduler(&["--once"]);
+    assert_eq!(output.status.code(), Some(78), "systemd does not start it again");
+    let file = sandbox.path("mig.db").display().to_string();
+    assert!(text(&output).contains(&format!("sqlite.file: open store {file}: file is not a database")));
+}
+
+#[test]
 fn a_scheduler_without_keys_does_not_start() {
     let sandbox = Sandbox::new();
     sandbox.drop_action("a.json");

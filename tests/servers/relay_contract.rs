@@ -83,6 +83,25 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     assert!(relay.receive(&missing, 1, time::now()).is_err());
 }
 
+fn a_queue_is_drained_when_every_message_is_acknowledged(open: Open) {
+    let (mut relay, queue) = (open(), agent_queue("drained"));
+    assert!(relay.is_drained(&queue, time::now()).unwrap(), "one that is not there");
+    relay.declare(&queue).unwrap();
+    assert!(relay.is_drained(&queue, time::now()).unwrap());
+    relay.send(&[message(&queue, "{\"n\":1}")], time::now()).unwrap();
+    let mut receiver = open();
+    assert_bodies(receiver.as_mut(), &queue, 10, &["{\"n\":1}"]);
+    assert!(!relay.is_drained(&queue, time::now()).unwrap(), "it is received, and not acknowledged");
+    let deliveries = receiver.receive(&queue, 10, time::now()).unwrap();
+    receiver.acknowledge(&queue, &deliveries).unwrap();
+    drop(receiver);
+    let started = Instant::now();
+    while !relay.is_drained(&queue, time::now()).unwrap() {
+        assert!(started.elapsed() < servers::PATIENCE, "a receiver that is gone holds nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn expired_messages_are_not_delivered(open: Open) {
     let (mut relay, queue) = (open(), agent_queue("late"));
     relay.declare(&queue).unwrap();
@@ -243,6 +262,7 @@ promises!(
     messages_stay_until_done
     a_queue_that_does_not_exist_is_unroutable
     expired_messages_are_not_delivered
+    a_queue_is_drained_when_every_message_is_acknowledged
     rejected_messages_do_not_come_again
     large_and_many_messages_arrive_whole
     a_watch_wakes_when_a_message_arrives

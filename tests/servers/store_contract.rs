@@ -11,7 +11,7 @@ use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Finished, KnownCommand, Registration, SchedulerKey, Store};
+use mig::store::{Finished, KnownCommand, OverdueSearch, Registration, SchedulerKey, Store};
 use mig::targets::Target;
 use mig::time;
 use serde_json::json;
@@ -281,6 +281,38 @@ fn an_action_in_flight_is_its_schedulers(open: Open) {
     assert!(begin_as("one", store.as_mut(), &claimed, &agents).is_err(), "and then the other's");
 }
 
+fn overdue_commands_are_found_page_by_page_and_those_of_others_later(open: Open) {
+    let store = &mut *open();
+    let agents = present(store);
+    let (own, other) = (store.reserve_action_ids(2).unwrap()[0], store.reserve_action_ids(1).unwrap()[0]);
+    let mut commands = begin_as("one", store, &action(own, "own"), &agents).unwrap();
+    commands.extend(begin_as("two", store, &action(other, "other"), &agents).unwrap());
+    store.mark_sent(&[commands[0].reference()]).unwrap();
+    let expired = action(own, "own").expire_after;
+    let (at_end, later) = (expired, time::after(expired, Duration::from_secs(1)));
+    let mut find = |owner, own_before, others_before| {
+        let mut search = OverdueSearch { owner, own_before, others_before, after: None, count: 1 };
+        let mut found = Vec::new();
+        loop {
+            let (page, next) = store.overdue_commands(&search).unwrap();
+            assert!(page.len() <= 1);
+            found.extend(page.iter().map(|command| (command.reference(), command.status)));
+            match next {
+                Some(after) => search.after = Some(after),
+                None => return found,
+            }
+        }
+    };
+    let status = |n: usize| if n == 0 { CommandStatus::Sent } else { CommandStatus::Prepared };
+    let mut expected: Vec<_> = commands.iter().enumerate().map(|(n, one)| (one.reference(), status(n))).collect();
+    expected.sort_by_key(|(reference, _)| *reference);
+    let of = |action| expected.iter().filter(|(one, _)| one.action == action).copied().collect::<Vec<_>>();
+    assert_eq!(find("one", at_end, at_end), [], "none before its end");
+    assert_eq!(find("one", later, at_end), of(own));
+    assert_eq!(find("two", later, at_end), of(other));
+    assert_eq!(find("three", later, later), expected);
+}
+
 fn of_several_schedulers_one_begins_an_action(open: Open) {
     let id = open().reserve_action_ids(1).unwrap()[0];
     let contested = action(id, "contested");
@@ -488,6 +520,7 @@ promises!(
     results_come_back_and_spoil_no_target
     an_action_in_flight_is_its_schedulers
     of_several_schedulers_one_begins_an_action
+    overdue_commands_are_found_page_by_page_and_those_of_others_later
     heartbeats_of_one_process_in_one_batch_count_in_order
     new_agents_that_two_take_in_at_once_are_there_once
     all_schedulers_get_one_key

@@ -1,6 +1,6 @@
 //! Commands: look up, restore, finish.
 
-use super::super::{Finished, FinishedBatch, KnownCommand};
+use super::super::{Finished, FinishedBatch, KnownCommand, OverdueSearch};
 use super::pool::Session;
 use super::{actions, agents, text};
 use crate::action::Action;
@@ -167,25 +167,36 @@ pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timesta
     Ok(())
 }
 
-/// See `Store::overdue_commands`. Skips rows that are no valid command: no worker could process them.
-pub(super) fn overdue(session: &mut Session, before: Timestamp, count: usize) -> Result<Vec<Command>, Error> {
-    let sql = "SELECT commands.id, commands.actionid, commands.queueloc, commands.starttime
+/// See `Store::overdue_commands`.
+pub(super) fn overdue(
+    session: &mut Session,
+    search: &OverdueSearch,
+) -> Result<(Vec<Command>, Option<CommandRef>), Error> {
+    let sql = "SELECT commands.id, commands.actionid, commands.queueloc, commands.starttime, commands.status
         FROM actions JOIN commands ON commands.actionid = actions.id
-        WHERE actions.status = 'inflight' AND actions.expireafter < $1 AND commands.status IN ('prepared', 'sent')
-        LIMIT $2";
-    let rows = session.query(sql, &[&before, &(count as i64)])?;
-    let mut found: Vec<(i64, i64, String, Timestamp)> = Vec::with_capacity(rows.len());
+        WHERE actions.status = 'inflight' AND actions.expireafter < $1
+            AND (actions.owner IN ('', $2) OR actions.expireafter < $3)
+            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > ($4, $5)
+        ORDER BY commands.actionid, commands.id LIMIT $6";
+    let (action, command) = search.after_ids();
+    let (own, others, count) = (&search.own_before, &search.others_before, search.count as i64);
+    let rows = session.query(sql, &[own, &search.owner, others, &action, &command, &count])?;
+    let mut found: Vec<(i64, i64, String, Timestamp, String)> = Vec::with_capacity(rows.len());
     for row in &rows {
-        found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?));
     }
+    let next = found.last().and_then(|(id, action, ..)| search.next(found.len(), *action, *id));
     let ids: BTreeSet<i64> = found.iter().map(|(_, action, ..)| *action).collect();
     let actions = actions::find(session, &ids.into_iter().collect::<Vec<_>>())?;
     let actions: HashMap<i64, Arc<Action>> = actions.into_iter().map(|(id, action)| (id, Arc::new(action))).collect();
-    let queuelocs: BTreeSet<String> = found.iter().map(|(_, _, queueloc, _)| queueloc.clone()).collect();
+    let queuelocs: BTreeSet<String> = found.iter().map(|(_, _, queueloc, ..)| queueloc.clone()).collect();
     let agents = agents::by_queueloc(session, &queuelocs.into_iter().collect::<Vec<_>>())?;
-    let command = |(id, action, queueloc, started): (i64, i64, String, Timestamp)| {
-        let id = CommandId::new(id as u64)?;
-        Command::new(id, Arc::clone(actions.get(&action)?), agents.get(&queueloc)?.clone(), started)
+    let command = |(id, action, queueloc, started, status): (i64, i64, String, Timestamp, String)| {
+        let (id, status) = (CommandId::new(id as u64)?, CommandStatus::parse(&status)?);
+        let action = Arc::clone(actions.get(&action)?);
+        let mut command = Command::new(id, action, agents.get(&queueloc)?.clone(), started)?;
+        command.status = status;
+        Some(command)
     };
-    Ok(found.into_iter().filter_map(command).collect())
+    Ok((found.into_iter().filter_map(command).collect(), next))
 }

@@ -11,6 +11,10 @@ use std::io::{self, ErrorKind};
 /// The scripts that create or upgrade the database.
 pub(super) const SCRIPTS: &str = "scripts/createlocaldb.sh or scripts/createremotedb.sh";
 
+/// What to do about a pooler that drops the options of a connection.
+pub(super) const POOLER: &str = "a pooler (pgbouncer) is in front of the server and does not pass the options of a session \
+    on; point postgres.host and postgres.port to the server itself: the scheduler has a pool of its own (postgres.maxconn)";
+
 /// An error of this call alone.
 pub(super) fn away(what: impl Display, cause: impl Display) -> Failure {
     Failure::retry(format!("{what}: {cause}"))
@@ -50,6 +54,10 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
 /// Converts the error of a failed connection.
 pub(super) fn connect(config: &PostgresConfig, error: &Error) -> Failure {
     let (host, port, user, database) = (&config.host, config.port, &config.user, &config.database);
+    let what = format!("connect to database {database} on {host}:{port}");
+    if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) && text(error).contains("startup parameter") {
+        return Failure::End(format!("{what}: {POOLER}: {}", text(error)));
+    }
     let help = match error.code() {
         Some(code) if *code == SqlState::INVALID_PASSWORD => {
             format!("the password of {user} is wrong (postgres.user, postgres.password)")
@@ -72,7 +80,7 @@ pub(super) fn connect(config: &PostgresConfig, error: &Error) -> Failure {
         Some(_) => "the server refuses the connection".into(),
         None => unreachable_server(config, error),
     };
-    down(format!("connect to database {database} on {host}:{port}"), format!("{help}: {}", text(error)))
+    down(what, format!("{help}: {}", text(error)))
 }
 
 fn unreachable_server(config: &PostgresConfig, error: &Error) -> String {

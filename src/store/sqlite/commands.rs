@@ -1,6 +1,6 @@
 //! Commands: look up, restore, finish.
 
-use super::super::{Finished, KnownCommand};
+use super::super::{Finished, KnownCommand, OverdueSearch};
 use super::{actions, agents, from_micros, micros};
 use crate::command::{Command, CommandStatus};
 use crate::id::{CommandId, CommandRef};
@@ -58,18 +58,28 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
     Ok(transaction.prepare_cached(sql)?.execute(row)? == 1)
 }
 
-/// See `Store::overdue_commands`. Skips rows that are no valid command: no worker could process them.
-pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) -> rusqlite::Result<Vec<Command>> {
+/// See `Store::overdue_commands`.
+pub(super) fn overdue(
+    connection: &Connection,
+    search: &OverdueSearch,
+) -> rusqlite::Result<(Vec<Command>, Option<CommandRef>)> {
     let sql = format!(
-        "SELECT {}, commands.id, commands.queueloc, commands.starttime, commands.actionid
+        "SELECT {}, commands.id, commands.queueloc, commands.starttime, commands.actionid, commands.status
         FROM actions JOIN commands ON commands.actionid = actions.id
-        WHERE actions.status = 'inflight' AND actions.expireafter < ?1 AND commands.status IN ('prepared', 'sent') LIMIT ?2",
+        WHERE actions.status = 'inflight' AND actions.expireafter < ?1
+            AND (actions.owner IN ('', ?2) OR actions.expireafter < ?3)
+            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > (?4, ?5)
+        ORDER BY commands.actionid, commands.id LIMIT ?6",
         actions::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((micros(before), count as i64))?;
+    let (action, command) = search.after_ids();
+    let (own, others) = (micros(search.own_before), micros(search.others_before));
+    let mut rows = statement.query((own, search.owner, others, action, command, search.count as i64))?;
     let (mut overdue, mut known) = (Vec::new(), HashMap::new());
+    let (mut found, mut last) = (0, (0, 0));
     while let Some(row) = rows.next()? {
+        (found, last) = (found + 1, (row.get(6)?, row.get(3)?));
         // Commands of one action share it: it may be large, and they may be many.
         let action = match known.entry(row.get::<_, i64>(6)?) {
             Entry::Occupied(known) => known.into_mut(),
@@ -78,9 +88,13 @@ pub(super) fn overdue(connection: &Connection, before: Timestamp, count: usize) 
         let Some(action) = action.as_ref() else { continue };
         let agent = agents::by_queueloc(connection, row.get_ref(4)?.as_str()?)?;
         let id = CommandId::new(row.get::<_, i64>(3)? as u64);
-        if let (Some(id), Some(agent)) = (id, agent) {
-            overdue.extend(Command::new(id, Arc::clone(action), agent, from_micros(row.get(5)?)));
+        let status = CommandStatus::parse(row.get_ref(7)?.as_str()?);
+        if let (Some(id), Some(agent), Some(status)) = (id, agent, status) {
+            overdue.extend(Command::new(id, Arc::clone(action), agent, from_micros(row.get(5)?)).map(|mut command| {
+                command.status = status;
+                command
+            }));
         }
     }
-    Ok(overdue)
+    Ok((overdue, search.next(found, last.0, last.1)))
 }

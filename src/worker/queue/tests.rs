@@ -106,6 +106,9 @@ impl Relay for Scripted {
     fn receive(&mut self, _queue: &Queue, _max: usize, _now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         self.received.pop_front().unwrap_or(Ok(Vec::new()))
     }
+    fn is_drained(&mut self, _queue: &Queue, _now: Timestamp) -> Result<bool, Failure> {
+        Ok(self.received.is_empty())
+    }
     fn acknowledge(&mut self, _queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         *self.acknowledged.lock().unwrap() += deliveries.len();
         Ok(())

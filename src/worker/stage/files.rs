@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::spool::{Entry, FileName, Look, Mover, Placed, Spool, Step};
 use crate::time::{self, Timestamp};
+use crate::worker::LogLine;
 use std::collections::{HashMap, HashSet};
 
 pub(super) type Names = std::vec::IntoIter<FileName>;
@@ -142,8 +143,8 @@ impl Files {
         for (entry, verdict) in judged {
             self.deferred.remove(&entry.name);
             match verdict {
-                Verdict::Done { steps: mut own, then } => {
-                    done.push((entry, own.len(), then));
+                Verdict::Done { steps: mut own, then, log } => {
+                    done.push((entry, own.len(), then, log));
                     steps.append(&mut own);
                 }
                 Verdict::Reject(reason) => refused.push((entry.name.clone(), reason)),
@@ -156,8 +157,8 @@ impl Files {
         }
         let placed = self.mover.apply(&steps)?;
         let mut outcomes = steps.iter().zip(placed);
-        let (mut after, mut unknown) = (Vec::new(), None);
-        for (entry, count, then) in done {
+        let (mut after, mut happened, mut unknown) = (Vec::new(), Vec::new(), None);
+        for (entry, count, then, mut log) in done {
             let (mut is_gone, mut is_done) = (false, true);
             for (step, outcome) in outcomes.by_ref().take(count) {
                 let is_own =
@@ -176,9 +177,13 @@ impl Files {
                 }
             }
             handled += usize::from(is_done);
+            if is_done && !is_gone {
+                happened.append(&mut log);
+            }
             after.extend(then.into_iter().filter(|_| is_done).map(|step| if is_gone { step.undone() } else { step }));
         }
         self.mover.apply_all(&after)?;
+        happened.iter().for_each(LogLine::log);
         handled += refused.len();
         self.reject(&refused, now)?;
         // Whether what depends on the step is to be done is known by looking again, as after a restart.

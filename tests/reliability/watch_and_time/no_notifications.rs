@@ -133,6 +133,9 @@ impl Relay for Deaf {
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         self.relay.receive(queue, max, now)
     }
+    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
+        self.relay.is_drained(queue, now)
+    }
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         self.relay.acknowledge(queue, deliveries)
     }

@@ -102,7 +102,7 @@ fn new_and_unknown_agents_are_told_of() {
 }
 
 /// Whether a scheduler has made them.
-fn broker_has_queues(broker: &Broker) -> bool {
+pub(super) fn broker_has_queues(broker: &Broker) -> bool {
     let arguments = ["-q", "list_queues", "-p", &broker.vhost, "--no-table-headers", "name"];
     let text = crate::common::servers::rabbitmqctl(&broker.directory, &arguments);
     ["mig.agt.heartbeats", "mig.agt.results"].iter().all(|queue| text.lines().any(|line| line.trim() == *queue))

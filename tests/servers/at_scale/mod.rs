@@ -3,6 +3,7 @@
 mod cut;
 mod hostile;
 mod journey;
+mod kills;
 mod outages;
 mod periodic;
 mod tls;

@@ -8,7 +8,8 @@ use mig::failure::Failure;
 use mig::store::Store;
 use mig::store::postgres::PostgresStore;
 use mig::time;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 fn opening(config: &PostgresConfig) -> String {
@@ -17,6 +18,13 @@ fn opening(config: &PostgresConfig) -> String {
     let text = error.to_string();
     assert!(!text.contains(config.password.expose()), "{text}");
     text
+}
+
+fn refused(config: &PostgresConfig) -> String {
+    match PostgresStore::open(config) {
+        Err(Failure::Refuse(text)) => text,
+        other => panic!("{:?}", other.err()),
+    }
 }
 
 #[test]
@@ -51,16 +59,70 @@ fn a_database_without_the_tables_is_refused_with_the_script_that_makes_them() {
     let server = servers::shared("postgres");
     let config = servers::database(&server);
     servers::psql(&server, &config.database, "UPDATE schema_version SET version = 1000");
-    let refused = |config: &PostgresConfig| match PostgresStore::open(config) {
-        Err(Failure::Refuse(text)) => text,
-        other => panic!("{:?}", other.err()),
-    };
     assert!(refused(&config).contains("have version 1000, this program knows"));
     servers::psql(&server, &config.database, "UPDATE schema_version SET version = 0");
     assert!(refused(&config).contains("upgrade them with scripts/createlocaldb.sh"));
     let empty = PostgresConfig { database: servers::unique("empty"), ..config };
     servers::psql(&server, "postgres", &format!("CREATE DATABASE {}", empty.database));
     assert!(refused(&empty).contains("there are no tables"));
+}
+
+#[test]
+fn a_database_that_cannot_hold_every_text_is_refused() {
+    let server = servers::shared("postgres");
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = servers::unique("encoding");
+        let create = format!("CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        servers::psql(&server, "postgres", &create);
+        let config = PostgresConfig { database: name, ..servers::database(&server) };
+        let text = refused(&config);
+        assert!(text.contains(&format!("the encoding in database {} ", config.database)), "{text}");
+        assert!(text.contains(&format!("is {encoding}, and results need UTF8; create another database")), "{text}");
+    }
+}
+
+/// Passes one connection on to a server, with another name for the options of the session: a pooler that ignores them.
+fn without_options(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own_port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut first = [0; 4096];
+        let size = client.read(&mut first).unwrap();
+        let at = first.windows(8).position(|window| window == b"options\0").unwrap();
+        // A name of the same length that any value is good for.
+        first[at..at + 8].copy_from_slice(b"mig.opt\0");
+        server.write_all(&first[..size]).unwrap();
+        let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
+        let _ = std::io::copy(&mut client, &mut server);
+    });
+    own_port
+}
+
+/// Answers one connection as a pooler does that knows no options.
+fn refuses_options() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let _ = client.read(&mut [0; 4096]);
+        let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+        client.write_all(b"E").unwrap();
+        client.write_all(&(fields.len() as u32 + 4).to_be_bytes()).unwrap();
+        client.write_all(fields).unwrap();
+    });
+    port
+}
+
+#[test]
+fn a_pooler_that_drops_the_options_of_sessions_is_refused_by_name() {
+    let right = servers::database(&servers::shared("postgres"));
+    for port in [without_options(right.port), refuses_options()] {
+        let text = refused(&PostgresConfig { port, ..right.clone() });
+        assert!(text.contains("a pooler (pgbouncer) is in front of the server"), "{text}");
+    }
 }
 
 #[test]

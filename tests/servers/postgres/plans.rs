@@ -3,6 +3,7 @@
 
 use super::{action, agent, ago, begin, now, servers};
 use crate::common::servers::Own;
+use crate::common::store;
 use mig::command::{Command, CommandStatus};
 use mig::heartbeat::Agent;
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
@@ -147,8 +148,9 @@ fn frequent_statements_are_served_by_indexes() {
         store.mark_sent(&begun.iter().map(Command::reference).collect::<Vec<_>>()).unwrap();
     });
     watched.served_by_indexes("overdue", |store, _| {
-        let overdue = store.overdue_commands(in_hours(1000), BATCH_ENTRIES_MAX).unwrap();
-        assert_eq!(overdue.len(), BATCH_ENTRIES_MAX);
+        let (overdue, next) =
+            store.overdue_commands(&store::overdue("one", in_hours(1000), BATCH_ENTRIES_MAX)).unwrap();
+        assert_eq!((overdue.len(), next), (BATCH_ENTRIES_MAX, overdue.last().map(Command::reference)));
     });
     watched.served_by_indexes("finish", |store, n| {
         let batch = store.finish_commands(&answers(990_001 + (BATCH_ENTRIES_MAX * n) as u64), now()).unwrap();
