@@ -7,7 +7,7 @@
 //!   scheduler of the same store got, are removed;
 //! - commands that the store waits for and that have no file go to command/returned as expired;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
-//!   the relay put aside.
+//!   the relay put aside, and what the store knows of processes of agents that ended then and had no commands.
 //!
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
@@ -221,9 +221,10 @@ impl ClockHandler for Collector {
     fn round(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
         let cleans = time::is_due(self.cleaned, self.delete_after.min(limits::CLEANING_PERIOD_MAX), now);
         // What makes room on a full disk comes first. No part depends on the success of another: the failures come last.
-        let (mut tidied, mut deleted, mut answered) = (Ok(()), Ok(0), HashSet::new());
+        let (mut tidied, mut deleted, mut removed, mut answered) = (Ok(()), Ok(0), Ok(0), HashSet::new());
         if cleans {
             tidied = self.relay.tidy(self.delete_after, now);
+            removed = self.store.remove_registrations(time::before(now, self.delete_after));
             deleted = self.delete_old(spool, apply, now);
             answered.extend(spool.list(COMMAND_RETURNED)?);
             answered.extend(spool.list(COMMAND_DONE)?);
@@ -236,6 +237,7 @@ impl ClockHandler for Collector {
         let sent = self.sweep(spool, COMMAND_INFLIGHT, known, apply, now);
         let forgotten = self.end_forgotten(spool, apply, now);
         tidied?;
+        removed?;
         let (ready, sent) = (ready?, sent?);
         let handled = deleted? + ended? + ready.handled + sent.handled + forgotten?;
         if cleans {

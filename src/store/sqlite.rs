@@ -9,7 +9,9 @@ mod commands;
 mod ending;
 mod key;
 
-use super::{AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store};
+use super::{
+    AgentCounts, Begin, Duplicate, Ended, FinishedBatch, KnownCommand, Prepared, Registration, SchedulerKey, Store,
+};
 use crate::action::Action;
 use crate::command::Command;
 use crate::failure::Failure;
@@ -330,8 +332,13 @@ impl Store for SqliteStore {
         self.transact("look up the schedulers' key", |transaction| key::scheduler_key(transaction, candidate, now))?
     }
 
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
-        agents::duplicates(&self.connection, heard_since).map_err(|e| error("look for duplicate agents", e))
+    fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure> {
+        let found = agents::duplicates(&self.connection, heard_since, count);
+        found.map_err(|e| error("look for duplicate agents", e))
+    }
+
+    fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure> {
+        self.transact("remove old registrations", |transaction| ending::remove_old(transaction, heard_before))
     }
 
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {
