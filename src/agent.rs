@@ -31,6 +31,7 @@ pub mod forget;
 pub mod forgotten;
 pub mod identity;
 pub mod local;
+pub mod machine;
 pub mod program;
 pub mod receive;
 pub mod register;
