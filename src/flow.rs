@@ -20,6 +20,7 @@ pub mod action_new;
 pub mod collector;
 pub mod command_ready;
 pub mod command_returned;
+mod duplicates;
 pub mod heartbeats;
 pub mod periodic;
 pub mod results;

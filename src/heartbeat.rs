@@ -79,7 +79,7 @@ pub struct Agent {
     /// online, idle, offline, upgraded or destroyed, in commands only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// init, ident, os, arch, isproxied, proxy, addresses, publicip.
+    /// init, ident, os, arch, isproxied, proxy, addresses, publicip; of agents of ours also machine and addressesleftout.
     pub environment: Map<String, Value>,
     /// Tags set by the operator.
     pub tags: Map<String, Value>,
@@ -120,9 +120,15 @@ impl Agent {
             destruction_time: fields.time("destructiontime")?,
             heartbeat_time: fields.time("heartbeatts")?,
             status: Some(fields.text("status", limits::AGENT_NAME_BYTES_MAX)?).filter(|status| !status.is_empty()),
-            environment: fields.object("environment")?,
+            environment: fields.object_of("environment", limits::JSON_ENVIRONMENT_PARTS_MAX)?,
             tags: fields.object("tags")?,
         })
+    }
+
+    /// What its machine is called until its next boot: processes that say the same are on one. Agents of the original do
+    /// not say it.
+    pub fn machine(&self) -> Option<&str> {
+        self.environment.get("machine").and_then(Value::as_str)
     }
 
     /// Serializes the heartbeat.
@@ -154,6 +160,15 @@ mod tests {
         let agent = Agent::parse_heartbeat(sample.to_string().as_bytes(), now(), TIMEOUT).unwrap();
         assert_eq!(agent.queueloc.as_str(), "linux.vm.dn1lbhvz2lfk");
         assert_eq!(serde_json::from_slice::<Value>(&agent.to_json()).unwrap(), sample);
+    }
+
+    #[test]
+    fn a_machine_of_two_thousand_addresses_registers() {
+        let mut sample = heartbeat();
+        let addresses: Vec<String> = (0..2000).map(|n| format!("fe80::fc:ff:fe00:{n:x}/64")).collect();
+        sample["environment"]["addresses"] = json!(addresses);
+        let agent = Agent::parse_heartbeat(sample.to_string().as_bytes(), now(), TIMEOUT).unwrap();
+        assert_eq!(agent.environment["addresses"].as_array().unwrap().len(), 2000);
     }
 
     #[test]

@@ -188,7 +188,12 @@ impl<'a> Fields<'a> {
 
     /// An object, without duplicate keys; empty when missing.
     pub fn object(&self, name: &str) -> Result<Map<String, Value>, JsonError> {
-        match self.value(name, limits::JSON_OBJECT_PARTS_MAX)? {
+        self.object_of(name, limits::JSON_OBJECT_PARTS_MAX)
+    }
+
+    /// An object of at most `parts_max` parts, without duplicate keys; empty when missing.
+    pub fn object_of(&self, name: &str, parts_max: usize) -> Result<Map<String, Value>, JsonError> {
+        match self.value(name, parts_max)? {
             None => Ok(Map::new()),
             Some(Value::Object(map)) => Ok(map),
             Some(_) => Err(self.error(name, "is not an object")),

@@ -17,6 +17,10 @@ pub const HEARTBEAT_SIZE_BYTES_MAX: u64 = 100_000;
 pub const AGENT_NAME_BYTES_MAX: usize = 1024;
 /// Bytes of an agent's version in a heartbeat (`spool-layout/FORMAT.md`).
 pub const AGENT_VERSION_BYTES_MAX: usize = 128;
+/// Addresses in a heartbeat of ours: a host of containers may have thousands, and 256 of the longest have 12 kB.
+pub const AGENT_ADDRESSES_MAX: usize = 256;
+/// Bytes of an agent's tags in its configuration: with everything else they fit into a heartbeat, also escaped.
+pub const AGENT_TAGS_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names are limited to 255.
 pub const QUEUELOC_BYTES_MAX: usize = 240;
 /// Bytes of an action's name: it appears in log lines and lists.
@@ -31,8 +35,10 @@ pub const ACTION_SIGNATURES_MAX: usize = 32;
 pub const SIGNATURE_BYTES_MAX: usize = 16 << 10;
 /// Attempts to create a signature that is long enough: one in 256 is too short, and each may prompt for a card's PIN.
 pub const SIGNING_ATTEMPTS_MAX: usize = 8;
-/// Parts (objects, arrays, elements) of a free-form object: description, threat, tags, environment.
+/// Parts (objects, arrays, elements) of a free-form object: description, threat, tags.
 pub const JSON_OBJECT_PARTS_MAX: usize = 2_000;
+/// Parts of an agent's environment: the original's agents list every address, and so many fill a heartbeat.
+pub const JSON_ENVIRONMENT_PARTS_MAX: usize = 20_000;
 /// Parts of one operation's parameters: lists of tens of thousands of hashes exist.
 pub const JSON_PARAMETERS_PARTS_MAX: usize = 100_000;
 /// Nesting of objects and arrays in an agent's results: SQLite parses a thousand levels, and an error in one agent's
@@ -113,6 +119,20 @@ pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
+/// Files in an agent's received and in its answered, after which it takes, or runs, no further command: a relay must not
+/// fill an endpoint's disk.
+pub const WAITING_FILES_MAX: usize = 1_000;
+/// Bytes of these files, for each of the two; the last one may exceed it.
+pub const WAITING_BYTES_MAX: u64 = 256 << 20;
+/// Answers that an agent keeps until their actions expire, to send them again: a year of three a day.
+pub const KEPT_ANSWERS_MAX: usize = 1_000;
+/// Bytes of these answers.
+pub const KEPT_ANSWERS_BYTES_MAX: u64 = 256 << 20;
+/// Commands that ran and whose answers are not kept, which are remembered by name until their actions expire: a note of a
+/// megabyte, which is read before each command.
+pub const RAN_COMMANDS_MAX: usize = 20_000;
+/// How long an agent keeps what it could not read as a command.
+pub const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 86400);
 
 /// Bytes of an embedded store that is checked at start when it was in use until then: some tenths of a second.
 pub const STORE_CHECKED_SIZE_BYTES_MAX: u64 = 64 << 20;
@@ -169,10 +189,25 @@ pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 pub const OUTAGE_LOGGED_FIRST: Duration = Duration::from_secs(10);
 /// Factor by which the duration grows from one log line of an outage to the next.
 pub const OUTAGE_LOGGED_FACTOR: u32 = 4;
-/// How often the number of refused messages of a kind is logged.
+/// How often the number of refused messages of a kind is logged, and one agent that is not authorized.
 pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// Different agents that are logged in one period: a sender that makes up names must not fill the log.
+pub const TOLD_KEYS_MAX: usize = 1_000;
 
-/// Validity of an action that ends a duplicate agent; no other one is created meanwhile.
+/// Registrations of one queueloc that are kept without commands: each restart has a new process id, and so a new one, and
+/// every query on agents looks at all of them.
+pub const REGISTRATIONS_MAX: usize = 100;
+/// Pairs of duplicate agents that one round of periodic looks at, and those of one queueloc: hundreds of machines may be
+/// made from one image.
+pub const DUPLICATES_MAX: usize = 100;
+/// See [`DUPLICATES_MAX`].
+pub const DUPLICATES_OF_ONE_MAX: usize = 8;
+/// Addresses of an agent that a log line names.
+pub const ADDRESSES_LOGGED_MAX: usize = 4;
+/// Bytes of the queueloc in the name of an action that ends an agent: with a process id it fits into 255 bytes, and
+/// `.reason` behind it.
+pub const KILL_NAME_QUEUELOC_BYTES_MAX: usize = 200;
+/// Validity of an action that ends a duplicate agent; no other one is created meanwhile, nor is the agent logged again.
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);

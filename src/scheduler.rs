@@ -221,7 +221,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
             Box::new(QueueWorker::new(
                 mover,
                 open_relay(config)?,
-                Heartbeats::new(store, is_allowed, config.agent_timeout),
+                Heartbeats::new(store, is_allowed, config.agent_timeout, config.detect_multi_agents),
             ))
         }
         "collector" => {

@@ -160,14 +160,26 @@ pub struct FinishedBatch {
 }
 
 /// The effect of a heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Registration {
     /// The agent is new.
     New,
     /// The agent was known, and is online.
     Known,
+    /// As [`Registration::Known`]; but its process id was that of this other process, which started later and has sent
+    /// heartbeats. Both are alive, so they are on two machines.
+    Cloned(Box<Agent>),
     /// A later heartbeat of the agent is stored: nothing changed.
     Stale,
+}
+
+/// Two processes of one queueloc that are alive at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Duplicate {
+    /// The one that started first. It sent a heartbeat after the other one had started.
+    pub older: Agent,
+    /// The next one that started.
+    pub newer: Agent,
 }
 
 /// Agents by status, and the changes of one call.
@@ -235,10 +247,14 @@ pub trait Store: Send {
     /// Whether the store has commands of this action.
     fn has_commands(&mut self, action: ActionId) -> Result<bool, Failure>;
 
-    /// Stores heartbeats; the newest wins. A stored one later than `now`, from a clock that was ahead, loses.
+    /// Stores heartbeats; the newest wins. A stored one later than `now`, from a clock that was ahead, loses: it is dated
+    /// before the start of the process that is heard of now. Of each queueloc that has a new registration, at most
+    /// [`crate::limits::REGISTRATIONS_MAX`] without commands are kept, and its first one.
     fn register(&mut self, heartbeats: &[Agent], now: Timestamp) -> Result<Vec<Registration>, Failure>;
 
-    /// Marks agents idle whose last heartbeat is before `idle_before`, and offline before `offline_before`.
+    /// Marks agents idle whose last heartbeat is before `idle_before`, and offline before `offline_before`. A process
+    /// whose last heartbeat is before the start of another one of its queueloc that is present has been restarted: it is
+    /// offline too, and not counted.
     fn mark_absent(&mut self, idle_before: Timestamp, offline_before: Timestamp) -> Result<AgentCounts, Failure>;
 
     /// Adds a row of statistics.
@@ -252,9 +268,15 @@ pub trait Store: Send {
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure>;
 
-    /// Returns online registrations with a heartbeat since `heard_since` whose queueloc has a newer such one: the
-    /// newest is the process that started last.
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure>;
+    /// Returns at most `count` pairs of processes of which one queueloc runs both at once, no more than
+    /// [`crate::limits::DUPLICATES_OF_ONE_MAX`] of one queueloc: both are online and have sent a heartbeat since
+    /// `heard_since`, the older one after the newer one had started. A process that started after its own heartbeat has a
+    /// clock that was set back; nothing follows from its times, and it is left out.
+    fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure>;
+
+    /// Removes registrations without a heartbeat since `heard_before` to which no command belongs, except the first and
+    /// the newest of each queueloc. Returns how many.
+    fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure>;
 
     /// Marks processes that commands have ended within the last [`crate::limits::ENDED_AGENTS_PERIOD`]. Returns how
     /// many registrations changed.

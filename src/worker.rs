@@ -19,6 +19,7 @@ pub mod queue;
 pub mod refusal;
 pub mod run;
 pub mod stage;
+pub mod told;
 pub mod watchdog;
 
 use crate::failure::Failure;

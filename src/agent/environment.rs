@@ -1,5 +1,7 @@
 //! What an agent tells of its machine in a heartbeat.
 
+use super::machine;
+use crate::limits;
 use if_addrs::{IfAddr, Interface};
 use serde_json::{Map, Value};
 
@@ -30,14 +32,17 @@ fn init() -> String {
     std::fs::read_to_string("/proc/1/comm").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
 
-/// Every address of the machine with its prefix length, loopback excepted: `192.0.2.2/24`, `fd00::2/64`.
+/// Addresses of the machine with their prefix lengths, loopback excepted: `192.0.2.2/24`, `fd00::2/64`. Those that are
+/// valid on one link only, of which a host of containers has thousands, come last.
 fn addresses() -> Vec<String> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut interfaces: Vec<Interface> = interfaces.into_iter().filter(|one| !one.is_loopback()).collect();
+    interfaces.sort_by_key(Interface::is_link_local);
     let text = |interface: Interface| match interface.addr {
         IfAddr::V4(v4) => format!("{}/{}", v4.ip, v4.prefixlen),
         IfAddr::V6(v6) => format!("{}/{}", v6.ip, v6.prefixlen),
     };
-    interfaces.filter(|interface| !interface.is_loopback()).map(text).collect()
+    interfaces.into_iter().map(text).collect()
 }
 
 /// The `environment` object.
@@ -48,12 +53,24 @@ pub fn environment() -> Map<String, Value> {
     environment.insert("os".into(), "linux".into());
     environment.insert("arch".into(), architecture().into());
     environment.insert("isproxied".into(), false.into());
-    environment.insert("addresses".into(), addresses().into());
+    environment.extend(machine::running().map(|machine| ("machine".into(), machine.into())));
+    add_addresses(&mut environment, addresses());
     environment
+}
+
+/// Adds as many as fit into a heartbeat, and how many are left out.
+fn add_addresses(environment: &mut Map<String, Value>, mut addresses: Vec<String>) {
+    let left_out = addresses.len().saturating_sub(limits::AGENT_ADDRESSES_MAX);
+    addresses.truncate(limits::AGENT_ADDRESSES_MAX);
+    environment.insert("addresses".into(), addresses.into());
+    if left_out > 0 {
+        environment.insert("addressesleftout".into(), left_out.into());
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::net::Ipv6Addr;
 
     #[test]
@@ -72,5 +89,18 @@ mod tests {
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
+    }
+    #[test]
+    fn a_machine_with_thousands_of_addresses_fits_into_a_heartbeat() {
+        let mut environment = environment();
+        assert!(environment.get("machine").is_some_and(Value::is_string), "{environment:?}");
+        let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128";
+        add_addresses(&mut environment, vec![long.into(); 2000]);
+        let left_out = 2000 - limits::AGENT_ADDRESSES_MAX;
+        assert_eq!(environment["addressesleftout"], left_out);
+        let size_bytes = serde_json::to_vec(&environment).unwrap().len();
+        assert!(size_bytes < limits::HEARTBEAT_SIZE_BYTES_MAX as usize / 2, "{size_bytes}");
+        add_addresses(&mut environment, vec![long.into()]);
+        assert_eq!(environment["addresses"], serde_json::json!([long]));
     }
 }

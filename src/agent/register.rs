@@ -10,7 +10,7 @@ use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use crate::worker::{Pass, Worker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The worker that sends heartbeats.
 pub struct Register {
@@ -19,6 +19,7 @@ pub struct Register {
     period: Duration,
     tags: Vec<(String, String)>,
     start_time: Timestamp,
+    started: Instant,
     due: Timestamp,
 }
 
@@ -31,10 +32,14 @@ impl Register {
         tags: Vec<(String, String)>,
         now: Timestamp,
     ) -> Register {
-        Register { relay, queueloc, period, tags, start_time: now, due: now }
+        Register { relay, queueloc, period, tags, start_time: now, started: Instant::now(), due: now }
     }
 
-    fn heartbeat(&self, now: Timestamp) -> Agent {
+    fn heartbeat(&mut self, now: Timestamp) -> Agent {
+        // The clock was ahead when this process started. A start in the future would make it the newest one of its queueloc.
+        if self.start_time > now {
+            self.start_time = time::before(now, self.started.elapsed());
+        }
         Agent {
             id: None,
             name: host_name(),

@@ -2,6 +2,7 @@
 
 use super::broker::{self, BrokerConfig, QueueType, RelayConfig};
 use super::{ConfigError, Ini, LoggingConfig};
+use crate::limits;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,6 +109,10 @@ fn parse_socket(value: &str) -> Result<Option<SocketAddr>, String> {
 }
 
 fn parse_tags(value: &str) -> Result<Vec<(String, String)>, String> {
+    let max = limits::AGENT_TAGS_BYTES_MAX;
+    if value.len() > max {
+        return Err(format!("has {} bytes, the limit is {max}: they are in each heartbeat", value.len()));
+    }
     let pairs = value.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let split = |pair: &str| match pair.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -155,6 +160,7 @@ mod tests {
         for (add, error) in [
             ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
             ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is not an address"),
+            (&format!("tags = x={}", "y".repeat(9000)), "a.cfg:5: agent.tags: has 9002 bytes, the limit is 8192"),
             ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
             ("isimmortal = often", "a.cfg:5: agent.isimmortal: 'often' is neither"),
             ("colour = red", "a.cfg:5: agent.colour: unknown key"),

@@ -25,9 +25,9 @@ pub struct SchedulerConfig {
     pub periodic_freq: Duration,
     /// `periodic.queuescleanupfreq`: how often queues without an agent are deleted.
     pub queues_cleanup_freq: Duration,
-    /// `agent.detectmultiagents`: whether to detect several agents on one endpoint.
+    /// `agent.detectmultiagents`: whether to log agents of which several processes are alive.
     pub detect_multi_agents: bool,
-    /// `agent.killdupagents`: whether to end all but the newest of them, with an action that the scheduler signs.
+    /// `agent.killdupagents`: whether to end the older one, with an action that the scheduler signs.
     pub kill_dup_agents: bool,
     /// `investigators.keyring`: public keys of the investigators whose actions are accepted.
     pub keyring: PathBuf,

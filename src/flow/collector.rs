@@ -8,7 +8,7 @@
 //! - commands that the store waits for and that have no file go to command/returned as expired: those of this scheduler's
 //!   actions, and a while later those of others, which are not running then;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
-//!   the relay put aside.
+//!   the relay put aside, and what the store knows of processes of agents that ended then and had no commands.
 //!
 //! A command expires only when every answer that was sent before its end is taken in: results has seen the relay's queue
 //! empty since then, or no message waits there. So a scheduler that starts after an action expired loses no answer.
@@ -298,9 +298,10 @@ impl ClockHandler for Collector {
         // First: what arrives later is looked at later.
         let taken_in = self.taken_in(now);
         // What makes room on a full disk comes next. No part depends on the success of another: the failures come last.
-        let (mut tidied, mut deleted, mut answered) = (Ok(()), Ok(0), HashSet::new());
+        let (mut tidied, mut deleted, mut removed, mut answered) = (Ok(()), Ok(0), Ok(0), HashSet::new());
         if cleans {
             tidied = self.relay.tidy(self.delete_after, now);
+            removed = self.store.remove_registrations(time::before(now, self.delete_after));
             deleted = self.delete_old(spool, apply, now);
             answered.extend(spool.list(COMMAND_RETURNED)?);
             answered.extend(spool.list(COMMAND_DONE)?);
@@ -313,6 +314,7 @@ impl ClockHandler for Collector {
         let sent = self.sweep(spool, COMMAND_INFLIGHT, &known, apply, now);
         let forgotten = self.end_forgotten(spool, taken_in, apply, now);
         tidied?;
+        removed?;
         let (ready, sent) = (ready?, sent?);
         self.log_waiting(ready.waiting + sent.waiting, taken_in, now);
         let handled = deleted? + ended? + ready.handled + sent.handled + forgotten?;

@@ -2,26 +2,28 @@
 //!
 //! - agents become idle and offline by their last heartbeat; those that commands have ended are marked;
 //! - a row of statistics is stored;
-//! - endpoints on which several agents run are logged; with `killdupagents` all but the newest agent are ended, by an
-//!   action that the scheduler signs and puts into action/new;
+//! - agents that run more than once at the same time are logged; with `killdupagents` the older process is ended, by an
+//!   action that the scheduler signs and puts into action/new, if it is certain that it is alive: it sent a heartbeat after
+//!   the newer one had started, and both are on one machine;
 //! - every `queuescleanupfreq` the queues of agents that are gone are removed.
 //!
 //! Everything here is safe to do twice, and beside other schedulers.
 
+use super::duplicates::{Place, notice, place};
 use crate::action::Action;
 use crate::failure::Failure;
-use crate::heartbeat::Agent;
+use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::{self, IDLE_AFTER_PERIODS};
 use crate::relay::{Queue, Relay};
 use crate::signature::sign_with_key;
 use crate::spool::stages::ACTION_NEW;
 use crate::spool::{FileName, Spool, Step};
-use crate::store::{SchedulerKey, Store};
+use crate::store::{Duplicate, SchedulerKey, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
+use crate::worker::told::Told;
 use crate::worker::{Apply, Pass, apply_all};
 use serde_json::json;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Its configuration.
@@ -48,14 +50,15 @@ pub struct Periodic {
     config: PeriodicConfig,
     /// When queues were removed last; after a start it is done once.
     cleaned: Option<Timestamp>,
-    /// Until when no further action is made against a process; a hint only.
-    ended: HashMap<(String, i64), Timestamp>,
+    /// The older ones of duplicate agents; a hint only.
+    told: Told<(QueueLoc, i64)>,
 }
 
 impl Periodic {
     /// Updates this store, and removes queues of this relay.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, config: PeriodicConfig) -> Periodic {
-        Periodic { store, relay, config, cleaned: None, ended: HashMap::new() }
+        let told = Told::new("agents run more than once", limits::KILL_ACTION_VALIDITY);
+        Periodic { store, relay, config, cleaned: None, told }
     }
 
     fn mark(&mut self, now: Timestamp) -> Result<(), Failure> {
@@ -74,26 +77,17 @@ impl Periodic {
         Ok(())
     }
 
-    /// Of several agents on one endpoint, all but the one that started last.
+    /// Logs agents that run twice, and ends the older process where it is certain that there are two on one machine.
     fn end_duplicates(&mut self, apply: Apply, now: Timestamp) -> Result<(), Failure> {
-        self.ended.retain(|_, until| *until > now);
-        // Only those that still send: an agent that was restarted is online twice for a while.
         let heard_since = time::before(now, self.config.heartbeat_freq * 2);
-        for agent in self.store.duplicate_agents(heard_since)? {
-            let key = (agent.queueloc.as_str().to_owned(), agent.pid);
-            if self.ended.contains_key(&key) {
+        for Duplicate { older, newer } in self.store.duplicate_agents(heard_since, limits::DUPLICATES_MAX)? {
+            if !self.told.is_news((older.queueloc.clone(), older.pid), now) {
                 continue;
             }
-            log::warn!(
-                "periodic: agent '{}' runs more than once, process {} version {} is an older one",
-                agent.queueloc,
-                agent.pid,
-                agent.version
-            );
-            if self.config.kill_dup_agents {
-                apply_all(apply, vec![self.kill_action(&agent, now)?])?;
+            log::warn!("periodic: {}", notice(&older, &newer));
+            if self.config.kill_dup_agents && place(&older, &newer) == Place::OneMachine {
+                apply_all(apply, vec![self.kill_action(&older, now)?])?;
             }
-            self.ended.insert(key, time::after(now, limits::KILL_ACTION_VALIDITY));
         }
         Ok(())
     }
@@ -117,7 +111,8 @@ impl Periodic {
         action.expire_after = time::after(now, limits::KILL_ACTION_VALIDITY);
         let signature = sign_with_key(&action.signed_text(), key.private_key.expose().as_bytes(), now);
         action.signatures = vec![signature.map_err(|e| refused(&e))?];
-        let name = format!("kill-{}-{}.json", agent.queueloc, agent.pid);
+        let queueloc: String = agent.queueloc.as_str().chars().take(limits::KILL_NAME_QUEUELOC_BYTES_MAX).collect();
+        let name = format!("kill-{queueloc}-{}.json", agent.pid);
         let name = FileName::new(name).ok_or_else(|| refused(&"its file has no name"))?;
         Ok(Step::put(ACTION_NEW, name, action.to_json()))
     }

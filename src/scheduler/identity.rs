@@ -6,7 +6,7 @@
 //! that is copied must not take the note along.
 
 use crate::failure::Failure;
-use crate::spool::{Notes, Over};
+use crate::spool::Notes;
 use std::fmt::Display;
 
 const FILE: &str = "scheduler-id";
@@ -20,9 +20,13 @@ pub fn scheduler_id(notes: &Notes) -> Result<String, Failure> {
         return Ok(id.clone());
     }
     let random = getrandom::u64().map_err(|e| retry(format!("no random numbers: {e}")))?;
-    // An empty one was never on the disk whole, so nothing was begun with it.
-    let over = if found.is_some() { Over::Anything } else { Over::Nothing };
-    notes.write(FILE, format!("{random:0DIGITS$x}\n").as_bytes(), over).map_err(failed)?;
+    let line = format!("{random:0DIGITS$x}\n");
+    let written = match found {
+        None => notes.write_first(FILE, line.as_bytes()),
+        // An empty one was never on the disk whole, so nothing was begun with it.
+        Some(_) => notes.write(FILE, line.as_bytes()),
+    };
+    written.map_err(failed)?;
     read(notes)?.ok_or_else(|| retry("is gone"))
 }
 

@@ -30,8 +30,17 @@ impl Notes {
         Ok(self.root.read(&file_name(name)?, size_bytes_max)?.map(|content| content.bytes))
     }
 
-    /// Writes a note; it is durable when this returns. One that is there already stays, unless it may be replaced.
-    pub fn write(&self, name: &str, bytes: &[u8], over: Over) -> Result<(), Failure> {
+    /// Writes a note, over an older one; it is durable when this returns.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.put(name, bytes, Over::Anything)
+    }
+
+    /// Writes a note unless there is one; it is durable when this returns.
+    pub fn write_first(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.put(name, bytes, Over::Nothing)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], over: Over) -> Result<(), Failure> {
         let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
         batch.put(&self.root, &file_name(name)?, bytes, over)?;
         all_done(batch.commit()?.changes)

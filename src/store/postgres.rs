@@ -19,7 +19,8 @@ mod pool;
 mod text;
 
 use super::{
-    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration, SchedulerKey, Store,
+    AgentCounts, Begin, Duplicate, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration,
+    SchedulerKey, Store,
 };
 use crate::action::Action;
 use crate::command::Command;
@@ -35,7 +36,7 @@ use postgres::error::SqlState;
 use std::sync::Arc;
 
 /// Number of the last section of `postgres.sql`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// The store for several schedulers.
 pub struct PostgresStore {
@@ -227,8 +228,12 @@ impl Store for PostgresStore {
         self.transact("look up the schedulers' key", |session| key::scheduler_key(session, candidate, now))?
     }
 
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
-        self.transact("look for duplicate agents", |session| agents::duplicates(session, heard_since))
+    fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure> {
+        self.transact("look for duplicate agents", |session| agents::duplicates(session, heard_since, count))
+    }
+
+    fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure> {
+        self.transact("remove old registrations", |session| ending::remove_old(session, heard_before))
     }
 
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {

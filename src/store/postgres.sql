@@ -133,13 +133,21 @@ CREATE INDEX agents_stats_timestamp ON agents_stats (timestamp);
 INSERT INTO schema_version (version) VALUES (1);
 \endif
 
--- Permissions. No role deletes rows. Targets are evaluated as migreadonly.
+-- 2: the permission to delete agents, below.
+SELECT :version < 2 AS missing \gset
+\if :missing
+INSERT INTO schema_version (version) VALUES (2);
+\endif
+
+-- Permissions. Targets are evaluated as migreadonly.
 GRANT USAGE ON SCHEMA public TO migscheduler, migapi, migreadonly;
 GRANT SELECT ON schema_version TO migscheduler, migapi;
 GRANT USAGE ON SEQUENCE ids TO migscheduler, migapi;
 
 GRANT SELECT, INSERT, UPDATE ON agents, actions, commands, investigators TO migscheduler;
 GRANT SELECT, INSERT ON signatures, agents_stats TO migscheduler;
+-- Old registrations without commands. No other row is ever deleted.
+GRANT DELETE ON agents TO migscheduler;
 
 GRANT SELECT ON agents, actions, commands, signatures, agents_stats TO migapi;
 GRANT SELECT (id, name, pgpfingerprint, publickey, status, createdat, lastmodified) ON investigators TO migapi;

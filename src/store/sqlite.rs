@@ -11,7 +11,8 @@ mod error;
 mod key;
 
 use super::{
-    AgentCounts, Begin, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration, SchedulerKey, Store,
+    AgentCounts, Begin, Duplicate, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration,
+    SchedulerKey, Store,
 };
 use crate::action::Action;
 use crate::command::Command;
@@ -332,8 +333,13 @@ impl Store for SqliteStore {
         self.transact("look up the schedulers' key", |transaction| key::scheduler_key(transaction, candidate, now))?
     }
 
-    fn duplicate_agents(&mut self, heard_since: Timestamp) -> Result<Vec<Agent>, Failure> {
-        agents::duplicates(&self.connection, heard_since).map_err(|e| self.failure("look for duplicate agents", e))
+    fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure> {
+        let found = agents::duplicates(&self.connection, heard_since, count);
+        found.map_err(|e| self.failure("look for duplicate agents", e))
+    }
+
+    fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure> {
+        self.transact("remove old registrations", |transaction| ending::remove_old(transaction, heard_before))
     }
 
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure> {

@@ -9,6 +9,7 @@ use mig::failure::Failure;
 use mig::heartbeat::Agent;
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
+use mig::limits::{DUPLICATES_OF_ONE_MAX, REGISTRATIONS_MAX};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
 use mig::store::{Finished, KnownCommand, OverdueSearch, Registration, SchedulerKey, Store};
@@ -332,17 +333,17 @@ fn of_several_schedulers_one_begins_an_action(open: Open) {
 
 fn heartbeats_of_one_process_in_one_batch_count_in_order(open: Open) {
     let store = &mut *open();
-    let (new, known, stale) = (Registration::New, Registration::Known, Registration::Stale);
+    use Registration::{Known, New, Stale};
     let process = |pid, heard| agent("batch", pid, ago(heard));
     let batch = [process(1, 20), process(1, 10), process(1, 15), process(2, 30)];
-    assert_eq!(store.register(&batch, now()).unwrap(), [new, known, stale, new]);
+    assert_eq!(store.register(&batch, now()).unwrap(), [New, Known, Stale, New]);
     assert_eq!(select(store, "name = 'batch'")[0].heartbeat_time, ago(10));
     let odd = Agent {
         version: "v\0".into(),
         tags: json!({"odd": "\0", "\0": 1}).as_object().unwrap().clone(),
         ..process(1, 5)
     };
-    assert_eq!(store.register(&[odd, process(2, 6)], now()).unwrap(), [known, known]);
+    assert_eq!(store.register(&[odd, process(2, 6)], now()).unwrap(), [Known, Known]);
     assert!(select(store, "tags->>'odd' = 'x'").is_empty(), "a character that cannot be stored spoils nothing");
     assert!(store.register(&[], now()).unwrap().is_empty());
 }
@@ -385,30 +386,116 @@ fn all_schedulers_get_one_key(open: Open) {
     assert_eq!(again.private_key.expose().replace("private", "public"), again.public_key);
 }
 
-fn all_but_the_newest_of_several_agents_are_duplicates(open: Open) {
+fn process(host: &str, pid: i64, started: u64, heard: u64) -> Agent {
+    Agent { start_time: ago(started), ..agent(host, pid, ago(heard)) }
+}
+
+/// How many registrations of a host the store has.
+fn registrations(store: &mut dyn Store, host: &str, condition: &str) -> usize {
+    store.register(&[agent("witness", 1, ago(1))], now()).unwrap();
+    let has = |count: &usize| {
+        let counted = format!("(SELECT COUNT(*) FROM agents a WHERE a.name = '{host}' AND {condition})");
+        !select(store, &format!("name = 'witness' AND {counted} = {count}")).is_empty()
+    };
+    (0..=REGISTRATIONS_MAX + 10).find(has).unwrap()
+}
+
+fn processes_that_are_alive_at_once_are_duplicates_and_restarted_ones_are_not(open: Open) {
     let store = &mut *open();
-    let process = |host: &str, pid, started, heard| Agent { start_time: ago(started), ..agent(host, pid, ago(heard)) };
     let batch = [
-        process("twins", 1, 900, 5),
-        process("twins", 2, 300, 20),
-        process("twins", 3, 600, 1),
+        process("triplets", 1, 900, 5),
+        process("triplets", 2, 300, 20),
+        process("triplets", 3, 600, 1),
         process("single", 1, 900, 5),
-        process("restarted", 1, 900, 400),
-        process("restarted", 2, 300, 5),
+        process("restarted", 1, 900, 45),
+        process("restarted", 2, 40, 35),
+        process("restarted", 3, 30, 25),
+        process("silent", 1, 900, 400),
+        process("silent", 2, 500, 5),
+        // Began while its clock was ahead by ten minutes.
+        process("ahead", 1, 5, 10),
+        process("ahead", 2, 20, 8),
     ];
     store.register(&batch, now()).unwrap();
-    let duplicates = store.duplicate_agents(ago(60)).unwrap();
-    let mut found: Vec<(&str, i64)> = duplicates.iter().map(|agent| (agent.name.as_str(), agent.pid)).collect();
-    found.sort();
-    assert_eq!(found, [("twins", 1), ("twins", 3)], "the one that started last stays");
+    let pairs = |store: &mut dyn Store, count| -> Vec<(String, i64, i64)> {
+        let found = store.duplicate_agents(ago(60), count).unwrap();
+        let mut pairs: Vec<_> =
+            found.into_iter().map(|pair| (pair.older.name, pair.older.pid, pair.newer.pid)).collect();
+        pairs.sort();
+        pairs
+    };
+    assert_eq!(pairs(store, 10), [("triplets".into(), 1, 3), ("triplets".into(), 3, 2)]);
+    assert_eq!(pairs(store, 1).len(), 1);
+    store.register(&[process("restarted", 1, 900, 20)], now()).unwrap();
+    assert_eq!(pairs(store, 10)[0], ("restarted".into(), 1, 2), "it was not restarted after all");
+    let many: Vec<Agent> = (10..40).map(|pid| process("many", pid, 900 - pid as u64, 5)).collect();
+    store.register(&many, now()).unwrap();
+    assert_eq!(pairs(store, 1000).len(), 3 + DUPLICATES_OF_ONE_MAX);
+}
+
+fn a_process_that_was_restarted_is_offline_at_once(open: Open) {
+    let store = &mut *open();
+    let batch =
+        [process("two", 1, 900, 45), process("two", 2, 40, 35), process("both", 1, 900, 5), process("both", 2, 40, 5)];
+    store.register(&batch, now()).unwrap();
+    let counts = store.mark_absent(ago(500), ago(3000)).unwrap();
+    assert_eq!((counts.became_offline, counts.online), (0, 3));
+    assert_eq!(registrations(store, "two", "a.status = 'offline' AND a.pid = 1"), 1);
+    assert_eq!(registrations(store, "both", "a.status = 'online'"), 2);
+    store.register(&[process("two", 1, 900, 30)], now()).unwrap();
+    assert_eq!(registrations(store, "two", "a.status = 'online'"), 2, "who is heard of is online again");
+}
+
+fn a_clock_that_was_ahead_makes_no_duplicate(open: Open) {
+    let store = &mut *open();
+    let later = time::after(now(), Duration::from_secs(3600));
+    let ahead = Agent { start_time: ago(900), ..agent("ahead", 1, later) };
+    store.register(&[ahead], later).unwrap();
+    store.register(&[process("ahead", 2, 10, 5)], now()).unwrap();
+    assert_eq!(store.duplicate_agents(ago(600), 10).unwrap(), []);
+}
+
+fn two_machines_with_one_process_id_are_told_from_a_restart(open: Open) {
+    let store = &mut *open();
+    let mut register = |agent: Agent| store.register(&[agent], now()).unwrap().remove(0);
+    assert_eq!(register(process("clone", 1, 900, 50)), Registration::New);
+    let newer = process("clone", 1, 300, 40);
+    assert_eq!(register(newer.clone()), Registration::Known, "a restart");
+    let Registration::Cloned(other) = register(process("clone", 1, 900, 30)) else { panic!("it is alive") };
+    assert_eq!((other.start_time, other.heartbeat_time), (newer.start_time, newer.heartbeat_time));
+    assert_eq!(register(process("clone", 1, 900, 29)), Registration::Known);
+    assert_eq!(register(process("clone", 1, 10, 20)), Registration::Known, "the clock was ahead when it started");
+    assert_eq!(register(process("clone", 1, 300, 10)), Registration::Known);
+}
+
+fn an_agent_that_is_restarted_for_weeks_has_few_registrations(open: Open) {
+    let store = &mut *open();
+    let restarts = REGISTRATIONS_MAX as u64 + 50;
+    // The first heartbeat came while the clock was right, and the first one is asked something.
+    store.register(&[process("loop", 1, 90_000, 89_000), process("loop", 2, 80_000, 79_000)], now()).unwrap();
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    let asked = select(store, "name = 'loop'");
+    assert_eq!(asked[0].pid, 2);
+    begin(store, &action(id, "asked"), &asked).unwrap();
+    for batch in (3..restarts).collect::<Vec<u64>>().chunks(10) {
+        let batch: Vec<Agent> =
+            batch.iter().map(|n| process("loop", *n as i64, 70_000 - n * 10, 70_000 - n * 10 - 1)).collect();
+        store.register(&batch, now()).unwrap();
+    }
+    assert_eq!(registrations(store, "loop", "TRUE"), REGISTRATIONS_MAX + 2, "the newest, the first, and the one asked");
+    assert_eq!(registrations(store, "loop", "a.pid IN (1, 2, 3)"), 2);
+    assert_eq!(store.remove_registrations(ago(90_000)).unwrap(), 0);
+    assert_eq!(store.remove_registrations(ago(1_000)).unwrap(), REGISTRATIONS_MAX as u64 - 1);
+    assert_eq!(registrations(store, "loop", "TRUE"), 3);
+    assert_eq!(select(store, "name = 'loop'")[0].pid, restarts as i64 - 1);
+    assert_eq!(store.remove_registrations(ago(0)).unwrap(), 0, "the first and the newest stay");
 }
 
 fn what_commands_ended_is_marked(open: Open) {
     let mut store = open();
     let process = |host: &str, pid, version: &str, started, heard| Agent {
         version: version.into(),
-        start_time: ago(started),
-        ..agent(host, pid, ago(heard))
+        ..process(host, pid, started, heard)
     };
     let batch = [
         process("up", 1, "1", 900, 50),
@@ -524,7 +611,11 @@ promises!(
     heartbeats_of_one_process_in_one_batch_count_in_order
     new_agents_that_two_take_in_at_once_are_there_once
     all_schedulers_get_one_key
-    all_but_the_newest_of_several_agents_are_duplicates
+    processes_that_are_alive_at_once_are_duplicates_and_restarted_ones_are_not
+    a_process_that_was_restarted_is_offline_at_once
+    a_clock_that_was_ahead_makes_no_duplicate
+    two_machines_with_one_process_id_are_told_from_a_restart
+    an_agent_that_is_restarted_for_weeks_has_few_registrations
     what_commands_ended_is_marked
     queues_of_agents_that_are_gone_are_found
 );

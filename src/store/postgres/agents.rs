@@ -1,10 +1,11 @@
 //! Agents: registration, presence, selection by targets, statistics.
 
-use super::super::{AgentCounts, Registration};
+use super::super::{AgentCounts, Duplicate, Registration};
 use super::pool::Session;
-use super::text;
+use super::{ending, text};
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::AgentId;
+use crate::limits;
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
 use serde_json::{Map, Value};
@@ -87,17 +88,27 @@ pub(super) fn by_queueloc(session: &mut Session, queuelocs: &[String]) -> Result
     Ok(agents.into_iter().map(|agent| (agent.queueloc.as_str().to_owned(), agent)).collect())
 }
 
-/// See `Store::duplicate_agents`.
-pub(super) fn duplicates(session: &mut Session, heard_since: Timestamp) -> Result<Vec<Agent>, Error> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM (SELECT *, row_number() OVER (
-            PARTITION BY queueloc ORDER BY starttime DESC, heartbeattime DESC, id DESC) AS place
-            FROM agents AS one WHERE status = 'online' AND heartbeattime >= $1) AS agents
-        WHERE place > 1 ORDER BY id"
-    );
-    from_rows(&session.query(sql, &[&heard_since])?)
+/// See `Store::duplicate_agents`. If any newer process started before an older one's heartbeat, the next one did.
+pub(super) fn duplicates(session: &mut Session, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Error> {
+    let sql = "SELECT id, newer FROM (
+            SELECT id, newer, row_number() OVER (PARTITION BY queueloc ORDER BY id) AS place FROM (
+                SELECT id, queueloc, heartbeattime, lead(id) OVER starts AS newer, lead(starttime) OVER starts AS started
+                FROM agents WHERE status = 'online' AND heartbeattime >= $1 AND starttime <= heartbeattime
+                WINDOW starts AS (PARTITION BY queueloc ORDER BY starttime, id)) AS processes
+            WHERE started < heartbeattime) AS pairs
+        WHERE place <= $2 ORDER BY newer DESC LIMIT $3";
+    let rows = session.query(sql, &[&heard_since, &(limits::DUPLICATES_OF_ONE_MAX as i64), &(count as i64)])?;
+    let mut ids = Vec::with_capacity(rows.len() * 2);
+    for row in &rows {
+        ids.extend([row.try_get::<_, i64>(0)?, row.try_get(1)?].map(|id| AgentId::new(id as u64)));
+    }
+    let known: Vec<AgentId> = ids.iter().copied().flatten().collect();
+    let agents: HashMap<Option<AgentId>, Agent> =
+        load(session, &known)?.into_iter().map(|agent| (agent.id, agent)).collect();
+    let pair = |pair: &[Option<AgentId>]| {
+        Some(Duplicate { older: agents.get(&pair[0])?.clone(), newer: agents.get(&pair[1])?.clone() })
+    };
+    Ok(ids.chunks_exact(2).filter_map(pair).collect())
 }
 
 /// Agents by column: one array for each parameter of a statement.
@@ -153,12 +164,15 @@ pub(super) fn register(
     now: Timestamp,
 ) -> Result<Vec<Registration>, Error> {
     // A stored heartbeat from the future was dated by a clock that was ahead. It would stay the newest until then.
-    let (queuelocs, heard): (Vec<&str>, Vec<Timestamp>) =
-        heartbeats.iter().map(|agent| (agent.queueloc.as_str(), agent.heartbeat_time)).unzip();
-    let ahead = "UPDATE agents SET heartbeattime = batch.heard - interval '1 microsecond'
-        FROM unnest($1::text[], $2::timestamptz[]) AS batch (queueloc, heard)
+    let (mut queuelocs, mut before) = (Vec::with_capacity(heartbeats.len()), Vec::with_capacity(heartbeats.len()));
+    for agent in heartbeats {
+        queuelocs.push(agent.queueloc.as_str());
+        before.push(agent.heartbeat_time.min(agent.start_time));
+    }
+    let ahead = "UPDATE agents SET heartbeattime = batch.before - interval '1 microsecond'
+        FROM unnest($1::text[], $2::timestamptz[]) AS batch (queueloc, before)
         WHERE agents.queueloc = batch.queueloc AND agents.heartbeattime > $3";
-    session.execute(ahead, &[&queuelocs, &heard, &now])?;
+    session.execute(ahead, &[&queuelocs, &before, &now])?;
     // A statement can change a row only once.
     let mut newest: BTreeMap<(&str, i64), &Agent> = BTreeMap::new();
     for agent in heartbeats {
@@ -168,6 +182,7 @@ pub(super) fn register(
         }
     }
     let batch = Columns::of(newest.values().copied());
+    let mut clones = clones(session, &batch)?;
     // A process id may be reused after a reboot: another start time is another process.
     let sql = concat!(
         insert!(),
@@ -180,11 +195,19 @@ pub(super) fn register(
         RETURNING queueloc, pid, xmax = 0"
     );
     let rows = execute_insert(session, sql, &batch, "online")?;
-    let mut outcomes = HashMap::with_capacity(rows.len());
+    let (mut outcomes, mut new) = (HashMap::with_capacity(rows.len()), Vec::new());
     for row in &rows {
-        let is_new = row.try_get(2)?;
-        let outcome = if is_new { Registration::New } else { Registration::Known };
-        outcomes.insert((row.try_get::<_, &str>(0)?, row.try_get::<_, i64>(1)?), (outcome, Timestamp::MIN));
+        let key = (row.try_get::<_, &str>(0)?, row.try_get::<_, i64>(1)?);
+        let outcome = match (row.try_get(2)?, clones.remove(&(key.0.to_owned(), key.1))) {
+            (true, _) => Registration::New,
+            (false, None) => Registration::Known,
+            (false, Some(other)) => Registration::Cloned(Box::new(other)),
+        };
+        new.extend((outcome == Registration::New).then_some(key.0));
+        outcomes.insert(key, (outcome, Timestamp::MIN));
+    }
+    if !new.is_empty() {
+        ending::remove_surplus(session, &new)?;
     }
     // Evaluates the heartbeats of one process in the order of arrival.
     let mut registrations = Vec::with_capacity(heartbeats.len());
@@ -198,6 +221,21 @@ pub(super) fn register(
         });
     }
     Ok(registrations)
+}
+
+/// Processes that are stored under the process ids of this batch, and that started later than those of the batch, but
+/// before their heartbeats.
+fn clones(session: &mut Session, batch: &Columns) -> Result<HashMap<(String, i64), Agent>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+            AS batch (queueloc, pid, started, heard) JOIN agents USING (queueloc, pid)
+        WHERE batch.started < agents.starttime AND agents.starttime <= agents.heartbeattime
+            AND agents.starttime < batch.heard"
+    );
+    let agents = from_rows(&session.query(sql, &[&batch.queuelocs, &batch.pids, &batch.started, &batch.heard])?)?;
+    Ok(agents.into_iter().map(|agent| ((agent.queueloc.as_str().to_owned(), agent.pid), agent)).collect())
 }
 
 fn execute_insert(session: &mut Session, sql: &'static str, batch: &Columns, status: &str) -> Result<Vec<Row>, Error> {
@@ -250,6 +288,11 @@ pub(super) fn mark_absent(
 ) -> Result<AgentCounts, Error> {
     let offline = "UPDATE agents SET status = 'offline' WHERE status IN ('online', 'idle') AND heartbeattime < $1";
     let became_offline = session.execute(offline, &[&offline_before])?;
+    let restarted = "UPDATE agents SET status = 'offline' FROM (
+            SELECT queueloc, max(starttime) AS started FROM agents
+            WHERE status IN ('online', 'idle') AND starttime <= heartbeattime GROUP BY queueloc HAVING count(*) > 1) AS last
+        WHERE agents.queueloc = last.queueloc AND agents.status IN ('online', 'idle') AND agents.heartbeattime < last.started";
+    session.execute(restarted, &[])?;
     let idle = "UPDATE agents SET status = 'idle' WHERE status = 'online' AND heartbeattime < $1";
     let became_idle = session.execute(idle, &[&idle_before])?;
     let mut counts = AgentCounts { became_idle, became_offline, ..AgentCounts::default() };

@@ -1,4 +1,4 @@
-//! Ended agents: registrations left by upgrades and kills, queuelocs without an agent.
+//! Ended agents: registrations left by upgrades, kills and restarts, queuelocs without an agent.
 
 use super::pool::Session;
 use crate::heartbeat::QueueLoc;
@@ -46,4 +46,32 @@ pub(super) fn gone(session: &mut Session, heard_before: Timestamp, count: usize)
     let rows = session.query(sql, &[&heard_before, &(count as i64)])?;
     let queuelocs = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&str>, Error>>()?;
     Ok(queuelocs.into_iter().filter_map(|text| QueueLoc::parse(text).ok()).collect())
+}
+
+/// Keeps the newest registrations of these queuelocs, the first of each, and those with commands. A row that another
+/// transaction has locked is one that is heard of.
+pub(super) fn remove_surplus(session: &mut Session, queuelocs: &[&str]) -> Result<(), Error> {
+    let sql = "DELETE FROM agents WHERE id IN (
+            SELECT id FROM agents WHERE id IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER (PARTITION BY queueloc ORDER BY heartbeattime DESC, id DESC) AS newest,
+                        row_number() OVER (PARTITION BY queueloc ORDER BY starttime, id) AS first
+                    FROM agents WHERE queueloc = ANY($1)) AS ranked
+                WHERE newest > $2 AND first > 1)
+            AND NOT EXISTS (SELECT 1 FROM commands WHERE commands.agentid = agents.id) FOR UPDATE SKIP LOCKED)";
+    session.execute(sql, &[&queuelocs, &(limits::REGISTRATIONS_MAX as i64)]).map(drop)
+}
+
+/// See `Store::remove_registrations`.
+pub(super) fn remove_old(session: &mut Session, heard_before: Timestamp) -> Result<u64, Error> {
+    let sql = "DELETE FROM agents WHERE id IN (
+            SELECT id FROM agents WHERE id IN (
+                SELECT id FROM (
+                    SELECT id, heartbeattime,
+                        row_number() OVER (PARTITION BY queueloc ORDER BY heartbeattime DESC, id DESC) AS newest,
+                        row_number() OVER (PARTITION BY queueloc ORDER BY starttime, id) AS first
+                    FROM agents) AS ranked
+                WHERE newest > 1 AND first > 1 AND heartbeattime < $1)
+            AND NOT EXISTS (SELECT 1 FROM commands WHERE commands.agentid = agents.id) FOR UPDATE SKIP LOCKED)";
+    session.execute(sql, &[&heard_before])
 }

@@ -1,9 +1,10 @@
 //! Agents: registration, presence, selection by targets, statistics.
 
-use super::super::{AgentCounts, Registration};
-use super::{from_micros, micros, next_ids};
+use super::super::{AgentCounts, Duplicate, Registration};
+use super::{ending, from_micros, micros, next_ids};
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::AgentId;
+use crate::limits;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde_json::{Map, Value};
@@ -46,19 +47,30 @@ pub(super) fn by_queueloc(connection: &Connection, queueloc: &str) -> rusqlite::
     Ok(connection.prepare_cached(&sql)?.query_row([queueloc], from_row).optional()?.flatten())
 }
 
-/// See `Store::duplicate_agents`.
-pub(super) fn duplicates(connection: &Connection, heard_since: Timestamp) -> rusqlite::Result<Vec<Agent>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM agents WHERE status = 'online' AND heartbeattime >= ?1 AND id IN (
-            SELECT id FROM (SELECT id, row_number() OVER (
-                PARTITION BY queueloc ORDER BY starttime DESC, heartbeattime DESC, id DESC) AS place
-                FROM agents WHERE status = 'online' AND heartbeattime >= ?1)
-            WHERE place > 1)
-        ORDER BY id"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let agents = statement.query_map([micros(heard_since)], from_row)?;
-    agents.filter_map(Result::transpose).collect()
+/// See `Store::duplicate_agents`. If any newer process started before an older one's heartbeat, the next one did.
+pub(super) fn duplicates(
+    connection: &Connection,
+    heard_since: Timestamp,
+    count: usize,
+) -> rusqlite::Result<Vec<Duplicate>> {
+    let sql = "SELECT id, newer FROM (
+            SELECT id, newer, row_number() OVER (PARTITION BY queueloc ORDER BY id) AS place FROM (
+                SELECT id, queueloc, heartbeattime, lead(id) OVER starts AS newer, lead(starttime) OVER starts AS started
+                FROM agents WHERE status = 'online' AND heartbeattime >= ?1 AND starttime <= heartbeattime
+                WINDOW starts AS (PARTITION BY queueloc ORDER BY starttime, id))
+            WHERE started < heartbeattime)
+        WHERE place <= ?2 ORDER BY newer DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let row = (micros(heard_since), limits::DUPLICATES_OF_ONE_MAX as i64, count as i64);
+    let ids = statement.query_map(row, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
+    let pairs = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut find = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM agents WHERE agents.id = ?1"))?;
+    let mut find = |id| find.query_row([id], from_row).optional().map(Option::flatten);
+    let mut duplicates = Vec::with_capacity(pairs.len());
+    for [older, newer] in pairs {
+        duplicates.extend(find(older)?.zip(find(newer)?).map(|(older, newer)| Duplicate { older, newer }));
+    }
+    Ok(duplicates)
 }
 
 fn object(text: &str) -> Map<String, Value> {
@@ -92,16 +104,24 @@ fn json(object: &Map<String, Value>) -> String {
 pub(super) fn register(transaction: &Transaction, agent: &Agent, now: Timestamp) -> rusqlite::Result<Registration> {
     // A stored heartbeat from the future was dated by a clock that was ahead. It would stay the newest until then.
     let ahead = "UPDATE agents SET heartbeattime = ?2 WHERE queueloc = ?1 AND heartbeattime > ?3";
-    let before = micros(agent.heartbeat_time) - 1;
+    let (started, heard) = (micros(agent.start_time), micros(agent.heartbeat_time));
+    let before = started.min(heard) - 1;
     transaction.prepare_cached(ahead)?.execute((agent.queueloc.as_str(), before, micros(now)))?;
-    let known = "SELECT heartbeattime FROM agents WHERE queueloc = ?1 AND pid = ?2";
+    let known = format!("SELECT {COLUMNS} FROM agents WHERE queueloc = ?1 AND pid = ?2");
     let key = (agent.queueloc.as_str(), agent.pid);
-    let heard: Option<i64> = transaction.prepare_cached(known)?.query_row(key, |row| row.get(0)).optional()?;
-    match heard {
-        None => return insert(transaction, agent, "online").map(|_| Registration::New),
-        Some(heard) if heard > micros(agent.heartbeat_time) => return Ok(Registration::Stale),
-        Some(_) => {}
+    let mut known = transaction.prepare_cached(&known)?;
+    let mut rows = known.query(key)?;
+    let Some(row) = rows.next()? else {
+        insert(transaction, agent, "online")?;
+        ending::remove_surplus(transaction, &agent.queueloc)?;
+        return Ok(Registration::New);
+    };
+    let (other_started, other_heard): (i64, i64) = (row.get(6)?, row.get(8)?);
+    if other_heard > heard {
+        return Ok(Registration::Stale);
     }
+    let is_clone = started < other_started && other_started <= other_heard && other_started < heard;
+    let other = if is_clone { from_row(row)? } else { None };
     // A process id may be reused after a reboot: another start time is another process.
     let sql = "UPDATE agents SET name = :name, mode = :mode, version = :version, heartbeattime = :heartbeattime,
         environment = :environment, tags = :tags,
@@ -109,11 +129,11 @@ pub(super) fn register(transaction: &Transaction, agent: &Agent, now: Timestamp)
         starttime = :starttime WHERE queueloc = :queueloc AND pid = :pid";
     transaction.prepare_cached(sql)?.execute(named_params! {
         ":name": agent.name, ":mode": agent.mode, ":version": agent.version,
-        ":starttime": micros(agent.start_time), ":heartbeattime": micros(agent.heartbeat_time),
+        ":starttime": started, ":heartbeattime": heard,
         ":environment": json(&agent.environment), ":tags": json(&agent.tags),
         ":queueloc": agent.queueloc.as_str(), ":pid": agent.pid,
     })?;
-    Ok(Registration::Known)
+    Ok(other.map_or(Registration::Known, |other| Registration::Cloned(Box::new(other))))
 }
 
 fn insert(transaction: &Transaction, agent: &Agent, status: &str) -> rusqlite::Result<i64> {
@@ -147,6 +167,11 @@ pub(super) fn mark_absent(
 ) -> rusqlite::Result<AgentCounts> {
     let offline = "UPDATE agents SET status = 'offline' WHERE status IN ('online', 'idle') AND heartbeattime < ?1";
     let became_offline = transaction.execute(offline, [micros(offline_before)])? as u64;
+    let restarted = "UPDATE agents SET status = 'offline' FROM (
+            SELECT queueloc, max(starttime) AS started FROM agents
+            WHERE status IN ('online', 'idle') AND starttime <= heartbeattime GROUP BY queueloc HAVING count(*) > 1) AS last
+        WHERE agents.queueloc = last.queueloc AND agents.status IN ('online', 'idle') AND agents.heartbeattime < last.started";
+    transaction.execute(restarted, ())?;
     let idle = "UPDATE agents SET status = 'idle' WHERE status = 'online' AND heartbeattime < ?1";
     let became_idle = transaction.execute(idle, [micros(idle_before)])? as u64;
     let count = |status: &str| -> rusqlite::Result<u64> {

@@ -1,4 +1,4 @@
-//! Ended agents: registrations left by upgrades and kills, queuelocs without an agent.
+//! Ended agents: registrations left by upgrades, kills and restarts, queuelocs without an agent.
 
 use super::micros;
 use crate::heartbeat::QueueLoc;
@@ -50,4 +50,32 @@ pub(super) fn gone(connection: &Connection, heard_before: Timestamp, count: usiz
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map((micros(heard_before), count as i64), |row| row.get::<_, String>(0))?;
     rows.filter_map(|row| row.map(|text| QueueLoc::parse(&text).ok()).transpose()).collect()
+}
+
+/// Keeps the newest registrations of a queueloc, its first, and those with commands.
+pub(super) fn remove_surplus(transaction: &Transaction, queueloc: &QueueLoc) -> rusqlite::Result<()> {
+    let count = "SELECT count(*) FROM agents WHERE queueloc = ?1";
+    let count: i64 = transaction.prepare_cached(count)?.query_row([queueloc.as_str()], |row| row.get(0))?;
+    if count <= limits::REGISTRATIONS_MAX as i64 {
+        return Ok(());
+    }
+    let sql = "DELETE FROM agents WHERE id IN (
+            SELECT id FROM agents WHERE queueloc = ?1 ORDER BY heartbeattime DESC, id DESC LIMIT -1 OFFSET ?2)
+        AND id <> (SELECT id FROM agents WHERE queueloc = ?1 ORDER BY starttime, id LIMIT 1)
+        AND id NOT IN (SELECT agentid FROM commands WHERE queueloc = ?1)";
+    transaction.prepare_cached(sql)?.execute((queueloc.as_str(), limits::REGISTRATIONS_MAX as i64))?;
+    Ok(())
+}
+
+/// See `Store::remove_registrations`.
+pub(super) fn remove_old(transaction: &Transaction, heard_before: Timestamp) -> rusqlite::Result<u64> {
+    let sql = "WITH ranked AS MATERIALIZED (
+            SELECT id, queueloc, heartbeattime,
+                row_number() OVER (PARTITION BY queueloc ORDER BY heartbeattime DESC, id DESC) AS newest,
+                row_number() OVER (PARTITION BY queueloc ORDER BY starttime, id) AS first
+            FROM agents),
+        old AS MATERIALIZED (SELECT id, queueloc FROM ranked WHERE newest > 1 AND first > 1 AND heartbeattime < ?1)
+        DELETE FROM agents WHERE id IN (SELECT id FROM old)
+            AND id NOT IN (SELECT agentid FROM commands WHERE queueloc IN (SELECT queueloc FROM old))";
+    Ok(transaction.prepare_cached(sql)?.execute([micros(heard_before)])? as u64)
 }

@@ -5,6 +5,7 @@ use super::system::System;
 use super::{inotify_watches, spool_check};
 use crate::common::score::Score;
 use crate::common::{Background, Sandbox, names};
+use mig::agent::machine::Marks;
 use mig::agent::receive::Receive;
 use mig::agent::{identity, program};
 use mig::config::agent::AgentConfig;
@@ -171,7 +172,7 @@ impl Agent {
         let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
         let relay = Box::new(Deaf { relay, hears, watched });
         let mover = Mover::open(&config.run_directory, &stages::AGENT, "receive").unwrap();
-        let queueloc = identity::queueloc(&config.run_directory).unwrap();
+        let queueloc = identity::queueloc(&mover, Marks::here()).unwrap();
         let handling = workers.split_off(2);
         let deaf: Box<dyn Worker> = Box::new(QueueWorker::new(mover, relay, Receive::new(queueloc)));
         let stop = Stop::default();

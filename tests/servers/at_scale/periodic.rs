@@ -19,16 +19,17 @@ fn an_older_agent_of_an_endpoint_is_ended_by_an_action_of_the_schedulers_own() {
     let mut relay = super::agent_relay(&broker);
     wait("ready", &sandbox, || relay.declare(&Queue::agent(&broker_fleet::agent(1).queueloc)).is_ok());
     let now = mig::time::now();
-    let mut old = broker_fleet::agent(1);
-    old.pid = 77;
-    old.start_time = mig::time::before(now, Duration::from_secs(3600));
-    let heartbeat = |agent: &mig::heartbeat::Agent| Message {
-        queue: Queue::heartbeats(),
-        body: agent.to_json(),
-        expires: mig::time::never(),
+    let process = |pid, started| {
+        let mut agent = broker_fleet::agent(1);
+        agent.pid = pid;
+        agent.start_time = mig::time::before(now, Duration::from_secs(started));
+        agent.environment.insert("machine".into(), "one".into());
+        Message { queue: Queue::heartbeats(), body: agent.to_json(), expires: mig::time::never() }
     };
+    // The older one is heard of after the newer one's start.
+    let messages = [process(77, 3600), process(1, 5)];
     wait("sent", &sandbox, || {
-        let sent = relay.send(&[heartbeat(&old), heartbeat(&broker_fleet::agent(1))], now);
+        let sent = relay.send(&messages, now);
         sent.is_ok_and(|sent| sent.iter().all(|sent| *sent == mig::relay::Sent::Kept))
     });
     wait("sent to its queue", &sandbox, || sandbox.names("command/inflight").len() == 1);

@@ -58,9 +58,13 @@ fn what_is_wrong_with_the_configuration_is_named() {
 fn a_database_without_the_tables_is_refused_with_the_script_that_makes_them() {
     let server = servers::shared("postgres");
     let config = servers::database(&server);
-    servers::psql(&server, &config.database, "UPDATE schema_version SET version = 1000");
+    let set = |version: u32| {
+        let sql = format!("DELETE FROM schema_version; INSERT INTO schema_version (version) VALUES ({version})");
+        servers::psql(&server, &config.database, &sql);
+    };
+    set(1000);
     assert!(refused(&config).contains("have version 1000, this program knows"));
-    servers::psql(&server, &config.database, "UPDATE schema_version SET version = 0");
+    set(0);
     assert!(refused(&config).contains("upgrade them with scripts/createlocaldb.sh"));
     let empty = PostgresConfig { database: servers::unique("empty"), ..config };
     servers::psql(&server, "postgres", &format!("CREATE DATABASE {}", empty.database));

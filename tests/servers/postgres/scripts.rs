@@ -62,6 +62,21 @@ fn the_local_script_may_be_run_again() {
 }
 
 #[test]
+fn tables_of_an_older_version_are_upgraded_with_their_rows() {
+    let server = Own::postgres("");
+    let config = servers::database(server.path());
+    PostgresStore::open(&config).unwrap().register(&agents("kept", 3), now()).unwrap();
+    let first = "REVOKE DELETE ON agents FROM migscheduler; DELETE FROM schema_version WHERE version > 1";
+    servers::psql(server.path(), &config.database, first);
+    let refused = PostgresStore::open(&config).err().unwrap().to_string();
+    assert!(refused.contains("have version 1, this program needs 2; upgrade them with scripts/"), "{refused}");
+    servers::create_database(server.path(), &config.database);
+    let mut store = PostgresStore::open(&config).unwrap();
+    assert_eq!(store.remove_registrations(now()).unwrap(), 0);
+    assert_eq!(select(&mut store, "all").unwrap().len(), 3);
+}
+
+#[test]
 fn the_remote_script_makes_tables_and_says_the_credentials() {
     let server = Own::postgres("");
     let sql = "CREATE ROLE boss LOGIN CREATEROLE PASSWORD 'secret'";
