@@ -42,7 +42,9 @@ mod talk;
 
 use crate::acl::Acl;
 use crate::command::{Command, CommandStatus};
+use crate::failure::Failure;
 use crate::limits;
+use crate::relay::{Queue, Sent};
 use crate::signature::{Keyring, distinct};
 use crate::spool::stages::AGENT_INVALID;
 use crate::spool::{Entry, Stage};
@@ -95,6 +97,18 @@ impl Trust {
             return Err(Refusal::NotBefore(action.valid_from));
         }
         Ok(())
+    }
+}
+
+/// A failure unless the relay keeps a message.
+fn check_kept(what: &str, queue: &Queue, sent: &Sent) -> Result<(), Failure> {
+    match sent {
+        Sent::Kept => Ok(()),
+        Sent::Unroutable => {
+            Err(Failure::retry(format!("{what}: the relay has no queue {queue}; is a scheduler running?")))
+        }
+        Sent::Refused(reason) => Err(Failure::retry(format!("{what}: {reason}"))),
+        Sent::Unconfirmed => Err(Failure::retry(format!("{what}: the relay has not confirmed it"))),
     }
 }
 

@@ -83,6 +83,11 @@ pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 
 /// How long an empty or incomplete file is ignored after its last change.
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
+/// How long after SIGTERM a program exits, whatever its workers wait for: sooner than service managers and operators lose
+/// their patience (10 s), long enough for what works.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(6);
+/// How long a program that must end waits for its last log line to be written.
+pub const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
 /// Initial back-off after a failure; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Maximum back-off of a scheduler's worker whose store or relay is unavailable: results are pending meanwhile.
@@ -176,6 +181,11 @@ pub const BROKER_BYTES_AHEAD_MAX: usize = 64 << 20;
 pub const BROKER_MESSAGES_AHEAD_REDUCED: usize = 4;
 /// How long to wait for the broker to confirm a close.
 pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the broker may go without confirming anything, without an alarm, before messages are published again on another
+/// channel: some of them may be there twice then.
+pub const BROKER_CONFIRM_TIME_MAX: Duration = Duration::from_secs(300);
+/// Queues that refuse messages which are logged one by one.
+pub const REFUSING_QUEUES_LOGGED_MAX: usize = 20;
 /// How often a consumer checks its connection.
 pub const BROKER_CONNECTION_CHECKED_EVERY: Duration = Duration::from_secs(1);
 /// Time to live of an event on the relay.
@@ -187,6 +197,9 @@ pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 
 /// Duration of an outage after which it is logged again.
 pub const OUTAGE_LOGGED_FIRST: Duration = Duration::from_secs(10);
+/// What fails again so soon after it worked is the same outage. One that came back has ended after this time without a
+/// failure.
+pub const OUTAGE_QUIET: Duration = Duration::from_secs(10);
 /// Factor by which the duration grows from one log line of an outage to the next.
 pub const OUTAGE_LOGGED_FACTOR: u32 = 4;
 /// How often the number of refused messages of a kind is logged, and one agent that is not authorized.

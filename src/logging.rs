@@ -5,13 +5,14 @@
 //! Code logs through the `log` crate and passes ids as keys: `log::info!(action:% = id; "…")`.
 //!
 //! A log that cannot be written never stops the program, and blocks it for at most one second: lines that a file or
-//! syslog does not accept go to standard error. See [`syslog`] for its outages; a file that logrotate(8) moved or
+//! syslog does not accept go to standard error. Standard output that is not read blocks it until it is read, or SIGTERM. See [`syslog`] for its outages; a file that logrotate(8) moved or
 //! deleted is created again with the next line, without a signal.
 
 pub mod syslog;
 
 use crate::config::{ConfigError, LoggingConfig, LoggingMode};
 use crate::limits::LOG_LINE_BYTES_MAX;
+use crate::waiting::waiting_for;
 use log::kv::Key;
 use log::{Level, Log, Metadata, Record};
 use std::fs::{File, OpenOptions};
@@ -100,16 +101,16 @@ impl Log for Logger {
         }
         let line = format_record(record);
         let stamped = || format!("{:.3} {}[{}]: {line}\n", crate::time::now(), self.program, std::process::id());
-        let written = match &self.output {
+        let written = waiting_for("the log", || match &self.output {
             Output::Stdout => {
                 let _ = io::stdout().write_all(stamped().as_bytes());
-                return;
+                Ok(())
             }
             Output::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write(&stamped()),
             Output::Syslog(connection) => {
                 connection.lock().unwrap_or_else(PoisonError::into_inner).send(record.level(), &line)
             }
-        };
+        });
         if written.is_err() {
             let _ = io::stderr().write_all(stamped().as_bytes());
         }

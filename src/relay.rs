@@ -6,6 +6,7 @@
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod directory;
+pub mod refusing;
 
 use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
@@ -105,12 +106,16 @@ fn on_the_wire(body: &[u8]) -> &[u8] {
 }
 
 /// What became of a message that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// The relay keeps it, also over its own restart.
     Kept,
     /// The queue does not exist.
     Unroutable,
+    /// The relay takes no messages for this queue, or not this one; the text names the queue and says why.
+    Refused(String),
+    /// The relay has not answered yet. It is to be sent again; a relay that has it by then does not keep it twice.
+    Unconfirmed,
 }
 
 /// Something received and not yet acknowledged.
@@ -137,8 +142,9 @@ pub trait Relay: Send {
     /// Makes a queue unless it is there.
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure>;
 
-    /// Sends messages. Returns when the relay has promised to keep them; in the order given, what became of each. White
-    /// space around a body's JSON text is not sent.
+    /// Sends messages; returns, in the order given, what became of each. A message that cannot be kept does not hold up the
+    /// others. A failure concerns all of them: the relay has answered none. White space around a body's JSON text is not
+    /// sent.
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure>;
 
     /// The oldest messages of a queue, at most `max`, without waiting. They are received again until they are acknowledged
@@ -152,7 +158,8 @@ pub trait Relay: Send {
     /// Acknowledges messages whose effect is on the disk.
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure>;
 
-    /// Puts messages aside that can never be handled, each with the reason, where an operator can look at them.
+    /// Puts messages aside that can never be handled, each with the reason, where an operator can look at them. Those for
+    /// which there is no room are received again, and a failure; the others are put aside.
     fn reject(&mut self, queue: &Queue, refused: &[(Delivery, String)], now: Timestamp) -> Result<(), Failure>;
 
     /// Removes a queue whose owner is gone, with its messages, and returns true; false if it has a consumer, or may have
@@ -160,7 +167,7 @@ pub trait Relay: Send {
     fn remove(&mut self, queue: &Queue) -> Result<bool, Failure>;
 
     /// Publishes events. Each subscriber receives them at least once, with bodies as of messages; without subscribers they
-    /// are discarded.
+    /// are discarded. A subscriber whose queue refuses them misses them, which is logged, and holds up nothing.
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure>;
 
     /// Makes a queue unless it is there, and routes the events of this kind to it.

@@ -49,7 +49,8 @@ pub const PROGRAM: Program = Program {
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
-        75 the store or the relay is away (with --once); 78 configuration.",
+        75 the store or the relay is away (with --once), or what a worker waited for did not end within 6 s after SIGTERM;\n\
+        78 configuration.",
     rest_after: None,
 };
 
@@ -119,9 +120,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
         let sweep = sweep_of(worker.name(), &config);
         (worker, sweep)
     });
-    let outcome = run::threads(workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX);
-    log::info!("mig-scheduler ends");
-    outcome
+    run::threads(PROGRAM.name, workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX)
 }
 
 fn chosen(only: Option<&str>, config: &SchedulerConfig) -> Result<Vec<&'static str>, ProgramError> {

@@ -14,6 +14,7 @@
 //! by a type that permits no more than that: action-new writes drafts, and the agent's run claims commands.
 
 pub mod clock;
+mod ending;
 pub mod outage;
 pub mod queue;
 pub mod refusal;
@@ -59,6 +60,10 @@ pub trait Worker: Send {
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure>;
     /// Handles what is there now.
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure>;
+    /// Whether the last pass asked for what may be unavailable. One that had nothing to do says nothing about it.
+    fn has_tried(&self) -> bool {
+        true
+    }
 }
 
 /// Something about an action or one of its commands, which is logged once it has happened: after the steps and events that

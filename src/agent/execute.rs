@@ -10,6 +10,7 @@ use crate::command::CommandStatus;
 use crate::limits;
 use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
+use crate::waiting::waiting_for;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -111,7 +112,9 @@ impl Executor {
         let input = own_limits.line() + &operation.parameters.to_string();
         let begun = Instant::now();
         let mut output = Output::new(output_max);
-        let talked = talk(&mut child, input.as_bytes(), &mut output, begun + timeout);
+        let talked = waiting_for(format_args!("module {}", operation.module), || {
+            talk(&mut child, input.as_bytes(), &mut output, begun + timeout)
+        });
         let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
         let reason = match (talked, ended) {

@@ -37,8 +37,8 @@ pub const PROGRAM: Program = Program {
     details: "Files: /etc/mig/mig-agent.cfg (see conf/mig-agent.cfg.inc), and the keyring, access list and run directory it names.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
-        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay is away (with --once);\n\
-        78 configuration.",
+        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay is away (with --once), or\n\
+        an operation or the relay did not end within 6 s after SIGTERM; 78 configuration.",
     rest_after: Some("-m"),
 };
 
@@ -111,7 +111,8 @@ pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), P
         let started = stat_socket::start(address);
         started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
     }
-    run::threads(workers.into_iter().map(|worker| (worker, SWEEP)).collect(), limits::AGENT_RETRY_PAUSE_MAX)
+    let workers = workers.into_iter().map(|worker| (worker, SWEEP));
+    run::threads(PROGRAM.name, workers.collect(), limits::AGENT_RETRY_PAUSE_MAX)
 }
 
 /// How often a worker looks for what notifications missed.

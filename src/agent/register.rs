@@ -1,11 +1,12 @@
 //! register sends a heartbeat at once, and again every period. A lost one is made good by the next.
 
+use super::check_kept;
 use super::environment::environment;
 use super::identity::host_name;
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
-use crate::relay::{Message, Queue, Relay, Sent};
+use crate::relay::{Message, Queue, Relay};
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
@@ -76,12 +77,8 @@ impl Worker for Register {
         if now >= self.due || self.due > time::after(now, self.period) {
             let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
-            if self.relay.send(&[message], now)?.contains(&Sent::Unroutable) {
-                let queue = Queue::heartbeats();
-                return Err(Failure::retry(format!(
-                    "register: the relay has no queue {queue}; is a scheduler running?"
-                )));
-            }
+            let sent = self.relay.send(&[message], now)?;
+            sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
             self.due = time::after(now, self.period);
         }
         Ok(Pass { handled: 0, again: Some(self.due) })

@@ -2,13 +2,15 @@
 //! has promised to keep it.
 //!
 //! A crash between the promise and the move sends the command again; the agent knows it by its id. A command whose queue
-//! does not exist stays, and is tried again with a growing pause until the collector expires it.
+//! does not exist, or refuses it, stays, and is tried again with a growing pause until the collector expires it; the others
+//! go on.
 
 use super::misnamed;
 use crate::command::{Command, KnownActions};
 use crate::failure::Failure;
 use crate::id::CommandRef;
 use crate::limits;
+use crate::relay::refusing::Refusing;
 use crate::relay::{Message, Queue, Relay, Sent};
 use crate::spool::stages::{ACTION_INVALID, COMMAND_INFLIGHT, COMMAND_READY};
 use crate::spool::{Entry, Spool, Step};
@@ -21,12 +23,13 @@ use std::time::Duration;
 pub struct CommandReady {
     relay: Box<dyn Relay>,
     store: Box<dyn Store>,
+    refusing: Refusing,
 }
 
 impl CommandReady {
     /// Sends through this relay.
     pub fn new(relay: Box<dyn Relay>, store: Box<dyn Store>) -> CommandReady {
-        CommandReady { relay, store }
+        CommandReady { relay, store, refusing: Refusing::new("command-ready", "its commands wait") }
     }
 }
 
@@ -82,21 +85,29 @@ impl FileHandler for CommandReady {
             messages.push(message);
         }
         let (mut sent, mut verdicts) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for ((entry, command), outcome) in entries.into_iter().zip(self.relay.send(&messages, now)?) {
-            verdicts.push(match outcome {
+        let outcomes = self.relay.send(&messages, now)?;
+        for (((entry, command), message), outcome) in entries.into_iter().zip(&messages).zip(outcomes) {
+            self.refusing.note(&message.queue, &outcome);
+            let pause = match outcome {
                 Sent::Kept => {
                     sent.push(command);
-                    Verdict::done(vec![Step::forward(COMMAND_READY, &entry.name, COMMAND_INFLIGHT)])
+                    verdicts.push(Verdict::done(vec![Step::forward(COMMAND_READY, &entry.name, COMMAND_INFLIGHT)]));
+                    continue;
                 }
+                Sent::Unconfirmed => limits::RETRY_PAUSE_MIN,
+                Sent::Refused(_) => pause(entry, now),
                 Sent::Unroutable => {
                     let pause = pause(entry, now);
                     log::debug!(action:% = command.action, command:% = command.command; "its agent has no queue, trying again in {pause:?}");
-                    Verdict::NotYet(time::after(now, pause))
+                    pause
                 }
-            });
+            };
+            verdicts.push(Verdict::NotYet(time::after(now, pause)));
         }
         // The stage shows that the relay has them; the store may learn it later.
-        if let Err(error) = self.store.mark_sent(&sent) {
+        if !sent.is_empty()
+            && let Err(error) = self.store.mark_sent(&sent)
+        {
             log::warn!("command-ready: {error}");
         }
         Ok(verdicts)

@@ -10,7 +10,9 @@
 mod inbox;
 mod intake;
 mod link;
+mod publisher;
 
+use super::refusing::Refusing;
 use super::{Delivery, Event, Message, Queue, Relay, Sent, on_the_wire};
 use crate::config::broker::{BrokerConfig, QueueType};
 use crate::failure::Failure;
@@ -18,14 +20,14 @@ use crate::limits;
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
-use futures_util::future::try_join_all;
 use inbox::Inbox;
 use intake::Ended;
 use lapin::options::*;
 use lapin::protocol::AMQPSoftError;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
-use link::{Link, OpenChannel, Purpose};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, ExchangeKind};
+use link::{Link, Purpose};
+use publisher::{Outgoing, Publisher};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +51,9 @@ pub enum Role {
 /// See the module docs. It connects when it is first used.
 pub struct AmqpRelay {
     role: Role,
-    sender: Arc<Link>,
     receiver: Arc<Link>,
-    sending: Option<OpenChannel>,
+    publisher: Publisher,
+    refusing: Refusing,
     inboxes: HashMap<Queue, Inbox>,
     /// Queues whose prefetch is reduced.
     reduced: HashSet<Queue>,
@@ -66,58 +68,13 @@ impl AmqpRelay {
         let receiver = if role == Role::Agent { Arc::clone(&sender) } else { Link::shared(config, Purpose::Receive)? };
         Ok(AmqpRelay {
             role,
-            sender,
             receiver,
-            sending: None,
+            publisher: Publisher::new(sender),
+            refusing: Refusing::new("events", "its subscribers miss them"),
             inboxes: HashMap::new(),
             reduced: HashSet::new(),
             wakers: HashMap::new(),
         })
-    }
-
-    /// The channel to publish on, with confirms.
-    fn sending(&mut self) -> Result<Channel, Failure> {
-        if let Some(channel) = self.sending.as_ref().filter(|channel| channel.status().connected()) {
-            return Ok(Channel::clone(channel));
-        }
-        let channel = self.sender.channel()?;
-        self.sender.wait("ask for confirms", channel.confirm_select(ConfirmSelectOptions::default()))?;
-        Ok(Channel::clone(self.sending.insert(channel)))
-    }
-
-    /// Publishes all, then waits until the broker has confirmed all.
-    fn publish_all(&mut self, messages: Vec<Outgoing>) -> Result<Vec<Sent>, Failure> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<ShortString> = messages.iter().map(|message| message.key.clone()).collect();
-        let channel = self.sending()?;
-        let what = format!("publish {} messages", messages.len());
-        let publish = async |message: Outgoing| {
-            let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
-            let (exchange, key) = (message.exchange.into(), message.key);
-            channel.basic_publish(exchange, key, options, &message.body, message.properties).await
-        };
-        // All at once: a publish that is awaited alone waits for its write to the socket.
-        let confirmed = self.sender.wait(&what, async {
-            let confirms = try_join_all(messages.into_iter().map(publish)).await?;
-            try_join_all(confirms).await
-        });
-        let confirmed = confirmed.inspect_err(|_| self.sending = None)?;
-        // lapin attaches a returned message to the next confirm, of any message: only its key tells which one it was.
-        let mut returned = HashSet::new();
-        for confirmation in confirmed {
-            match confirmation {
-                Confirmation::Ack(None) => {}
-                Confirmation::Ack(Some(message)) => drop(returned.insert(message.routing_key.clone())),
-                Confirmation::Nack(_) | Confirmation::NotRequested => {
-                    let cause = "it did not take one of them; see its log, a queue may be full or its node down";
-                    return Err(self.sender.failure(&what, cause));
-                }
-            }
-        }
-        let outcome = |key| if returned.contains(key) { Sent::Unroutable } else { Sent::Kept };
-        Ok(keys.iter().map(outcome).collect())
     }
 
     /// Declares what every queue of ours needs.
@@ -162,6 +119,18 @@ impl AmqpRelay {
         arguments
     }
 
+    /// Publishes events; logs which kind is refused.
+    fn publish_events(&mut self, events: &[Outgoing]) -> Result<Vec<Sent>, Failure> {
+        let sent = self.publisher.publish(events)?;
+        for (event, sent) in events.iter().zip(&sent) {
+            self.refusing.note(&Queue(event.key.to_string()), sent);
+        }
+        match sent.contains(&Sent::Unconfirmed) {
+            true => Err(Failure::retry("publish events: the broker has not confirmed all of them")),
+            false => Ok(sent),
+        }
+    }
+
     /// The consumer of a queue. One whose connection was lost is a failure once, and is replaced by the next call.
     fn inbox(&mut self, queue: &Queue) -> Result<&mut Inbox, Failure> {
         match self.inboxes.get(queue).and_then(Inbox::ended) {
@@ -203,14 +172,6 @@ impl AmqpRelay {
     }
 }
 
-struct Outgoing {
-    exchange: &'static str,
-    key: ShortString,
-    mandatory: bool,
-    body: Vec<u8>,
-    properties: BasicProperties,
-}
-
 fn dead_key(queue: &Queue) -> String {
     format!("dead.{queue}")
 }
@@ -242,10 +203,10 @@ impl Relay for AmqpRelay {
             exchange: EXCHANGE,
             key: message.queue.as_str().into(),
             mandatory: true,
-            body: on_the_wire(&message.body).to_vec(),
+            body: Arc::new(on_the_wire(&message.body).to_vec()),
             properties: properties(time::until(now, message.expires), now),
         });
-        self.publish_all(outgoing.collect())
+        self.publisher.publish(&outgoing.collect::<Vec<_>>())
     }
 
     /// The first event of each kind is mandatory: if it is unroutable, there is no subscriber and the others are not sent.
@@ -254,16 +215,16 @@ impl Relay for AmqpRelay {
             exchange: EVENTS,
             key: event.key().into(),
             mandatory,
-            body: on_the_wire(body).to_vec(),
+            body: Arc::new(on_the_wire(body).to_vec()),
             properties: properties(limits::EVENT_LIFETIME, now),
         };
         let mut kinds = HashSet::new();
         let (first, rest): (Vec<_>, Vec<_>) = events.iter().partition(|(event, _)| kinds.insert(*event));
-        let sent = self.publish_all(first.iter().map(|event| message(event, true)).collect())?;
-        let wanted = first.iter().zip(sent).filter(|(_, sent)| *sent == Sent::Kept);
-        let wanted: HashSet<Event> = wanted.map(|((event, _), _)| *event).collect();
-        let rest = rest.iter().filter(|(event, _)| wanted.contains(event));
-        self.publish_all(rest.map(|event| message(event, false)).collect()).map(drop)
+        let sent = self.publish_events(&first.iter().map(|event| message(event, true)).collect::<Vec<_>>())?;
+        let unwanted = first.iter().zip(sent).filter(|(_, sent)| *sent == Sent::Unroutable);
+        let unwanted: HashSet<Event> = unwanted.map(|((event, _), _)| *event).collect();
+        let rest = rest.iter().filter(|(event, _)| !unwanted.contains(event));
+        self.publish_events(&rest.map(|event| message(event, false)).collect::<Vec<_>>()).map(drop)
     }
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
@@ -310,8 +271,16 @@ impl Relay for AmqpRelay {
         if self.role == Role::Agent {
             return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(&deliveries));
         }
-        self.publish_all(refused.iter().map(|(delivery, reason)| dead_letter(queue, delivery, reason, now)).collect())?;
-        self.acknowledge(queue, &deliveries)
+        let letters = refused.iter().map(|(delivery, reason)| dead_letter(queue, delivery, reason, now));
+        let sent = self.publisher.publish(&letters.collect::<Vec<_>>())?;
+        let (kept, left): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().zip(sent).partition(|(_, sent)| *sent == Sent::Kept);
+        self.acknowledge(queue, &kept.into_iter().map(|(delivery, _)| delivery).collect::<Vec<_>>())?;
+        match left.into_iter().next() {
+            None => Ok(()),
+            Some((_, Sent::Refused(reason))) => Err(Failure::retry(format!("put messages aside: {reason}"))),
+            Some(_) => Err(Failure::retry("put messages aside: the broker has not confirmed all of them")),
+        }
     }
 
     fn remove(&mut self, queue: &Queue) -> Result<bool, Failure> {
@@ -363,7 +332,7 @@ fn dead_letter(queue: &Queue, delivery: &Delivery, reason: &str, now: Timestamp)
         exchange: EVENTS,
         key: dead_key(queue).as_str().into(),
         mandatory: false,
-        body: delivery.body.clone(),
+        body: Arc::new(delivery.body.clone()),
         properties: properties(limits::DEAD_LETTER_LIFETIME, now).with_headers(headers),
     }
 }

@@ -9,6 +9,7 @@
 //! without a line end. A file with another name, brought by hand, never expires. After a crash a message may be there that
 //! was not counted as sent: it is sent again, and received twice.
 
+use super::refusing::Refusing;
 use super::{Delivery, Event, Message, Queue, Relay, Sent, Tag, on_the_wire};
 use crate::failure::{Failure, log_skipped};
 use crate::limits;
@@ -32,6 +33,8 @@ pub struct DirectoryRelay {
     sequence: u64,
     /// The rest of the last listing: a long queue is not listed for every batch.
     listed: Option<(Queue, BTreeSet<FileName>)>,
+    /// Subscribers whose queues cannot be written to.
+    refusing: Refusing,
 }
 
 /// Queues may belong to several users of one group.
@@ -79,17 +82,17 @@ impl DirectoryRelay {
         let top = Dir::open(path)?;
         let (tmp, dead) = (Arc::new(top.ensure("tmp", QUEUE_MODE)?), Arc::new(top.ensure("dead", QUEUE_MODE)?));
         let random = getrandom::u64().map_err(|e| Failure::retry(format!("no random numbers: {e}")))?;
-        Ok(DirectoryRelay { top, tmp, dead, sender: format!("{random:016x}"), sequence: 0, listed: None })
+        let (sender, refusing) = (format!("{random:016x}"), Refusing::new("events", "the subscriber misses them"));
+        Ok(DirectoryRelay { top, tmp, dead, sender, sequence: 0, listed: None, refusing })
     }
 
-    /// None if it is missing or cannot be written to: an agent that spoils its own queue harms itself only.
-    fn open_queue(&self, queue: &Queue) -> Option<Arc<Dir>> {
+    /// Opens a queue to send to. What is wrong with one queue does not hold up the others: an agent that spoils its own
+    /// queue harms itself only.
+    fn open_queue(&self, queue: &Queue) -> Result<Result<Arc<Dir>, Sent>, Failure> {
         match self.top.sub(queue.as_str()) {
-            Ok(dir) => dir.map(Arc::new),
-            Err(error) => {
-                log::warn!("relay: {error}");
-                None
-            }
+            Ok(Some(dir)) => Ok(Ok(Arc::new(dir))),
+            Ok(None) => Ok(Err(Sent::Unroutable)),
+            Err(failure) => refused(queue, failure).map(Err),
         }
     }
 
@@ -177,22 +180,34 @@ impl Relay for DirectoryRelay {
 
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
         let mut batch = self.batch();
-        let mut queues: HashMap<&Queue, Option<Arc<Dir>>> = HashMap::new();
-        let mut sent = Vec::with_capacity(messages.len());
+        let mut queues: HashMap<&Queue, Result<Arc<Dir>, Sent>> = HashMap::new();
+        let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
-            let dir = queues.entry(&message.queue).or_insert_with(|| self.open_queue(&message.queue));
-            let Some(dir) = dir else {
-                sent.push(Sent::Unroutable);
-                continue;
+            if !queues.contains_key(&message.queue) {
+                queues.insert(&message.queue, self.open_queue(&message.queue)?);
+            }
+            let dir = match &queues[&message.queue] {
+                Ok(dir) => dir,
+                Err(sent) => {
+                    outcomes.push(Err(sent.clone()));
+                    continue;
+                }
             };
             self.sequence += 1;
             let name = MessageName { sent: now, expires: message.expires }.format(&self.sender, self.sequence);
             let name = FileName::new(name).ok_or_else(|| Failure::retry("a message has an empty name"))?;
             batch.put(dir, &name, on_the_wire(&message.body), Over::Nothing)?;
-            sent.push(Sent::Kept);
+            outcomes.push(Ok(&message.queue));
         }
-        all_done(batch.commit()?.changes)?;
-        Ok(sent)
+        let mut placed = batch.commit()?.changes.into_iter();
+        let outcome = |outcome: Result<&Queue, Sent>| match outcome {
+            Err(sent) => Ok(sent),
+            Ok(queue) => match placed.next() {
+                Some(Err(failure)) => refused(queue, failure),
+                _ => Ok(Sent::Kept),
+            },
+        };
+        outcomes.into_iter().map(outcome).collect()
     }
 
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
@@ -252,7 +267,9 @@ impl Relay for DirectoryRelay {
                 messages.push(Message { queue: queue.clone(), body: body.clone(), expires });
             }
         }
-        if messages.is_empty() { Ok(()) } else { self.send(&messages, now).map(drop) }
+        let sent = self.send(&messages, now)?;
+        messages.iter().zip(&sent).for_each(|(message, sent)| self.refusing.note(&message.queue, sent));
+        Ok(())
     }
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
@@ -279,6 +296,14 @@ impl Relay for DirectoryRelay {
             dir.changed_before(limit)?.iter().try_for_each(|name| remove(dir, name))?;
         }
         Ok(())
+    }
+}
+
+/// What a failure of one queue is to the sender.
+fn refused(queue: &Queue, failure: Failure) -> Result<Sent, Failure> {
+    match failure {
+        Failure::Skip(reason) => Ok(Sent::Refused(format!("queue {queue}: {reason}"))),
+        failure => Err(failure),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Waiting is free: without notifications and without anything due, the thread sleeps until the next sweep.
 
 use super::Worker;
+use super::ending::{TimeLimit, end_now};
 use super::outage::{Outage, Outages};
 use super::watchdog::{self, Pulse};
 use crate::error::{ExitClass, ProgramError};
@@ -33,18 +34,19 @@ pub fn run(
         let name = worker.name();
         pulse.work();
         let unwatched = watching.start(worker, &sleeper);
-        let now = time::now();
+        let (now, began) = (time::now(), Instant::now());
         let outcome = if recovered { worker.pass(now) } else { worker.recover(now).and_then(|()| worker.pass(now)) };
         pulse.rest();
         match outcome {
             Ok(pass) => {
                 recovered = true;
-                outage.over();
+                let uncertain_for = outage.passed(worker.has_tried(), began);
                 // Logged only when the rest works: a failure of both is logged once.
                 let look_within = match unwatched {
                     Some(error) => watching.back_off(name, &error, sweep),
                     None => sweep,
                 };
+                let look_within = uncertain_for.map_or(look_within, |left| left.min(look_within));
                 let due = pass.again.map_or(look_within, |again| time::until(time::now(), again).min(look_within));
                 if pass.handled == 0 || !due.is_zero() {
                     // A moment at least: what is due every time and never handled must not become a busy loop.
@@ -119,16 +121,13 @@ fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
     }
 }
 
-/// Ends the process at once: what reached the disk is not known, so no other worker may acknowledge or move anything.
-fn end_now(reason: &str) -> ! {
-    log::error!("{reason}");
-    log::logger().flush();
-    std::process::exit(ExitClass::Io as i32)
-}
-
 /// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
-/// A failure is retried after `pause_max` at most.
-pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -> Result<(), ProgramError> {
+/// A failure is retried after `pause_max` at most. `program` is named in the log when it ends.
+pub fn threads(
+    program: &str,
+    workers: Vec<(Box<dyn Worker>, Duration)>,
+    pause_max: Duration,
+) -> Result<(), ProgramError> {
     let stop = Stop::default();
     crate::signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
@@ -142,22 +141,29 @@ pub fn threads(workers: Vec<(Box<dyn Worker>, Duration)>, pause_max: Duration) -
             let _end = EndAll(stop.clone());
             let outcome = run(worker.as_mut(), sweep, pause_max, &stop, &pulse, &outages);
             if let Err(Failure::End(reason)) = &outcome {
-                end_now(reason);
+                // What reached the disk is not known: no other worker may acknowledge or move anything.
+                end_now(ExitClass::Io, reason);
             }
+            // Its connections are closed.
+            pulse.work();
+            drop(worker);
+            pulse.rest();
             outcome
         })
     });
     let threads: Vec<_> = threads.collect();
+    let _limit = TimeLimit::start(pulses.clone(), &stop);
     let watchdog = watchdog::start(pulses, &stop);
     let panicked = |_| Failure::End("a worker panicked; this is a bug, please report the lines above".into());
     let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
     let first_failure = outcomes.filter_map(Result::err).next();
     // Joined, so that the service manager is notified of the end.
     let _ = watchdog.join();
-    first_failure.map_or(Ok(()), |failure| {
+    if let Some(failure) = &first_failure {
         log::error!("{failure}");
-        Err(failure.into())
-    })
+    }
+    log::info!("{program} ends");
+    first_failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 struct EndAll(Stop);

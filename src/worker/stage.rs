@@ -87,13 +87,15 @@ pub struct StageWorker<H> {
     files: Files,
     /// No pass succeeded since the start or the last failure: the first batch of the next one is small.
     is_trial: bool,
+    /// The last pass had something to handle.
+    has_tried: bool,
 }
 
 impl<H: FileHandler> StageWorker<H> {
     /// Drains the handler's stage of a spool.
     pub fn new(mover: Mover, handler: H) -> StageWorker<H> {
         let files = Files::new(handler.name(), handler.source(), mover);
-        StageWorker { handler, files, is_trial: false }
+        StageWorker { handler, files, is_trial: false, has_tried: false }
     }
 
     /// Checks and handles a batch. Returns how many files were handled.
@@ -106,6 +108,7 @@ impl<H: FileHandler> StageWorker<H> {
             }
         }
         let entries: Vec<&Entry> = items.iter().map(|(entry, _)| *entry).collect();
+        self.has_tried |= !entries.is_empty();
         let verdicts = match entries.is_empty() {
             true => Ok(Vec::new()),
             false => self.handler.handle(self.files.spool(), items, now),
@@ -165,6 +168,7 @@ impl<H: FileHandler> Worker for StageWorker<H> {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        self.has_tried = false;
         let (started, mut names, mut handled) = (Instant::now(), self.files.list()?, 0);
         loop {
             let entries_max = self.handler.source().batch_entries_max;
@@ -181,6 +185,10 @@ impl<H: FileHandler> Worker for StageWorker<H> {
         let more = (names.len() > 0).then_some(now);
         let again = self.files.next_due().into_iter().fold(more, earlier);
         Ok(Pass { handled, again })
+    }
+
+    fn has_tried(&self) -> bool {
+        self.has_tried
     }
 }
 

@@ -5,43 +5,57 @@
 //! watchdog's period. A worker that hangs for longer (a disk that does not answer, a deadlock) makes systemd end the
 //! program and start it again, which loses nothing: `recover` repairs what was cut short.
 
+use crate::waiting::Waits;
 use crate::wake::{Sleeper, Stop};
 use sd_notify::NotifyState;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Whether one worker is at work, and since when.
+/// Whether one worker is at work, since when, and what it waits for.
 #[derive(Clone, Default)]
-pub struct Pulse {
-    working_since: Arc<Mutex<Option<Instant>>>,
+pub struct Pulse(Arc<Mutex<Option<Work>>>);
+
+struct Work {
+    since: Instant,
+    waits: Waits,
 }
 
 impl Pulse {
-    /// A pass begins now.
+    /// A pass begins now, in this thread.
     pub fn work(&self) {
-        *self.working_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.lock() = Some(Work { since: Instant::now(), waits: Waits::of_this_thread() });
     }
 
     /// The worker is about to sleep.
     pub fn rest(&self) {
-        *self.working_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Work>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the pass has taken so far; zero when there is none.
     fn working_for(&self) -> Duration {
-        let since = *self.working_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+        self.lock().as_ref().map_or(Duration::ZERO, |work| work.since.elapsed())
+    }
+
+    /// The same as text, with what it waits for; None when there is no pass.
+    pub fn describe(&self) -> Option<String> {
+        let work = self.lock();
+        let Work { since, waits } = work.as_ref()?;
+        let waits = waits.now().map_or_else(String::new, |what| format!(", waiting for {what}"));
+        Some(format!("works for {} s{waits}", since.elapsed().as_secs()))
     }
 }
 
 /// The workers of this process, by name.
 pub type Pulses = Vec<(&'static str, Pulse)>;
 
-/// The first worker whose pass takes longer than `limit`, and how long it takes.
-fn find_stuck(pulses: &Pulses, limit: Duration) -> Option<(&'static str, Duration)> {
-    let ages = pulses.iter().map(|(name, pulse)| (*name, pulse.working_for()));
-    ages.into_iter().find(|(_, age)| *age > limit)
+/// The first worker whose pass takes longer than `limit`.
+fn find_stuck(pulses: &Pulses, limit: Duration) -> Option<&(&'static str, Pulse)> {
+    pulses.iter().find(|(_, pulse)| pulse.working_for() > limit)
 }
 
 fn notify(states: &[NotifyState]) {
@@ -75,9 +89,9 @@ pub fn start(pulses: Pulses, stop: &Stop) -> JoinHandle<()> {
 /// Feeds the watchdog, or logs once which worker hangs. Returns whether one does.
 fn beat(pulses: &Pulses, period: Duration, was_stuck: bool, status: &str) -> bool {
     match find_stuck(pulses, period) {
-        Some((name, age)) => {
+        Some((name, pulse)) => {
             if !was_stuck {
-                log::error!("{name} hangs: its pass takes {} s already", age.as_secs());
+                log::error!("{name} hangs: it {}", pulse.describe().unwrap_or_default());
                 notify(&[NotifyState::Status(&format!("{name} hangs"))]);
             }
             true
@@ -99,13 +113,14 @@ mod tests {
     #[test]
     fn only_a_pass_that_takes_too_long_is_stuck() {
         let pulses: Pulses = vec![("one", Pulse::default()), ("two", Pulse::default())];
-        assert_eq!(find_stuck(&pulses, Duration::ZERO), None);
+        let find_stuck = |limit| find_stuck(&pulses, limit).map(|(name, _)| *name);
+        assert_eq!(find_stuck(Duration::ZERO), None);
         pulses[1].1.work();
         std::thread::sleep(Duration::from_millis(5));
-        assert_eq!(find_stuck(&pulses, Duration::from_millis(1)).map(|(name, _)| name), Some("two"));
-        assert_eq!(find_stuck(&pulses, Duration::from_secs(60)), None);
+        assert_eq!(find_stuck(Duration::from_millis(1)), Some("two"));
+        assert_eq!(find_stuck(Duration::from_secs(60)), None);
         pulses[1].1.work();
         pulses[1].1.rest();
-        assert_eq!(find_stuck(&pulses, Duration::ZERO), None);
+        assert_eq!(find_stuck(Duration::ZERO), None);
     }
 }

@@ -166,7 +166,8 @@ impl Worker for Stuck {
 #[ignore = "the program that the next test runs"]
 fn a_program_with_a_stuck_worker() {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
-        let _ = run::threads(vec![(Box::new(Stuck { passes: 0 }), Duration::from_secs(1))], Duration::from_secs(1));
+        let workers: Vec<(Box<dyn Worker>, Duration)> = vec![(Box::new(Stuck { passes: 0 }), Duration::from_secs(1))];
+        let _ = run::threads("stuck", workers, Duration::from_secs(1));
     }
 }
 

@@ -132,7 +132,7 @@ impl Inbox {
 
     /// Settles messages. Returns false if the broker has requeued them before.
     fn settle(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) -> Result<bool, Failure> {
-        match self.link.wait(what, request) {
+        match self.link.tell(what, request) {
             Err(_) if self.is_full() => Ok(false),
             settled => settled.map(|()| true),
         }

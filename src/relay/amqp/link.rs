@@ -1,20 +1,22 @@
 //! A connection to the broker behind a synchronous face.
 //!
 //! One thread runs the I/O of all connections; requests block on it, never longer than `mq.timeout`. The relays of a process
-//! share two links, one to send and one to receive: a broker that is short of memory stops reading from publishers, and
-//! acknowledgements must not wait behind that. A lost connection is replaced when the next channel is opened.
+//! share two links, one to send and one to receive: a broker that is short of memory or disk (an alarm) stops reading from
+//! publishers, and acknowledgements must not wait behind that. While it does, what needs its answer fails at once, and the
+//! connection stays. A lost connection is replaced when the next channel is opened.
 
 use crate::config::broker::{BrokerConfig, TlsConfig};
 use crate::failure::{Failure, Server};
 use crate::limits;
 use crate::tls::trusting;
+use crate::waiting::waiting_for;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
 use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKind, Event};
 use native_tls::{Identity, TlsConnectorBuilder};
 use std::future::Future;
 use std::io;
@@ -40,6 +42,23 @@ pub struct Link {
     purpose: Purpose,
     io: Handle,
     connection: Mutex<Option<Connection>>,
+    /// Apart from it, as that is locked while a connection is made.
+    told: Mutex<Told>,
+}
+
+/// What the broker said about the newest connection, by itself.
+#[derive(Clone, Default)]
+struct Told {
+    status: ConnectionStatus,
+    words: Arc<Mutex<Words>>,
+}
+
+#[derive(Default)]
+struct Words {
+    /// Why it takes no messages.
+    alarm: String,
+    /// Why it closed the connection.
+    end: Option<String>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,8 +92,8 @@ impl Link {
         if let Some(link) = known {
             return Ok(link);
         }
-        let link = Link { config: config.clone(), purpose, io: io_thread()?, connection: Mutex::new(None) };
-        let link = Arc::new(link);
+        let (connection, told) = (Mutex::new(None), Mutex::default());
+        let link = Arc::new(Link { config: config.clone(), purpose, io: io_thread()?, connection, told });
         links.push(Arc::downgrade(&link));
         Ok(link)
     }
@@ -96,29 +115,63 @@ impl Link {
         Ok(OpenChannel { channel, link: Arc::clone(self) })
     }
 
-    /// Runs a request, for `mq.timeout` at most.
+    /// Runs a request, for `mq.timeout` at most; not at all while the broker would not read it.
     pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
-        let timeout = self.config.timeout;
-        match self.within(timeout, request) {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(self.failure(what, cause(&error))),
-            None => {
-                let help = "rabbitmqctl status shows whether it has raised an alarm";
-                let reason = format!("{}: no answer within {timeout:?}; {help}", self.at_broker(what));
+        self.ask(what, request)?.map_err(|error| self.failure(what, cause(&error)))
+    }
+
+    /// The same; an error that the broker answers is a result.
+    pub fn ask<T>(
+        &self,
+        what: &str,
+        request: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<lapin::Result<T>, Failure> {
+        self.check_alarm(what)?;
+        self.within(what, self.config.timeout, request).ok_or_else(|| self.no_answer(what))
+    }
+
+    /// Runs what the broker does not answer.
+    pub fn tell(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) -> Result<(), Failure> {
+        let told = self.within(what, self.config.timeout, request).ok_or_else(|| self.no_answer(what))?;
+        told.map_err(|error| self.failure(what, cause(&error)))
+    }
+
+    /// Runs a request; None if it takes longer than the limit.
+    pub fn within<T>(&self, what: &str, limit: Duration, request: impl Future<Output = T>) -> Option<T> {
+        // Inside, because the timer must be made where the I/O thread is known.
+        let run = || self.io.block_on(async { tokio::time::timeout(limit, request).await });
+        waiting_for(format_args!("the broker ({what})"), run).ok()
+    }
+
+    /// Why the broker takes no messages, if so.
+    pub fn alarm(&self) -> Option<String> {
+        let told = locked(&self.told).clone();
+        (told.status.connected() && told.status.blocked()).then(|| locked(&told.words).alarm.clone())
+    }
+
+    /// Fails while the broker reads nothing from this connection.
+    pub fn check_alarm(&self, what: &str) -> Result<(), Failure> {
+        match self.alarm() {
+            None => Ok(()),
+            Some(alarm) => {
+                let reason = format!("{}: it takes no messages: {alarm}; {ALARM_HELP}", self.at_broker(what));
                 Err(Failure::outage(Server::Broker, reason))
             }
         }
     }
 
-    /// Runs a request; None if it takes longer than the limit.
-    fn within<T>(&self, limit: Duration, request: impl Future<Output = T>) -> Option<T> {
-        // Inside, because the timer must be made where the I/O thread is known.
-        self.io.block_on(async { tokio::time::timeout(limit, request).await }).ok()
+    /// The failure of a request that took too long.
+    pub fn no_answer(&self, what: &str) -> Failure {
+        let none = || format!("{}: no answer within {:?}; {ALARM_HELP}", self.at_broker(what), self.config.timeout);
+        self.check_alarm(what).err().unwrap_or_else(|| Failure::outage(Server::Broker, none()))
     }
 
     /// Closes something. Nothing depends on the broker's answer, so the wait is short.
     fn close(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) {
-        match self.within(limits::BROKER_GOODBYE_TIME_MAX.min(self.config.timeout), request) {
+        if self.alarm().is_some() {
+            return;
+        }
+        match self.within(what, limits::BROKER_GOODBYE_TIME_MAX.min(self.config.timeout), request) {
             Some(Ok(())) => {}
             Some(Err(error)) => log::debug!("{}: {error}", self.at_broker(what)),
             None => log::debug!("{}: no answer", self.at_broker(what)),
@@ -130,12 +183,17 @@ impl Link {
         self.io.spawn(task);
     }
 
-    /// An error of this broker.
+    /// An error of this broker. When it closed the connection, with its own words.
     pub fn failure(&self, what: &str, cause: impl ToString) -> Failure {
-        let reason = format!("{}: {}", self.at_broker(what), cause.to_string());
-        // Without waiting for the lock, which is held while a connection is made.
-        let connected = self.connection.try_lock().is_ok_and(|connection| is_live(&connection));
-        if connected { Failure::retry(reason) } else { Failure::outage(Server::Broker, reason) }
+        let (mut reason, told) =
+            (format!("{}: {}", self.at_broker(what), cause.to_string()), locked(&self.told).clone());
+        if told.status.connected() {
+            return Failure::retry(reason);
+        }
+        if let Some(end) = locked(&told.words).end.as_ref().filter(|end| !reason.contains(*end)) {
+            reason.push_str(&format!("; it said: {end}"));
+        }
+        Failure::outage(Server::Broker, reason)
     }
 
     fn at_broker(&self, what: &str) -> String {
@@ -164,7 +222,7 @@ impl Link {
             }
             match self.wait(WHAT, self.connect_to(address)) {
                 Ok(connection) => {
-                    self.watch_alarms(&connection);
+                    self.listen(&connection);
                     return Ok(connection);
                 }
                 Err(error) => last = error,
@@ -200,25 +258,31 @@ impl Link {
         Connection::connector(uri, TokioRuntime::tokio_with_handle(self.io.clone()), open, properties).await
     }
 
-    /// Logs when the broker stops taking messages, and when it goes on.
-    fn watch_alarms(&self, connection: &Connection) {
-        let mut events = connection.events_listener();
-        let place = self.place();
+    /// Keeps what the broker says by itself; logs when it stops taking messages, and when it goes on.
+    fn listen(&self, connection: &Connection) {
+        let told = Told { status: connection.status().clone(), words: Arc::default() };
+        *locked(&self.told) = told.clone();
+        let (mut events, place) = (connection.events_listener(), self.place());
         self.io.spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
                     Event::ConnectionBlocked(reason) => {
-                        log::warn!(
-                            "the broker {place} takes no messages: {reason}; see the alarms of rabbitmqctl status"
-                        )
+                        log::warn!("the broker {place} takes no messages: {reason}; {ALARM_HELP}");
+                        locked(&told.words).alarm = reason;
                     }
                     Event::ConnectionUnblocked => log::info!("the broker {place} takes messages again"),
+                    Event::Error(error) if !told.status.connected() => {
+                        locked(&told.words).end.get_or_insert_with(|| cause(&error));
+                    }
                     _ => {}
                 }
             }
         });
     }
 }
+
+/// What an operator can do about a broker that takes nothing.
+const ALARM_HELP: &str = "rabbitmqctl status shows its alarms";
 
 fn is_live(connection: &Option<Connection>) -> bool {
     connection.as_ref().is_some_and(|connection| connection.status().connected())
@@ -278,7 +342,7 @@ fn tls_connector(tls: &TlsConfig) -> Result<TlsConnectorBuilder, String> {
 }
 
 /// Why a request failed, and what an operator can do about it.
-fn cause(error: &lapin::Error) -> String {
+pub fn cause(error: &lapin::Error) -> String {
     let ErrorKind::ProtocolError(refusal) = error.kind() else { return error.to_string() };
     let help = match refusal.kind() {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if refusal.get_message().as_str().contains("Login") => {
