@@ -28,7 +28,8 @@
 //!                        action/done ◄─ command/done
 //! ```
 //!
-//! heartbeats registers agents, collector expires and deletes, periodic marks who is absent. To know what happens to a file
+//! Of several schedulers that share a store, each takes in answers to all of them: one to another's command goes to the store
+//! at once, and action-ended there moves the action on. heartbeats registers agents, collector expires and deletes, periodic marks who is absent. To know what happens to a file
 //! in `command/ready`, open `src/flow/command_ready.rs`; every other worker is found the same way.
 //!
 //! # The map

@@ -161,7 +161,10 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 /// The same for actions of another scheduler, which ends them itself while it runs: a restart is no reason to discard the
 /// answers on its disk.
 pub const OTHERS_EXPIRY_GRACE: Duration = Duration::from_secs(60);
-/// How often it is logged that commands wait for results to take in their answers.
+/// How long commands may wait for results to take in their answers until it is logged: several schedulers wait a minute for
+/// what one of them may hold unacknowledged.
+pub const WAITING_LOGGED_AFTER: Duration = Duration::from_secs(180);
+/// How often it is logged then.
 pub const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(600);
 /// Bytes of the output of all operations of a command together: with the action they fit RESULT_SIZE_BYTES_MAX.
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;

@@ -152,8 +152,12 @@ pub trait Relay: Send {
     /// message is settled on another connection than the one it came by.
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure>;
 
-    /// Whether every message of a queue is acknowledged or rejected. False also where a receiver may hold some.
-    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure>;
+    /// The time before which every message that was sent to a queue is acknowledged or rejected. None if it is not known:
+    /// messages wait, or a receiver may hold some.
+    fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure>;
+
+    /// Whether something receives from a queue; None if this relay cannot know.
+    fn has_receiver(&mut self, queue: &Queue) -> Result<Option<bool>, Failure>;
 
     /// Acknowledges messages whose effect is on the disk.
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure>;

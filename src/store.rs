@@ -111,12 +111,10 @@ pub enum Finished {
 /// Which commands [`Store::overdue_commands`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct OverdueSearch<'a> {
-    /// The scheduler that asks; what no scheduler has claimed counts as its own.
-    pub owner: &'a str,
-    /// Its own actions have expired before this time.
-    pub own_before: Timestamp,
-    /// Those of other schedulers have expired before this time, which is not later.
-    pub others_before: Timestamp,
+    /// Their actions are of these schedulers; "" stands for those that none has claimed.
+    pub owners: &'a [String],
+    /// Their actions have expired before this time.
+    pub before: Timestamp,
     /// Only commands behind this one, in the order of their ids.
     pub after: Option<CommandRef>,
     /// At most so many.
@@ -226,6 +224,9 @@ pub trait Store: Send {
     /// Adds missing actions, agents and commands, from commands that are in flight or answered: rebuilds a recreated
     /// store from the spool.
     fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure>;
+
+    /// Returns the owners of actions in flight that expired before this time.
+    fn overdue_owners(&mut self, before: Timestamp) -> Result<Vec<String>, Failure>;
 
     /// Returns commands without a final status whose action has expired, in the order of their ids, with their stored
     /// status; and the command behind which the search goes on, None at the end. Rows that are no valid command are left

@@ -6,19 +6,21 @@
 //! - copies in command/inflight of commands that have their answer (a crash may leave them), or whose answer another
 //!   scheduler of the same store got, are removed;
 //! - commands that the store waits for and that have no file go to command/returned as expired: those of this scheduler's
-//!   actions, and a while later those of others, which are not running then;
+//!   actions, and a while later those of other schedulers that do not run;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
 //!   the relay put aside, and what the store knows of processes of agents that ended then and had no commands.
 //!
-//! A command expires only when every answer that was sent before its end is taken in: results has seen the relay's queue
-//! empty since then, or no message waits there. So a scheduler that starts after an action expired loses no answer.
+//! A command expires only when every answer that was sent before its end is taken in, which the relay knows, or results. So
+//! a scheduler that starts after an action expired takes in first what waits there.
 //!
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
+
+mod overdue;
 
 use super::command_returned::Endings;
 use super::{FindOwner, results};
 use crate::action::Action;
-use crate::command::{Command, CommandStatus, KnownActions};
+use crate::command::{Command, CommandStatus};
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
@@ -31,6 +33,7 @@ use crate::store::{OverdueSearch, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
 use crate::worker::{Apply, LogLine, Pass, apply_all, earlier};
+use overdue::{Expiring, Overdue, read_overdue};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -45,7 +48,8 @@ pub struct Collector {
     expiry: HashMap<ActionId, Timestamp>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every round.
     cleaned: Option<Timestamp>,
-    /// When it was logged last that commands wait for answers to be taken in.
+    /// Since when commands wait to expire, until answers are taken in; and when that was logged last.
+    waiting_since: Option<Timestamp>,
     waiting_logged: Option<Timestamp>,
 }
 
@@ -58,27 +62,31 @@ impl Collector {
         find_owner: FindOwner,
         delete_after: Duration,
     ) -> Collector {
-        let expiry = HashMap::new();
-        Collector { store, relay, notes, find_owner, delete_after, expiry, cleaned: None, waiting_logged: None }
+        let (expiry, cleaned) = (HashMap::new(), None);
+        let (waiting_since, waiting_logged) = (None, None);
+        Collector { store, relay, notes, find_owner, delete_after, expiry, cleaned, waiting_since, waiting_logged }
     }
 
-    /// The time before which every answer that was sent is taken in.
-    fn taken_in(&mut self, now: Timestamp) -> Timestamp {
-        let drained = self.relay.is_drained(&Queue::results(), now);
-        if drained.inspect_err(|error| log::debug!("collector: {error}")).unwrap_or(false) {
-            return now;
-        }
-        self.notes.marked(results::DRAINED).unwrap_or(Timestamp::MIN).min(now)
+    /// The time before which every answer that was sent is taken in; None if it is not known.
+    fn taken_in(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let settled = self.relay.settled_before(&Queue::results(), now);
+        let settled = settled.inspect_err(|error| log::debug!("collector: {error}")).ok().flatten();
+        settled.or_else(|| self.notes.marked(results::TAKEN_IN)).map(|time| time.min(now))
     }
 
-    /// Logs that commands would expire now, if their answers could not be on the relay.
-    fn log_waiting(&mut self, count: usize, taken_in: Timestamp, now: Timestamp) {
+    /// Logs that commands have waited for long since the end of their actions, because their answers may be on the relay.
+    fn log_waiting(&mut self, count: usize, taken_in: Option<Timestamp>, now: Timestamp) {
         if count == 0 {
-            self.waiting_logged = None;
-        } else if time::is_due(self.waiting_logged, limits::WAITING_LOGGED_EVERY, now) {
-            let since = if taken_in == Timestamp::MIN { "never".into() } else { format!("at {taken_in} last") };
+            (self.waiting_since, self.waiting_logged) = (None, None);
+            return;
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        let is_long = time::until(since, now) >= limits::WAITING_LOGGED_AFTER;
+        if is_long && time::is_due(self.waiting_logged, limits::WAITING_LOGGED_EVERY, now) {
+            let when =
+                taken_in.map_or_else(|| "it is not known when it had".into(), |time| format!("it had at {time}"));
             log::warn!(
-                "collector: {count} commands have no answer at the end of their actions; they expire when results has taken in what waits on the relay, which it had done {since}"
+                "collector: {count} commands have no answer and wait to expire: results has not taken in everything that was on the relay at the end of their actions, {when}; is it running?"
             );
             self.waiting_logged = Some(now);
         }
@@ -146,11 +154,14 @@ impl Collector {
                 continue;
             }
             match self.deadline(spool, stage, &name, reference)? {
-                Some(deadline) if deadline <= *taken_in => overdue.push(name),
-                Some(deadline) if deadline <= now => swept.waiting += 1,
+                Some(deadline) if taken_in.is_some_and(|taken_in| deadline <= taken_in) => overdue.push(name),
                 // Its action is not in flight here any more: its last answer may have come to another scheduler.
                 Some(_) if stage == COMMAND_INFLIGHT && !inflight.contains(&reference.action) => {
                     elsewhere.push(reference)
+                }
+                Some(deadline) if deadline <= now => {
+                    swept.waiting += 1;
+                    swept.again = earlier(swept.again, time::after(now, limits::EXPIRY_GRACE));
                 }
                 Some(deadline) => swept.again = earlier(swept.again, deadline),
                 None => {}
@@ -229,10 +240,10 @@ impl Collector {
             if references.is_empty() { HashSet::new() } else { self.ended_elsewhere(spool, stage, &references)? };
         let is_sent = stage == COMMAND_INFLIGHT;
         let mut expiring = Expiring::default();
-        expiring.steps.extend(overdue.answered.iter().map(|name| Step::clear(stage, name)));
+        overdue.answered.iter().for_each(|name| expiring.clear(stage, name));
         for command in overdue.waiting {
             match ended.contains(&command.reference()) {
-                true => expiring.steps.push(Step::clear(stage, &command.reference().into())),
+                true => expiring.clear(stage, &command.reference().into()),
                 false => expiring.add(command, is_sent, now),
             }
         }
@@ -245,18 +256,36 @@ impl Collector {
     fn end_forgotten(
         &mut self,
         spool: &Spool,
-        taken_in: Timestamp,
+        taken_in: Option<Timestamp>,
         apply: Apply,
         now: Timestamp,
     ) -> Result<usize, Failure> {
-        let owner = (self.find_owner)()?;
-        let mut search = OverdueSearch {
-            owner: &owner,
-            own_before: time::before(taken_in, limits::EXPIRY_GRACE),
-            others_before: time::before(taken_in, limits::OTHERS_EXPIRY_GRACE),
-            after: None,
-            count: limits::BATCH_ENTRIES_MAX,
-        };
+        let Some(taken_in) = taken_in else { return Ok(0) };
+        let own = (self.find_owner)()?;
+        let before = time::before(taken_in, limits::EXPIRY_GRACE);
+        let ended = self.end_overdue(spool, &[own.clone(), String::new()], before, apply, now)?;
+        let before = time::before(taken_in, limits::OTHERS_EXPIRY_GRACE);
+        let mut gone = Vec::new();
+        for other in self.store.overdue_owners(before)?.into_iter().filter(|other| !other.is_empty() && *other != own) {
+            // One that runs ends its commands itself, and may have their answers.
+            if self.relay.has_receiver(&Queue::scheduler(&other))? != Some(true) {
+                gone.push(other);
+            }
+        }
+        let others = if gone.is_empty() { 0 } else { self.end_overdue(spool, &gone, before, apply, now)? };
+        Ok(ended + others)
+    }
+
+    /// Ends commands of these schedulers that have no file here and whose action expired before this time.
+    fn end_overdue(
+        &mut self,
+        spool: &Spool,
+        owners: &[String],
+        before: Timestamp,
+        apply: Apply,
+        now: Timestamp,
+    ) -> Result<usize, Failure> {
+        let mut search = OverdueSearch { owners, before, after: None, count: limits::BATCH_ENTRIES_MAX };
         let mut ended = 0;
         loop {
             let (commands, next) = self.store.overdue_commands(&search)?;
@@ -268,8 +297,7 @@ impl Collector {
                     ended += 1;
                     let is_sent = command.status == CommandStatus::Sent;
                     expiring.add(command, is_sent, now);
-                    // Their actions may be large.
-                    if expiring.size_bytes > limits::BATCH_SIZE_BYTES_MAX as usize {
+                    if expiring.is_large() {
                         std::mem::take(&mut expiring).apply(apply)?;
                     }
                 }
@@ -300,18 +328,18 @@ impl ClockHandler for Collector {
         // What makes room on a full disk comes next. No part depends on the success of another: the failures come last.
         let (mut tidied, mut deleted, mut removed, mut answered) = (Ok(()), Ok(0), Ok(0), HashSet::new());
         if cleans {
-            tidied = self.relay.tidy(self.delete_after, now);
+            tidied = unless_end(self.relay.tidy(self.delete_after, now))?;
             removed = self.store.remove_registrations(time::before(now, self.delete_after));
-            deleted = self.delete_old(spool, apply, now);
+            deleted = unless_end(self.delete_old(spool, apply, now))?;
             answered.extend(spool.list(COMMAND_RETURNED)?);
             answered.extend(spool.list(COMMAND_DONE)?);
         }
         let names = spool.list(ACTION_INFLIGHT)?;
         let inflight = names.iter().filter_map(|name| ActionId::from_file_name(name.as_str()?).ok()).collect();
-        let ended = self.end_actions(spool, &inflight, apply, now);
+        let ended = unless_end(self.end_actions(spool, &inflight, apply, now))?;
         let known = Known { inflight, answered, taken_in };
-        let ready = self.sweep(spool, COMMAND_READY, &known, apply, now);
-        let sent = self.sweep(spool, COMMAND_INFLIGHT, &known, apply, now);
+        let ready = unless_end(self.sweep(spool, COMMAND_READY, &known, apply, now))?;
+        let sent = unless_end(self.sweep(spool, COMMAND_INFLIGHT, &known, apply, now))?;
         let forgotten = self.end_forgotten(spool, taken_in, apply, now);
         tidied?;
         removed?;
@@ -325,6 +353,14 @@ impl ClockHandler for Collector {
     }
 }
 
+/// A failure for later, unless nothing may be done after it.
+fn unless_end<T>(result: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match result {
+        Err(Failure::End(reason)) => Err(Failure::End(reason)),
+        other => Ok(other),
+    }
+}
+
 fn warn(failure: Failure) {
     log::warn!("collector: {failure}; delete it by hand");
 }
@@ -335,8 +371,8 @@ struct Known {
     inflight: HashSet<ActionId>,
     /// Commands with an answer, as of a moment ago; empty when copies are not looked for.
     answered: HashSet<FileName>,
-    /// Every answer that was sent before is taken in.
-    taken_in: Timestamp,
+    /// Every answer that was sent before is taken in; None if it is not known.
+    taken_in: Option<Timestamp>,
 }
 
 /// What a sweep did.
@@ -349,31 +385,6 @@ struct Swept {
     waiting: usize,
 }
 
-/// Commands of expired actions.
-#[derive(Default)]
-struct Overdue {
-    /// Left over copies: their answers are here.
-    answered: Vec<FileName>,
-    /// Those without an answer.
-    waiting: Vec<Command>,
-}
-
-/// Reads a batch; returns the rest of the names too. Those that are gone or cannot be read are left out.
-fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Result<(Overdue, &'a [FileName]), Failure> {
-    let (mut overdue, mut size_bytes, mut rest) = (Overdue::default(), 0, names.iter());
-    let known = KnownActions::default();
-    while overdue.waiting.len() < limits::BATCH_ENTRIES_MAX && size_bytes < limits::BATCH_SIZE_BYTES_MAX {
-        let Some(name) = rest.next() else { break };
-        if stage == COMMAND_INFLIGHT && is_answered(spool, name)? {
-            overdue.answered.push(name.clone());
-        } else if let Some(entry) = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)? {
-            size_bytes += entry.bytes.len() as u64;
-            overdue.waiting.extend(Command::parse_with(&entry.bytes, &known).ok());
-        }
-    }
-    Ok((overdue, rest.as_slice()))
-}
-
 fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
     let entry = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
     Ok(entry.and_then(|entry| Command::parse(&entry.bytes).ok()))
@@ -381,41 +392,6 @@ fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<C
 
 fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
     Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
-}
-
-/// Steps that end commands without an answer, and what is logged when they are applied.
-#[derive(Default)]
-struct Expiring {
-    steps: Vec<Step>,
-    log: Vec<LogLine>,
-    size_bytes: usize,
-}
-
-impl Expiring {
-    /// Ends a command. One that was replayed has its answer and keeps it.
-    fn add(&mut self, mut command: Command, is_sent: bool, now: Timestamp) {
-        let reference = command.reference();
-        let name = FileName::from(reference);
-        if !command.status.is_final() {
-            let (error, text) = match is_sent {
-                true => ("no answer before the action expired", "did not answer in time"),
-                false => ("never sent: the relay had no queue of the agent", "was never sent its command"),
-            };
-            self.log.push(LogLine::Command(reference, format!("{} {text}", command.agent.queueloc)));
-            command.finish_unrun(CommandStatus::Expired, error, now);
-        }
-        let text = command.to_json();
-        self.size_bytes += text.len();
-        let clears = [COMMAND_READY, COMMAND_INFLIGHT].map(|stage| Step::clear(stage, &name));
-        self.steps.push(Step::put(COMMAND_RETURNED, name, text));
-        self.steps.extend(clears);
-    }
-
-    fn apply(self, apply: Apply) -> Result<(), Failure> {
-        apply_all(apply, self.steps)?;
-        self.log.iter().for_each(LogLine::log);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

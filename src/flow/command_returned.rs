@@ -15,7 +15,7 @@ use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
 use crate::spool::{Entry, FileName, Over, Spool, Step};
-use crate::store::{Ended, Finished, Store};
+use crate::store::{Ended, Finished, FinishedBatch, Store};
 use crate::time::Timestamp;
 use crate::worker::LogLine;
 use crate::worker::stage::{FileHandler, Source, Verdict};
@@ -42,25 +42,37 @@ fn finished_event(answer: &Command) -> (Event, Vec<u8>) {
     (Event::CommandFinished, body.to_string().into_bytes())
 }
 
-/// Stores answers. Returns the events of the commands, and the actions that have ended.
-pub(super) fn finish(
-    store: &mut dyn Store,
-    answers: &[Command],
-    now: Timestamp,
-) -> Result<(Vec<(Event, Vec<u8>)>, Vec<Ended>), Failure> {
-    let stored = store.finish_commands(answers, now)?;
-    let mut events = Vec::with_capacity(answers.len());
-    for (answer, finished) in answers.iter().zip(&stored.finished) {
-        match finished {
-            Finished::Before(status) if *status != answer.status => {
-                let CommandRef { action, command } = answer.reference();
-                log::info!(action:% = action, command:% = command; "has ended as {status} before, '{}' changes nothing", answer.status);
-            }
-            // Stored before, and perhaps not published.
-            Finished::Now | Finished::Before(_) => events.push(finished_event(answer)),
-        }
+/// What became of answers in the store.
+pub(super) struct Stored {
+    /// Of the commands.
+    pub(super) events: Vec<(Event, Vec<u8>)>,
+    /// For each answer.
+    pub(super) finished: Vec<Finished>,
+    /// The actions that have ended.
+    pub(super) ended: Vec<Ended>,
+}
+
+/// Stores answers.
+pub(super) fn finish(store: &mut dyn Store, answers: &[Command], now: Timestamp) -> Result<Stored, Failure> {
+    let FinishedBatch { finished, ended } = store.finish_commands(answers, now)?;
+    // One that was stored before was perhaps not published.
+    let is_news = |finished: &Finished, answer: &Command| match finished {
+        Finished::Now => true,
+        Finished::Before(status) => *status == answer.status,
+    };
+    let news = answers.iter().zip(&finished).filter(|(answer, finished)| is_news(finished, answer));
+    Ok(Stored { events: news.map(|(answer, _)| finished_event(answer)).collect(), finished, ended })
+}
+
+/// What is logged of an answer that changed nothing, because its command had another status before.
+pub(super) fn too_late(answer: &Command, finished: Finished) -> Option<LogLine> {
+    match finished {
+        Finished::Before(status) if status != answer.status => Some(LogLine::Command(
+            answer.reference(),
+            format!("has ended as {status} before, '{}' changes nothing", answer.status),
+        )),
+        Finished::Now | Finished::Before(_) => None,
     }
-    Ok((events, stored.ended))
 }
 
 /// What ends actions: steps for those in flight here, events for all of them.
@@ -182,17 +194,19 @@ impl FileHandler for CommandReturned {
                 self.store.restore_commands(&commands_in_spool(spool, action)?, now)?;
             }
         }
-        let (mut events, ended) = finish(self.store.as_mut(), &answers, now)?;
+        let Stored { mut events, finished, ended } = finish(self.store.as_mut(), &answers, now)?;
         let mut endings = Endings::new(spool, ended, now)?;
         events.append(&mut endings.events);
         self.relay.publish(&events, now)?;
-        let done = |entry: &&Entry| {
+        let done = |((entry, answer), finished): ((&Entry, &Command), Finished)| {
             let mut steps = moved_on(&entry.name);
             // They belong to no single answer; what the batch commits, it commits together.
             steps.append(&mut endings.steps);
-            Verdict::Done { steps, then: Vec::new(), log: std::mem::take(&mut endings.log) }
+            let mut log = std::mem::take(&mut endings.log);
+            log.extend(too_late(answer, finished));
+            Verdict::Done { steps, then: Vec::new(), log }
         };
-        Ok(entries.iter().map(done).collect())
+        Ok(entries.into_iter().zip(&answers).zip(finished).map(done).collect())
     }
 }
 

@@ -11,26 +11,24 @@
 //! acknowledged, so that no scheduler waits for another one's disk; if it was the last one of its action, the scheduler
 //! that has the action is notified by an event.
 
-use super::command_returned::{ended_event, finish};
+use super::command_returned::{Stored, ended_event, finish, too_late};
 use crate::action::Action;
 use crate::command::{Command, CommandStatus, KnownActions};
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
 use crate::relay::{Delivery, Event, Queue};
-use crate::spool::stages::{
-    ACTION_DONE, ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
-};
+use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::{FileName, Notes, Spool, Stage, Step};
-use crate::store::{KnownCommand, Store};
-use crate::time::Timestamp;
+use crate::store::{Finished, KnownCommand, Store};
+use crate::time::{self, Timestamp};
 use crate::worker::LogLine;
 use crate::worker::queue::{MessageHandler, Settlement};
 use crate::worker::refusal::Kind;
 use std::sync::Arc;
 
-/// The note with the time when the queue was seen empty last: whatever was sent before is settled.
-pub(super) const DRAINED: &str = "results-drained";
+/// The note with the time before which every answer that was sent is taken in.
+pub(super) const TAKEN_IN: &str = "results-taken-in";
 
 /// See the module docs.
 pub struct Results {
@@ -69,21 +67,23 @@ impl Results {
         if known.queueloc != answer.agent.queueloc.as_str() {
             return settled(foreign(&answer));
         }
-        let here = known_action(spool, reference.action)?;
-        let is_here = here.is_some();
-        let action = if is_here { here } else { self.store.find_action(reference.action)? };
+        let is_here = spool.has(ACTION_INFLIGHT, &reference.action.into())?;
+        let action = match known_action(spool, reference.action)? {
+            None => self.store.find_action(reference.action)?,
+            here => here,
+        };
         if action.is_some_and(|action| action.signed_text() != answer.action.signed_text()) {
             return settled(other_action(reference));
         }
         let mut answer = answer.renamed(reference);
-        if is_here {
-            return settled(match known.status.is_final() {
-                true => settle_ended(&known.queueloc, known.status, &answer),
-                false => keep(FileName::from(reference), answer, now),
-            });
+        if !is_here {
+            answer.finish_time = now;
+            return Ok(Elsewhere::Store(answer));
         }
-        answer.finish_time = now;
-        Ok(Elsewhere::Store(answer))
+        settled(match known.status.is_final() {
+            true => settle_ended(&known.queueloc, known.status, &answer),
+            false => keep(FileName::from(reference), answer, now),
+        })
     }
 
     /// Stores answers to commands of other schedulers. Returns a settlement for each.
@@ -91,17 +91,24 @@ impl Results {
         if answers.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut events, ended) = finish(self.store.as_mut(), answers, now)?;
+        let Stored { mut events, finished, ended } = finish(self.store.as_mut(), answers, now)?;
         events.extend(ended.into_iter().map(|ended| ended_event(ended.id)));
         // They belong to no single answer; the batch is acknowledged after all of them are published.
         let mut events: Vec<(Event, Option<Vec<u8>>)> =
             events.into_iter().map(|(event, body)| (event, Some(body))).collect();
-        let settlement = |answer: &Command| {
+        let settlement = |(answer, finished): (&Command, Finished)| {
             let text = format!("{} answers another scheduler's command: {}", answer.agent.queueloc, answer.status);
-            let log = vec![LogLine::Command(answer.reference(), text)];
-            Settlement::Accept { steps: Vec::new(), events: std::mem::take(&mut events), log }
+            let log = match finished {
+                Finished::Now => Some(LogLine::Command(answer.reference(), text)),
+                Finished::Before(_) => too_late(answer, finished),
+            };
+            Settlement::Accept {
+                steps: Vec::new(),
+                events: std::mem::take(&mut events),
+                log: log.into_iter().collect(),
+            }
         };
-        Ok(answers.iter().map(settlement).collect())
+        Ok(answers.iter().zip(finished).map(settlement).collect())
     }
 
     /// What the store knows of the commands that these answers may be to.
@@ -118,15 +125,10 @@ impl Results {
     }
 }
 
-/// The action of a command whose own file is lost; None if it is in no spool, or in that of another scheduler.
+/// The action in flight of a command whose own file is lost; None if it is not here or cannot be read.
 fn known_action(spool: &Spool, id: ActionId) -> Result<Option<Action>, Failure> {
-    for stage in [ACTION_INFLIGHT, ACTION_DONE] {
-        let entry = spool.read_if_readable(stage, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX)?;
-        if let Some(action) = entry.and_then(|entry| Action::parse(&entry.bytes).ok()) {
-            return Ok(Some(action));
-        }
-    }
-    Ok(None)
+    let entry = spool.read_if_readable(ACTION_INFLIGHT, &id.into(), 2 * limits::ACTION_SIZE_BYTES_MAX)?;
+    Ok(entry.and_then(|entry| Action::parse(&entry.bytes).ok()))
 }
 
 /// The result of looking for an answer's command in the spool.
@@ -275,10 +277,20 @@ impl MessageHandler for Results {
         Ok(settled.into_iter().filter_map(|one| one.or_else(|| stored.next())).collect())
     }
 
-    fn drained(&mut self, now: Timestamp) {
-        // Without it the collector waits longer.
-        if let Err(error) = self.notes.mark(DRAINED, now) {
+    fn passed(
+        &mut self,
+        spool: &Spool,
+        settled_before: &mut dyn FnMut() -> Result<Option<Timestamp>, Failure>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if let Some(time) = settled_before()?
+            // Without the note the collector waits longer.
+            && let Err(error) = self.notes.mark(TAKEN_IN, time)
+        {
             log::debug!("results: {error}");
         }
+        // The end of an action does not wait for the next sweep.
+        let is_awaited = !spool.list(ACTION_INFLIGHT)?.is_empty();
+        Ok(is_awaited.then(|| time::after(now, limits::EXPIRY_GRACE)))
     }
 }

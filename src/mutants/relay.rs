@@ -55,8 +55,11 @@ impl Relay for BuggyRelay {
         self.inner.declare(queue)
     }
 
-    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
-        self.inner.is_drained(queue, now)
+    fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        self.inner.settled_before(queue, now)
+    }
+    fn has_receiver(&mut self, queue: &Queue) -> Result<Option<bool>, Failure> {
+        self.inner.has_receiver(queue)
     }
 
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {

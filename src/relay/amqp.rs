@@ -77,6 +77,20 @@ impl AmqpRelay {
         })
     }
 
+    /// What the broker counts of a queue; None if it is missing.
+    fn look_at(&self, queue: &Queue) -> Result<Option<Counts>, Failure> {
+        let channel = self.receiver.channel()?;
+        let name = queue.as_str();
+        let look = QueueDeclareOptions { passive: true, ..Default::default() };
+        self.receiver.wait(&format!("look at queue {name}"), async {
+            match channel.queue_declare(name.into(), look, FieldTable::default()).await {
+                Ok(found) => Ok(Some(Counts { messages: found.message_count(), consumers: found.consumer_count() })),
+                Err(error) if link::is_soft(&error, &AMQPSoftError::NOTFOUND) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     /// Declares what every queue of ours needs.
     fn declare_exchanges(&self, channel: &Channel) -> Result<(), Failure> {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -172,6 +186,13 @@ impl AmqpRelay {
     }
 }
 
+/// What a broker counts of a queue: messages that wait, without those that a consumer has not acknowledged; and consumers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    messages: u32,
+    consumers: u32,
+}
+
 fn dead_key(queue: &Queue) -> String {
     format!("dead.{queue}")
 }
@@ -229,6 +250,9 @@ impl Relay for AmqpRelay {
 
     fn subscribe(&mut self, queue: &Queue, event: Event) -> Result<(), Failure> {
         let channel = self.receiver.channel()?;
+        if self.role == Role::Scheduler {
+            self.declare_exchanges(&channel)?;
+        }
         self.declare_bound(&channel, queue.as_str(), EVENTS, event.key(), FieldTable::default())
     }
 
@@ -244,18 +268,19 @@ impl Relay for AmqpRelay {
         }
     }
 
-    fn is_drained(&mut self, queue: &Queue, _now: Timestamp) -> Result<bool, Failure> {
-        let channel = self.receiver.channel()?;
-        let name = queue.as_str();
-        let look = QueueDeclareOptions { passive: true, ..Default::default() };
-        self.receiver.wait(&format!("look at queue {name}"), async {
-            match channel.queue_declare(name.into(), look, FieldTable::default()).await {
-                // What a consumer has not acknowledged is not counted.
-                Ok(found) => Ok(found.message_count() == 0 && found.consumer_count() == 0),
-                Err(error) if link::is_soft(&error, &AMQPSoftError::NOTFOUND) => Ok(true),
-                Err(error) => Err(error),
-            }
-        })
+    fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        if let Some(inbox) = self.inboxes.get_mut(queue) {
+            return inbox.settled_before(now);
+        }
+        // The counts of a quorum queue are zero also while its leader does not answer.
+        let is_exact = self.receiver.config().queue_type == QueueType::Classic;
+        let found = self.look_at(queue)?;
+        // What a consumer has not acknowledged is not counted.
+        Ok((is_exact && found.is_none_or(|queue| queue == Counts::default())).then_some(now))
+    }
+
+    fn has_receiver(&mut self, queue: &Queue) -> Result<Option<bool>, Failure> {
+        Ok(Some(self.look_at(queue)?.is_some_and(|queue| queue.consumers > 0)))
     }
 
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {

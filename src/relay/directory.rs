@@ -225,9 +225,19 @@ impl Relay for DirectoryRelay {
         Ok(deliveries)
     }
 
-    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
-        let Some(dir) = self.top.sub(queue.as_str())? else { return Ok(true) };
-        Ok(dir.list(|name| name.is_drop() && !is_expired(name, now))?.is_empty())
+    fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        let mut oldest = now;
+        // By the clock of the file system, not of the senders.
+        if let Some(dir) = self.top.sub(queue.as_str())? {
+            for name in dir.list(|name| name.is_drop() && !is_expired(name, now))? {
+                oldest = dir.look(&name)?.map_or(oldest, |look| oldest.min(look.changed));
+            }
+        }
+        Ok(Some(oldest))
+    }
+
+    fn has_receiver(&mut self, _queue: &Queue) -> Result<Option<bool>, Failure> {
+        Ok(None)
     }
 
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {

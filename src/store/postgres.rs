@@ -86,7 +86,8 @@ impl PostgresStore {
 
     /// Refuses a server on which the store would work wrongly.
     fn check_session(&self) -> Result<(), Failure> {
-        let sql = "SELECT current_setting('server_encoding'), current_setting('jit'), current_setting('TimeZone')";
+        let sql = "SELECT current_setting('server_encoding'), current_setting('TimeZone'), setting
+            FROM pg_settings WHERE name = 'statement_timeout'";
         let settings = self.pool.transact(
             "BEGIN READ ONLY",
             |session| {
@@ -104,12 +105,14 @@ impl PostgresStore {
                 self.place,
                 error::SCRIPTS
             ))),
-            Ok([_, jit, zone]) if jit != "off" || zone != "UTC" => Err(Failure::Refuse(format!(
+            Ok([_, zone, limit]) if zone == "UTC" && limit == limits::STATEMENT_TIME_LIMIT.as_millis().to_string() => {
+                Ok(())
+            }
+            Ok(_) => Err(Failure::Refuse(format!(
                 "the settings of the session did not arrive {}: {}",
                 self.place,
                 error::POOLER
             ))),
-            Ok(_) => Ok(()),
         }
     }
 
@@ -175,6 +178,13 @@ impl Store for PostgresStore {
     fn restore_commands(&mut self, commands: &[Command], now: Timestamp) -> Result<(), Failure> {
         self.transact("restore commands", |session| {
             commands::restore(session, &commands.iter().collect::<Vec<_>>(), now)
+        })
+    }
+
+    fn overdue_owners(&mut self, before: Timestamp) -> Result<Vec<String>, Failure> {
+        self.transact("look for owners of overdue actions", |session| {
+            let sql = "SELECT DISTINCT owner FROM actions WHERE status = 'inflight' AND expireafter < $1";
+            session.query(sql, &[&before])?.iter().map(|row| row.try_get(0)).collect()
         })
     }
 

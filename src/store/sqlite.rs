@@ -275,6 +275,11 @@ impl Store for SqliteStore {
         })
     }
 
+    fn overdue_owners(&mut self, before: Timestamp) -> Result<Vec<String>, Failure> {
+        commands::overdue_owners(&self.connection, before)
+            .map_err(|e| self.failure("look for owners of overdue actions", e))
+    }
+
     fn overdue_commands(&mut self, search: &OverdueSearch) -> Result<(Vec<Command>, Option<CommandRef>), Failure> {
         commands::overdue(&self.connection, search).map_err(|e| self.failure("look for overdue commands", e))
     }

@@ -74,8 +74,16 @@ pub trait MessageHandler: Send {
         checked: Vec<Self::Checked>,
         now: Timestamp,
     ) -> Result<Vec<Settlement>, Failure>;
-    /// The queue was empty at this time: every message before it is settled.
-    fn drained(&mut self, _now: Timestamp) {}
+    /// Called after each pass. `settled_before` asks the relay for the time before which every message of the queue is
+    /// settled. Returns when the next pass is due though nothing arrives.
+    fn passed(
+        &mut self,
+        _spool: &Spool,
+        _settled_before: &mut dyn FnMut() -> Result<Option<Timestamp>, Failure>,
+        _now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
+    }
 }
 
 /// A [`MessageHandler`] as a [`Worker`].
@@ -121,16 +129,15 @@ impl<H: MessageHandler> QueueWorker<H> {
 
     fn settle(&mut self, batch: Vec<Delivery>, settlements: Vec<Settlement>, now: Timestamp) -> Result<(), Failure> {
         let queue = self.handler.queue();
-        let (mut done, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
-        let (mut all_steps, mut all_events, mut happened) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut accepted, mut done, mut refused) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        let (mut all_steps, mut all_events) = (Vec::new(), Vec::new());
         for (delivery, settlement) in batch.into_iter().zip(settlements) {
             match settlement {
-                Settlement::Accept { mut steps, events, mut log } => {
-                    all_steps.append(&mut steps);
+                Settlement::Accept { mut steps, events, log } => {
                     let body = |body: Option<Vec<u8>>| body.unwrap_or_else(|| delivery.body.clone());
                     all_events.extend(events.into_iter().map(|(event, own)| (event, body(own))));
-                    happened.append(&mut log);
-                    done.push(delivery);
+                    accepted.push((delivery, steps.len(), log));
+                    all_steps.append(&mut steps);
                 }
                 Settlement::Discard(kind, reason) => {
                     self.refused.count(kind, &reason, now);
@@ -141,10 +148,21 @@ impl<H: MessageHandler> QueueWorker<H> {
         }
         // Before the steps: after a crash in between the message comes again and the events with it.
         self.relay.publish(&all_events, now)?;
-        for (step, placed) in all_steps.iter().zip(self.mover.apply(&all_steps)?) {
-            if let (Step::Put { name, .. }, Placed::Taken) = (step, placed?) {
+        let mut outcomes = all_steps.iter().zip(self.mover.apply(&all_steps)?);
+        let mut happened = Vec::new();
+        for (delivery, count, mut log) in accepted {
+            let mut taken = None;
+            for (step, placed) in outcomes.by_ref().take(count) {
+                if let (Step::Put { name, .. }, Placed::Taken) = (step, placed?) {
+                    taken = Some(name);
+                }
+            }
+            if let Some(name) = taken {
                 let reason = format!("{name} is there already with another content, the first stays");
-                self.refused.count(Kind::Duplicate, &reason, now);
+                refused.push((delivery, Kind::Duplicate, reason));
+            } else {
+                happened.append(&mut log);
+                done.push(delivery);
             }
         }
         self.relay.acknowledge(&queue, &done)?;
@@ -184,7 +202,6 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
             }
             let batch = self.relay.receive(&queue, entries_max, now)?;
             if batch.is_empty() {
-                self.handler.drained(now);
                 break;
             }
             handled += batch.len();
@@ -195,9 +212,12 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
             }
         }
         self.is_trial = false;
+        let QueueWorker { handler, mover, relay, .. } = self;
+        let due = handler.passed(mover.spool(), &mut || relay.settled_before(&queue, now), now)?;
         // More may be there: the loop looks whether it shall stop, and comes back at once.
-        let unlogged = self.refused.log(now);
-        Ok(Pass { handled, again: if handled == 0 { unlogged } else { Some(now) } })
+        let more = (handled > 0).then_some(now);
+        let again = [more, due, self.refused.log(now)].into_iter().flatten().min();
+        Ok(Pass { handled, again })
     }
 }
 

@@ -37,7 +37,8 @@ pub fn begin(
     Ok(commands.map(Option::unwrap).collect())
 }
 
-/// The first overdue commands, of whichever scheduler.
-pub fn overdue(owner: &str, before: Timestamp, count: usize) -> OverdueSearch<'_> {
-    OverdueSearch { owner, own_before: before, others_before: before, after: None, count }
+/// The first commands without a final status whose actions have expired before then, of all schedulers.
+pub fn overdue(store: &mut dyn Store, before: Timestamp, count: usize) -> Vec<Command> {
+    let owners = store.overdue_owners(before).unwrap();
+    store.overdue_commands(&OverdueSearch { owners: &owners, before, after: None, count }).unwrap().0
 }

@@ -4,7 +4,6 @@
 use super::common::{self, Sandbox, names, text};
 use super::matrix::Fault;
 use super::relay_end;
-use mig::store::Store;
 use mig::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
@@ -172,7 +171,7 @@ fn check(sandbox: &Sandbox, files: usize, may_fail_to_talk: bool, interruptions:
         violations.push(format!("{interrupted} interrupted, with {interruptions} faults in the agent"));
     }
     let mut store = SqliteStore::open(&sandbox.path("mig.db")).unwrap();
-    let (waited_for, _) = store.overdue_commands(&common::store::overdue("", mig::time::never(), 10)).unwrap();
+    let waited_for = common::store::overdue(&mut store, mig::time::never(), 10);
     violations.extend(waited_for.iter().map(|command| format!("the store waits for {}", command.reference())));
     for name in sandbox.names("action/done") {
         let action = common::json_file(&sandbox.spool().join("action/done").join(&name));

@@ -83,22 +83,59 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     assert!(relay.receive(&missing, 1, time::now()).is_err());
 }
 
-fn a_queue_is_drained_when_every_message_is_acknowledged(open: Open) {
-    let (mut relay, queue) = (open(), agent_queue("drained"));
-    assert!(relay.is_drained(&queue, time::now()).unwrap(), "one that is not there");
+fn it_is_known_when_every_message_is_settled(open: Open) {
+    let (mut relay, queue) = (open(), agent_queue("settled"));
     relay.declare(&queue).unwrap();
-    assert!(relay.is_drained(&queue, time::now()).unwrap());
-    relay.send(&[message(&queue, "{\"n\":1}")], time::now()).unwrap();
-    let mut receiver = open();
-    assert_bodies(receiver.as_mut(), &queue, 10, &["{\"n\":1}"]);
-    assert!(!relay.is_drained(&queue, time::now()).unwrap(), "it is received, and not acknowledged");
-    let deliveries = receiver.receive(&queue, 10, time::now()).unwrap();
-    receiver.acknowledge(&queue, &deliveries).unwrap();
-    drop(receiver);
+    assert!(relay.receive(&queue, 10, time::now()).unwrap().is_empty());
+    let now = time::now();
+    assert_eq!(relay.settled_before(&queue, now).unwrap(), Some(now));
+    let messages: Vec<Message> = (0..3).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
+    open().send(&messages, now).unwrap();
+    let settle = |relay: &mut dyn Relay| {
+        wait_for_messages(relay, &queue);
+        let first = relay.receive(&queue, 1, time::now()).unwrap();
+        relay.acknowledge(&queue, &first).unwrap();
+    };
+    for left in (0..3).rev() {
+        settle(relay.as_mut());
+        let now = time::after(time::now(), Duration::from_secs(1));
+        let settled = relay.settled_before(&queue, now).unwrap();
+        assert_eq!(settled == Some(now), left == 0, "{left} are left, and {settled:?}");
+    }
+    // Also while messages never stop: those that were there at one look are settled at a later one.
+    open().send(&messages, now).unwrap();
+    settle(relay.as_mut());
+    let looked = time::now();
+    relay.settled_before(&queue, looked).unwrap();
+    settle(relay.as_mut());
+    settle(relay.as_mut());
+    open().send(&messages, now).unwrap();
+    wait_for_messages(relay.as_mut(), &queue);
+    let settled = relay.settled_before(&queue, time::after(looked, Duration::from_secs(60))).unwrap();
+    assert!(settled.is_some_and(|time| time >= looked), "{settled:?}");
+}
+
+fn wait_for_messages(relay: &mut dyn Relay, queue: &Queue) {
     let started = Instant::now();
-    while !relay.is_drained(&queue, time::now()).unwrap() {
-        assert!(started.elapsed() < servers::PATIENCE, "a receiver that is gone holds nothing");
-        std::thread::sleep(Duration::from_millis(5));
+    while relay.receive(queue, 10, time::now()).unwrap().is_empty() {
+        assert!(started.elapsed() < servers::PATIENCE);
+    }
+}
+
+fn what_another_receiver_holds_is_not_settled(open: Open) {
+    let (mut one, mut other, queue) = (open(), open(), agent_queue("elsewhere"));
+    one.declare(&queue).unwrap();
+    let now = time::now();
+    one.send(&[message(&queue, "{\"n\":1}")], now).unwrap();
+    assert_bodies(other.as_mut(), &queue, 10, &["{\"n\":1}"]);
+    assert!(one.settled_before(&queue, now).unwrap().is_none_or(|time| time < now), "it only looks");
+    assert!(one.receive(&queue, 10, now).unwrap().is_empty());
+    assert!(one.settled_before(&queue, now).unwrap().is_none_or(|time| time < now), "it receives too");
+    assert_eq!(one.has_receiver(&queue).unwrap(), Some(true));
+    drop((one, other));
+    let started = Instant::now();
+    while open().has_receiver(&queue).unwrap() != Some(false) {
+        assert!(started.elapsed() < servers::PATIENCE, "one that is gone receives nothing");
     }
 }
 
@@ -262,7 +299,7 @@ promises!(
     messages_stay_until_done
     a_queue_that_does_not_exist_is_unroutable
     expired_messages_are_not_delivered
-    a_queue_is_drained_when_every_message_is_acknowledged
+    it_is_known_when_every_message_is_settled
     rejected_messages_do_not_come_again
     large_and_many_messages_arrive_whole
     a_watch_wakes_when_a_message_arrives
@@ -270,6 +307,7 @@ promises!(
     a_body_is_sent_without_white_space_around_its_json;
     brokers:
     a_removed_queue_is_gone_with_its_messages
+    what_another_receiver_holds_is_not_settled
 );
 
 fn a_queue_that_somebody_consumes_from_is_not_removed(queue_type: QueueType) {

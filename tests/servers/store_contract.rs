@@ -282,7 +282,7 @@ fn an_action_in_flight_is_its_schedulers(open: Open) {
     assert!(begin_as("one", store.as_mut(), &claimed, &agents).is_err(), "and then the other's");
 }
 
-fn overdue_commands_are_found_page_by_page_and_those_of_others_later(open: Open) {
+fn overdue_commands_are_found_page_by_page_by_their_schedulers(open: Open) {
     let store = &mut *open();
     let agents = present(store);
     let (own, other) = (store.reserve_action_ids(2).unwrap()[0], store.reserve_action_ids(1).unwrap()[0]);
@@ -291,8 +291,13 @@ fn overdue_commands_are_found_page_by_page_and_those_of_others_later(open: Open)
     store.mark_sent(&[commands[0].reference()]).unwrap();
     let expired = action(own, "own").expire_after;
     let (at_end, later) = (expired, time::after(expired, Duration::from_secs(1)));
-    let mut find = |owner, own_before, others_before| {
-        let mut search = OverdueSearch { owner, own_before, others_before, after: None, count: 1 };
+    assert!(store.overdue_owners(at_end).unwrap().is_empty(), "none before its end");
+    let mut owners = store.overdue_owners(later).unwrap();
+    owners.sort();
+    assert_eq!(owners, ["one", "two"]);
+    let mut find = |owners: &[&str], before| {
+        let owners: Vec<String> = owners.iter().map(|owner| owner.to_string()).collect();
+        let mut search = OverdueSearch { owners: &owners, before, after: None, count: 1 };
         let mut found = Vec::new();
         loop {
             let (page, next) = store.overdue_commands(&search).unwrap();
@@ -308,10 +313,9 @@ fn overdue_commands_are_found_page_by_page_and_those_of_others_later(open: Open)
     let mut expected: Vec<_> = commands.iter().enumerate().map(|(n, one)| (one.reference(), status(n))).collect();
     expected.sort_by_key(|(reference, _)| *reference);
     let of = |action| expected.iter().filter(|(one, _)| one.action == action).copied().collect::<Vec<_>>();
-    assert_eq!(find("one", at_end, at_end), [], "none before its end");
-    assert_eq!(find("one", later, at_end), of(own));
-    assert_eq!(find("two", later, at_end), of(other));
-    assert_eq!(find("three", later, later), expected);
+    assert_eq!(find(&["one", "two"], at_end), []);
+    assert_eq!((find(&["one", ""], later), find(&["two"], later)), (of(own), of(other)));
+    assert_eq!((find(&["one", "two"], later), find(&[], later)), (expected, vec![]));
 }
 
 fn of_several_schedulers_one_begins_an_action(open: Open) {
@@ -607,7 +611,7 @@ promises!(
     results_come_back_and_spoil_no_target
     an_action_in_flight_is_its_schedulers
     of_several_schedulers_one_begins_an_action
-    overdue_commands_are_found_page_by_page_and_those_of_others_later
+    overdue_commands_are_found_page_by_page_by_their_schedulers
     heartbeats_of_one_process_in_one_batch_count_in_order
     new_agents_that_two_take_in_at_once_are_there_once
     all_schedulers_get_one_key

@@ -9,6 +9,7 @@ use crate::config::broker::QueueType;
 use crate::failure::Failure;
 use crate::limits;
 use crate::relay::{Delivery, Queue, Tag};
+use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use lapin::options::*;
 use lapin::types::FieldTable;
@@ -31,6 +32,8 @@ pub(super) struct Inbox {
     waiting: BTreeMap<u64, Vec<u8>>,
     /// How many were acknowledged or rejected.
     settled: usize,
+    /// A look at the queue: when, and how many are settled when all are that were there.
+    looked: Option<(Timestamp, usize)>,
 }
 
 impl Inbox {
@@ -42,7 +45,7 @@ impl Inbox {
         waker: Option<Waker>,
     ) -> Result<Inbox, Failure> {
         let intake = Intake::open(Arc::clone(&link), queue, prefetch as u16, waker)?;
-        Ok(Inbox { link, queue: queue.clone(), intake, waiting: BTreeMap::new(), settled: 0 })
+        Ok(Inbox { link, queue: queue.clone(), intake, waiting: BTreeMap::new(), settled: 0, looked: None })
     }
 
     /// Why nothing arrives any more, if so.
@@ -81,12 +84,43 @@ impl Inbox {
         Ok(deliveries)
     }
 
-    /// Waits for what the broker still has.
-    fn await_arrival(&mut self) -> Result<(), Failure> {
+    /// See [`crate::relay::Relay::settled_before`]. The broker delivers in order, so what was there at a look is settled
+    /// when as many messages are.
+    pub(super) fn settled_before(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        let (there, consumers) = self.look()?;
+        // Before the broker's answer came what it had delivered until then.
+        self.waiting.extend(self.intake.take_arrived());
+        if consumers == 0 || self.ended().is_some() {
+            // It does not know us: its counts are those of another moment.
+            self.looked = None;
+            return Ok(None);
+        }
+        let due = self.settled + self.waiting.len() + there as usize;
+        let settled = match self.looked {
+            _ if due == self.settled => Some(now),
+            Some((time, due)) if due <= self.settled => Some(time),
+            _ => None,
+        };
+        if settled.is_some() || self.looked.is_none() {
+            self.looked = Some((now, due));
+        }
+        // What another consumer holds comes back when its connection is lost, which the broker notices after two intervals.
+        let elsewhere = 2 * Duration::from_secs(limits::BROKER_HEARTBEAT_SECONDS.into());
+        Ok(settled.map(|time| if consumers > 1 { time::before(time, elsewhere) } else { time }))
+    }
+
+    /// Messages that wait at the broker, and consumers.
+    fn look(&self) -> Result<(u32, u32), Failure> {
         let name = self.queue.as_str();
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let look = self.intake.channel().queue_declare(name.into(), options, FieldTable::default());
-        let there = self.link.wait(&format!("look at queue {name}"), look)?.message_count();
+        let found = self.link.wait(&format!("look at queue {name}"), look)?;
+        Ok((found.message_count(), found.consumer_count()))
+    }
+
+    /// Waits for what the broker still has.
+    fn await_arrival(&mut self) -> Result<(), Failure> {
+        let (there, _) = self.look()?;
         let limit = match self.link.config().queue_type {
             _ if there > 0 => ARRIVAL_TIME_LIMIT,
             QueueType::Quorum => ARRIVAL_TIME_LIMIT_QUORUM,

@@ -174,13 +174,12 @@ pub(super) fn overdue(
 ) -> Result<(Vec<Command>, Option<CommandRef>), Error> {
     let sql = "SELECT commands.id, commands.actionid, commands.queueloc, commands.starttime, commands.status
         FROM actions JOIN commands ON commands.actionid = actions.id
-        WHERE actions.status = 'inflight' AND actions.expireafter < $1
-            AND (actions.owner IN ('', $2) OR actions.expireafter < $3)
-            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > ($4, $5)
-        ORDER BY commands.actionid, commands.id LIMIT $6";
+        WHERE actions.status = 'inflight' AND actions.expireafter < $1 AND actions.owner = ANY($2)
+            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > ($3, $4)
+        ORDER BY commands.actionid, commands.id LIMIT $5";
     let (action, command) = search.after_ids();
-    let (own, others, count) = (&search.own_before, &search.others_before, search.count as i64);
-    let rows = session.query(sql, &[own, &search.owner, others, &action, &command, &count])?;
+    let count = search.count as i64;
+    let rows = session.query(sql, &[&search.before, &search.owners, &action, &command, &count])?;
     let mut found: Vec<(i64, i64, String, Timestamp, String)> = Vec::with_capacity(rows.len());
     for row in &rows {
         found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?));

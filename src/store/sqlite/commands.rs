@@ -58,6 +58,12 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
     Ok(transaction.prepare_cached(sql)?.execute(row)? == 1)
 }
 
+/// See `Store::overdue_owners`.
+pub(super) fn overdue_owners(connection: &Connection, before: Timestamp) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT DISTINCT owner FROM actions WHERE status = 'inflight' AND expireafter < ?1";
+    connection.prepare_cached(sql)?.query_map([micros(before)], |row| row.get(0))?.collect()
+}
+
 /// See `Store::overdue_commands`.
 pub(super) fn overdue(
     connection: &Connection,
@@ -67,15 +73,15 @@ pub(super) fn overdue(
         "SELECT {}, commands.id, commands.queueloc, commands.starttime, commands.actionid, commands.status
         FROM actions JOIN commands ON commands.actionid = actions.id
         WHERE actions.status = 'inflight' AND actions.expireafter < ?1
-            AND (actions.owner IN ('', ?2) OR actions.expireafter < ?3)
-            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > (?4, ?5)
-        ORDER BY commands.actionid, commands.id LIMIT ?6",
+            AND actions.owner IN (SELECT value FROM json_each(?2))
+            AND commands.status IN ('prepared', 'sent') AND (commands.actionid, commands.id) > (?3, ?4)
+        ORDER BY commands.actionid, commands.id LIMIT ?5",
         actions::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let (action, command) = search.after_ids();
-    let (own, others) = (micros(search.own_before), micros(search.others_before));
-    let mut rows = statement.query((own, search.owner, others, action, command, search.count as i64))?;
+    let owners = serde_json::json!(search.owners).to_string();
+    let mut rows = statement.query((micros(search.before), owners, action, command, search.count as i64))?;
     let (mut overdue, mut known) = (Vec::new(), HashMap::new());
     let (mut found, mut last) = (0, (0, 0));
     while let Some(row) = rows.next()? {

@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use rusqlite::{Error, ErrorCode};
-use rustix::fs::Access;
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +45,9 @@ pub(super) fn failure(path: &Path, what: &str, cause: Error) -> Failure {
 
 /// Converts the error of opening the store. What no later try will cure is refused.
 pub(super) fn opening(path: &Path, cause: Error) -> Failure {
+    let is_broken = matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
     match failure(path, &format!("open store {}", path.display()), cause) {
-        Failure::End(reason) => Failure::Refuse(reason),
+        Failure::End(reason) if is_broken => Failure::Refuse(reason),
         Failure::Retry { reason, .. } if unusable_file(path).is_some() => Failure::Refuse(reason),
         failure => failure,
     }
@@ -58,22 +60,23 @@ pub(super) fn side_file(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Names the file of the store that this user may not use, and whose it is. The files are not opened: closing a
-/// descriptor would release SQLite's locks.
+/// Names what this user may not use of the store, and whose it is: its directory, the file, or what SQLite keeps beside it.
+/// The files are not opened: closing a descriptor would release SQLite's locks.
 fn unusable_file(path: &Path) -> Option<String> {
-    let files = std::iter::once(path.to_owned()).chain(SIDE_FILES.iter().map(|end| side_file(path, end)));
-    let both = Access::READ_OK | Access::WRITE_OK;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = [directory.to_owned(), path.to_owned()].into_iter();
+    let files = files.chain(SIDE_FILES.iter().map(|end| side_file(path, end)));
     let is_unusable = |file: &PathBuf| {
-        rustix::fs::accessat(rustix::fs::CWD, file, both, rustix::fs::AtFlags::EACCESS)
-            .is_err_and(|errno| errno == rustix::io::Errno::ACCESS)
+        let used = rustix::fs::accessat(CWD, file, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
+        used.is_err_and(|errno| errno == Errno::ACCESS)
     };
     let (file, stat) =
         files.filter(is_unusable).find_map(|file| Some((file.clone(), file.symlink_metadata().ok()?)))?;
     let (owner, mode, user) = (stat.uid(), stat.mode() & 0o7777, rustix::process::geteuid().as_raw());
     let file = file.display();
     Some(format!(
-        "{file} belongs to user {owner} with mode {mode:o}, and this program runs as user {user}: another program has \
-        opened the store; end it, then chown {user} {file}"
+        "{file} belongs to user {owner} with mode {mode:o}, and this program runs as user {user}; if a program of user \
+        {owner} has the store open, end it; then chown {user} {file}"
     ))
 }
 

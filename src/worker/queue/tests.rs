@@ -106,8 +106,11 @@ impl Relay for Scripted {
     fn receive(&mut self, _queue: &Queue, _max: usize, _now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         self.received.pop_front().unwrap_or(Ok(Vec::new()))
     }
-    fn is_drained(&mut self, _queue: &Queue, _now: Timestamp) -> Result<bool, Failure> {
-        Ok(self.received.is_empty())
+    fn settled_before(&mut self, _queue: &Queue, _now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
+    }
+    fn has_receiver(&mut self, _queue: &Queue) -> Result<Option<bool>, Failure> {
+        Ok(None)
     }
     fn acknowledge(&mut self, _queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         *self.acknowledged.lock().unwrap() += deliveries.len();

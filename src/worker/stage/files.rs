@@ -159,12 +159,13 @@ impl Files {
         let mut outcomes = steps.iter().zip(placed);
         let (mut after, mut happened, mut unknown) = (Vec::new(), Vec::new(), None);
         for (entry, count, then, mut log) in done {
-            let (mut is_gone, mut is_done) = (false, true);
+            let (mut is_gone, mut is_taken, mut is_done) = (false, false, true);
             for (step, outcome) in outcomes.by_ref().take(count) {
                 let is_own =
                     matches!(step, Step::Move { from, name, .. } if (*from, name) == (entry.stage, &entry.name));
                 match outcome {
                     Ok(Placed::Taken) if is_own && entry.stage.holds_drops() => {
+                        is_taken = true;
                         refused.push((entry.name.clone(), "its name is taken in the next stage".into()));
                     }
                     Ok(Placed::Gone) if is_own => is_gone = true,
@@ -177,7 +178,7 @@ impl Files {
                 }
             }
             handled += usize::from(is_done);
-            if is_done && !is_gone {
+            if is_done && !is_gone && !is_taken {
                 happened.append(&mut log);
             }
             after.extend(then.into_iter().filter(|_| is_done).map(|step| if is_gone { step.undone() } else { step }));

@@ -134,8 +134,11 @@ impl Relay for Deaf {
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         self.relay.receive(queue, max, now)
     }
-    fn is_drained(&mut self, queue: &Queue, now: Timestamp) -> Result<bool, Failure> {
-        self.relay.is_drained(queue, now)
+    fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        self.relay.settled_before(queue, now)
+    }
+    fn has_receiver(&mut self, queue: &Queue) -> Result<Option<bool>, Failure> {
+        self.relay.has_receiver(queue)
     }
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
         self.relay.acknowledge(queue, deliveries)

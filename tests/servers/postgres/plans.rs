@@ -148,9 +148,7 @@ fn frequent_statements_are_served_by_indexes() {
         store.mark_sent(&begun.iter().map(Command::reference).collect::<Vec<_>>()).unwrap();
     });
     watched.served_by_indexes("overdue", |store, _| {
-        let (overdue, next) =
-            store.overdue_commands(&store::overdue("one", in_hours(1000), BATCH_ENTRIES_MAX)).unwrap();
-        assert_eq!((overdue.len(), next), (BATCH_ENTRIES_MAX, overdue.last().map(Command::reference)));
+        assert_eq!(store::overdue(store, in_hours(1000), BATCH_ENTRIES_MAX).len(), BATCH_ENTRIES_MAX);
     });
     watched.served_by_indexes("finish", |store, n| {
         let batch = store.finish_commands(&answers(990_001 + (BATCH_ENTRIES_MAX * n) as u64), now()).unwrap();
