@@ -5,6 +5,7 @@ pub mod verifier;
 
 use crate::config::read_bounded;
 use crate::error::{ExitClass, ProgramError};
+use crate::signature::Keyring;
 use crate::time::{self, Timestamp, parse_duration};
 use std::path::Path;
 
@@ -12,6 +13,24 @@ use std::path::Path;
 pub fn read_file(path: &str, size_bytes_max: u64) -> Result<Vec<u8>, ProgramError> {
     read_bounded(Path::new(path), size_bytes_max)
         .map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read {path}: {e}")))
+}
+
+/// Text from a file, for a line on a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut line, c| {
+        match c {
+            '\'' | '"' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+        line
+    })
+}
+
+/// Writes to standard error which certificates of a file do not count.
+pub fn warn_left_out(program: &str, file: &str, keyring: &Keyring) {
+    for left_out in keyring.left_out() {
+        eprintln!("{program}: {file}: {left_out}; it does not count, the others do");
+    }
 }
 
 /// A time on the command line: `now`, RFC 3339, or a duration from `origin` on, with or without sign (`30m`, `-60s`).

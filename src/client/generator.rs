@@ -1,6 +1,6 @@
 //! `mig-action-generator`: signs an action file, and drops it into a spool.
 
-use super::{parse_time, read_file};
+use super::{parse_time, read_file, warn_left_out};
 use crate::action::Action;
 use crate::cli::{Common, Program, print};
 use crate::config::Ini;
@@ -275,6 +275,7 @@ fn make_key(user_id: &str, is_rsa: bool, path: &Path) -> Result<(), ProgramError
 fn print_fingerprint(file: &str) -> Result<(), ProgramError> {
     let keyring = Keyring::parse(&read_file(file, limits::KEYRING_SIZE_BYTES_MAX)?);
     let keyring = keyring.map_err(|e| ProgramError::new(ExitClass::Data, format!("{file}: {e}")))?;
+    warn_left_out(PROGRAM.name, file, &keyring);
     keyring.investigators().take(1).for_each(|investigator| print(&format!("{}\n", investigator.fingerprint)));
     Ok(())
 }

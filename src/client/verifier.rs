@@ -1,6 +1,6 @@
 //! `mig-action-verifier`: shows the signers of an action, and verifies the signatures.
 
-use super::read_file;
+use super::{printable, read_file, warn_left_out};
 use crate::action::Action;
 use crate::cli::{Common, Program, print};
 use crate::command::Command;
@@ -83,6 +83,7 @@ pub fn main(options: VerifierOptions) -> Result<(), ProgramError> {
     let keyring = Keyring::parse(&read_file(&options.keyring, limits::KEYRING_SIZE_BYTES_MAX)?);
     let keyring =
         keyring.map_err(|e| ProgramError::new(ExitClass::Data, format!("--keyring {}: {e}", options.keyring)))?;
+    warn_left_out(PROGRAM.name, &options.keyring, &keyring);
     let now = time::now();
     let text = action.signed_text();
     let verified: Vec<_> = action.signatures.iter().map(|signature| keyring.verify(&text, signature, now)).collect();
@@ -137,9 +138,9 @@ fn as_text(action: &Action, verified: &[Result<Signer, SignatureError>], window:
     for (index, one) in verified.iter().enumerate() {
         text.push_str(&match one {
             Ok(signer) => {
-                format!("pgpsignatures[{index}]: valid, by {} ({})\n", signer.name.escape_debug(), signer.fingerprint)
+                format!("pgpsignatures[{index}]: valid, by {} ({})\n", printable(&signer.name), signer.fingerprint)
             }
-            Err(error) => format!("pgpsignatures[{index}]: NOT valid: it {}\n", error.to_string().escape_debug()),
+            Err(error) => format!("pgpsignatures[{index}]: NOT valid: it {}\n", printable(&error.to_string())),
         });
     }
     let (from, until) = (action.valid_from, action.expire_after);

@@ -21,7 +21,7 @@ use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
 use crate::reload::Reloaded;
-use crate::signature::{Keyring, SignatureError};
+use crate::signature::Keyring;
 use crate::spool::drafts::Preparation;
 use crate::spool::stages::{ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
 use crate::spool::{Drafts, Entry, FileName, Placed, Spool, Step, is_settling};
@@ -235,23 +235,13 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
 fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
     let text = action.signed_text();
     let verify = |(index, signature): (usize, &String)| {
-        let refused = |error: SignatureError| format!("pgpsignatures[{index}] {error}; {}", advice(&error));
-        let signer = keyring.verify(&text, signature, now).map_err(refused)?;
+        let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;
         keyring
             .investigator(&signer.fingerprint)
             .cloned()
             .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
     };
     action.signatures.iter().enumerate().map(verify).collect()
-}
-
-/// What the dropper can do about a signature that does not count.
-fn advice(error: &SignatureError) -> &'static str {
-    match error {
-        SignatureError::UnknownKey(_) => "add the key to the scheduler's keyring, or take the signature out",
-        SignatureError::Key { .. } => "have it signed with a key that counts",
-        _ => "sign the action again",
-    }
 }
 
 impl FileHandler for ActionNew {

@@ -82,3 +82,27 @@ fn an_rsa_key_is_readable_by_the_originals_library() {
     let keyring = Keyring::parse(public.as_bytes()).unwrap();
     assert_eq!(keyring.verify(TEXT, &signed, time::now()).unwrap().name, "Old");
 }
+
+#[test]
+fn a_key_file_that_does_not_count_is_refused_with_the_reason_of_the_verifiers() {
+    let hour = std::time::Duration::from_secs(3600);
+    let person = || CertBuilder::new().set_creation_time(SystemTime::now() - 2 * hour).add_userid("alice");
+    let signing = || person().add_signing_subkey();
+    let (expired, _) = signing().set_validity_period(hour).generate().unwrap();
+    let (stolen, revocation) = signing().generate().unwrap();
+    let (stolen, _) = stolen.insert_packets([Packet::from(revocation)]).unwrap();
+    let (certifier, _) = person().generate().unwrap();
+    for (cert, expected) in [
+        (expired, "whose key does not count: it expired at "),
+        (stolen, "the certificate is revoked; sign with another key"),
+        (certifier, "the key is not for signing"),
+    ] {
+        let key_file = cert.as_tsk().armored().to_vec().unwrap();
+        let error = sign_with_key(TEXT, &key_file, time::now()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("agents and schedulers would refuse the signature, which was made by alice"),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -49,15 +49,13 @@ fn revoked(cert: &Cert) -> Cert {
 /// The reason of a key in the keyring that does not count.
 fn key_reason(cert: &Cert, name: &str, why: &str) -> Outcome {
     let who = format!("{name} ({})", cert.fingerprint().to_hex());
-    refused(format!(
-        "pgpsignatures[0] was made by {who}, whose key does not count: {why}; have it signed with a key that counts"
-    ))
+    refused(format!("pgpsignatures[0] was made by {who}, whose key does not count: {why}"))
 }
 
 /// The reason of a signature in a good key's name.
 fn bad_reason(index: usize, cert: &Cert, name: &str, why: &str) -> Outcome {
     let who = format!("{name} ({})", cert.fingerprint().to_hex());
-    refused(format!("pgpsignatures[{index}] claims to be by {who} and does not verify: {why}; sign the action again"))
+    refused(format!("pgpsignatures[{index}] claims to be by {who} and does not verify: {why}"))
 }
 
 /// Actions that carry what is no signature, or too many.
@@ -103,10 +101,9 @@ fn malformed(bench: &Bench) -> Vec<Row> {
     ]
 }
 
-/// sequoia's words for a signature over another text, and for one whose digest is too weak.
-const MANIPULATED: &str = "Message has been manipulated";
-const SHA1: &str = "Policy rejected non-revocation signature (Binary) requiring collision resistance: SHA1 is not considered \
-    secure since 2013-02-01T00:00:00Z";
+const ALTERED: &str = "it covers another text: the action was changed after it was signed, or the program that signed it \
+    wrote another one; sign the action again";
+const SHA1: &str = "its digest SHA1 is too weak; sign the action again, with SHA-256 or better";
 
 /// Actions that were signed, by somebody or for something else.
 fn not_counting(bench: &Bench) -> Vec<Row> {
@@ -116,7 +113,11 @@ fn not_counting(bench: &Bench) -> Vec<Row> {
     let certifier = person("certifier", |b| b.set_primary_key_flags(KeyFlags::empty().set_certification()));
     // One hour after it was made; OpenPGP counts whole seconds.
     let end = mig::time::Timestamp::try_from(expired.primary_key().key().creation_time() + HOUR).unwrap();
-    let ran_out = format!("The primary key is not live: Expired on {end}");
+    let owner = expired.fingerprint().to_hex();
+    let ran_out = format!(
+        "it expired at {end}; its owner prolongs it (gpg --quick-set-expire {owner} 1y) and exports it again for the keyring \
+        (gpg --armor --export {owner})"
+    );
     let mut keyring = std::fs::read_to_string(bench.sandbox.path("key.pub")).unwrap();
     for cert in [&alice, &expired, &revoked(&stolen), &certifier] {
         keyring += &String::from_utf8(cert.armored().to_vec().unwrap()).unwrap();
@@ -131,7 +132,7 @@ fn not_counting(bench: &Bench) -> Vec<Row> {
         let mut action = bench.signed();
         action["pgpsignatures"] = json!([sign(&alice, &signed_text(&action), Ok)]);
         *action.pointer_mut(at).unwrap() = to;
-        text(what, action.to_string(), bad_reason(0, &alice, "alice", MANIPULATED))
+        text(what, action.to_string(), bad_reason(0, &alice, "alice", ALTERED))
     };
     let both = |what: &str, second: &str, outcome| {
         let mut action = bench.signed();
@@ -141,29 +142,39 @@ fn not_counting(bench: &Bench) -> Vec<Row> {
         text(what, action.to_string(), outcome)
     };
     let unknown = stranger.fingerprint().to_hex();
+    let unfit = format!("the key is not for signing ({}); sign with one that is", certifier.keyid().to_hex());
     let of_another_text = sign(&alice, "name=something else", Ok);
     vec![
         row("good, by somebody else in the keyring", &alice, Ok, Accepted),
         both("the same signature twice", "", Accepted),
-        both("one good, one of another text", &of_another_text, bad_reason(1, &alice, "alice", MANIPULATED)),
+        both("one good, one of another text", &of_another_text, bad_reason(1, &alice, "alice", ALTERED)),
         row(
             "unknown key",
             &stranger,
             Ok,
             refused(format!(
                 "pgpsignatures[0] was made by key {unknown}, which is not in the keyring; \
-                add the key to the scheduler's keyring, or take the signature out"
+                add its certificate there, or if the key is new in it, replace it (gpg --armor --export {unknown})"
             )),
         ),
         row("expired key", &expired, Ok, key_reason(&expired, "expired", &ran_out)),
-        row("stolen key", &stolen, Ok, key_reason(&stolen, "stolen", "the certificate is revoked")),
-        row("key that may not sign", &certifier, Ok, key_reason(&certifier, "certifier", "the key is not for signing")),
+        row(
+            "stolen key",
+            &stolen,
+            Ok,
+            key_reason(&stolen, "stolen", "the certificate is revoked; sign with another key"),
+        ),
+        row("key that may not sign", &certifier, Ok, key_reason(&certifier, "certifier", &unfit)),
         row("SHA-1", &alice, |b| Ok(b.set_hash_algo(HashAlgorithm::SHA1)), bad_reason(0, &alice, "alice", SHA1)),
         row(
             "signature of the future",
             &alice,
             |b| b.set_signature_creation_time(mig::time::Timestamp::constant(4_070_908_800, 0)),
-            bad_reason(0, &alice, "alice", "Not live until 2098-12-31T23:55:00Z"),
+            refused(format!(
+                "pgpsignatures[0] was made by alice ({}) and is not valid before 2098-12-31T23:55:00Z: the signature is from \
+                the future; set the clock that is wrong, here or where it was made",
+                alice.fingerprint().to_hex()
+            )),
         ),
         changed("name was changed", "/name", "another".into()),
         changed("target was changed", "/target", "all".into()),

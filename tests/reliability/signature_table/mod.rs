@@ -14,6 +14,7 @@ use certificates::{action_with, armored, judged_by_all, keyring, now};
 use mig::action::Action;
 use mig::agent::Refusal;
 use mig::command::CommandStatus;
+use mig::signature::SignatureError;
 use sequoia_openpgp::Cert;
 use serde_json::Value;
 
@@ -67,6 +68,7 @@ impl Row {
         }
         let agent_agrees = match (&verified, &verdict) {
             (Ok(_), Ok(())) => true,
+            (Err(SignatureError::Early { from, .. }), Err(Refusal::NotBefore(time))) => from == time,
             (Err(error), Err(Refusal::Final(CommandStatus::Cancelled, text))) => {
                 text.contains(&format!("pgpsignatures[0] {error}"))
             }

@@ -11,6 +11,7 @@ use mig::action::Action;
 use mig::signature::{restore_armor, strip_armor};
 use openpgp::Packet;
 use openpgp::packet::signature::SignatureBuilder;
+use openpgp::types::SignatureType;
 use sequoia_openpgp as openpgp;
 use serde_json::{Value, json};
 
@@ -52,6 +53,37 @@ fn only_one_whole_signature_over_a_document_is_read() {
             malformed("a user id", &strip(&[user]), "not a signature"),
             malformed("a certification", &strip(&[certification.into()]), "not a signature over a document"),
             malformed("random bytes", &STANDARD.encode([0u8; 64]), "is malformed"),
+        ],
+    );
+}
+
+#[test]
+fn a_text_signature_covers_what_gpg_says() {
+    let bob = bob();
+    // A name, and the lines that are signed in its place.
+    let row = |name: &'static str, written: &str, signed: &str, expect: Expect| {
+        let mut action = action_with(&[]);
+        action["name"] = written.into();
+        let text = signed_text(&action).replacen(written, signed, 1);
+        let how = |b: SignatureBuilder| Ok(b.set_type(SignatureType::Text));
+        action["pgpsignatures"] = json!([strip(&[signature(&bob, 0, &text, how).into()])]);
+        Row { name, certs: vec![bob.clone()], action, expect, gpg: Agrees }
+    };
+    let counts = || Counts("bob");
+    let refused = || Refused("it covers another text");
+    assert_all(
+        "text signatures",
+        &[
+            row("one line", "one", "one", counts()),
+            row("LF", "one\ntwo", "one\r\ntwo", counts()),
+            row("CRLF", "one\r\ntwo", "one\r\ntwo", counts()),
+            row("CR before CRLF", "one\r\r\ntwo", "one\r\ntwo", counts()),
+            row("CR inside", "one\rtwo", "one\rtwo", counts()),
+            row("CR inside is no line end", "one\rtwo", "one\r\ntwo", refused()),
+            row("white space before the line end", "one \t\n\n two", "one \t\r\n\r\n two", counts()),
+            row("white space left out", "one \t\ntwo", "one\r\ntwo", refused()),
+            row("LF as it is", "one\ntwo", "one\ntwo", refused()),
+            row("a line left out", "one\n\ntwo", "one\r\ntwo", refused()),
         ],
     );
 }
