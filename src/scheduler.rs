@@ -8,7 +8,6 @@ use crate::cli::{Common, Program, print};
 use crate::config::broker::RelayConfig;
 use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
-use crate::failure::Failure;
 use crate::flow::action_new::ActionNew;
 use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
@@ -46,7 +45,7 @@ pub const PROGRAM: Program = Program {
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
-        75 the store or the relay is away (with --once); 78 configuration.",
+        75 the spool, the store or the relay cannot be used at the moment, or is not mounted: start it again; 78 configuration.",
     rest_after: None,
 };
 
@@ -137,14 +136,7 @@ fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> 
             ("postgres", PostgresStore::open(config).map(|store| Box::new(store) as Box<dyn Store>))
         }
     };
-    opened.map_err(|error| {
-        let class = match error {
-            Failure::Retry { .. } | Failure::Skip(_) => ExitClass::TemporaryFailure,
-            Failure::End(_) => ExitClass::Io,
-            Failure::Refuse(_) => ExitClass::Config,
-        };
-        ProgramError::new(class, format!("{section}: {error}"))
-    })
+    opened.map_err(|failure| failure.at_start(section))
 }
 
 fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
@@ -158,7 +150,7 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
     match &config.relay {
         RelayConfig::Directory(path) => match DirectoryRelay::open(path) {
             Ok(relay) => Ok(Box::new(relay)),
-            Err(error) => Err(ProgramError::new(ExitClass::Config, format!("relay.directory: {error}"))),
+            Err(failure) => Err(failure.at_start("relay.directory")),
         },
         RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Scheduler) {
             Ok(relay) => Ok(Box::new(relay)),
@@ -169,10 +161,12 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
-    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name);
-    let help = "; scripts/install-spool.sh makes a spool";
-    let mover = mover.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
-    let lock = mover.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let key = "directories.spool";
+    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name).map_err(|failure| {
+        let ProgramError { class, text } = failure.at_start(key);
+        ProgramError::new(class, format!("{text}; scripts/install-spool.sh makes a spool"))
+    })?;
+    let lock = mover.lock().map_err(|error| error.at_start(key))?;
     let mut store = open_store(config)?;
     let worker: Box<dyn Worker> = match name {
         "action-new" => {

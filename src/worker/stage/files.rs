@@ -46,8 +46,8 @@ impl Files {
         self.mover.spool()
     }
 
-    pub(super) fn clean(&self) -> Result<(), Failure> {
-        self.mover.clean()
+    pub(super) fn recover(&self) -> Result<(), Failure> {
+        self.mover.recover()
     }
 
     /// Applies steps of the handler's own.
