@@ -230,6 +230,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
+        self.look_again()?;
         let dir = self.queue_declared(queue)?;
         let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();
         // Not synced: a message that is there again after a power cut is a message delivered twice.
@@ -244,6 +245,7 @@ impl Relay for DirectoryRelay {
         if files.is_empty() {
             return Ok(());
         }
+        self.look_again()?;
         self.put_aside(&self.queue_declared(queue)?, &files, now)?;
         self.forget(queue, files.iter().map(|(name, _)| name));
         Ok(())
@@ -255,6 +257,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure> {
+        self.look_again()?;
         let mut subscribers: HashMap<Event, Vec<Queue>> = HashMap::new();
         let mut messages = Vec::new();
         for (event, body) in events {
