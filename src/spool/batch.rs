@@ -53,6 +53,9 @@ pub enum Over {
 /// Up to this many files or directories are synced one by one, which is quicker than syncing the file system.
 const SINGLE_SYNCS_MAX: usize = 8;
 
+/// The mode of every file: others than the owner's group have no access.
+const MODE: Mode = Mode::from_raw_mode(0o640);
+
 struct Put {
     staged: TempPath,
     to: Arc<Dir>,
@@ -159,12 +162,14 @@ impl Batch {
         let create = |path: &Path| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let name = path.file_name().unwrap_or_default();
-            let created = rustix::fs::openat(&*tmp, name, flags, Mode::from_raw_mode(0o640));
+            let created = rustix::fs::openat(&*tmp, name, flags, MODE);
             Ok(File::from(created.inspect_err(|e| errno = *e)?))
         };
         let created = tempfile::Builder::new().prefix(&self.prefix).make_in(tmp.path(), create);
         let file = created.map_err(|_| io_failure("create a file in", tmp.path(), errno))?;
         let (mut file, path) = file.into_parts();
+        // Whatever the umask of a user who drops. Where a file system has no modes, it says who may read.
+        let _ = rustix::fs::fchmod(&file, MODE);
         file.write_all(bytes).map_err(|e| io_failure("write", &path, e))?;
         self.written += 1;
         if self.written <= SINGLE_SYNCS_MAX {
