@@ -3,9 +3,10 @@
 //! - actions in action/inflight whose commands have all ended (a crash may leave them) move to action/done;
 //! - commands in command/ready and command/inflight whose action expired go to command/returned as expired, and from there
 //!   like any answer;
+//! - files in command/inflight that are no commands go to action/invalid;
 //! - copies in command/inflight of commands that have their answer (a crash may leave them), or whose answer another
 //!   scheduler of the same store got, are removed;
-//! - commands that the store waits for and that have no file go to command/returned as expired;
+//! - commands that the store waits for and that have no file of use go to command/returned as expired;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
 //!   the relay put aside.
 //!
@@ -21,7 +22,7 @@ use crate::relay::Relay;
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
-use crate::spool::{FileName, Spool, Stage, Step};
+use crate::spool::{FileName, Over, Spool, Stage, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
@@ -38,12 +39,62 @@ pub struct Collector {
     expiry: HashMap<ActionId, Timestamp>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every round.
     cleaned: Option<Timestamp>,
+    unusable: Unusable,
+}
+
+/// Commands whose files are of no use.
+#[derive(Default)]
+struct Unusable {
+    /// Those that cannot be read at the moment: each is logged once, and not read again. The store knows when it ends.
+    unreadable: HashSet<(Stage, FileName)>,
+    /// Those that are no commands, and why: they are put aside.
+    broken: Vec<(FileName, String)>,
+}
+
+impl Unusable {
+    /// Reads a command.
+    fn read(&mut self, spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
+        let broken = match spool.read(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX) {
+            Ok(None) => return Ok(None),
+            Ok(Some(entry)) => match Command::parse(&entry.bytes) {
+                Ok(command) => return Ok(Some(command)),
+                Err(error) => error.to_string(),
+            },
+            Err(Failure::Refuse(reason)) => reason,
+            Err(Failure::Skip(reason)) => {
+                if self.unreadable.insert((stage, name.clone())) {
+                    log::error!("collector: {stage}/{name}: {reason}; it stays until its action expires");
+                }
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
+        };
+        // command-ready refuses what is in its stage.
+        if stage == COMMAND_INFLIGHT {
+            log::warn!("collector: {stage}/{name} is refused: {broken}");
+            self.broken.push((name.clone(), broken));
+        }
+        Ok(None)
+    }
+
+    /// Moves what is no command to action/invalid, with its reason.
+    fn put_aside(&mut self, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
+        let broken = std::mem::take(&mut self.broken);
+        let steps = broken.iter().flat_map(|(name, reason)| {
+            let text = format!("{now}\n{reason}\n").into_bytes();
+            let put = |name| Step::Put { to: ACTION_INVALID, name, bytes: text, over: Over::Anything };
+            name.partner().map(put).into_iter().chain([Step::forward(COMMAND_INFLIGHT, name, ACTION_INVALID)])
+        });
+        apply_all(apply, steps.collect())?;
+        Ok(broken.len())
+    }
 }
 
 impl Collector {
     /// Collects what is in this store and relay, and in the spool of its rounds.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, delete_after: Duration) -> Collector {
-        Collector { store, relay, delete_after, expiry: HashMap::new(), cleaned: None }
+        let (expiry, unusable) = (HashMap::new(), Unusable::default());
+        Collector { store, relay, delete_after, expiry, cleaned: None, unusable }
     }
 
     /// Ends the actions in flight that have no command left. Returns how many ended.
@@ -97,7 +148,12 @@ impl Collector {
         now: Timestamp,
     ) -> Result<Pass, Failure> {
         let (mut overdue, mut elsewhere, mut clears, mut again) = (Vec::new(), Vec::new(), Vec::new(), None);
-        for name in spool.list(stage)? {
+        let names = spool.list(stage)?;
+        self.unusable.unreadable.retain(|(of, name)| *of != stage || names.binary_search(name).is_ok());
+        for name in names {
+            if self.unusable.unreadable.contains(&(stage, name.clone())) {
+                continue;
+            }
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
             };
@@ -122,6 +178,7 @@ impl Collector {
         }
         let mut handled = clears.len();
         apply_all(apply, clears)?;
+        handled += self.unusable.put_aside(apply, now)?;
         let mut names = overdue.as_slice();
         while !names.is_empty() {
             let (batch, rest) = read_overdue(spool, stage, names)?;
@@ -147,7 +204,7 @@ impl Collector {
         let expires = match spool.read_if_readable(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2)? {
             Some(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
             // A command that was replayed after its action was done, for one.
-            None => read_command(spool, stage, name)?.map(|command| command.action.expire_after),
+            None => self.unusable.read(spool, stage, name)?.map(|command| command.action.expire_after),
         };
         let deadline = expires.map(|expires| time::after(expires, limits::EXPIRY_GRACE));
         self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
@@ -167,7 +224,7 @@ impl Collector {
             let name = FileName::from(*reference);
             if known.is_some_and(|known| known.status.is_final())
                 && !is_answered(spool, &name)?
-                && read_command(spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
+                && self.unusable.read(spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
             {
                 ended.insert(*reference);
             }
@@ -190,14 +247,16 @@ impl Collector {
         Ok(steps)
     }
 
-    /// Ends commands that the store waits for and that have no file any more: refused as unreadable, removed by hand, or
+    /// Ends commands that the store waits for and that have no file of use any more: refused as unreadable, removed by hand, or
     /// never written because the action was withdrawn in the middle. So every command ends, whatever happened.
     fn end_forgotten(&mut self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
         let mut ended = 0;
         let before = time::before(now, limits::EXPIRY_GRACE);
         for command in self.store.overdue_commands(before, limits::BATCH_ENTRIES_MAX)? {
             let name = FileName::from(command.reference());
-            let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
+            let is_waiting = self.unusable.read(spool, COMMAND_READY, &name)?.is_some()
+                || self.unusable.read(spool, COMMAND_INFLIGHT, &name)?.is_some();
+            self.unusable.put_aside(apply, now)?;
             if !is_waiting && !is_answered(spool, &name)? {
                 // One at a time: their actions may be large, and they are few.
                 apply_all(apply, expired(command, now).collect())?;
@@ -274,11 +333,6 @@ fn read_overdue<'a>(spool: &Spool, stage: Stage, names: &'a [FileName]) -> Resul
     Ok((overdue, rest.as_slice()))
 }
 
-fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
-    let entry = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
-    Ok(entry.and_then(|entry| Command::parse(&entry.bytes).ok()))
-}
-
 fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
     Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
 }
@@ -323,5 +377,28 @@ mod tests {
         let mut collector = ClockWorker::new(mover, collector);
         assert!(collector.pass(now).is_err());
         assert!(!message.exists());
+    }
+
+    #[test]
+    fn what_is_no_command_in_flight_is_put_aside_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        std::fs::create_dir(path("relay")).unwrap();
+        for (name, text) in [("5-1.json", "{\"id\":1,\"action\":{\"id\":5}}"), ("6-1.json", "")] {
+            std::fs::write(path("command/inflight").join(name), text).unwrap();
+        }
+        std::fs::create_dir(path("command/inflight/7-1.json")).unwrap();
+        let mover = Mover::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
+        let store = Box::new(SqliteStore::open(&path("mig.db")).unwrap());
+        let relay = Box::new(DirectoryRelay::open(&path("relay")).unwrap());
+        let mut collector = ClockWorker::new(mover, Collector::new(store, relay, Duration::from_secs(60)));
+        let handled: Vec<usize> = (0..2).map(|_| collector.pass(time::now()).unwrap().handled).collect();
+        assert_eq!(handled, [3, 0]);
+        for (name, cause) in [("5-1", "is missing"), ("6-1", "empty or half-written"), ("7-1", "is a directory")] {
+            let reason = std::fs::read_to_string(path(&format!("action/invalid/{name}.json.reason"))).unwrap();
+            assert!(reason.contains(cause) && path(&format!("action/invalid/{name}.json")).exists(), "{reason}");
+        }
+        assert_eq!(std::fs::read_dir(path("command/inflight")).unwrap().count(), 0);
     }
 }
