@@ -75,7 +75,9 @@ pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names in one listing of a stage; the next listing returns the rest.
 pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 
-/// How long an empty or incomplete file is ignored after its last change.
+/// Names in action/new of what is no drop that are remembered, so that each is logged once.
+pub const OTHERS_LOGGED_MAX: usize = 100;
+/// How long an empty, incomplete or unreadable file is ignored after its last change.
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
 /// Initial back-off after a failure; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);

@@ -117,6 +117,19 @@ impl Spool {
         self.dir(stage).list(|name| name.is_drop())
     }
 
+    /// The same, and the first names of those in action/new that are not hidden and no drops either: somebody waits for them
+    /// in vain.
+    pub fn list_with_others(&self, stage: Stage) -> Result<(Vec<FileName>, Vec<FileName>), Failure> {
+        let mut others = Vec::new();
+        let names = self.dir(stage).list(|name| {
+            if stage.holds_drops() && !name.is_drop() && !name.is_hidden() && others.len() < limits::OTHERS_LOGGED_MAX {
+                others.push(name.clone());
+            }
+            name.is_drop()
+        })?;
+        Ok((names, others))
+    }
+
     /// Reads one file of a stage without following links and without waiting; see [`Dir::read`].
     pub fn read(&self, stage: Stage, name: &FileName, size_bytes_max: u64) -> Result<Option<Entry>, Failure> {
         let content = self.dir(stage).read(name, size_bytes_max)?;

@@ -79,7 +79,8 @@ impl Endings {
     }
 }
 
-fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
+/// The text of an action that has ended.
+pub(super) fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
     let counters: Vec<String> = ended.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
     log::info!(action:% = ended.id; "'{}' is complete: {}", action.name, counters.join(", "));
     action.status = Some(ActionStatus::Completed);

@@ -152,7 +152,7 @@ impl Dir {
     }
 
     /// The names that `wanted` accepts, sorted.
-    pub fn list(&self, wanted: impl Fn(&FileName) -> bool) -> Result<Vec<FileName>, Failure> {
+    pub fn list(&self, mut wanted: impl FnMut(&FileName) -> bool) -> Result<Vec<FileName>, Failure> {
         self.check_place()?;
         let error = |errno| self.failure("list", "", errno);
         // A descriptor of its own, because a directory's reading position belongs to the descriptor.
@@ -163,7 +163,7 @@ impl Dir {
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(error)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if let Some(name) = FileName::new(name).filter(&wanted) {
+            if let Some(name) = FileName::new(name).filter(&mut wanted) {
                 names.push(name);
                 if names.len() == limits::LISTING_ENTRIES_MAX {
                     break;

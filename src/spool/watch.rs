@@ -74,12 +74,13 @@ fn is_departure(kind: &EventKind) -> bool {
     matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)))
 }
 
-/// Whether an event may have made a file whole. A created name counts only when it is a link or a directory: a file
+/// Whether an event may have made a file whole, or readable. A created name counts only when it is a link or a directory: a file
 /// that was just created is empty, and closing it after writing is an event of its own.
 fn is_arrival(kind: &EventKind) -> bool {
     matches!(
         kind,
         EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Metadata(_))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both | RenameMode::Any))
             | EventKind::Create(CreateKind::Folder | CreateKind::Other)
             | EventKind::Other
