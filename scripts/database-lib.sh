@@ -40,11 +40,11 @@ roles() {
         if ! grep -qx "$role" <<<"$existing"; then
             passwords[$role]=${password:-$(new_password)}
             statements+="CREATE ROLE $role LOGIN PASSWORD '${passwords[$role]}';"$'\n'
-            created+=" $role/${passwords[$role]}"
+            created+=" $role"
         elif [ "$new_passwords" = yes ]; then
             passwords[$role]=$(new_password)
             statements+="ALTER ROLE $role LOGIN PASSWORD '${passwords[$role]}';"$'\n'
-            created+=" $role/${passwords[$role]}"
+            created+=" $role"
         else
             [ -n "$password" ] || unknown+=" $role"
             passwords[$role]=$password
@@ -91,7 +91,7 @@ GRANT CONNECT ON DATABASE "$1" TO migscheduler, migapi;
 SQL
 }
 
-# report : prints what the configuration needs.
+# report : prints where what the configuration needs is.
 report() {
     [ -z "$kept" ] || say "kept users:$kept"
     [ -z "$unknown" ] || say "not in $credentials:$unknown; --new-passwords sets new ones"

@@ -10,7 +10,8 @@ Usage: install-spool.sh [-s DIR] [-o OWNER] [-g GROUP]
 
   -s DIR    the spool (default /var/cache/mig); its parent directory must exist
   -o OWNER  the scheduler's user (root only; default: mig for /var/cache/mig, else the current user)
-  -g GROUP  its members may read everything and drop actions (root only; default: OWNER's group)
+  -g GROUP  the drop group: its members may read the spool and drop actions (root only; default: mig-drop for the
+            owner mig, else OWNER's group)
   -h        print this text
 
 Directories get mode 2750, action/new gets 3770: members of the group drop there and cannot touch each other's files.
@@ -19,7 +20,11 @@ owner and mode again. Nothing is written outside DIR. It is idempotent.
 
 Without -o and -g the spool belongs to the current user; so it does for root with -s alone.
 
-Examples: install-spool.sh
+The drop group is not the group that OWNER's programs run as: that one may read the configuration with its passwords, and
+write into the relay. OWNER is a member of the drop group, to read what is dropped. Run this script again to give an
+existing spool another group; files that are there keep theirs.
+
+Examples: groupadd --system mig-drop; usermod -aG mig-drop mig; install-spool.sh
           install-spool.sh -s /srv/mig -o mig -g investigators
           install-spool.sh -s ./sandbox/spool
           install-spool.sh -s "$HOME/spool"
@@ -35,6 +40,8 @@ die() {
     printf 'install-spool.sh: %s\n' "$*" >&2
     exit "$code"
 }
+
+warn() { printf 'install-spool.sh: %s\n' "$*" >&2; }
 
 spool='' owner='' group=''
 case ${1-} in
@@ -75,15 +82,24 @@ if [ "$(id -u)" -eq 0 ]; then
         *[!0-9]*) die 64 "there is no user '$owner': create it, for example with useradd --system $owner, or use -o" ;;
         *) user=$owner ;;
     esac
-    if [ -z "$group" ]; then
-        group=$(id -g -- "$owner" 2>/dev/null) || die 64 "user $owner has no known group: use -g"
+    own=$(id -g -- "$owner" 2>/dev/null) || own=
+    if [ -z "$group" ] && [ "$owner" != mig ]; then
+        group=${own:-none}
+        [ "$group" != none ] || die 64 "user $owner has no known group: use -g"
     else
-        case $group in
+        name=${group:-mig-drop}
+        case $name in
             *[!0-9]*)
-                group=$(getent group -- "$group" | cut -d: -f3)
-                [ -n "$group" ] || die 64 "-g: there is no such group"
+                group=$(getent group -- "$name" | cut -d: -f3)
+                [ -n "$group" ] || die 64 "there is no group '$name': create it, for example with groupadd --system $name, or use -g"
                 ;;
         esac
+        if [ "$user" -ne 0 ] && [ "$own" = "$group" ]; then
+            warn "$name is the group of $owner: its members may read what $owner's programs may, such as passwords; use a group of its own for drops"
+        fi
+    fi
+    if [ "$user" -ne 0 ] && [ -n "$own" ] && ! id -G -- "$owner" | tr ' ' '\n' | grep -qx "$group"; then
+        warn "$owner is not in the drop group and cannot read actions that are for the group only: usermod -aG GROUP $owner, then restart its programs"
     fi
 else
     [ -z "$owner$group" ] || die 77 "only root can set another owner or group: run it as root, or omit -o and -g"

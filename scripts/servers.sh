@@ -8,7 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
     cat <<'TEXT'
 Usage: scripts/servers.sh run COMMAND...             start both in a new directory, run COMMAND, stop and remove them
-       scripts/servers.sh postgres|rabbitmq start DIR   start one in DIR, created if missing, on its previous ports
+       scripts/servers.sh postgres|rabbitmq start DIR   start one in DIR, created if missing, on its previous ports, unless it
+                                                        runs
        scripts/servers.sh postgres|rabbitmq stop DIR    stop it; keeps its data
        scripts/servers.sh postgres|rabbitmq kill DIR    kill -9 it; keeps its data
        scripts/servers.sh rabbitmq ctl DIR ARGUMENT...  run rabbitmqctl for it
@@ -54,8 +55,16 @@ exec_as_postgres() {
     if [ "$(id -u)" -eq 0 ]; then exec setpriv --reuid postgres --regid postgres --clear-groups "$@"; else exec "$@"; fi
 }
 
+# runs DIR : whether the process of DIR/pid is alive and is the server of DIR.
+runs() {
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) && [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$1/data"
+}
+
 postgres_start() {
     local dir=$1 bin port fresh=() server
+    # Without its postmaster.pid, removed below, a server ends itself.
+    ! runs "$dir" || return 0
     bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
     mkdir -p "$dir"
     [ -s "$dir/port" ] || fresh=("$dir/port")
@@ -110,6 +119,7 @@ rabbitmq_run() {
 
 rabbitmq_start() {
     local dir=$1 name fresh=() server
+    ! runs "$dir" || return 0
     mkdir -p "$dir/data"
     for name in port dist-port epmd-port tls-port; do [ -s "$dir/$name" ] || fresh+=("$dir/$name"); done
     printf '[].\n' >"$dir/enabled_plugins"

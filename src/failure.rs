@@ -68,12 +68,24 @@ pub fn log_skipped<T>(what: &str, result: Result<T, Failure>) -> Result<Option<T
     }
 }
 
+impl Failure {
+    /// Why a program cannot start, with the key of the configuration.
+    pub fn at_start(&self, key: &str) -> ProgramError {
+        ProgramError::new(self.class(), format!("{key}: {self}"))
+    }
+
+    /// Only what is refused needs another configuration; the rest may work with the next start.
+    fn class(&self) -> ExitClass {
+        match self {
+            Failure::Skip(_) | Failure::Retry { .. } => ExitClass::TemporaryFailure,
+            Failure::Refuse(_) => ExitClass::Config,
+            Failure::End(_) => ExitClass::Io,
+        }
+    }
+}
+
 impl From<Failure> for ProgramError {
     fn from(failure: Failure) -> Self {
-        let class = match failure {
-            Failure::Skip(_) | Failure::Refuse(_) | Failure::Retry { .. } => ExitClass::TemporaryFailure,
-            Failure::End(_) => ExitClass::Io,
-        };
-        ProgramError::new(class, failure)
+        ProgramError::new(failure.class(), failure)
     }
 }

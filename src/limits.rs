@@ -81,7 +81,9 @@ pub const BATCH_SIZE_BYTES_MAX: u64 = 32 << 20;
 /// Names in one listing of a stage; the next listing returns the rest.
 pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 
-/// How long an empty or incomplete file is ignored after its last change.
+/// Names in action/new of what is no drop that are remembered, so that each is logged once.
+pub const OTHERS_LOGGED_MAX: usize = 100;
+/// How long an empty, incomplete or unreadable file is ignored after its last change.
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
 /// How long after SIGTERM a program exits, whatever its workers wait for: sooner than service managers and operators lose
 /// their patience (10 s), long enough for what works.
@@ -223,9 +225,6 @@ pub const DUPLICATES_MAX: usize = 100;
 pub const DUPLICATES_OF_ONE_MAX: usize = 8;
 /// Addresses of an agent that a log line names.
 pub const ADDRESSES_LOGGED_MAX: usize = 4;
-/// Bytes of the queueloc in the name of an action that ends an agent: with a process id it fits into 255 bytes, and
-/// `.reason` behind it.
-pub const KILL_NAME_QUEUELOC_BYTES_MAX: usize = 200;
 /// Validity of an action that ends a duplicate agent; no other one is created meanwhile, nor is the agent logged again.
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.

@@ -8,7 +8,6 @@ use crate::cli::{Common, Program, print};
 use crate::config::broker::RelayConfig;
 use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
-use crate::failure::Failure;
 use crate::flow::FindOwner;
 use crate::flow::action_ended::ActionEnded;
 use crate::flow::action_new::ActionNew;
@@ -50,8 +49,8 @@ pub const PROGRAM: Program = Program {
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\
         Keyring and whitelist are read again when they change, and after SIGHUP.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
-        75 the store or the relay is away (with --once), or what a worker waited for did not end within 6 s after SIGTERM;\n\
-        78 configuration.",
+        75 the spool, the store or the relay cannot be used at the moment, or is not mounted, or what a worker waited for did\n\
+        not end within 6 s after SIGTERM: start it again; 78 configuration.",
     rest_after: None,
 };
 
@@ -146,14 +145,7 @@ fn open_store(config: &SchedulerConfig) -> Result<Box<dyn Store>, ProgramError> 
             ("postgres", PostgresStore::open(config).map(|store| Box::new(store) as Box<dyn Store>))
         }
     };
-    opened.map_err(|error| {
-        let class = match error {
-            Failure::Retry { .. } | Failure::Skip(_) => ExitClass::TemporaryFailure,
-            Failure::End(_) => ExitClass::Io,
-            Failure::Refuse(_) => ExitClass::Config,
-        };
-        ProgramError::new(class, format!("{section}: {error}"))
-    })
+    opened.map_err(|failure| failure.at_start(section))
 }
 
 fn open_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramError> {
@@ -167,7 +159,7 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
     match &config.relay {
         RelayConfig::Directory(path) => match DirectoryRelay::open(path) {
             Ok(relay) => Ok(Box::new(relay)),
-            Err(error) => Err(ProgramError::new(ExitClass::Config, format!("relay.directory: {error}"))),
+            Err(failure) => Err(failure.at_start("relay.directory")),
         },
         RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Scheduler) {
             Ok(relay) => Ok(Box::new(relay)),
@@ -178,10 +170,12 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
-    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name);
-    let help = "; scripts/install-spool.sh makes a spool";
-    let mover = mover.map_err(|e| ProgramError::new(ExitClass::Config, format!("directories.spool: {e}{help}")))?;
-    let lock = mover.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
+    let key = "directories.spool";
+    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name).map_err(|failure| {
+        let ProgramError { class, text } = failure.at_start(key);
+        ProgramError::new(class, format!("{text}; scripts/install-spool.sh makes a spool"))
+    })?;
+    let lock = mover.lock().map_err(|error| error.at_start(key))?;
     let mut store = open_store(config)?;
     let notes = mover.notes();
     let find_owner: FindOwner = Box::new(move || identity::scheduler_id(&notes));

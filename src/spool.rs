@@ -5,11 +5,13 @@
 //!
 //! - **A file appears whole.** It is written in `tmp/`, synced, renamed into its stage, and the directory is synced. A
 //!   crash at any point leaves either nothing or the whole file in the stage; leftovers in `tmp/` are removed by the
-//!   worker that wrote them when it starts again ([`Mover::clean`]).
+//!   worker that wrote them when it starts again ([`Mover::recover`]).
 //! - **A move is one rename.** Afterwards the destination directory is synced; a power cut may show the file in both or in
 //!   one, never in none.
 //! - **Nothing is overwritten** unless it is asked for ([`Over`]). A name that is taken by the same content counts as done;
 //!   by other content it is [`Placed::Taken`].
+//! - **A directory that was removed and made again is noticed**, and opened again. Only a directory that is where its path
+//!   leads can say that a file is gone.
 //! - **An fsync that fails is fatal** ([`Failure::End`]): the kernel has dropped what it could not write, and only a
 //!   restart that reads the disk again knows what is there.
 //!
@@ -27,6 +29,7 @@ mod failures;
 pub mod lock;
 pub mod name;
 pub mod notes;
+mod place;
 pub mod stages;
 pub mod steps;
 pub mod watch;
@@ -43,9 +46,9 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::time::Timestamp;
 use crate::wake::Waker;
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use place::Opened;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A file of a stage, read once.
@@ -63,27 +66,68 @@ pub struct Entry {
 
 /// The stages, to be read.
 pub struct Spool {
-    stages: HashMap<Stage, Arc<Dir>>,
+    root: PathBuf,
+    stages: Vec<Stage>,
+    opened: RwLock<Opened>,
 }
 
 impl Spool {
+    fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Spool, Failure> {
+        let opened = RwLock::new(place::open(root, stages, owner)?);
+        Ok(Spool { root: root.to_owned(), stages: stages.to_vec(), opened })
+    }
+
+    fn opened(&self) -> Opened {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens all directories as at the start if the path of one leads elsewhere by now.
+    fn open_again(&self, owner: &str) -> Result<(), Failure> {
+        let opened = self.opened();
+        if opened.values().all(|dir| dir.check_place().is_ok()) {
+            return Ok(());
+        }
+        if let Err(failure) = self.dir(stages::LOCKS).check_place() {
+            let why = "ending, because another process may have taken the lock that was in it";
+            return Err(Failure::End(format!("{failure}; {why}")));
+        }
+        let again = place::open(&self.root, &self.stages, owner)?;
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = again;
+        log::info!("{owner}: opened the directories of {} again", self.root.display());
+        Ok(())
+    }
+
     /// The directory of a stage.
     ///
     /// # Panics
     /// When the spool was opened without that stage: a programming error that the first start shows.
-    fn dir(&self, stage: Stage) -> &Arc<Dir> {
-        &self.stages[&stage]
+    fn dir(&self, stage: Stage) -> Arc<Dir> {
+        Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner)[&stage])
     }
 
     /// Wakes `waker` when a file arrives in a stage, for as long as the result lives.
     pub fn watch(&self, stage: Stage, waker: Waker) -> Result<watch::Watch, Failure> {
-        let path = self.dir(stage).path();
+        let dir = self.dir(stage);
+        let path = dir.path();
         watch::Watch::new(path, waker).map_err(|e| Failure::retry(format!("watch {}: {e}", path.display())))
     }
 
     /// The names in a stage, sorted: `*.json` that do not begin with a dot. Anything else there is not ours.
     pub fn list(&self, stage: Stage) -> Result<Vec<FileName>, Failure> {
         self.dir(stage).list(|name| name.is_drop())
+    }
+
+    /// The same, and the first names of those in action/new that are not hidden and no drops either: somebody waits for them
+    /// in vain.
+    pub fn list_with_others(&self, stage: Stage) -> Result<(Vec<FileName>, Vec<FileName>), Failure> {
+        let mut others = Vec::new();
+        let names = self.dir(stage).list(|name| {
+            if stage.holds_drops() && !name.is_drop() && !name.is_hidden() && others.len() < limits::OTHERS_LOGGED_MAX {
+                others.push(name.clone());
+            }
+            name.is_drop()
+        })?;
+        Ok((names, others))
     }
 
     /// Reads one file of a stage without following links and without waiting; see [`Dir::read`].

@@ -13,6 +13,7 @@ use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
+use crate::failure::Failure;
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
@@ -35,8 +36,9 @@ pub const PROGRAM: Program = Program {
         Keyring and access list are read again when they change, and after SIGHUP.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
-        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay is away (with --once), or\n\
-        an operation or the relay did not end within 6 s after SIGTERM; 78 configuration.",
+        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
+        be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM: start it again;\n\
+        78 configuration.",
     rest_after: Some("-m"),
 };
 
@@ -116,10 +118,6 @@ pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), P
 /// How often a worker looks for what notifications missed.
 const SWEEP: Duration = Duration::from_secs(60);
 
-fn config_error(key: &str, path: &Path, reason: impl std::fmt::Display) -> ProgramError {
-    ProgramError::new(ExitClass::Config, format!("agent.{key}: {}: {reason}", path.display()))
-}
-
 /// The keys and the access list that the configuration names.
 pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
     Trusted::open(&config.keyring, &config.acl).map_err(|e| ProgramError::new(ExitClass::Config, e))
@@ -135,7 +133,7 @@ pub fn build(
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
         match &config.relay {
             RelayConfig::Directory(path) => {
-                Ok(Box::new(DirectoryRelay::open(path).map_err(|e| config_error("relay", path, e))?))
+                Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
             }
             RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
                 Ok(relay) => Ok(Box::new(relay)),
@@ -143,23 +141,24 @@ pub fn build(
             },
         }
     };
-    let rundir = |e: &dyn std::fmt::Display| config_error("rundir", &config.run_directory, e);
-    stages::make(&config.run_directory, &stages::AGENT).map_err(|e| rundir(&e))?;
-    let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(|e| rundir(&e));
+    let rundir = |failure: Failure| failure.at_start("agent.rundir");
+    stages::make(&config.run_directory, &stages::AGENT).map_err(rundir)?;
+    let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(rundir);
     let agent = mover("agent")?;
-    let lock = agent.lock().map_err(|e| ProgramError::new(ExitClass::Unavailable, e))?;
-    agent.clean().map_err(|e| rundir(&e))?;
-    let queueloc = identity::queueloc(&agent, Marks::here()).map_err(|e| rundir(&e))?;
+    let lock = agent.lock().map_err(|error| error.at_start("agent.rundir"))?;
+    agent.recover().map_err(rundir)?;
+    let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     log::info!("mig-agent {} is {queueloc}", crate::cli::VERSION);
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
-    let run = StageWorker::new(mover("run")?, Run::new(mover("run")?, trusted, executor));
+    let running = mover("run")?;
+    let run = StageWorker::new(running.clone(), Run::new(running, trusted, executor));
     let answer = Answer::new(relay()?, period * limits::AGENT_MESSAGE_PERIODS);
     let answer = StageWorker::new(mover("answer")?, answer);
     let forgetting = mover("forget")?;
     let forgotten = Forgotten::new(forgetting.notes());
-    forgotten.until().map_err(|e| rundir(&e))?;
+    forgotten.until().map_err(rundir)?;
     let forget = StageWorker::new(forgetting, Forget::new(forgotten));
     Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)], lock))
 }

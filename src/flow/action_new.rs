@@ -13,6 +13,7 @@
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
 use super::FindOwner;
+use super::command_returned::final_text;
 use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::failure::Failure;
@@ -23,9 +24,9 @@ use crate::limits;
 use crate::reload::Reloaded;
 use crate::signature::Keyring;
 use crate::spool::drafts::Preparation;
-use crate::spool::stages::{ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
-use crate::spool::{Drafts, Entry, FileName, Placed, Spool, Step, is_settling};
-use crate::store::{Begin, Prepared, Store};
+use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
+use crate::spool::{Drafts, Entry, FileName, Over, Placed, Spool, Step, is_settling};
+use crate::store::{Begin, Ended, Prepared, Store};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use crate::worker::stage::{FileHandler, Source, Verdict};
@@ -157,9 +158,16 @@ impl ActionNew {
                     let then = prepared.iter().map(release).collect();
                     let action = Arc::new(begin.action.clone());
                     let unwritten = |prepared| Unwritten { action: Arc::clone(&action), prepared };
+                    let is_ended = prepared.is_empty();
                     commands.extend(prepared.into_iter().map(unwritten));
-                    let steps = vec![committed(&one.entry.name, begin.id)];
-                    Verdict::Done { steps, then, log: vec![LogLine::Action(begin.id, goes)] }
+                    let ended = if is_ended { self.store.ended_actions(&[begin.id], now)? } else { Vec::new() };
+                    match ended.into_iter().next() {
+                        Some(ended) => Verdict::done(back_to_done(one, ended, now)),
+                        None => {
+                            let steps = vec![committed(&one.entry.name, begin.id)];
+                            Verdict::Done { steps, then, log: vec![LogLine::Action(begin.id, goes)] }
+                        }
+                    }
                 }
                 Err(Failure::Refuse(reason)) => Verdict::Reject(reason),
                 Err(failure) => return Err(failure),
@@ -192,6 +200,13 @@ impl ActionNew {
 /// The commit point of an action.
 fn committed(drop: &FileName, id: ActionId) -> Step {
     Step::Move { from: ACTION_NEW, name: drop.clone(), to: ACTION_INFLIGHT, to_name: id.into() }
+}
+
+/// A done action that was dropped again and goes to no further agent.
+fn back_to_done(dropped: &Accepted, ended: Ended, now: Timestamp) -> Vec<Step> {
+    let (name, text) = (ended.id.into(), final_text(dropped.action.clone(), ended, now));
+    let put = Step::Put { to: ACTION_DONE, name, bytes: text, over: Over::Anything };
+    vec![put, Step::clear(ACTION_NEW, &dropped.entry.name)]
 }
 
 /// What follows the commit point.

@@ -3,10 +3,11 @@
 //! - actions in action/inflight whose commands have all ended (a crash may leave them) move to action/done;
 //! - commands in command/ready and command/inflight whose action expired go to command/returned as expired, and from there
 //!   like any answer;
+//! - files in command/inflight that are no commands go to action/invalid;
 //! - copies in command/inflight of commands that have their answer (a crash may leave them), or whose answer another
 //!   scheduler of the same store got, are removed;
-//! - commands that the store waits for and that have no file go to command/returned as expired: those of this scheduler's
-//!   actions, and a while later those of other schedulers that do not run;
+//! - commands that the store waits for and that have no file of use go to command/returned as expired: those of this
+//!   scheduler's actions, and a while later those of other schedulers that do not run;
 //! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
 //!   the relay put aside, and what the store knows of processes of agents that ended then and had no commands.
 //!
@@ -16,6 +17,7 @@
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
 mod overdue;
+mod unusable;
 
 use super::command_returned::Endings;
 use super::{FindOwner, results};
@@ -36,6 +38,7 @@ use crate::worker::{Apply, LogLine, Pass, apply_all, earlier};
 use overdue::{Expiring, Overdue, read_overdue};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+use unusable::Unusable;
 
 /// See the module docs.
 pub struct Collector {
@@ -51,6 +54,7 @@ pub struct Collector {
     /// Since when commands wait to expire, until answers are taken in; and when that was logged last.
     waiting_since: Option<Timestamp>,
     waiting_logged: Option<Timestamp>,
+    unusable: Unusable,
 }
 
 impl Collector {
@@ -62,9 +66,18 @@ impl Collector {
         find_owner: FindOwner,
         delete_after: Duration,
     ) -> Collector {
-        let (expiry, cleaned) = (HashMap::new(), None);
-        let (waiting_since, waiting_logged) = (None, None);
-        Collector { store, relay, notes, find_owner, delete_after, expiry, cleaned, waiting_since, waiting_logged }
+        Collector {
+            store,
+            relay,
+            notes,
+            find_owner,
+            delete_after,
+            expiry: HashMap::new(),
+            cleaned: None,
+            waiting_since: None,
+            waiting_logged: None,
+            unusable: Unusable::default(),
+        }
     }
 
     /// The time before which every answer that was sent is taken in; None if it is not known.
@@ -144,7 +157,12 @@ impl Collector {
     ) -> Result<Swept, Failure> {
         let (mut overdue, mut elsewhere, mut clears) = (Vec::new(), Vec::new(), Vec::new());
         let mut swept = Swept::default();
-        for name in spool.list(stage)? {
+        let names = spool.list(stage)?;
+        self.unusable.keep(stage, &names);
+        for name in names {
+            if self.unusable.is_unreadable(stage, &name) {
+                continue;
+            }
             let Some(reference) = name.as_str().and_then(|name| CommandRef::from_file_name(name).ok()) else {
                 continue;
             };
@@ -173,6 +191,7 @@ impl Collector {
         }
         swept.handled = clears.len();
         apply_all(apply, clears)?;
+        swept.handled += self.unusable.put_aside(apply, now)?;
         let mut names = overdue.as_slice();
         while !names.is_empty() {
             let (batch, rest) = read_overdue(spool, stage, names)?;
@@ -198,7 +217,7 @@ impl Collector {
         let expires = match spool.read_if_readable(ACTION_INFLIGHT, &inflight, limits::ACTION_SIZE_BYTES_MAX * 2)? {
             Some(entry) => Action::parse(&entry.bytes).ok().map(|action| action.expire_after),
             // A command that was replayed after its action was done, for one.
-            None => read_command(spool, stage, name)?.map(|command| command.action.expire_after),
+            None => self.unusable.read(spool, stage, name)?.map(|command| command.action.expire_after),
         };
         let deadline = expires.map(|expires| time::after(expires, limits::EXPIRY_GRACE));
         self.expiry.extend(deadline.map(|deadline| (reference.action, deadline)));
@@ -218,7 +237,7 @@ impl Collector {
             let name = FileName::from(*reference);
             if known.is_some_and(|known| known.status.is_final())
                 && !is_answered(spool, &name)?
-                && read_command(spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
+                && self.unusable.read(spool, stage, &name)?.is_some_and(|command| !command.status.is_final())
             {
                 ended.insert(*reference);
             }
@@ -250,7 +269,7 @@ impl Collector {
         expiring.apply(apply)
     }
 
-    /// Ends commands that the store waits for and that have no file here: refused as unreadable, removed by hand, never
+    /// Ends commands that the store waits for and that have no file of use here: refused as unreadable, removed by hand, never
     /// written because the action was withdrawn in the middle, or of a scheduler that does not run any more. So every
     /// command ends, whatever happened.
     fn end_forgotten(
@@ -276,7 +295,7 @@ impl Collector {
         Ok(ended + others)
     }
 
-    /// Ends commands of these schedulers that have no file here and whose action expired before this time.
+    /// Ends commands of these schedulers that have no file of use here and whose action expired before this time.
     fn end_overdue(
         &mut self,
         spool: &Spool,
@@ -292,8 +311,11 @@ impl Collector {
             let mut expiring = Expiring::default();
             for command in commands {
                 let name = FileName::from(command.reference());
-                let is_waiting = spool.has(COMMAND_READY, &name)? || spool.has(COMMAND_INFLIGHT, &name)?;
-                if !is_waiting && !is_answered(spool, &name)? {
+                let is_here = is_answered(spool, &name)?
+                    || self.unusable.read(spool, COMMAND_READY, &name)?.is_some()
+                    || self.unusable.read(spool, COMMAND_INFLIGHT, &name)?.is_some();
+                self.unusable.put_aside(apply, now)?;
+                if !is_here {
                     ended += 1;
                     let is_sent = command.status == CommandStatus::Sent;
                     expiring.add(command, is_sent, now);
@@ -385,11 +407,6 @@ struct Swept {
     waiting: usize,
 }
 
-fn read_command(spool: &Spool, stage: Stage, name: &FileName) -> Result<Option<Command>, Failure> {
-    let entry = spool.read_if_readable(stage, name, limits::COMMAND_FILE_SIZE_BYTES_MAX)?;
-    Ok(entry.and_then(|entry| Command::parse(&entry.bytes).ok()))
-}
-
 fn is_answered(spool: &Spool, name: &FileName) -> Result<bool, Failure> {
     Ok(spool.has(COMMAND_RETURNED, name)? || spool.has(COMMAND_DONE, name)?)
 }
@@ -402,6 +419,17 @@ mod tests {
     use crate::store::sqlite::SqliteStore;
     use crate::worker::Worker;
     use crate::worker::clock::ClockWorker;
+    use std::path::Path;
+
+    /// One of the spool, store and relay in a directory.
+    fn collector(directory: &Path) -> ClockWorker<Collector> {
+        let mover = Mover::open(directory, &stages::SCHEDULER, "collector").unwrap();
+        let store = Box::new(SqliteStore::open(&directory.join("mig.db")).unwrap());
+        let relay = Box::new(DirectoryRelay::open(&directory.join("relay")).unwrap());
+        let find_owner = Box::new(|| Ok("0".into()));
+        let collector = Collector::new(store, relay, mover.notes(), find_owner, Duration::from_secs(60));
+        ClockWorker::new(mover, collector)
+    }
 
     #[test]
     fn the_relay_is_tidied_while_the_store_fails() {
@@ -414,15 +442,29 @@ mod tests {
         let expired = MessageName { sent: now, expires: time::before(now, Duration::from_secs(1)) };
         let message = path("relay/mig.agt.linux.a.b").join(expired.format("x", 1));
         std::fs::write(&message, "{}").unwrap();
-        let store = SqliteStore::open(&path("mig.db")).unwrap();
+        let mut collector = collector(directory.path());
         rusqlite::Connection::open(path("mig.db")).unwrap().execute("DROP TABLE commands", ()).unwrap();
-        let mover = Mover::open(directory.path(), &stages::SCHEDULER, "collector").unwrap();
-        let relay = DirectoryRelay::open(&path("relay")).unwrap();
-        let find_owner = Box::new(|| Ok("0".into()));
-        let (notes, age) = (mover.notes(), Duration::from_secs(60));
-        let collector = Collector::new(Box::new(store), Box::new(relay), notes, find_owner, age);
-        let mut collector = ClockWorker::new(mover, collector);
         assert!(collector.pass(now).is_err());
         assert!(!message.exists());
+    }
+
+    #[test]
+    fn what_is_no_command_in_flight_is_put_aside_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        std::fs::create_dir(path("relay")).unwrap();
+        for (name, text) in [("5-1.json", "{\"id\":1,\"action\":{\"id\":5}}"), ("6-1.json", "")] {
+            std::fs::write(path("command/inflight").join(name), text).unwrap();
+        }
+        std::fs::create_dir(path("command/inflight/7-1.json")).unwrap();
+        let mut collector = collector(directory.path());
+        let handled: Vec<usize> = (0..2).map(|_| collector.pass(time::now()).unwrap().handled).collect();
+        assert_eq!(handled, [3, 0]);
+        for (name, cause) in [("5-1", "is missing"), ("6-1", "empty or half-written"), ("7-1", "is a directory")] {
+            let reason = std::fs::read_to_string(path(&format!("action/invalid/{name}.json.reason"))).unwrap();
+            assert!(reason.contains(cause) && path(&format!("action/invalid/{name}.json")).exists(), "{reason}");
+        }
+        assert_eq!(std::fs::read_dir(path("command/inflight")).unwrap().count(), 0);
     }
 }

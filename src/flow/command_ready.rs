@@ -17,6 +17,7 @@ use crate::spool::{Entry, Spool, Step};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::worker::stage::{FileHandler, Source, Verdict};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// See the module docs.
@@ -24,12 +25,15 @@ pub struct CommandReady {
     relay: Box<dyn Relay>,
     store: Box<dyn Store>,
     refusing: Refusing,
+    /// Commands whose agent has no queue, each logged once, and when they expire.
+    waiting: HashMap<CommandRef, Timestamp>,
 }
 
 impl CommandReady {
     /// Sends through this relay.
     pub fn new(relay: Box<dyn Relay>, store: Box<dyn Store>) -> CommandReady {
-        CommandReady { relay, store, refusing: Refusing::new("command-ready", "its commands wait") }
+        let refusing = Refusing::new("command-ready", "its commands wait");
+        CommandReady { relay, store, refusing, waiting: HashMap::new() }
     }
 }
 
@@ -79,6 +83,7 @@ impl FileHandler for CommandReady {
         batch: Vec<(&Entry, Self::Checked)>,
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
+        self.waiting.retain(|_, expires| *expires > now);
         let (mut entries, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for (entry, (command, message)) in batch {
             entries.push((entry, command));
@@ -98,7 +103,10 @@ impl FileHandler for CommandReady {
                 Sent::Refused(_) => pause(entry, now),
                 Sent::Unroutable => {
                     let pause = pause(entry, now);
-                    log::debug!(action:% = command.action, command:% = command.command; "its agent has no queue, trying again in {pause:?}");
+                    let (queue, expires) = (&message.queue, message.expires);
+                    let is_news = self.waiting.insert(command, expires).is_none();
+                    let level = if is_news { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, action:% = command.action, command:% = command.command; "waits in {COMMAND_READY}: the relay has no queue {queue}, which its agent makes when it starts");
                     pause
                 }
             };

@@ -109,15 +109,11 @@ impl Endings {
         Ok(endings)
     }
 
-    fn add(&mut self, name: FileName, mut action: Action, ended: Ended, now: Timestamp) {
+    fn add(&mut self, name: FileName, action: Action, ended: Ended, now: Timestamp) {
         let counters: Vec<String> = ended.counters.iter().map(|(name, n)| format!("{n} {name}")).collect();
         let complete = format!("'{}' is complete: {}", action.name, counters.join(", "));
         self.log.push(LogLine::Action(ended.id, complete));
-        action.status = Some(ActionStatus::Completed);
-        action.finish_time = ended.finish_time;
-        action.last_update_time = now;
-        action.counters = ended.counters;
-        let text = action.to_json();
+        let text = final_text(action, ended, now);
         self.events.push((Event::ActionFinished, text.clone()));
         // Over an older run of the same action.
         self.steps.push(Step::Put { to: ACTION_DONE, name: name.clone(), bytes: text, over: Over::Anything });
@@ -128,6 +124,15 @@ impl Endings {
 /// The event of an action that has ended and is not in flight here: another scheduler may have it.
 pub(super) fn ended_event(action: ActionId) -> (Event, Vec<u8>) {
     (Event::ActionEnded, serde_json::json!({"id": action}).to_string().into_bytes())
+}
+
+/// The text of an action that has ended.
+pub(super) fn final_text(mut action: Action, ended: Ended, now: Timestamp) -> Vec<u8> {
+    action.status = Some(ActionStatus::Completed);
+    action.finish_time = ended.finish_time;
+    action.last_update_time = now;
+    action.counters = ended.counters;
+    action.to_json()
 }
 
 /// Every command of an action that is still in the spool.

@@ -13,6 +13,7 @@ use super::duplicates::{Place, notice, place};
 use crate::action::Action;
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
+use crate::id::AgentId;
 use crate::limits::{self, IDLE_AFTER_PERIODS};
 use crate::relay::{Queue, Relay};
 use crate::signature::sign_with_key;
@@ -117,8 +118,9 @@ impl Periodic {
         action.expire_after = time::after(now, limits::KILL_ACTION_VALIDITY);
         let signature = sign_with_key(&action.signed_text(), key.private_key.expose().as_bytes(), signed);
         action.signatures = vec![signature.map_err(|e| refused(&e))?];
-        let queueloc: String = agent.queueloc.as_str().chars().take(limits::KILL_NAME_QUEUELOC_BYTES_MAX).collect();
-        let name = format!("kill-{queueloc}-{}.json", agent.pid);
+        // Not of the queueloc, which may be as long as a file's name.
+        let registration = agent.id.map_or(0, AgentId::get);
+        let name = format!("kill-{registration}-{}.json", agent.pid);
         let name = FileName::new(name).ok_or_else(|| refused(&"its file has no name"))?;
         Ok(Step::put(ACTION_NEW, name, action.to_json()))
     }
@@ -151,5 +153,55 @@ impl ClockHandler for Periodic {
             self.remove_queues(now)?;
         }
         Ok(Pass { handled: 0, again: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::relay::directory::DirectoryRelay;
+    use crate::signature::{Keyring, generate_key};
+    use crate::spool::{Mover, stages};
+    use crate::store::sqlite::SqliteStore;
+    use crate::worker::Worker;
+    use crate::worker::clock::ClockWorker;
+
+    fn make_key(_store: &mut dyn Store, _now: Timestamp) -> Result<SchedulerKey, Failure> {
+        let (public_key, private_key) = generate_key("MIG Scheduler").unwrap();
+        let keyring = Keyring::parse(public_key.as_bytes()).unwrap();
+        let fingerprint = keyring.investigators().next().unwrap().fingerprint.clone();
+        Ok(SchedulerKey { fingerprint, public_key, private_key: Secret::new(private_key) })
+    }
+
+    #[test]
+    fn a_kill_action_has_a_name_that_fits_whatever_the_queueloc() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        std::fs::create_dir(path("relay")).unwrap();
+        let (now, hour) = (time::now(), Duration::from_secs(3600));
+        let queueloc = format!("linux.{}.1", "h".repeat(limits::QUEUELOC_BYTES_MAX - "linux..1".len()));
+        let agent = |pid: u64| {
+            let start = time::before(now, Duration::from_secs(100 - pid));
+            let text = json!({"name": "h", "queueloc": queueloc, "pid": 4_000_000_000 + pid,
+                "starttime": start.to_string(), "heartbeatts": now.to_string()});
+            Agent::parse_heartbeat(text.to_string().as_bytes(), now, hour).unwrap()
+        };
+        let mut store = SqliteStore::open(&path("mig.db")).unwrap();
+        store.register(&[agent(1), agent(2), agent(3)], now).unwrap();
+        let relay = Box::new(DirectoryRelay::open(&path("relay")).unwrap());
+        let config = PeriodicConfig {
+            heartbeat_freq: hour,
+            agent_timeout: hour,
+            queues_cleanup_freq: hour,
+            detect_multi_agents: true,
+            kill_dup_agents: true,
+            find_key: make_key,
+        };
+        let mover = Mover::open(directory.path(), &stages::SCHEDULER, "periodic").unwrap();
+        let mut periodic = ClockWorker::new(mover, Periodic::new(Box::new(store), relay, config));
+        periodic.pass(now).unwrap();
+        assert_eq!(std::fs::read_dir(path("action/new")).unwrap().count(), 2);
     }
 }

@@ -5,7 +5,7 @@ mod real;
 
 use super::{Dir, FileName};
 use crate::mutants::Mutant;
-pub(in crate::spool) use real::Taken;
+pub(in crate::spool) use real::{Taken, rename_exclusively};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;

@@ -1,6 +1,7 @@
 //! A relay in a directory: one sub-directory per queue, one file per message, acknowledged by unlink.
 //!
-//! Works over a local disk, NFS, or anything that copies files (rsync, a USB stick). Its files follow the spool's rules:
+//! Works over a local disk, NFS, or anything that copies files (rsync, a USB stick); the file system needs renames that do
+//! not replace, or hard links. Its files follow the spool's rules:
 //! written in `tmp/`, synced, renamed into the queue. `dead/` holds what was rejected, each with its `.reason`;
 //! `events/<key>/<queue>/` says which queue gets the events of that key.
 //!
@@ -26,8 +27,6 @@ use std::time::Duration;
 /// A directory relay.
 pub struct DirectoryRelay {
     top: Dir,
-    tmp: Arc<Dir>,
-    dead: Arc<Dir>,
     /// Distinguishes this sender's messages and staged files from those of others.
     sender: String,
     sequence: u64,
@@ -80,10 +79,27 @@ impl DirectoryRelay {
     /// Opens the directory, which must exist.
     pub fn open(path: &Path) -> Result<DirectoryRelay, Failure> {
         let top = Dir::open(path)?;
-        let (tmp, dead) = (Arc::new(top.ensure("tmp", QUEUE_MODE)?), Arc::new(top.ensure("dead", QUEUE_MODE)?));
         let random = getrandom::u64().map_err(|e| Failure::retry(format!("no random numbers: {e}")))?;
         let (sender, refusing) = (format!("{random:016x}"), Refusing::new("events", "the subscriber misses them"));
-        Ok(DirectoryRelay { top, tmp, dead, sender, sequence: 0, listed: None, refusing })
+        let relay = DirectoryRelay { top, sender, sequence: 0, listed: None, refusing };
+        (relay.own("tmp")?, relay.own("dead")?);
+        Ok(relay)
+    }
+
+    /// One of the relay's own directories, made when missing.
+    fn own(&self, name: &str) -> Result<Arc<Dir>, Failure> {
+        self.top.ensure(name, QUEUE_MODE).map(Arc::new)
+    }
+
+    /// Opens the directory again if its path leads elsewhere by now: a stick that was pulled out, a mount that came later.
+    /// That is a failure once, so that the caller declares and watches its queue there.
+    fn look_again(&mut self) -> Result<(), Failure> {
+        let found = self.top.check_place();
+        if found.is_err() {
+            self.top = Dir::open(self.top.path())?;
+            self.listed = None;
+        }
+        found
     }
 
     /// Opens a queue to send to. What is wrong with one queue does not hold up the others: an agent that spoils its own
@@ -102,15 +118,15 @@ impl DirectoryRelay {
     }
 
     fn put_aside(&self, queue: &Arc<Dir>, files: &[(FileName, String)], now: Timestamp) -> Result<(), Failure> {
-        let mut batch = self.batch();
+        let (mut batch, dead) = (self.batch()?, self.own("dead")?);
         for (name, reason) in files {
-            batch.reject(queue, name, reason, &self.dead, now)?;
+            batch.reject(queue, name, reason, &dead, now)?;
         }
         all_done(batch.commit()?.rejects)
     }
 
-    fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.tmp), &self.sender)
+    fn batch(&self) -> Result<Batch, Failure> {
+        Ok(Batch::new(self.own("tmp")?, &self.sender))
     }
 
     /// Reads one message; None if it is none, or not complete yet. A failure of one file does not hold up the others.
@@ -174,12 +190,14 @@ impl DirectoryRelay {
 
 impl Relay for DirectoryRelay {
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
+        self.look_again()?;
         self.top.ensure(queue.as_str(), QUEUE_MODE)?;
         Ok(())
     }
 
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
-        let mut batch = self.batch();
+        self.look_again()?;
+        let mut batch = self.batch()?;
         let mut queues: HashMap<&Queue, Result<Arc<Dir>, Sent>> = HashMap::new();
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
@@ -211,6 +229,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
+        self.look_again()?;
         let dir = self.queue_declared(queue)?;
         if let Some((_, names)) = self.listed.take().filter(|(listed, _)| listed == queue) {
             let deliveries = self.read_messages(&dir, &names, max, now)?;
@@ -226,6 +245,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn settled_before(&mut self, queue: &Queue, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        self.look_again()?;
         let mut oldest = now;
         // By the clock of the file system, not of the senders.
         if let Some(dir) = self.top.sub(queue.as_str())? {
@@ -241,6 +261,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn acknowledge(&mut self, queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
+        self.look_again()?;
         let dir = self.queue_declared(queue)?;
         let done: Vec<&FileName> = deliveries.iter().filter_map(Delivery::file).collect();
         // Not synced: a message that is there again after a power cut is a message delivered twice.
@@ -255,6 +276,7 @@ impl Relay for DirectoryRelay {
         if files.is_empty() {
             return Ok(());
         }
+        self.look_again()?;
         self.put_aside(&self.queue_declared(queue)?, &files, now)?;
         self.forget(queue, files.iter().map(|(name, _)| name));
         Ok(())
@@ -266,6 +288,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn publish(&mut self, events: &[(Event, Vec<u8>)], now: Timestamp) -> Result<(), Failure> {
+        self.look_again()?;
         let mut subscribers: HashMap<Event, Vec<Queue>> = HashMap::new();
         let mut messages = Vec::new();
         for (event, body) in events {
@@ -295,6 +318,7 @@ impl Relay for DirectoryRelay {
     }
 
     fn tidy(&mut self, age: Duration, now: Timestamp) -> Result<(), Failure> {
+        self.look_again()?;
         let remove = |dir: &Dir, name: &FileName| log_skipped("relay", dir.remove(name)).map(drop);
         for name in self.top.list(|name| name.as_str().is_some_and(|name| name.starts_with("mig")))? {
             let Some(dir) = name.as_str().and_then(|name| self.top.sub(name).ok().flatten()) else { continue };
@@ -302,8 +326,8 @@ impl Relay for DirectoryRelay {
             expired.iter().try_for_each(|name| remove(&dir, name))?;
         }
         let limit = time::before(now, age);
-        for dir in [&self.dead, &self.tmp] {
-            dir.changed_before(limit)?.iter().try_for_each(|name| remove(dir, name))?;
+        for dir in [self.own("dead")?, self.own("tmp")?] {
+            dir.changed_before(limit)?.iter().try_for_each(|name| remove(&dir, name))?;
         }
         Ok(())
     }
@@ -346,6 +370,34 @@ mod tests {
             "9999999999999999999.9999999999999999999.z.json",
         ] {
             assert_eq!(MessageName::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_was_made_again_is_told_once_and_then_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, queue, now) = (directory.path().join("relay"), Queue::results(), time::now());
+        std::fs::create_dir(&path).unwrap();
+        let mut relay = DirectoryRelay::open(&path).unwrap();
+        relay.declare(&queue).unwrap();
+        for moves in [false, true] {
+            match moves {
+                true => std::fs::rename(&path, path.with_extension("old")).unwrap(),
+                false => std::fs::remove_dir_all(&path).unwrap(),
+            }
+            for _ in 0..2 {
+                let error = relay.receive(&queue, 9, now).unwrap_err().to_string();
+                assert!(error.contains("is missing; mount its file system, or make it"), "{error}");
+            }
+            std::fs::create_dir(&path).unwrap();
+            let error = relay.receive(&queue, 9, now).unwrap_err().to_string();
+            assert!(error.contains("is another directory by now, opening it again"), "{error}");
+            relay.declare(&queue).unwrap();
+            let message = Message { queue: queue.clone(), body: b"{}".to_vec(), expires: time::never() };
+            assert_eq!(relay.send(&[message], now).unwrap(), [Sent::Kept]);
+            assert_eq!(relay.receive(&queue, 9, now).unwrap().len(), 1);
+            std::fs::remove_dir(path.join("tmp")).unwrap();
+            relay.tidy(Duration::ZERO, now).unwrap();
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum Over {
 /// Up to this many files or directories are synced one by one, which is quicker than syncing the file system.
 const SINGLE_SYNCS_MAX: usize = 8;
 
+/// The mode of every file: others than the owner's group have no access.
+const MODE: Mode = Mode::from_raw_mode(0o640);
+
 struct Put {
     staged: TempPath,
     to: Arc<Dir>,
@@ -159,12 +162,14 @@ impl Batch {
         let create = |path: &Path| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let name = path.file_name().unwrap_or_default();
-            let created = rustix::fs::openat(&*tmp, name, flags, Mode::from_raw_mode(0o640));
+            let created = rustix::fs::openat(&*tmp, name, flags, MODE);
             Ok(File::from(created.inspect_err(|e| errno = *e)?))
         };
         let created = tempfile::Builder::new().prefix(&self.prefix).make_in(tmp.path(), create);
         let file = created.map_err(|_| io_failure("create a file in", tmp.path(), errno))?;
         let (mut file, path) = file.into_parts();
+        // Whatever the umask of a user who drops. Where a file system has no modes, it says who may read.
+        let _ = rustix::fs::fchmod(&file, MODE);
         file.write_all(bytes).map_err(|e| io_failure("write", &path, e))?;
         self.written += 1;
         if self.written <= SINGLE_SYNCS_MAX {
@@ -175,6 +180,7 @@ impl Batch {
 
     /// See the module docs.
     pub fn commit(mut self) -> Result<Committed, Failure> {
+        self.check_places()?;
         self.sync_files()?;
         let (mut done, mut named, mut clears) = (Committed::default(), Named::default(), Vec::new());
         for (index, change) in self.changes.into_iter().enumerate() {
@@ -213,6 +219,19 @@ impl Batch {
             }
         }
         Ok(done)
+    }
+
+    /// Nothing is put where nobody looks for it, and nothing counts as gone because its directory is.
+    fn check_places(&self) -> Result<(), Failure> {
+        let of_changes = self.changes.iter().flat_map(|change| match change {
+            Change::Put(put) => [&put.to, &self.tmp],
+            Change::Move(step) => [&step.from, &step.to],
+            Change::Clear(dir, _) => [dir, &self.tmp],
+        });
+        let of_rejects = self.rejects.iter().flat_map(|reject| [&reject.file.from, &reject.file.to]);
+        let mut checked = HashSet::new();
+        let mut dirs = of_changes.chain(of_rejects).filter(|dir| checked.insert(Arc::as_ptr(dir)));
+        dirs.try_for_each(|dir| dir.check_place())
     }
 
     /// Makes the content of every file written so far durable.
@@ -279,7 +298,7 @@ fn place(tmp: &Arc<Dir>, put: Put, named: &mut Named) -> Result<Placed, Failure>
         let _ = staged.keep();
     }
     match (placed, over) {
-        // The file in tmp is ours alone: it is the directory that was removed.
+        // The file in tmp is ours alone: a user removed it.
         (Placed::Gone, Over::Nothing) => Err(step.to.failure("rename to", step.to_name.as_os_str(), Errno::NOENT)),
         (placed, _) => Ok(placed),
     }
@@ -292,7 +311,7 @@ fn rename(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
             named.add(to);
             Ok(Placed::New)
         }
-        Err(Errno::NOENT) => Ok(Placed::Gone),
+        Err(Errno::NOENT) => gone(step),
         Err(Errno::EXIST) if same_content(step)? => {
             // The process that put it there may have died before the fsync.
             named.add(to);
@@ -311,6 +330,12 @@ fn rename(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
     }
 }
 
+/// The outcome of ENOENT: the file is gone, or a directory.
+fn gone(step: &Move) -> Result<Placed, Failure> {
+    step.from.check_place()?;
+    step.to.absent(Placed::Gone)
+}
+
 fn replace(step: &Move, named: &mut Named) -> Result<Placed, Failure> {
     let Move { from, name, to, to_name } = step;
     let renamed = disk::rename(from, name, to, to_name, Taken::IsReplaced);
@@ -324,7 +349,7 @@ fn exchange(step: &Move, read: &Look, named: &mut Named) -> Result<Placed, Failu
     let Move { from: tmp, name: staged, to, to_name } = step;
     match disk::rename(tmp, staged, to, to_name, Taken::IsExchanged) {
         Ok(()) => named.add(to),
-        Err(Errno::NOENT) => return Ok(Placed::Gone),
+        Err(Errno::NOENT) => return gone(step),
         // Not every file system can exchange; then the one moment in which a drop could be replaced is accepted.
         Err(Errno::INVAL | Errno::NOSYS) => return replace(step, named),
         Err(errno) => return Err(to.failure("exchange", to_name.as_os_str(), errno)),

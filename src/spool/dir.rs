@@ -1,6 +1,6 @@
 //! Directories that are held open, and files that are read from them without trust.
 
-use super::failures::io_failure;
+use super::failures::{escaped, io_failure};
 use super::name::FileName;
 use crate::failure::Failure;
 use crate::limits;
@@ -76,10 +76,19 @@ fn timestamp(time: rustix::fs::StatxTimestamp) -> Timestamp {
 }
 
 impl Dir {
-    /// Opens a directory.
+    /// Opens a directory. A path that leads to something else is a [`Failure::Refuse`].
     pub fn open(path: &Path) -> Result<Dir, Failure> {
-        let fd = rustix::fs::open(path, OPEN_DIR, Mode::empty()).map_err(|e| io_failure("open directory", path, e))?;
-        Ok(Dir { fd, path: path.to_owned() })
+        let shown = escaped(path.as_os_str());
+        match rustix::fs::open(path, OPEN_DIR, Mode::empty()) {
+            Ok(fd) => Ok(Dir { fd, path: path.to_owned() }),
+            Err(errno @ (Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)) => {
+                refuse(format!("open directory {shown}: {}", std::io::Error::from(errno)))
+            }
+            Err(Errno::NOENT) => {
+                Err(Failure::Skip(format!("open directory {shown}: it is missing; mount its file system, or make it")))
+            }
+            Err(errno) => Err(io_failure("open directory", path, errno)),
+        }
     }
 
     /// Its path when it was opened.
@@ -91,9 +100,37 @@ impl Dir {
         io_failure(what, &self.path.join(name.as_ref()), errno)
     }
 
-    pub(super) fn device(&self) -> Result<u64, Failure> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(|e| self.failure("stat", "", e))?;
-        Ok(stat.st_dev)
+    /// What tells its mount from others: a device and the kernel's id of the mount, 0 before Linux 5.8.
+    pub(super) fn mount(&self) -> Result<(u32, u32, u64), Failure> {
+        let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let stat =
+            rustix::fs::statx(&self.fd, "", AtFlags::EMPTY_PATH, flags).map_err(|e| self.failure("stat", "", e))?;
+        let has_mount = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
+        Ok((stat.stx_dev_major, stat.stx_dev_minor, if has_mount { stat.stx_mnt_id } else { 0 }))
+    }
+
+    /// Fails if its path leads elsewhere by now. In a directory that was removed every file seems to be gone, and in one
+    /// that was moved away or mounted over nobody looks for what is put there.
+    pub fn check_place(&self) -> Result<(), Failure> {
+        let ours = rustix::fs::fstat(&self.fd).map_err(|e| self.failure("stat", "", e))?;
+        match rustix::fs::stat(&self.path) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => Ok(()),
+            Ok(_) => Err(Failure::retry(format!("{} is another directory by now, opening it again", self.shown()))),
+            Err(Errno::NOENT | Errno::STALE) => Err(Failure::retry(format!(
+                "{} was removed or unmounted; mount its file system, or make it",
+                self.shown()
+            ))),
+            Err(errno) => Err(self.failure("stat", "", errno)),
+        }
+    }
+
+    /// The answer that something is not there, if the directory itself is.
+    pub(super) fn absent<T>(&self, answer: T) -> Result<T, Failure> {
+        self.check_place().map(|()| answer)
+    }
+
+    fn shown(&self) -> String {
+        escaped(self.path.as_os_str())
     }
 
     /// Opens the sub-directory `name`, made with `mode` when missing.
@@ -109,13 +146,14 @@ impl Dir {
     pub fn sub(&self, name: &str) -> Result<Option<Dir>, Failure> {
         match rustix::fs::openat(&self.fd, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(fd) => Ok(Some(Dir { fd, path: self.path.join(name) })),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => self.absent(None),
             Err(errno) => Err(self.failure("open directory", name, errno)),
         }
     }
 
     /// The names that `wanted` accepts, sorted.
-    pub fn list(&self, wanted: impl Fn(&FileName) -> bool) -> Result<Vec<FileName>, Failure> {
+    pub fn list(&self, mut wanted: impl FnMut(&FileName) -> bool) -> Result<Vec<FileName>, Failure> {
+        self.check_place()?;
         let error = |errno| self.failure("list", "", errno);
         // A descriptor of its own, because a directory's reading position belongs to the descriptor.
         let fd = rustix::fs::openat(&self.fd, ".", OPEN_DIR, Mode::empty()).map_err(error)?;
@@ -125,7 +163,7 @@ impl Dir {
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(error)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if let Some(name) = FileName::new(name).filter(&wanted) {
+            if let Some(name) = FileName::new(name).filter(&mut wanted) {
                 names.push(name);
                 if names.len() == limits::LISTING_ENTRIES_MAX {
                     break;
@@ -138,6 +176,7 @@ impl Dir {
 
     /// The names, without hidden ones, of what last changed before `limit`. A move is a change too. Lists by path.
     pub fn changed_before(&self, limit: Timestamp) -> Result<Vec<FileName>, Failure> {
+        self.check_place()?;
         let mut names = Vec::new();
         let entries = WalkDir::new(&self.path).min_depth(1).max_depth(1);
         for entry in entries.into_iter().take(limits::LISTING_ENTRIES_MAX) {
@@ -167,7 +206,7 @@ impl Dir {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let fd = match rustix::fs::openat2(&self.fd, name.as_os_str(), flags, Mode::empty(), resolve) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return self.absent(None),
             Err(Errno::LOOP) => return refuse("is a symbolic link; drop the file itself".into()),
             Err(Errno::NXIO) => return refuse("is a socket, or a device that is missing; drop a regular file".into()),
             Err(Errno::ACCESS | Errno::PERM) => {
@@ -198,7 +237,7 @@ impl Dir {
     fn statx(&self, name: &FileName) -> Result<Option<Statx>, Failure> {
         match rustix::fs::statx(&self.fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
             Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => self.absent(None),
             Err(errno) => Err(self.failure("stat", name.as_os_str(), errno)),
         }
     }
@@ -223,7 +262,7 @@ impl Dir {
     pub fn unlink(&self, name: &FileName) -> Result<bool, Failure> {
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()) {
             Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::NOENT) => self.absent(false),
             Err(errno) => Err(self.failure("unlink", name.as_os_str(), errno)),
         }
     }
@@ -231,12 +270,14 @@ impl Dir {
     /// Removes a file or an empty directory; gone counts as done.
     pub fn remove(&self, name: &FileName) -> Result<(), Failure> {
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT) => return self.absent(()),
             Err(Errno::ISDIR | Errno::PERM) => {}
             Err(errno) => return Err(self.failure("unlink", name.as_os_str(), errno)),
         }
         match rustix::fs::unlinkat(&self.fd, name.as_os_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => self.absent(()),
             Err(errno) => Err(self.failure("remove directory", name.as_os_str(), errno)),
         }
     }

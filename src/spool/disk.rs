@@ -1,7 +1,8 @@
 //! The system calls that move and sync: all of them, so that tests can put a layer with planted bugs in their place.
 
 use super::{Dir, FileName};
-use rustix::fs::{FlockOperation, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, RenameFlags};
+use rustix::io::Errno;
 use std::fs::File;
 
 /// What a rename does about a name that is taken.
@@ -15,7 +16,9 @@ pub(in crate::spool) enum Taken {
     IsExchanged,
 }
 
-/// renameat2(2).
+/// renameat2(2). Where the file system cannot rename without replacing (NFS, sshfs, most of FUSE), a link and an unlink do
+/// the same in two steps: a crash in between leaves the file under both names. A spool is not in such a place
+/// ([`super::place`]); a directory relay may be.
 pub(in crate::spool) fn rename(
     from: &Dir,
     name: &FileName,
@@ -24,11 +27,31 @@ pub(in crate::spool) fn rename(
     taken: Taken,
 ) -> rustix::io::Result<()> {
     let flags = match taken {
-        Taken::Fails => RenameFlags::NOREPLACE,
+        Taken::Fails => {
+            return match rename_exclusively(from, name, to, to_name) {
+                Err(Errno::INVAL | Errno::NOSYS) => link_and_unlink(from, name, to, to_name),
+                renamed => renamed,
+            };
+        }
         Taken::IsReplaced => RenameFlags::empty(),
         Taken::IsExchanged => RenameFlags::EXCHANGE,
     };
     rustix::fs::renameat_with(from, name.as_os_str(), to, to_name.as_os_str(), flags)
+}
+
+/// renameat2(2) with RENAME_NOREPLACE; EINVAL where the file system does not have it.
+pub(in crate::spool) fn rename_exclusively(
+    from: &Dir,
+    name: &FileName,
+    to: &Dir,
+    to_name: &FileName,
+) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(from, name.as_os_str(), to, to_name.as_os_str(), RenameFlags::NOREPLACE)
+}
+
+fn link_and_unlink(from: &Dir, name: &FileName, to: &Dir, to_name: &FileName) -> rustix::io::Result<()> {
+    rustix::fs::linkat(from, name.as_os_str(), to, to_name.as_os_str(), AtFlags::empty())?;
+    rustix::fs::unlinkat(from, name.as_os_str(), AtFlags::empty())
 }
 
 /// fsync(2) of a file.

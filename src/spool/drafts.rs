@@ -2,7 +2,7 @@
 //! between stages, and a restart begins again with both.
 
 use super::stages::PREPARED;
-use super::{Batch, Dir, Entry, FileName, Over, Placed, Spool, all_done};
+use super::{Batch, Entry, FileName, Over, Placed, Spool, all_done};
 use crate::failure::Failure;
 use crate::id::CommandRef;
 use std::sync::Arc;
@@ -11,17 +11,16 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Drafts {
     spool: Arc<Spool>,
-    tmp: Arc<Dir>,
     owner: String,
 }
 
 impl Drafts {
-    pub(super) fn new(spool: Arc<Spool>, tmp: Arc<Dir>, owner: &str) -> Drafts {
-        Drafts { spool, tmp, owner: owner.to_owned() }
+    pub(super) fn new(spool: Arc<Spool>, owner: &str) -> Drafts {
+        Drafts { spool, owner: owner.to_owned() }
     }
 
     fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.tmp), &self.owner)
+        Batch::new(self.spool.dir(PREPARED), &self.owner)
     }
 
     /// Replaces files by newer content under the same name, atomically. Returns [`Placed::Gone`] for one that was taken
@@ -29,7 +28,7 @@ impl Drafts {
     pub fn adopt(&self, entries: &[(&Entry, Vec<u8>)]) -> Result<Vec<Result<Placed, Failure>>, Failure> {
         let mut batch = self.batch();
         for (entry, bytes) in entries {
-            batch.put(self.spool.dir(entry.stage), &entry.name, bytes, Over::Read(entry.look))?;
+            batch.put(&self.spool.dir(entry.stage), &entry.name, bytes, Over::Read(entry.look))?;
         }
         Ok(batch.commit()?.changes)
     }
@@ -50,7 +49,7 @@ impl Preparation<'_> {
     /// Writes a command, over what a run that was cut short left of it.
     pub fn add(&mut self, command: CommandRef, bytes: &[u8]) -> Result<(), Failure> {
         let prepared = self.drafts.spool.dir(PREPARED);
-        self.batch.put(prepared, &FileName::from(command), bytes, Over::Anything)
+        self.batch.put(&prepared, &FileName::from(command), bytes, Over::Anything)
     }
 
     /// Makes all of them durable.

@@ -7,8 +7,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Errors that the next file meets as well.
-const SYSTEMIC: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::DQUOT, Errno::ROFS];
+/// Errors that the next file meets as well. ESTALE and ENOTCONN: a file system of another machine, or of a program, is gone.
+const SYSTEMIC: [Errno; 8] =
+    [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::STALE, Errno::NOTCONN];
 
 /// A system call that failed on a path.
 pub(crate) fn io_failure(what: &str, path: &Path, cause: impl Into<io::Error>) -> Failure {

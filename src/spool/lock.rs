@@ -3,6 +3,7 @@
 
 use super::failures::io_failure;
 use super::{Dir, disk};
+use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -29,6 +30,16 @@ pub enum LockError {
     /// The lock file could not be used.
     #[error(transparent)]
     Io(#[from] Failure),
+}
+
+impl LockError {
+    /// Why a program cannot start, with the key of the configuration.
+    pub fn at_start(&self, key: &str) -> ProgramError {
+        match self {
+            LockError::Held { .. } => ProgramError::new(ExitClass::Unavailable, self),
+            LockError::Io(failure) => failure.at_start(key),
+        }
+    }
 }
 
 /// A lock that is held until it is dropped.

@@ -1,7 +1,8 @@
 //! Notes: small files beside the stages, such as `scheduler-id`.
 
 use super::failures::io_failure;
-use super::{Batch, Dir, FileName, Over, all_done};
+use super::stages::{PREPARED, ROOT};
+use super::{Batch, FileName, Over, Spool, all_done};
 use crate::failure::Failure;
 use crate::time::Timestamp;
 use rustix::fs::{Mode, OFlags, openat};
@@ -15,19 +16,18 @@ const TIME_BYTES_MAX: u64 = 40;
 /// See the module docs.
 #[derive(Clone)]
 pub struct Notes {
-    root: Arc<Dir>,
-    tmp: Arc<Dir>,
+    spool: Arc<Spool>,
     owner: String,
 }
 
 impl Notes {
-    pub(super) fn new(root: Arc<Dir>, tmp: Arc<Dir>, owner: &str) -> Notes {
-        Notes { root, tmp, owner: owner.to_owned() }
+    pub(super) fn new(spool: Arc<Spool>, owner: &str) -> Notes {
+        Notes { spool, owner: owner.to_owned() }
     }
 
     /// Reads a note; None if there is none.
     pub fn read(&self, name: &str, size_bytes_max: u64) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(self.root.read(&file_name(name)?, size_bytes_max)?.map(|content| content.bytes))
+        Ok(self.spool.dir(ROOT).read(&file_name(name)?, size_bytes_max)?.map(|content| content.bytes))
     }
 
     /// Writes a note, over an older one; it is durable when this returns.
@@ -41,16 +41,17 @@ impl Notes {
     }
 
     fn put(&self, name: &str, bytes: &[u8], over: Over) -> Result<(), Failure> {
-        let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
-        batch.put(&self.root, &file_name(name)?, bytes, over)?;
+        let mut batch = Batch::new(self.spool.dir(PREPARED), &self.owner);
+        batch.put(&self.spool.dir(ROOT), &file_name(name)?, bytes, over)?;
         all_done(batch.commit()?.changes)
     }
 
     /// Writes a time in place, without a sync: after a power cut it may be an older one, or none.
     pub fn mark(&self, name: &str, time: Timestamp) -> Result<(), Failure> {
-        let path = self.root.path().join(name);
+        let root = self.spool.dir(ROOT);
+        let path = root.path().join(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(&self.root, file_name(name)?.as_os_str(), flags, Mode::from_raw_mode(0o640));
+        let opened = openat(&*root, file_name(name)?.as_os_str(), flags, Mode::from_raw_mode(0o640));
         let mut file = File::from(opened.map_err(|errno| io_failure("open", &path, errno))?);
         let line = format!("{time}\n");
         let written = file.write_all(line.as_bytes()).and_then(|()| file.set_len(line.len() as u64));

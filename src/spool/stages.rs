@@ -1,5 +1,12 @@
 //! The names of the stages.
 
+use super::failures::io_failure;
+use crate::failure::Failure;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
 /// A directory of the spool. Its name is a promise about every file in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stage(&'static str);
@@ -44,6 +51,12 @@ pub const COMMAND_DONE: Stage = Stage("command/done");
 /// after it.
 pub const PREPARED: Stage = Stage("tmp");
 
+/// The directory of the stages itself, for notes.
+pub(super) const ROOT: Stage = Stage("");
+
+/// The workers' locks.
+pub(super) const LOCKS: Stage = Stage("lock");
+
 /// The scheduler's spool.
 pub const SCHEDULER: [Stage; 8] = [
     ACTION_NEW,
@@ -71,9 +84,16 @@ pub const AGENT_INVALID: Stage = Stage("invalid");
 pub const AGENT: [Stage; 5] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID];
 
 /// Makes the directories of a spool that belongs to one program, readable for its user only.
-pub fn make(root: &std::path::Path, stages: &[Stage]) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let mut builder = std::fs::DirBuilder::new();
+pub fn make(root: &Path, stages: &[Stage]) -> Result<(), Failure> {
+    let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    stages.iter().try_for_each(|stage| builder.create(root.join(stage.path())))
+    let make = |path: &Path| {
+        builder.create(path).map_err(|error| match error.kind() {
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                Failure::Refuse(format!("make directory {}: a file is in its place", path.display()))
+            }
+            _ => io_failure("make directory", path, error),
+        })
+    };
+    stages.iter().try_for_each(|stage| make(&root.join(stage.path())))
 }

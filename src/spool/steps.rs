@@ -1,11 +1,10 @@
 //! Changes of a spool by the names of stages: what workers ask for, and the one type that carries it out.
 
 use super::lock::{Lock, LockError};
-use super::stages::PREPARED;
-use super::{Batch, Dir, Drafts, FileName, Notes, Over, Placed, Spool, Stage, all_done};
+use super::stages::{LOCKS, PREPARED};
+use super::{Batch, Drafts, FileName, Notes, Over, Placed, Spool, Stage, all_done};
 use crate::failure::Failure;
 use crate::time::Timestamp;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,12 +68,10 @@ impl Step {
     }
 }
 
-/// A spool that can be changed. Each worker opens its own.
+/// A spool that can be changed. Each worker opens its own; a clone changes the same one for the same worker.
+#[derive(Clone)]
 pub struct Mover {
     spool: Arc<Spool>,
-    root: Arc<Dir>,
-    tmp: Arc<Dir>,
-    locks: Dir,
     /// What this worker's files in `tmp/` begin with.
     owner: String,
 }
@@ -83,20 +80,7 @@ impl Mover {
     /// Opens the stages below `root`. They must exist; `tmp` and `lock` are made when missing. `owner` names the worker:
     /// its lock, and the beginning of its names in `tmp/`.
     pub fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Mover, Failure> {
-        let root = Arc::new(Dir::open(root)?);
-        let tmp = Arc::new(root.ensure("tmp", 0o700)?);
-        let locks = root.ensure("lock", 0o750)?;
-        let mut opened = HashMap::from([(PREPARED, Arc::clone(&tmp))]);
-        for stage in stages {
-            let dir = Dir::open(&root.path().join(stage.path()))?;
-            if dir.device()? != tmp.device()? {
-                let (stage, tmp) = (dir.path().display(), tmp.path().display());
-                let text = format!("{stage} is not on the file system of {tmp}: files could not be renamed into it");
-                return Err(Failure::End(text));
-            }
-            opened.insert(*stage, Arc::new(dir));
-        }
-        Ok(Mover { spool: Arc::new(Spool { stages: opened }), root, tmp, locks, owner: owner.to_owned() })
+        Ok(Mover { spool: Arc::new(Spool::open(root, stages, owner)?), owner: owner.to_owned() })
     }
 
     /// The spool, to be read.
@@ -106,29 +90,29 @@ impl Mover {
 
     /// Takes this worker's lock, so that no second copy works on the same stage.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        Lock::take(&self.locks, &self.owner)
+        Lock::take(&self.spool.dir(LOCKS), &self.owner)
     }
 
     /// The notes beside the stages.
     pub fn notes(&self) -> Notes {
-        Notes::new(Arc::clone(&self.root), Arc::clone(&self.tmp), &self.owner)
+        Notes::new(Arc::clone(&self.spool), &self.owner)
     }
 
     /// What action-new may write before its verdicts.
     pub fn drafts(&self) -> Drafts {
-        Drafts::new(Arc::clone(&self.spool), Arc::clone(&self.tmp), &self.owner)
+        Drafts::new(Arc::clone(&self.spool), &self.owner)
     }
 
     /// Commits steps together. Returns what became of each; an error is a [`Failure::Skip`], and the other steps are done.
     pub fn apply(&self, steps: &[Step]) -> Result<Vec<Result<Placed, Failure>>, Failure> {
-        let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
+        let mut batch = Batch::new(self.spool.dir(PREPARED), &self.owner);
         for step in steps {
             match step {
-                Step::Put { to, name, bytes, over } => batch.put(self.spool.dir(*to), name, bytes, *over)?,
+                Step::Put { to, name, bytes, over } => batch.put(&self.spool.dir(*to), name, bytes, *over)?,
                 Step::Move { from, name, to, to_name } => {
-                    batch.rename(self.spool.dir(*from), name, self.spool.dir(*to), to_name)
+                    batch.rename(&self.spool.dir(*from), name, &self.spool.dir(*to), to_name)
                 }
-                Step::Clear { from, name } => batch.clear(self.spool.dir(*from), name),
+                Step::Clear { from, name } => batch.clear(&self.spool.dir(*from), name),
             }
         }
         let placed = batch.commit()?.changes;
@@ -156,19 +140,21 @@ impl Mover {
         invalid: Stage,
         now: Timestamp,
     ) -> Result<Vec<Result<Placed, Failure>>, Failure> {
-        let mut batch = Batch::new(Arc::clone(&self.tmp), &self.owner);
+        let mut batch = Batch::new(self.spool.dir(PREPARED), &self.owner);
         for (name, reason) in files {
-            batch.reject(self.spool.dir(from), name, reason, self.spool.dir(invalid), now)?;
+            batch.reject(&self.spool.dir(from), name, reason, &self.spool.dir(invalid), now)?;
         }
         Ok(batch.commit()?.rejects)
     }
 
-    /// Removes what this worker left in `tmp/` when it was killed. Needs its lock: only then is nothing being written
-    /// there. A user's directory that was exchanged for a drop stays unless it is empty.
-    pub fn clean(&self) -> Result<(), Failure> {
-        let mine = format!("{}.", self.owner);
-        for name in self.tmp.list(|name| name.as_str().is_some_and(|name| name.starts_with(&mine)))? {
-            match self.tmp.remove(&name) {
+    /// Opens the directories again that were removed and made anew, and removes what this worker left in `tmp/` when it was
+    /// killed. Needs its lock: only then is nothing being written there. A user's directory that was exchanged for a drop
+    /// stays unless it is empty.
+    pub fn recover(&self) -> Result<(), Failure> {
+        self.spool.open_again(&self.owner)?;
+        let (tmp, mine) = (self.spool.dir(PREPARED), format!("{}.", self.owner));
+        for name in tmp.list(|name| name.as_str().is_some_and(|name| name.starts_with(&mine)))? {
+            match tmp.remove(&name) {
                 Err(Failure::Skip(reason)) => log::error!("{}: {reason}; move it away by hand", self.owner),
                 removed => removed?,
             }

@@ -179,7 +179,7 @@ fn only_old_leftovers_of_this_worker_are_cleaned() {
     for file in ["test.1", "test.22", "tester.1", "other.1"] {
         fixture.write(&format!("tmp/{file}"), "x");
     }
-    fixture.mover.clean().unwrap();
+    fixture.mover.recover().unwrap();
     assert_eq!(fixture.names("tmp"), ["other.1", "tester.1"]);
 }
 
@@ -217,10 +217,73 @@ fn a_stage_on_another_file_system_is_refused() {
     std::fs::remove_dir(root.join("command/done")).unwrap();
     symlink("/proc/self", root.join("command/done")).unwrap();
     let error = Mover::open(root, &SCHEDULER, "test").err().unwrap();
-    assert!(matches!(error, Failure::End(_)) && error.to_string().contains("is not on the file system of"), "{error}");
+    assert!(matches!(error, Failure::Refuse(_)) && error.to_string().contains("is not on the mount of"), "{error}");
     std::fs::remove_file(root.join("command/done")).unwrap();
     let error = Mover::open(root, &SCHEDULER, "test").err().unwrap().to_string();
-    assert!(error.starts_with("open directory") && error.contains("command/done: No such file"), "{error}");
+    assert!(error.starts_with("open directory") && error.contains("command/done: it is missing; mount"), "{error}");
+    std::fs::write(root.join("command/done"), "").unwrap();
+    let error = Mover::open(root, &SCHEDULER, "test").err().unwrap();
+    assert!(matches!(error, Failure::Refuse(_)) && error.to_string().contains("Not a directory"), "{error}");
+}
+
+/// Puts another directory in the place of one: returns what the spool did meanwhile.
+fn replaced(fixture: &Fixture, stage: Stage, take_away: impl Fn(&Path)) -> Vec<Result<bool, Failure>> {
+    let (spool, path) = (fixture.mover.spool(), fixture.directory.path().join(stage.path()));
+    let touch = || {
+        let put = Step::put(COMMAND_RETURNED, name("1-1.json"), b"x".to_vec());
+        let moved = Step::forward(stage, &name("1-2.json"), COMMAND_RETURNED);
+        vec![
+            spool.has(stage, &name("1-2.json")),
+            spool.read(stage, &name("1-2.json"), 9).map(|entry| entry.is_some()),
+            spool.list(stage).map(|names| !names.is_empty()),
+            spool.older_than(stage, Duration::ZERO, crate::time::now()).map(|names| !names.is_empty()),
+            fixture.mover.apply(&[put, moved, Step::clear(stage, &name("1-3.json"))]).map(|_| true),
+        ]
+    };
+    take_away(&path);
+    let mut answers = touch();
+    answers.push(fixture.mover.recover().map(|()| true));
+    std::fs::create_dir(&path).unwrap();
+    answers.extend(touch());
+    answers
+}
+
+#[test]
+fn a_directory_that_was_made_again_is_opened_again_and_no_file_counts_as_gone_meanwhile() {
+    for stage in [COMMAND_INFLIGHT, COMMAND_DONE] {
+        for moves in [false, true] {
+            let fixture = Fixture::new();
+            let take_away = |path: &Path| match moves {
+                true => std::fs::rename(path, path.with_extension("old")).unwrap(),
+                false => std::fs::remove_dir(path).unwrap(),
+            };
+            let answers = replaced(&fixture, stage, take_away);
+            // A directory that was only moved away still has its files.
+            let is_told =
+                |answer: &Result<bool, Failure>| matches!(answer, Err(Failure::Retry { .. } | Failure::Skip(_)));
+            assert!(answers.iter().all(is_told), "{stage} {moves}: {answers:?}");
+            assert_eq!(
+                fixture.names("command/returned").len() + fixture.names("tmp").len(),
+                0,
+                "nothing was done by half"
+            );
+            fixture.mover.recover().unwrap();
+            fixture.write(&format!("{stage}/1-2.json"), "x");
+            let moved = [Step::forward(stage, &name("1-2.json"), COMMAND_RETURNED)];
+            assert_eq!(fixture.apply(&moved), [Placed::New]);
+        }
+    }
+}
+
+#[test]
+fn a_spool_whose_locks_were_removed_ends_the_program() {
+    let fixture = Fixture::new();
+    for directory in ["lock", "command/done"] {
+        std::fs::remove_dir(fixture.directory.path().join(directory)).unwrap();
+        std::fs::create_dir(fixture.directory.path().join(directory)).unwrap();
+    }
+    let error = fixture.mover.recover().unwrap_err();
+    assert!(matches!(error, Failure::End(_)) && error.to_string().contains("may have taken the lock"), "{error}");
 }
 
 #[test]

@@ -8,10 +8,13 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, R
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::io::Errno;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Watches a directory for as long as it lives.
 pub struct Watch {
     _watcher: RecommendedWatcher,
+    is_lost: Arc<AtomicBool>,
 }
 
 /// Why a directory cannot be watched, and what an operator can do about it.
@@ -43,25 +46,41 @@ impl From<notify::Error> for WatchError {
 }
 
 impl Watch {
-    /// Wakes `waker` when a file in `directory` was closed after writing or moved there, or when events were lost.
+    /// Wakes `waker` when a file in `directory` was closed after writing or moved there, when events were lost, or when the
+    /// directory itself is gone.
     pub fn new(directory: &Path, waker: Waker) -> Result<Watch, WatchError> {
+        let (is_lost, watched) = (Arc::new(AtomicBool::new(false)), directory.to_owned());
+        let lost = Arc::clone(&is_lost);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let is_gone =
+                event.as_ref().is_ok_and(|event| is_departure(&event.kind) && event.paths == [watched.as_path()]);
+            lost.fetch_or(is_gone, Ordering::Relaxed);
             // An error is a hint as well: something was missed.
-            if event.map_or(true, |event| event.need_rescan() || is_arrival(&event.kind)) {
+            if is_gone || event.map_or(true, |event| event.need_rescan() || is_arrival(&event.kind)) {
                 waker.wake();
             }
         })?;
         watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        Ok(Watch { _watcher: watcher })
+        Ok(Watch { _watcher: watcher, is_lost })
+    }
+
+    /// Whether the directory was removed or moved away: nothing more comes.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
     }
 }
 
-/// Whether an event may have made a file whole. A created name counts only when it is a link or a directory: a file
+fn is_departure(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)))
+}
+
+/// Whether an event may have made a file whole, or readable. A created name counts only when it is a link or a directory: a file
 /// that was just created is empty, and closing it after writing is an event of its own.
 fn is_arrival(kind: &EventKind) -> bool {
     matches!(
         kind,
         EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Metadata(_))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both | RenameMode::Any))
             | EventKind::Create(CreateKind::Folder | CreateKind::Other)
             | EventKind::Other

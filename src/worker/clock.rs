@@ -37,7 +37,7 @@ impl<H: ClockHandler> Worker for ClockWorker<H> {
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
         self.handler.recover();
-        self.mover.clean()
+        self.mover.recover()
     }
 
     fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {

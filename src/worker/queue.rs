@@ -180,7 +180,7 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
         self.is_trial = true;
         self.declare()?;
-        self.mover.clean()
+        self.mover.recover()
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {

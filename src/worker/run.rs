@@ -82,7 +82,7 @@ impl Watching {
 
     /// Installs the watch unless it is there. Returns why that failed.
     fn start(&mut self, worker: &mut dyn Worker, sleeper: &Sleeper) -> Option<Failure> {
-        if self.settled {
+        if self.settled && !self.watch.as_ref().is_some_and(Watch::is_lost) {
             return None;
         }
         let watch = worker.watch(sleeper.waker());

@@ -158,7 +158,7 @@ impl<H: FileHandler> Worker for StageWorker<H> {
 
     fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.is_trial = true;
-        self.files.clean()?;
+        self.files.recover()?;
         let StageWorker { handler, files, .. } = self;
         handler.recover(files.spool(), &mut |steps| files.apply_steps(&steps), now)
     }

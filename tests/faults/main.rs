@@ -22,6 +22,7 @@ mod many_actions;
 mod matrix;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod odd_file_systems;
 mod pairs;
 mod place;
 mod relay_end;

@@ -1,6 +1,7 @@
 //! The programs and scripts as they are used: nothing here needs a server, or root.
 
 mod agent;
+mod backup;
 mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,6 +14,7 @@ mod journey;
 mod keys;
 mod logging;
 mod mixed_fleet;
+mod places;
 mod quickstart;
 mod scripts;
 mod short_signatures;

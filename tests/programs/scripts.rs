@@ -145,7 +145,15 @@ fn store(spool: &Spool, rows: &[(u64, u64, &str)]) -> String {
 
 #[test]
 fn every_script_explains_itself_and_refuses_what_it_does_not_know() {
-    for name in ["install-spool.sh", "spool-status", "spool-check", "spool-trace", "spool-replay"] {
+    for name in [
+        "install-spool.sh",
+        "spool-status",
+        "spool-check",
+        "spool-trace",
+        "spool-replay",
+        "spool-backup",
+        "spool-restore",
+    ] {
         for option in ["-h", "--help"] {
             let help = script(name, &[option]);
             assert_eq!((help.code, help.err.as_str()), (0, ""), "{name}");
@@ -228,7 +236,7 @@ fn install_spool_and_the_tmpfiles_fragment_make_the_same() {
     for line in fragment.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let name = words[1].strip_prefix("/var/cache/mig").unwrap().trim_start_matches('/');
-        assert_eq!(words[3..], ["mig", "mig", "-"], "{line}");
+        assert_eq!(words[3..], ["mig", "mig-drop", "-"], "{line}");
         assert_eq!(words[0] == "f", name == "agents_whitelist.txt", "{line}");
         expected.push((name.to_owned(), u32::from_str_radix(words[2], 8).unwrap()));
     }

@@ -7,7 +7,7 @@ use mig::spool::watch::Watch;
 use mig::time::Timestamp;
 use mig::wake::Waker;
 use mig::worker::{Pass, Worker, run};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -85,6 +85,9 @@ fn user_and_directories_are_made_by_systemd() {
     assert!(made.status.success(), "{}", text(&made));
     let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     assert!(users.starts_with("mig:"), "{users}");
+    let groups = std::fs::read_to_string(root.path().join("etc/group")).unwrap();
+    let group = |name: &str| groups.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap().to_owned();
+    assert!(group("mig-drop").ends_with(":mig") && group("mig").ends_with(':'), "{groups}");
     if !rustix::process::geteuid().is_root() {
         return Score::begin("systemd-tmpfiles").skip("only root can give directories away");
     }
@@ -93,6 +96,18 @@ fn user_and_directories_are_made_by_systemd() {
     assert!(made.as_ref().is_some_and(|made| made.status.success()), "{made:?}");
     for directory in ["etc/mig", "var/lib/mig/relay", "var/log/mig", "var/cache/mig/command/ready"] {
         assert!(root.path().join(directory).is_dir(), "{directory}");
+    }
+    // Who may drop may not read passwords, and not write into the relay.
+    let id = |line: String| line.split(':').nth(2).unwrap().parse::<u32>().unwrap();
+    let (service, drop) = (id(group("mig")), id(group("mig-drop")));
+    for (directory, owner, mode) in [
+        ("etc/mig", service, 0o750),
+        ("var/lib/mig/relay", service, 0o2770),
+        ("var/cache/mig/command/ready", drop, 0o2750),
+        ("var/cache/mig/action/new", drop, 0o3770),
+    ] {
+        let look = std::fs::metadata(root.path().join(directory)).unwrap();
+        assert_eq!((look.gid(), look.mode() & 0o7777), (owner, mode), "{directory}");
     }
 }
 

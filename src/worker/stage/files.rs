@@ -3,7 +3,7 @@
 use super::{Source, Verdict};
 use crate::failure::Failure;
 use crate::limits;
-use crate::spool::{Entry, FileName, Look, Mover, Placed, Spool, Step};
+use crate::spool::{Entry, FileName, Look, Mover, Placed, Spool, Step, is_settling};
 use crate::time::{self, Timestamp};
 use crate::worker::LogLine;
 use std::collections::{HashMap, HashSet};
@@ -35,20 +35,22 @@ pub(super) struct Files {
     mover: Mover,
     /// A hint only: after a restart everything is looked at again.
     deferred: HashMap<FileName, Deferred>,
+    /// Those of action/new that are no drops and were logged.
+    others: Vec<FileName>,
 }
 
 impl Files {
     /// The files of a handler's source.
     pub(super) fn new(worker: &'static str, source: Source, mover: Mover) -> Files {
-        Files { worker, source, mover, deferred: HashMap::new() }
+        Files { worker, source, mover, deferred: HashMap::new(), others: Vec::new() }
     }
 
     pub(super) fn spool(&self) -> &Spool {
         self.mover.spool()
     }
 
-    pub(super) fn clean(&self) -> Result<(), Failure> {
-        self.mover.clean()
+    pub(super) fn recover(&self) -> Result<(), Failure> {
+        self.mover.recover()
     }
 
     /// Applies steps of the handler's own.
@@ -58,12 +60,22 @@ impl Files {
 
     /// All names that are there, due or not.
     pub(super) fn list(&mut self) -> Result<Names, Failure> {
-        let names = self.spool().list(self.source.stage)?;
+        let (names, others) = self.spool().list_with_others(self.source.stage)?;
+        self.log_others(others);
         if !self.deferred.is_empty() {
             let present: HashSet<&FileName> = names.iter().collect();
             self.deferred.retain(|name, _| present.contains(name));
         }
         Ok(names.into_iter())
+    }
+
+    /// Logs each file once that its owner may take for a drop.
+    fn log_others(&mut self, others: Vec<FileName>) {
+        let (worker, stage) = (self.worker, self.source.stage);
+        for name in others.iter().filter(|name| !self.others.contains(name)) {
+            log::warn!("{worker}: {stage}/{name} is left alone: the name of an action ends in .json");
+        }
+        self.others = others;
     }
 
     /// When the first of the deferred files is due.
@@ -88,9 +100,13 @@ impl Files {
     fn skip(&mut self, name: &FileName, reason: &str, now: Timestamp) {
         let (worker, stage) = (self.worker, self.source.stage);
         log::error!("{worker}: {stage}/{name}: {reason}; it stays, and is tried again from time to time");
-        let until = time::after(now, limits::UNROUTABLE_PAUSE_MAX);
-        let look = self.look(name);
-        self.deferred.insert(name.clone(), Deferred { since: now, until, look });
+        self.defer(name.clone(), time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
+    }
+
+    /// Leaves a file alone until then, or until its owner changes it.
+    fn defer(&mut self, name: FileName, until: Timestamp, now: Timestamp) {
+        let look = self.look(&name);
+        self.deferred.insert(name, Deferred { since: now, until, look });
     }
 
     /// Reads files until the batch is full; has no effect.
@@ -110,7 +126,11 @@ impl Files {
                 Ok(None) => {}
                 Err(Failure::Refuse(reason)) if stage.holds_drops() => refused.push((name, reason)),
                 Err(Failure::Skip(reason)) if stage.holds_drops() && !self.spool().may_read(stage, &name) => {
-                    refused.push((name, reason));
+                    // A copy that keeps the mode (cp -p, install -m) is closed until it is complete.
+                    match self.look(&name).filter(|look| is_settling(look.changed, now)) {
+                        Some(look) => self.defer(name, time::after(look.changed, limits::HALF_WRITTEN_GRACE), now),
+                        None => refused.push((name, reason)),
+                    }
                 }
                 Err(Failure::Refuse(reason) | Failure::Skip(reason)) => self.skip(&name, &reason, now),
                 Err(failure) => return Read { batch, refused, failed: Some(failure) },

@@ -2,6 +2,8 @@ use super::*;
 use crate::spool::stages::{self, ACTION_INVALID, ACTION_NEW, COMMAND_INFLIGHT, COMMAND_READY};
 use crate::time;
 use crate::worker::run;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -148,6 +150,45 @@ fn a_file_that_is_completed_while_it_is_checked_is_looked_at_again() {
     assert!(again > time::after(now, Duration::from_secs(3600)), "left as it is, it waits");
     worker.pass(time::before(now, Duration::from_secs(86400))).unwrap();
     assert_eq!(worker.handler.seen.len(), 3, "a clock that was set back keeps nothing waiting");
+}
+
+/// Runs a test in a thread that may not read what it has no right to.
+fn without_rights(test: impl FnOnce() + Send) {
+    let thread = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65534)).unwrap();
+        }
+        test();
+    };
+    std::thread::scope(|scope| scope.spawn(thread).join()).unwrap();
+}
+
+#[test]
+fn a_drop_that_is_closed_while_it_is_copied_is_read_later_and_refused_after_a_minute() {
+    without_rights(|| {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::SCHEDULER).unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let close = |name: &str, mode| std::fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+        for name in ["action/new/a.json", "action/new/b.json"] {
+            std::fs::write(path(name), "copied").unwrap();
+            close(name, 0o200);
+        }
+        let mover = Mover::open(directory.path(), &stages::SCHEDULER, "late-writer").unwrap();
+        let mut worker = StageWorker::new(mover, LateWriter { file: path("unused"), seen: Vec::new() });
+        let now = time::now();
+        let pass = worker.pass(now).unwrap();
+        let minute = time::after(now, limits::HALF_WRITTEN_GRACE);
+        assert!(pass.handled == 0 && pass.again.is_some_and(|again| again <= minute), "{pass:?}");
+        close("action/new/a.json", 0o640);
+        let later = time::after(now, Duration::from_secs(1));
+        worker.pass(later).unwrap();
+        assert_eq!(worker.handler.seen, [b"copied".to_vec()], "as soon as it is readable");
+        assert!(path("action/new/b.json").exists(), "not refused");
+        assert_eq!(worker.pass(time::after(minute, Duration::from_secs(1))).unwrap().handled, 1);
+        let reason = std::fs::read_to_string(path("action/invalid/b.json.reason")).unwrap();
+        assert!(reason.contains("cannot be read by the scheduler (user id"), "{reason}");
+    });
 }
 
 /// Moves every file, after which another one moves.

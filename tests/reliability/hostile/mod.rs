@@ -102,8 +102,9 @@ fn a_drop_that_cannot_be_replaced_holds_up_nobody() {
     let sandbox = Sandbox::new();
     sandbox.register(1);
     ["a.json", "b.json", "c.json"].iter().for_each(|file| sandbox.drop_action(file));
-    // As when its owner has put a directory in its place, which only its owner may move.
-    let output = with_fault(&sandbox, "renameat2:error=EACCES:when=1");
+    // As when its owner has put a directory in its place, which only its owner may move. The first rename is the one in tmp at
+    // the start.
+    let output = with_fault(&sandbox, "renameat2:error=EACCES:when=2");
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(
         sandbox.picture(),

@@ -31,11 +31,6 @@ fn directory(mode: u32) -> impl Fn(&Bench, &Path) -> Result<(), String> {
 
 /// All of them.
 pub fn rows(_bench: &Bench) -> Vec<Row> {
-    let unreadable = || {
-        refused(format!(
-            "cannot be read by the scheduler (user id {SCHEDULER}); make it readable, for example with chmod g+r"
-        ))
-    };
     let link = |_: &Bench, path: &Path| {
         in_words(symlink("/etc/passwd", path).and_then(|()| lchown(path, Some(STRANGER), Some(GROUP))))
     };
@@ -51,11 +46,12 @@ pub fn rows(_bench: &Bench) -> Vec<Row> {
     vec![
         made("readable for the group", signed(STRANGER, 0o640), Accepted),
         made("readable for everybody", signed(STRANGER, 0o444), Accepted),
-        made("readable for its owner only", signed(STRANGER, 0o600), unreadable()),
-        made("readable for nobody", signed(STRANGER, 0), unreadable()),
-        made("the scheduler's own, readable for nobody", signed(SCHEDULER, 0), unreadable()),
-        made("to be written only", signed(STRANGER, 0o222), unreadable()),
-        made("a second name of what the scheduler may not read", hard_link, unreadable()),
+        // For a minute: a copy may still be made readable (src/worker/stage/tests.rs).
+        made("readable for its owner only", signed(STRANGER, 0o600), LeftAlone),
+        made("readable for nobody", signed(STRANGER, 0), LeftAlone),
+        made("the scheduler's own, readable for nobody", signed(SCHEDULER, 0), LeftAlone),
+        made("to be written only", signed(STRANGER, 0o222), LeftAlone),
+        made("a second name of what the scheduler may not read", hard_link, LeftAlone),
         made("link", link, refused("is a symbolic link; drop the file itself")),
         made("pipe", pipe, refused("is a pipe; drop a regular file")),
         made("socket", socket, refused("is a socket, or a device that is missing; drop a regular file")),

@@ -25,11 +25,14 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// `ROLE/PASSWORD` of the line about new users.
-fn created(text: &str) -> Vec<(String, String)> {
+/// The users in the line about new ones, with the passwords from the file: the script prints none.
+fn created(text: &str, credentials: &Path) -> Vec<(String, String)> {
+    let file = std::fs::read_to_string(credentials).unwrap();
+    let known: Vec<(&str, &str)> = file.lines().filter_map(|line| line.split_once('/')).collect();
+    assert!(known.iter().all(|(_, password)| !text.contains(password)), "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix("created users: ")).unwrap_or_default();
-    let pair = |word: &str| word.split_once('/').map(|(role, password)| (role.to_owned(), password.to_owned()));
-    line.split(' ').filter_map(pair).collect()
+    let is_new = |role: &str| line.split(' ').any(|word| word == role);
+    known.iter().filter(|(role, _)| is_new(role)).map(|(role, word)| (role.to_string(), word.to_string())).collect()
 }
 
 #[test]
@@ -48,7 +51,7 @@ fn the_local_script_may_be_run_again() {
     let variables = [("PGDATABASE", config.database.as_str())];
     let rotated =
         run("createlocaldb.sh", server.path(), &["--credentials", credentials, "--new-passwords"], &variables);
-    let rotated = created(&printed(&rotated));
+    let rotated = created(&printed(&rotated), &file);
     let roles: Vec<&str> = rotated.iter().map(|(role, _)| role.as_str()).collect();
     assert_eq!(roles, ["migadmin", "migscheduler", "migapi"]);
     let fresh = PostgresConfig { password: Secret::new(rotated[1].1.clone()), ..config.clone() };
@@ -85,14 +88,14 @@ fn the_remote_script_makes_tables_and_says_the_credentials() {
     let file = server.path().join("remote credentials");
     let arguments = ["--credentials", file.to_str().unwrap()];
     let variables = [("PGDATABASE", "remote"), ("PGUSER", "boss"), ("PGPASS", "secret")];
-    let made = created(&printed(&run("createremotedb.sh", server.path(), &arguments, &variables)));
+    let made = created(&printed(&run("createremotedb.sh", server.path(), &arguments, &variables)), &file);
     assert_eq!((made.len(), made[0].0.as_str(), made[1].0.as_str()), (2, "migscheduler", "migapi"));
     let config = servers::reach(server.path(), "remote", &made[0].1);
     let mut store = PostgresStore::open(&config).unwrap();
     store.register(&agents("far", 2), now()).unwrap();
     assert_eq!(select(&mut store, "all").unwrap().len(), 2);
     let again = printed(&run("createremotedb.sh", server.path(), &arguments, &variables));
-    assert!(again.contains("kept users: migscheduler migapi") && created(&again).is_empty(), "{again}");
+    assert!(again.contains("kept users: migscheduler migapi") && created(&again, &file).is_empty(), "{again}");
     let elsewhere = server.path().join("other credentials");
     let unknown = ["--credentials", elsewhere.to_str().unwrap()];
     let again = printed(&run("createremotedb.sh", server.path(), &unknown, &variables));
@@ -112,4 +115,17 @@ fn wrong_command_lines_are_explained() {
         let odd = run(script, &server, &[], &[("PGDATABASE", "a'; DROP TABLE x; --")]);
         assert!(String::from_utf8_lossy(&odd.stderr).contains("is not a name of letters"), "{odd:?}");
     }
+}
+
+#[test]
+fn a_server_that_runs_is_not_ended_by_a_second_start() {
+    let server = Own::postgres("");
+    let pid = || std::fs::read_to_string(server.path().join("pid")).unwrap();
+    let before = pid();
+    let directory = server.path().display().to_string();
+    printed(&run("servers.sh", server.path(), &["postgres", "start", &directory], &[]));
+    // It looks for its own lock file once a minute, or at a signal of a child that ends.
+    assert!(server.path().join("data/postmaster.pid").exists());
+    assert_eq!(pid(), before);
+    servers::psql(server.path(), "postgres", "SELECT 1");
 }
