@@ -8,7 +8,7 @@
 //! | received | on our disk, acknowledged; not begun | goes on with it |
 //! | running | claimed: it may have begun | ends it as failed, "interrupted"; it never runs again by itself |
 //! | answered | the answer is on our disk; the relay does not have it yet | sends it |
-//! | done | the relay has the answer; kept until the action expires | a second delivery is answered from here |
+//! | done | the relay has the answer; kept until the action expires, if the command ran | a second delivery is answered from here |
 //!
 //! A command is claimed right before it runs, so that a crash interrupts one at most.
 //!
@@ -35,6 +35,7 @@ pub mod machine;
 pub mod program;
 pub mod receive;
 pub mod register;
+pub mod room;
 pub mod run;
 pub mod stat_socket;
 mod talk;

@@ -119,6 +119,20 @@ pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
+/// Files in an agent's received and in its answered, after which it takes, or runs, no further command: a relay must not
+/// fill an endpoint's disk.
+pub const WAITING_FILES_MAX: usize = 1_000;
+/// Bytes of these files, for each of the two; the last one may exceed it.
+pub const WAITING_BYTES_MAX: u64 = 256 << 20;
+/// Answers that an agent keeps until their actions expire, to send them again: a year of three a day.
+pub const KEPT_ANSWERS_MAX: usize = 1_000;
+/// Bytes of these answers.
+pub const KEPT_ANSWERS_BYTES_MAX: u64 = 256 << 20;
+/// Commands that ran and whose answers are not kept, which are remembered by name until their actions expire: a note of a
+/// megabyte, which is read before each command.
+pub const RAN_COMMANDS_MAX: usize = 20_000;
+/// How long an agent keeps what it could not read as a command.
+pub const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 86400);
 
 /// How long the database may take to find the agents that a target selects.
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);

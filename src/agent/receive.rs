@@ -2,6 +2,7 @@
 //!
 //! One that comes again is known by its name: it does not run again, and if it was answered the kept answer is sent again.
 
+use super::room::Room;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
@@ -18,12 +19,13 @@ use std::sync::Arc;
 /// See the module docs.
 pub struct Receive {
     queueloc: QueueLoc,
+    room: Room,
 }
 
 impl Receive {
     /// Receives the commands of the agent of this name.
     pub fn new(queueloc: QueueLoc) -> Receive {
-        Receive { queueloc }
+        Receive { queueloc, room: Room::new("receive", "the relay keeps further commands") }
     }
 }
 
@@ -63,8 +65,8 @@ impl MessageHandler for Receive {
         Queue::agent(&self.queueloc)
     }
 
-    fn batch_entries_max(&self) -> usize {
-        limits::AGENT_DELIVERIES_MAX
+    fn batch_entries_max(&mut self, spool: &Spool) -> Result<usize, Failure> {
+        Ok(if self.room.is_used_up(spool, AGENT_RECEIVED)? { 0 } else { limits::AGENT_DELIVERIES_MAX })
     }
 
     fn check(

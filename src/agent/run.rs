@@ -6,6 +6,7 @@
 use super::claim::{Finished, Received, answered};
 use super::execute::Executor;
 use super::forgotten::Forgotten;
+use super::room::Room;
 use super::{Refusal, Trust, commands_of, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::failure::Failure;
@@ -13,7 +14,7 @@ use crate::id::CommandRef;
 use crate::limits;
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::{Entry, FileName, Mover, Spool, Step};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 use crate::worker::stage::{FileHandler, Source, Verdict};
 use crate::worker::{Apply, apply_all};
 
@@ -24,6 +25,8 @@ pub struct Run {
     trust: Trust,
     executor: Executor,
     forgotten: Forgotten,
+    /// For answers.
+    room: Room,
     /// The command that ran last, until its answer is saved.
     unsaved: Option<Finished>,
 }
@@ -32,7 +35,7 @@ impl Run {
     /// Runs what `trust` allows.
     pub fn new(mover: Mover, trust: Trust, executor: Executor) -> Run {
         let forgotten = Forgotten::new(mover.notes());
-        Run { mover, trust, executor, forgotten, unsaved: None }
+        Run { mover, trust, executor, forgotten, room: Room::new("run", "no further command runs"), unsaved: None }
     }
 
     fn save(&mut self) -> Result<(), Failure> {
@@ -44,7 +47,7 @@ impl Run {
     fn handle_one(&mut self, entry: &Entry, mut command: Command, now: Timestamp) -> Result<Verdict, Failure> {
         let CommandRef { action, command: id } = command.reference();
         let trusted = self.trust.judge(&command, now);
-        match trusted.and(self.forgotten.judge(&command.action)?) {
+        match trusted.and(self.forgotten.judge(&command, now)?) {
             Ok(()) => {
                 let Some(claimed) = Received::new(entry, command).claim(&self.mover)? else {
                     return Ok(Verdict::Gone);
@@ -114,10 +117,14 @@ impl FileHandler for Run {
 
     fn handle(
         &mut self,
-        _spool: &Spool,
+        spool: &Spool,
         batch: Vec<(&Entry, Command)>,
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
+        if self.room.is_used_up(spool, AGENT_ANSWERED)? {
+            let later = time::after(now, limits::AGENT_RETRY_PAUSE_MAX);
+            return Ok(batch.iter().map(|_| Verdict::NotYet(later)).collect());
+        }
         batch.into_iter().map(|(entry, command)| self.handle_one(entry, command, now)).collect()
     }
 }

@@ -50,9 +50,9 @@ pub trait MessageHandler: Send {
     fn name(&self) -> &'static str;
     /// The queue it drains.
     fn queue(&self) -> Queue;
-    /// How many messages it gets at a time.
-    fn batch_entries_max(&self) -> usize {
-        limits::BATCH_ENTRIES_MAX
+    /// How many messages it gets now; with 0 the relay keeps them.
+    fn batch_entries_max(&mut self, _spool: &Spool) -> Result<usize, Failure> {
+        Ok(limits::BATCH_ENTRIES_MAX)
     }
     /// Returns the function that checks a message without any effect; it runs on all processors.
     fn check(
@@ -153,20 +153,23 @@ impl<H: MessageHandler> Worker for QueueWorker<H> {
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
         let (queue, started, mut handled) = (self.handler.queue(), Instant::now(), 0);
-        let mut entries_max = self.handler.batch_entries_max();
+        let mut entries_max = self.handler.batch_entries_max(self.mover.spool())?;
         if self.is_trial {
             entries_max = entries_max.min(limits::TRIAL_ENTRIES_MAX);
         }
         loop {
             // Later than the pass: what the messages answer may have begun since.
             let now = time::after(now, started.elapsed());
-            let batch = self.relay.receive(&queue, entries_max, now)?;
+            let batch = match entries_max {
+                0 => Vec::new(),
+                _ => self.relay.receive(&queue, entries_max, now)?,
+            };
             if batch.is_empty() {
                 break;
             }
             handled += batch.len();
             self.handle(batch, now)?;
-            entries_max = self.handler.batch_entries_max();
+            entries_max = self.handler.batch_entries_max(self.mover.spool())?;
             if started.elapsed() > limits::PASS_TIME_MAX {
                 break;
             }

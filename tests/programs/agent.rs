@@ -4,6 +4,7 @@ use crate::common::{self, Sandbox, names, text, write_program};
 use mig::action::Action;
 use mig::agent::execute::{Executor, ModuleLimits};
 use mig::command::CommandStatus;
+use mig::time;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -203,6 +204,7 @@ fn the_agent_verifies_for_itself() {
             "permission denied",
         ),
         ("cancelled", Box::new(|c| c["action"]["pgpsignatures"] = json!([])), "permission denied"),
+        ("cancelled", Box::new(|c| c["action"]["expireafter"] = time::NEVER_TEXT.into()), "permission denied"),
         ("cancelled", Box::new(move |c| c["action"]["expireafter"] = soon(7200).into()), "permission denied"),
         ("expired", Box::new(move |c| c["action"]["expireafter"] = soon(-1).into()), "the action expired at"),
     ];
@@ -213,8 +215,8 @@ fn the_agent_verifies_for_itself() {
         assert_eq!(answer["status"], status, "{answer}");
         let found = answer["results"][0]["errors"][0].as_str().unwrap();
         assert!(found.starts_with(error), "{found}");
-        // So that the next one, of the same name, is not answered from here.
-        let _ = std::fs::remove_file(sandbox.path("agent-1/done/1000-1001.json"));
+        // Nothing of it is kept: the next one, of the same name, is judged anew.
+        assert!(names(&sandbox.path("agent-1/done")).is_empty());
     }
     deliver(&sandbox, 1, "c.json", sandbox.draft("good"), |_| {});
     sandbox.agent_once(1);
