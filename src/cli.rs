@@ -63,6 +63,12 @@ pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Resu
     }
 }
 
+/// Makes the umask of the servers' programs that of their files: what they make has the mode that the code names, whatever
+/// umask they were started with, and others have no access to it.
+pub fn set_umask() {
+    rustix::process::umask(rustix::fs::Mode::RWXO);
+}
+
 /// Returns the arguments of this process, with two dashes before names. Everything after `rest_after` and its value is
 /// passed on unchanged, after `--`.
 fn arguments(rest_after: Option<&str>) -> Result<Vec<String>, ProgramError> {

@@ -100,6 +100,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
         return explain_target(&config, target);
     }
     let names = chosen(options.only.as_deref())?;
+    crate::cli::set_umask();
     crate::logging::start(PROGRAM.name, &config.logging)?;
     let mut workers = Vec::with_capacity(names.len());
     for name in names {

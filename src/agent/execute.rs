@@ -4,14 +4,17 @@
 //! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
+use super::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
 use crate::action::{Action, Operation};
 use crate::command::CommandStatus;
 use crate::limits;
 use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
+use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How operations are run.
@@ -109,14 +112,14 @@ impl Executor {
         };
         let own_limits = ModuleLimits::below(timeout, output_max);
         let input = own_limits.line() + &operation.parameters.to_string();
-        let begun = Instant::now();
+        let (begun, kills) = (Instant::now(), KillsForMemory::now());
         let mut output = Output::new(output_max);
         let talked = talk(&mut child, input.as_bytes(), &mut output, begun + timeout);
         let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
         let reason = match (talked, ended) {
             (Ok(()), Some(status)) if status.success() => None,
-            (Ok(()), Some(status)) => Some(format!("its process ended with {status}")),
+            (Ok(()), Some(status)) => Some(ending(status, kills)),
             (Ok(()), None) => Some("its process does not end".into()),
             (Err(TalkError::TimedOut), _) => Some(format!("took longer than {timeout:.1?} and was ended")),
             (Err(TalkError::TooMuch), _) => {
@@ -148,4 +151,19 @@ impl Executor {
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }
+}
+
+/// How a process ended by itself that was not to end so. A SIGKILL is not this agent's, which kills only what it does not
+/// listen to any more.
+fn ending(status: ExitStatus, kills_before: KillsForMemory) -> String {
+    let ended = format!("its process ended with {status}");
+    if status.signal() != Some(Signal::KILL.as_raw()) {
+        return ended;
+    }
+    if KillsForMemory::now().has_risen_since(kills_before) {
+        return format!(
+            "{ended}: it was killed for memory, of which this machine or its service has too little; narrow the search"
+        );
+    }
+    format!("{ended}: it was killed for memory, if the kernel's log says so, or by somebody on this machine")
 }

@@ -96,13 +96,15 @@ fn context() -> Context<'static> {
     Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
 }
 
-/// Ends with the agent, lowest priority, bounded address space, no core dump.
+/// Ends with the agent, lowest priority, bounded address space, no core dump; the first to be ended when memory runs out.
 fn limit_this_process() -> Result<(), ProgramError> {
     let failed =
         |what: &str, e: rustix::io::Errno| ProgramError::new(ExitClass::Io, format!("limit this process: {what}: {e}"));
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|e| failed("parent death signal", e))?;
     rustix::process::nice(19).map_err(|e| failed("priority", e))?;
+    // Where it cannot be said (no /proc), the kernel chooses by size.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let limit = |value| Rlimit { current: Some(value), maximum: Some(value) };
     rustix::process::setrlimit(Resource::As, limit(limits::MODULE_ADDRESS_SPACE_BYTES))
         .map_err(|e| failed("address space", e))?;

@@ -95,6 +95,7 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
         return local::run_action(Path::new(action));
     }
     let config = AgentConfig::read(Path::new(&options.config))?;
+    crate::cli::set_umask();
     run(&config, Executor::new(config.module_timeout), options.once)
 }
 

@@ -24,7 +24,7 @@ use crate::worker::clock::ClockHandler;
 use crate::worker::told::Told;
 use crate::worker::{Apply, Pass, apply_all};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Its configuration.
 #[derive(Debug, Clone)]
@@ -81,12 +81,15 @@ impl Periodic {
     fn end_duplicates(&mut self, apply: Apply, now: Timestamp) -> Result<(), Failure> {
         let heard_since = time::before(now, self.config.heartbeat_freq * 2);
         for Duplicate { older, newer } in self.store.duplicate_agents(heard_since, limits::DUPLICATES_MAX)? {
-            if !self.told.is_news((older.queueloc.clone(), older.pid), now) {
+            let key = (older.queueloc.clone(), older.pid);
+            if !self.told.is_news(key.clone(), now) {
                 continue;
             }
             log::warn!("periodic: {}", notice(&older, &newer));
             if self.config.kill_dup_agents && place(&older, &newer) == Place::OneMachine {
-                apply_all(apply, vec![self.kill_action(&older, now)?])?;
+                let put = self.kill_action(&older, now).and_then(|step| apply_all(apply, vec![step]));
+                // The next round tries again.
+                put.inspect_err(|_| self.told.forget(&key))?;
             }
         }
         Ok(())
@@ -94,7 +97,10 @@ impl Periodic {
 
     /// The step that puts it into action/new.
     fn kill_action(&mut self, agent: &Agent, now: Timestamp) -> Result<Step, Failure> {
+        let begun = Instant::now();
         let key = (self.config.find_key)(self.store.as_mut(), now)?;
+        // A key that was just made is younger than the round.
+        let signed = time::after(now, begun.elapsed());
         let refused = |error: &dyn std::fmt::Display| Failure::retry(format!("sign a kill action: {error}"));
         let draft = json!({
             "name": format!("Kill duplicate agent {} (process {})", agent.queueloc, agent.pid),
@@ -109,7 +115,7 @@ impl Periodic {
         // An agent whose clock is a little behind must not refuse it.
         action.valid_from = time::before(now, limits::KILL_ACTION_MARGIN);
         action.expire_after = time::after(now, limits::KILL_ACTION_VALIDITY);
-        let signature = sign_with_key(&action.signed_text(), key.private_key.expose().as_bytes(), now);
+        let signature = sign_with_key(&action.signed_text(), key.private_key.expose().as_bytes(), signed);
         action.signatures = vec![signature.map_err(|e| refused(&e))?];
         let queueloc: String = agent.queueloc.as_str().chars().take(limits::KILL_NAME_QUEUELOC_BYTES_MAX).collect();
         let name = format!("kill-{queueloc}-{}.json", agent.pid);

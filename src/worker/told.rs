@@ -40,6 +40,11 @@ impl<K: Eq + Hash> Told<K> {
         self.told.insert(key, now);
         true
     }
+
+    /// Makes a key news again.
+    pub fn forget(&mut self, key: &K) {
+        self.told.remove(key);
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +61,8 @@ mod tests {
         assert!(told.is_news(0, at(10)), "the clock was set back");
         let news = (0..2 * TOLD_KEYS_MAX).filter(|key| told.is_news(*key, at(100))).count();
         assert_eq!((news, told.told.len()), (TOLD_KEYS_MAX, TOLD_KEYS_MAX));
+        assert!(told.is_news(5, at(200)));
+        told.forget(&5);
         assert!(told.is_news(5, at(200)));
     }
 }

@@ -100,7 +100,7 @@ fn what_a_module_had_found_stands_however_it_ends() {
             "kill -KILL $$",
             LONG,
             CommandStatus::Failed,
-            "partial: module 'file': its process ended with signal: 9 (SIGKILL)",
+            "partial: module 'file': its process ended with signal: 9 (SIGKILL): it was killed for memory",
         ),
         ("printf '{\"found'; exit 3", LONG, CommandStatus::Failed, "its process ended with exit status: 3"),
         ("exec sleep 100", Duration::from_secs(1), CommandStatus::Timeout, "took longer than 1.0s and was ended"),
@@ -140,6 +140,17 @@ fn the_results_of_all_operations_fit_one_message() {
 fn a_limited_module_cannot_take_the_machines_memory() {
     // The module's process is asked for its own limits by reading them through the module itself.
     let parameters = json!({"searches": {"s": {"paths": ["/proc/self/limits"], "contents": ["^Max address space +2147483648 +2147483648"]}}});
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mig-agent"))
+        .args(["--limited", "-m", "file", &parameters.to_string()])
+        .output()
+        .unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["foundanything"], true, "{result}");
+}
+
+#[test]
+fn a_limited_module_is_chosen_first_when_memory_runs_out() {
+    let parameters = json!({"searches": {"s": {"paths": ["/proc/self/oom_score_adj"], "contents": ["^1000$"]}}});
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_mig-agent"))
         .args(["--limited", "-m", "file", &parameters.to_string()])
         .output()

@@ -7,6 +7,7 @@ use mig::spool::watch::Watch;
 use mig::time::Timestamp;
 use mig::wake::Waker;
 use mig::worker::{Pass, Worker, run};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -66,6 +67,13 @@ fn exposure_is_as_low_as_the_units_say() {
 }
 
 #[test]
+fn the_end_of_a_module_is_not_that_of_the_agents_service() {
+    for (name, value) in [("KillMode", "mixed"), ("OOMPolicy", "continue"), ("Restart", "always")] {
+        assert_eq!(setting("mig-agent.service", name), value, "{name}");
+    }
+}
+
+#[test]
 fn user_and_directories_are_made_by_systemd() {
     let (units, root) = (units(), tempfile::tempdir().unwrap());
     std::fs::create_dir(root.path().join("etc")).unwrap();
@@ -86,6 +94,78 @@ fn user_and_directories_are_made_by_systemd() {
     for directory in ["etc/mig", "var/lib/mig/relay", "var/log/mig", "var/cache/mig/command/ready"] {
         assert!(root.path().join(directory).is_dir(), "{directory}");
     }
+}
+
+/// A line of a unit: `UMask=0027`.
+fn setting(unit: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("systemd").join(unit)).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.unwrap_or_default().to_owned()
+}
+
+/// Numbers for the user and the group mig, which no other user has.
+const MIG: u32 = 64_321;
+
+/// Runs a program with the user, groups, umask and capabilities of its unit, to its end.
+fn as_service(unit: &str, sandbox: &Sandbox, program: &str, cfg: &str) -> Output {
+    let group = |name: &str| (setting(unit, name) == "mig").then_some(MIG);
+    let mut command = Command::new("setpriv");
+    command.args(["--no-new-privs", "--inh-caps=-all"]);
+    match group("User") {
+        Some(user) => command.args([format!("--reuid={user}"), format!("--regid={}", group("Group").unwrap())]),
+        None => command.arg("--regid=0"),
+    };
+    match group("SupplementaryGroups") {
+        Some(group) => command.arg(format!("--groups={group}")),
+        None => command.arg("--clear-groups"),
+    };
+    let capabilities = setting(unit, "CapabilityBoundingSet").to_lowercase().replace("cap_", "+");
+    let kept = capabilities.split_whitespace().fold("-all".to_owned(), |all, one| format!("{all},{one}"));
+    let script = format!("umask {}; exec \"$0\" -c \"$1\" --once", setting(unit, "UMask"));
+    let program = sandbox.path(program);
+    command.arg(format!("--bounding-set={kept}")).args(["sh", "-c", &script]).arg(program).arg(sandbox.path(cfg));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{unit}: {}", text(&output));
+    output
+}
+
+#[test]
+fn scheduler_and_agent_share_the_shipped_relay_as_their_units_run_them() {
+    let has_setpriv = Command::new("setpriv").arg("--version").output().is_ok();
+    if !rustix::process::geteuid().is_root() || !has_setpriv {
+        return Score::begin("setpriv").skip("it takes root and setpriv (Debian's package util-linux)");
+    }
+    let sandbox = Sandbox::new();
+    for program in [env!("CARGO_BIN_EXE_mig-scheduler"), env!("CARGO_BIN_EXE_mig-agent")] {
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        std::fs::copy(program, sandbox.path(name)).unwrap();
+    }
+    sandbox.agent_cfg(1);
+    std::fs::create_dir(sandbox.path("agent-1")).unwrap();
+    let place = |path: &Path, mode: u32| {
+        std::os::unix::fs::chown(path, Some(MIG), Some(MIG)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // As mig-tmpfiles.conf makes them; the store is in the sandbox itself.
+    place(&sandbox.path(""), 0o755);
+    place(&sandbox.path("relay"), 0o2770);
+    place(&sandbox.path("scheduler.cfg"), 0o600);
+    for directory in walkdir::WalkDir::new(sandbox.spool()) {
+        let directory = directory.unwrap();
+        let mode = if directory.file_type().is_dir() { 0o2750 } else { 0o640 };
+        place(directory.path(), mode);
+    }
+    let scheduler = || as_service("mig-scheduler.service", &sandbox, "mig-scheduler", "scheduler.cfg");
+    let agent = || as_service("mig-agent.service", &sandbox, "mig-agent", "agent-1.cfg");
+    scheduler();
+    agent();
+    scheduler();
+    sandbox.drop_action("look.json");
+    scheduler();
+    agent();
+    let last = scheduler();
+    assert_eq!(sandbox.picture(), [("action/done".into(), 1), ("command/done".into(), 1)], "{}", text(&last));
+    assert_eq!(sandbox.only("command/done")["status"], "success");
 }
 
 /// What a program told the service manager.
