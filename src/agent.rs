@@ -39,13 +39,17 @@ pub mod stat_socket;
 mod talk;
 
 use crate::acl::Acl;
+use crate::action::Action;
 use crate::command::{Command, CommandStatus};
+use crate::failure::Failure;
 use crate::limits;
-use crate::signature::{Keyring, distinct};
+use crate::reload::Reloaded;
+use crate::signature::{Keyring, SignatureError, distinct};
 use crate::spool::stages::AGENT_INVALID;
 use crate::spool::{Entry, Stage};
 use crate::time::Timestamp;
 use crate::worker::stage::{Source, Verdict};
+use std::path::Path;
 
 /// Why the agent does not run a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,16 +60,27 @@ pub enum Refusal {
     NotBefore(Timestamp),
 }
 
-/// What an agent accepts.
-pub struct Trust {
+/// What an agent accepts, at one moment.
+pub struct Trust<'a> {
     /// The investigators.
-    pub keyring: Keyring,
+    pub keyring: &'a Keyring,
     /// What they may do.
-    pub acl: Acl,
+    pub acl: &'a Acl,
 }
 
-impl Trust {
+/// Why an action is not permitted at some time.
+struct NotPermitted {
+    reason: String,
+    /// When all of its signatures may be valid, if some are not valid yet.
+    early: Option<Timestamp>,
+}
+
+impl Trust<'_> {
     /// Whether a command may run now: every signature that counts is weighed against every operation.
+    ///
+    /// What is not permitted now and will be at a later time waits for it, and is judged again then. Where the clock is
+    /// behind, what was just signed seems to be from the future, and its key may seem to be. What will never be permitted
+    /// does not wait: nobody but an investigator has commands kept here.
     pub fn judge(&self, command: &Command, now: Timestamp) -> Result<(), Refusal> {
         let action = &command.action;
         if action.expire_after <= now {
@@ -74,25 +89,70 @@ impl Trust {
                 format!("the action expired at {}", action.expire_after),
             ));
         }
+        let refused = match self.permit(action, now) {
+            Ok(()) if action.valid_from >= action.expire_after => {
+                let reason = "validfrom is not before expireafter";
+                return Err(Refusal::Final(CommandStatus::Cancelled, reason.into()));
+            }
+            Ok(()) if action.valid_from > now => return Err(Refusal::NotBefore(action.valid_from)),
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let mut later = [Some(action.valid_from), refused.early].into_iter().flatten();
+        let is_permitted = |at: &Timestamp| *at > now && *at < action.expire_after && self.permit(action, *at).is_ok();
+        match later.find(is_permitted) {
+            Some(time) => Err(Refusal::NotBefore(time)),
+            None => Err(Refusal::Final(CommandStatus::Cancelled, refused.reason)),
+        }
+    }
+
+    /// Whether the signatures that count at this time permit every operation.
+    fn permit(&self, action: &Action, at: Timestamp) -> Result<(), NotPermitted> {
         let text = action.signed_text();
         let verified: Vec<_> =
-            action.signatures.iter().map(|signature| self.keyring.verify(&text, signature, now)).collect();
-        let signers = distinct(&verified);
-        if let Err(denied) = self.acl.check(action, &signers) {
-            let faults = verified
-                .iter()
-                .enumerate()
-                .filter_map(|(index, one)| Some(format!("; pgpsignatures[{index}] {}", one.as_ref().err()?)));
-            let text = format!("permission denied: {denied}{}", faults.collect::<String>());
-            return Err(Refusal::Final(CommandStatus::Cancelled, text));
+            action.signatures.iter().map(|signature| self.keyring.verify(&text, signature, at)).collect();
+        let Err(denied) = self.acl.check(action, &distinct(&verified)) else { return Ok(()) };
+        let faults = || verified.iter().enumerate().filter_map(|(index, one)| Some((index, one.as_ref().err()?)));
+        let text = faults().map(|(index, fault)| format!("; pgpsignatures[{index}] {fault}"));
+        let early = faults().filter_map(|(_, fault)| match fault {
+            SignatureError::Early { from, .. } => Some(*from),
+            _ => None,
+        });
+        Err(NotPermitted {
+            reason: format!("permission denied: {denied}{}", text.collect::<String>()),
+            early: early.max(),
+        })
+    }
+}
+
+/// Keyring and access list of a running agent: a change is in force from the next command on.
+pub struct Trusted {
+    keyring: Reloaded<Keyring>,
+    acl: Reloaded<Acl>,
+}
+
+impl Trusted {
+    /// Reads both files now; fails with the configuration's key, the file and the reason. An access list without any
+    /// permission is a mistake at the start; while the agent runs, it is a way to deny everything.
+    pub fn open(keyring: &Path, acl: &Path) -> Result<Trusted, String> {
+        let named = |key: &str, path: &Path, reason: String| format!("agent.{key}: {}: {reason}", path.display());
+        let parse_acl = |bytes: &[u8], _: &Path| Acl::parse(bytes).map_err(|error| error.to_string());
+        let mut trusted = Trusted {
+            keyring: Reloaded::open(keyring, Keyring::parse_file).map_err(|e| named("keyring", keyring, e))?,
+            acl: Reloaded::open(acl, parse_acl).map_err(|e| named("acl", acl, e))?,
+        };
+        if trusted.acl.get().is_empty() {
+            return Err(named("acl", acl, "the access list is empty: every module would be denied".into()));
         }
-        if action.valid_from >= action.expire_after {
-            return Err(Refusal::Final(CommandStatus::Cancelled, "validfrom is not before expireafter".into()));
-        }
-        if action.valid_from > now {
-            return Err(Refusal::NotBefore(action.valid_from));
-        }
-        Ok(())
+        Ok(trusted)
+    }
+
+    /// [`Trust::judge`] with the files as they are now. While one is missing, empty or cannot be read, nothing can be
+    /// judged: commands wait.
+    pub fn judge(&mut self, command: &Command, now: Timestamp) -> Result<Result<(), Refusal>, Failure> {
+        let keyring = self.keyring.require()?;
+        let acl = self.acl.require()?;
+        Ok(Trust { keyring, acl }.judge(command, now))
     }
 }
 

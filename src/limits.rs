@@ -162,6 +162,9 @@ pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 pub const OUTAGE_LOGGED_FIRST: Duration = Duration::from_secs(10);
 /// Factor by which the duration grows from one log line of an outage to the next.
 pub const OUTAGE_LOGGED_FACTOR: u32 = 4;
+/// How often it is logged that a keyring, an access list or a whitelist cannot be used: keys that were to be removed are
+/// still in force.
+pub const UNUSABLE_FILE_LOGGED_EVERY: Duration = Duration::from_secs(3600);
 /// How often the number of refused messages of a kind is logged.
 pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 

@@ -44,7 +44,8 @@ pub const PROGRAM: Program = Program {
         Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
     details: "Workers: action-new, command-ready, results, command-returned, heartbeats, collector, periodic.\n\
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
-        Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\n\
+        Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\
+        Keyring and whitelist are read again when they change, and after SIGHUP.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
         75 the store or the relay is away (with --once); 78 configuration.",
     rest_after: None,
@@ -177,16 +178,20 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
     let worker: Box<dyn Worker> = match name {
         "action-new" => {
             let own = own_key(store.as_mut(), config)?;
-            let keyring = Reloaded::new(&config.keyring, move |bytes, _| {
-                Keyring::parse(&[bytes, own.as_bytes()].join(&b'\n')).map_err(|e| e.to_string())
+            let keyring = Reloaded::open(&config.keyring, move |bytes, path| {
+                let mut keyring = Keyring::parse_file(bytes, path)?;
+                if !own.is_empty() {
+                    keyring.merge(Keyring::parse(own.as_bytes()).map_err(|e| format!("the schedulers' own key: {e}"))?);
+                }
+                Ok(keyring)
             });
-            if !keyring.is_loaded() {
+            let keyring = keyring.map_err(|reason| {
                 let text = format!(
-                    "investigators.keyring: {} cannot be used; without it every action is refused",
+                    "investigators.keyring: {} cannot be used: {reason}; without it every action is refused",
                     config.keyring.display()
                 );
-                return Err(ProgramError::new(ExitClass::Config, text));
-            }
+                ProgramError::new(ExitClass::Config, text)
+            })?;
             let notes = mover.notes();
             let find_owner = Box::new(move || identity::scheduler_id(&notes));
             let handler = ActionNew::new(store, keyring, mover.drafts(), find_owner);

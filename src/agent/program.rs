@@ -7,18 +7,15 @@ use super::forgotten::Forgotten;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
-use super::{Trust, identity, local, stat_socket};
-use crate::acl::Acl;
+use super::{Trusted, identity, local, stat_socket};
 use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
-use crate::config::read_bounded;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
-use crate::signature::Keyring;
 use crate::spool::lock::Lock;
 use crate::spool::{Mover, stages};
 use crate::worker::queue::QueueWorker;
@@ -34,6 +31,7 @@ pub const PROGRAM: Program = Program {
     about: "mig-agent - runs signed investigations on this machine\n\n\
         Usage: mig-agent [-c FILE] [--once]\n       mig-agent -m MODULE help | PARAMETERS | - | MODULE'S OPTIONS\n       mig-agent -i ACTION",
     details: "Files: /etc/mig/mig-agent.cfg (see conf/mig-agent.cfg.inc), and the keyring, access list and run directory it names.\n\
+        Keyring and access list are read again when they change, and after SIGHUP.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
         69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay is away (with --once);\n\
@@ -100,9 +98,8 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
 /// Runs an agent, to the end of what is there (`once`) or until a signal comes. Tests give it another executor, to count
 /// what is run.
 pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), ProgramError> {
-    let trust = read_trust(config)?;
     crate::logging::start(PROGRAM.name, &config.logging)?;
-    let (mut workers, _lock) = build(config, trust, executor)?;
+    let (mut workers, _lock) = build(config, read_trust(config)?, executor)?;
     if once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
@@ -121,21 +118,15 @@ fn config_error(key: &str, path: &Path, reason: impl std::fmt::Display) -> Progr
 }
 
 /// The keys and the access list that the configuration names.
-pub fn read_trust(config: &AgentConfig) -> Result<Trust, ProgramError> {
-    let read = |key: &str, path: &Path| {
-        read_bounded(path, limits::KEYRING_SIZE_BYTES_MAX).map_err(|e| config_error(key, path, e))
-    };
-    let keyring =
-        Keyring::parse(&read("keyring", &config.keyring)?).map_err(|e| config_error("keyring", &config.keyring, e))?;
-    let acl = Acl::parse(&read("acl", &config.acl)?).map_err(|e| config_error("acl", &config.acl, e))?;
-    Ok(Trust { keyring, acl })
+pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
+    Trusted::open(&config.keyring, &config.acl).map_err(|e| ProgramError::new(ExitClass::Config, e))
 }
 
 /// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at
 /// times of their own.
 pub fn build(
     config: &AgentConfig,
-    trust: Trust,
+    trusted: Trusted,
     executor: Executor,
 ) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
     let relay = || -> Result<Box<dyn Relay>, ProgramError> {
@@ -158,7 +149,7 @@ pub fn build(
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
-    let run = StageWorker::new(mover("run")?, Run::new(mover("run")?, trust, executor));
+    let run = StageWorker::new(mover("run")?, Run::new(mover("run")?, trusted, executor));
     let answer = Answer::new(relay()?, period * limits::AGENT_MESSAGE_PERIODS);
     let answer = StageWorker::new(mover("answer")?, answer);
     let forgetting = mover("forget")?;

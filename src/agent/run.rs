@@ -6,7 +6,7 @@
 use super::claim::{Finished, Received, answered};
 use super::execute::Executor;
 use super::forgotten::Forgotten;
-use super::{Refusal, Trust, commands_of, read_command};
+use super::{Refusal, Trusted, commands_of, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::failure::Failure;
 use crate::id::CommandRef;
@@ -21,7 +21,7 @@ use crate::worker::{Apply, apply_all};
 pub struct Run {
     /// For claims.
     mover: Mover,
-    trust: Trust,
+    trusted: Trusted,
     executor: Executor,
     forgotten: Forgotten,
     /// The command that ran last, until its answer is saved.
@@ -29,10 +29,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs what `trust` allows.
-    pub fn new(mover: Mover, trust: Trust, executor: Executor) -> Run {
+    /// Runs what is `trusted`.
+    pub fn new(mover: Mover, trusted: Trusted, executor: Executor) -> Run {
         let forgotten = Forgotten::new(mover.notes());
-        Run { mover, trust, executor, forgotten, unsaved: None }
+        Run { mover, trusted, executor, forgotten, unsaved: None }
     }
 
     fn save(&mut self) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ impl Run {
 
     fn handle_one(&mut self, entry: &Entry, mut command: Command, now: Timestamp) -> Result<Verdict, Failure> {
         let CommandRef { action, command: id } = command.reference();
-        let trusted = self.trust.judge(&command, now);
+        let trusted = self.trusted.judge(&command, now)?;
         match trusted.and(self.forgotten.judge(&command.action)?) {
             Ok(()) => {
                 let Some(claimed) = Received::new(entry, command).claim(&self.mover)? else {
@@ -54,7 +54,10 @@ impl Run {
                 Ok(Verdict::done(Vec::new()))
             }
             Err(Refusal::NotBefore(time)) => {
-                log::info!(action:% = action, command:% = id; "waits until {time}");
+                let is_early = time != command.action.valid_from;
+                let clock =
+                    if is_early { ": what was signed is from the future, or the clock here is behind" } else { "" };
+                log::info!(action:% = action, command:% = id; "waits until {time}{clock}");
                 Ok(Verdict::NotYet(time))
             }
             Err(Refusal::Final(status, error)) => {

@@ -39,7 +39,7 @@ pub fn measure() -> Vec<Row> {
     let now = time::now();
     let agent = crate::fleet::agent(1);
     let command = MigCommand::new(CommandId::new(1).unwrap(), action.into(), agent, now).unwrap();
-    let trust = Trust { keyring, acl };
+    let trust = Trust { keyring: &keyring, acl: &acl };
     let (mut values, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let (started, mut count) = (Instant::now(), 0);

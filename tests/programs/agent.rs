@@ -148,7 +148,7 @@ fn a_limited_module_cannot_take_the_machines_memory() {
 }
 
 /// Puts a command into an agent's queue, as a scheduler would; `change` may spoil it first.
-fn deliver(sandbox: &Sandbox, number: usize, file: &str, draft: Value, change: impl FnOnce(&mut Value)) {
+pub fn deliver(sandbox: &Sandbox, number: usize, file: &str, draft: Value, change: impl FnOnce(&mut Value)) {
     let mut action = sandbox.sign(draft);
     action["id"] = 1000.into();
     let queueloc = queueloc(sandbox, number);
@@ -170,7 +170,7 @@ fn queueloc(sandbox: &Sandbox, number: usize) -> String {
     queue.strip_prefix("mig.agt.").unwrap().to_owned()
 }
 
-fn answer(sandbox: &Sandbox) -> Value {
+pub fn answer(sandbox: &Sandbox) -> Value {
     let files: Vec<PathBuf> =
         std::fs::read_dir(sandbox.path("relay/mig.agt.results")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "one answer");
@@ -315,8 +315,10 @@ fn the_stat_socket_tells_the_pid() {
 fn a_wrong_configuration_names_its_key() {
     let sandbox = Sandbox::new();
     let good = std::fs::read_to_string(sandbox.agent_cfg(1)).unwrap();
+    std::fs::write(sandbox.path("empty.json"), "[]").unwrap();
     for (from, to, error) in [
         ("/acl.json", "/nothing.json", "agent.acl: "),
+        ("/acl.json", "/empty.json", "the access list is empty"),
         ("/key.pub", "/acl.json", "agent.keyring: "),
         ("dir://", "http://", "bad.cfg:2: agent.relay: "),
         (

@@ -9,6 +9,7 @@ mod formats;
 mod gnupg;
 mod hostile;
 mod journey;
+mod keys;
 mod logging;
 mod mixed_fleet;
 mod quickstart;

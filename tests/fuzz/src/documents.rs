@@ -1,6 +1,6 @@
 //! The things that travel: actions, commands, answers, heartbeats.
 
-use super::keys::{KEYS, KNOWN, assert_no_forgery, now};
+use super::keys::{KNOWN, assert_no_forgery, now};
 use mig::acl::Acl;
 use mig::action::Action;
 use mig::agent::Trust;
@@ -10,23 +10,19 @@ use mig::id::CommandRef;
 use mig::limits;
 use mig::modules::{self, ModuleResult};
 use mig::relay::Queue;
-use mig::signature::Keyring;
 use mig::spool::FileName;
 use mig::time::{self, Timestamp};
 use serde_json::Value;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// An agent that lets each of the two test investigators do everything.
-static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+/// The access list of an agent that lets each of the two test investigators do everything.
+static ACL: LazyLock<Acl> = LazyLock::new(|| {
     let listed =
         KNOWN.fingerprints.iter().map(|known| format!(r#""{known}": {{"fingerprint": "{known}", "weight": 1}}"#));
     let listed: Vec<String> = listed.collect();
     let acl = format!(r#"{{"default": {{"minimumweight": 1, "investigators": {{{}}}}}}}"#, listed.join(","));
-    Trust {
-        keyring: Keyring::parse(KEYS.as_bytes()).expect("the sample keys are good"),
-        acl: Acl::parse(acl.as_bytes()).expect("a good access list"),
-    }
+    Acl::parse(acl.as_bytes()).expect("a good access list")
 });
 
 /// What we write is one line that ends.
@@ -69,7 +65,8 @@ pub fn command(data: &[u8]) {
     assert_same_command(&command, &Command::parse(&written).expect("what was written is read again"));
     let name = command.reference().file_name();
     assert_eq!(CommandRef::from_file_name(&name).as_ref(), Ok(&command.reference()));
-    if TRUST.judge(&command, now()).is_ok() {
+    let trust = Trust { keyring: &KNOWN.keyring, acl: &ACL };
+    if trust.judge(&command, now()).is_ok() {
         assert_eq!(command.action.signed_text(), KNOWN.text, "an agent would run it");
     }
     command.finish_unrun(CommandStatus::Cancelled, "refused", now());

@@ -231,8 +231,13 @@ pub fn command(action: &Value) -> Command {
 
 /// What an agent that obeys `certs`, each alone, says of `action`.
 pub fn judged_by_all(certs: &[&Cert], action: &Value) -> Result<(), Refusal> {
+    judged_at(now(), certs, action)
+}
+
+/// The same, when its clock shows `time`.
+pub fn judged_at(time: Timestamp, certs: &[&Cert], action: &Value) -> Result<(), Refusal> {
     let mut listed: Vec<(String, u64)> = certs.iter().map(|cert| (cert.fingerprint().to_hex(), 1)).collect();
     listed.dedup();
-    let trust = Trust { keyring: keyring(certs), acl: acl(&[permission("default", 1, &listed)]) };
-    trust.judge(&command(action), now())
+    let trust = Trust { keyring: &keyring(certs), acl: &acl(&[permission("default", 1, &listed)]) };
+    trust.judge(&command(action), time)
 }

@@ -5,6 +5,11 @@ use super::tell;
 use crate::gnupg::signed_text;
 use mig::agent::{Refusal, Trust};
 use mig::command::CommandStatus;
+use mig::time::Timestamp;
+use openpgp::Cert;
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::types::ReasonForRevocation;
+use sequoia_openpgp as openpgp;
 use serde_json::{Value, json};
 
 /// What an agent says of an action.
@@ -103,7 +108,7 @@ fn every_signer_counts_once_and_every_operation_is_weighed() {
     for (name, who, permissions, modules, expected) in rows {
         let mut action = signed_for(modules);
         action["pgpsignatures"] = signatures(&action, who);
-        let trust = Trust { keyring: keyring(&[&alice, &bob, &stranger]), acl: acl(&permissions) };
+        let trust = Trust { keyring: &keyring(&[&alice, &bob, &stranger]), acl: &acl(&permissions) };
         let found = trust.judge(&command(&action), now());
         if !expected.is(&found) {
             faults.push(format!("{name}: {found:?}"));
@@ -146,4 +151,48 @@ fn an_agent_runs_an_action_inside_its_window_only() {
     let mut unsigned = action_with(&[]);
     unsigned["pgpsignatures"] = json!([]);
     assert!(Cancelled("weigh 0").is(&judged_by_all(&[&alice], &unsigned)));
+}
+
+#[test]
+fn an_agent_whose_clock_is_behind_waits_for_what_was_just_signed() {
+    let (alice, bob) = (alice(), bob());
+    let young = person("young", |b| b.set_creation_time(at(-10 * MINUTE)));
+    let never = person("never", |b| b.set_validity_period(days(600)));
+    let time = |seconds: i64| Timestamp::try_from(at(seconds)).unwrap();
+    // Signed now, while the agent's clock shows an hour less.
+    let signed = |cert: &Cert, from: i64, until: i64, as_whom: &Cert| {
+        let mut action = action_with(&[]);
+        (action["validfrom"], action["expireafter"]) = (time(from).to_string().into(), time(until).to_string().into());
+        let how =
+            |b: SignatureBuilder| b.set_signature_creation_time(at(0))?.set_issuer_fingerprint(as_whom.fingerprint());
+        action["pgpsignatures"] = json!([strip(&[signature(cert, 0, &signed_text(&action), how).into()])]);
+        action
+    };
+    let mut altered = signed(&alice, -60, HOUR, &alice);
+    altered["target"] = "1=1".into();
+    for (name, cert, action, expected) in [
+        ("valid from now on", &alice, signed(&alice, -MINUTE, HOUR, &alice), Waits("2026-11-22T08:59:00Z")),
+        ("valid since two hours", &alice, signed(&alice, -2 * HOUR, HOUR, &alice), Waits("2026-11-22T08:55:00Z")),
+        ("by a new key", &young, signed(&young, -2 * HOUR, HOUR, &young), Waits("2026-11-22T08:55:00Z")),
+        ("valid from tomorrow on", &alice, signed(&alice, DAY, 2 * DAY, &alice), Waits("2026-11-23T09:00:00Z")),
+        (
+            "it ends before it can be valid",
+            &alice,
+            signed(&alice, -2 * HOUR, -6 * MINUTE, &alice),
+            Cancelled("is from the future"),
+        ),
+        ("altered", &alice, altered, Cancelled("does not verify")),
+        ("by another one", &alice, signed(&bob, -MINUTE, HOUR, &alice), Cancelled("does not verify")),
+        ("by an unknown one", &alice, signed(&bob, -MINUTE, HOUR, &bob), Cancelled("not in the keyring")),
+        ("by an expired key", &never, signed(&never, -MINUTE, HOUR, &never), Cancelled("expired at")),
+    ] {
+        let found = judged_at(time(-HOUR), &[cert], &action);
+        assert!(expected.is(&found), "{name}: {found:?}");
+        // Judged again when its time has come, in full.
+        if let Err(Refusal::NotBefore(time)) = found {
+            assert_eq!(judged_at(time, &[cert], &action), Ok(()), "{name}");
+            let stolen = revoked(cert, ReasonForRevocation::KeyCompromised, -2 * MINUTE);
+            assert!(Cancelled("is revoked").is(&judged_at(time, &[&stolen], &action)), "{name}");
+        }
+    }
 }

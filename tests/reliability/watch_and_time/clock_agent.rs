@@ -63,3 +63,19 @@ fn what_was_forgotten_by_a_clock_that_was_ahead_does_not_run_again() {
     }
     assert_eq!(system.sandbox.only("command/done")["status"], "success");
 }
+
+#[test]
+fn what_was_signed_in_the_future_of_a_clock_that_is_behind_runs_when_its_time_has_come() {
+    let parameters = json!({"n": 3});
+    let (mut system, _, _) = delivered(&parameters);
+    let now = system.started;
+    for behind in [3600, 120] {
+        system.pass_agents(time::before(now, Duration::from_secs(behind)));
+        assert_eq!(names(&system.sandbox.path("agent-1/received")).len(), 1, "{behind} s behind");
+    }
+    system.pass_agents(now);
+    assert_eq!(system.runs(1, &parameters), 1);
+    system.pass("results", now);
+    system.pass("command-returned", now);
+    assert_eq!(system.sandbox.only("command/done")["status"], "success");
+}
