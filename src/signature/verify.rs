@@ -155,6 +155,11 @@ impl Claim<'_> {
                 "{what} relies on {weak}, which is too weak; its owner renews it with a current gpg (gpg --quick-set-expire \
                 {owner} 1y{keys}) and {export}"
             ),
+            Some(Error::PolicyViolation(..)) if chain(error).contains("critical") => format!(
+                "{what} is bound to its certificate by a signature that verifiers must refuse ({}); its owner renews it without \
+                that (gpg --quick-set-expire {owner} 1y{keys}) and {export}",
+                chain(error)
+            ),
             Some(Error::PolicyViolation(weak, _)) => {
                 format!("{what} is too weak ({weak}); its owner needs a new one (mig-action-generator --make-key)")
             }

@@ -11,7 +11,7 @@ use mig::time::Timestamp;
 use openpgp::cert::prelude::*;
 use openpgp::packet::key::{Key4, PrimaryRole, SecretParts, SubordinateRole};
 use openpgp::packet::signature::SignatureBuilder;
-use openpgp::packet::signature::subpacket::{Subpacket, SubpacketTag, SubpacketValue};
+use openpgp::packet::signature::subpacket::{NotationDataFlags, Subpacket, SubpacketTag, SubpacketValue};
 use openpgp::packet::{Key, Signature, UserID};
 use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto;
@@ -175,13 +175,28 @@ pub fn claiming(cert: &Cert, other: &Cert, index: usize) -> Cert {
 
 /// An RSA key that is too short to be trusted.
 pub fn short_rsa(name: &str) -> Cert {
-    let mut key: Key<SecretParts, PrimaryRole> = Key4::generate_rsa(1024).unwrap().into();
+    bound(name, Key4::generate_rsa(1024).unwrap().into(), Ok)
+}
+
+/// A key whose user id is bound to it with a notation that verifiers must know.
+pub fn with_critical_notation(name: &str) -> Cert {
+    let notation = |b: SignatureBuilder| b.set_notation("x@example.net", "y", NotationDataFlags::empty(), true);
+    bound(name, Key4::generate_ed25519().unwrap().into(), notation)
+}
+
+/// A single key for everything, whose user id is bound to it as `how` says.
+fn bound(
+    name: &str,
+    mut key: Key<SecretParts, PrimaryRole>,
+    how: impl FnOnce(SignatureBuilder) -> openpgp::Result<SignatureBuilder>,
+) -> Cert {
     key.set_creation_time(at(BORN)).unwrap();
     let cert = Cert::try_from(vec![Packet::from(key)]).unwrap();
     let user = UserID::from(name);
     let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
         .set_signature_creation_time(at(BORN))
         .and_then(|b| b.set_key_flags(KeyFlags::empty().set_certification().set_signing()))
+        .and_then(how)
         .unwrap();
     let binding = user.bind(&mut signer(&cert, 0), &cert, binding).unwrap();
     cert.insert_packets([Packet::from(user), binding.into()]).unwrap().0

@@ -60,6 +60,7 @@ fn weak_and_misused_keys_do_not_count() {
     let (alice, bob) = (alice(), bob());
     let hash = |algorithm| move |b: SignatureBuilder| Ok(b.set_hash_algo(algorithm));
     let short = short_rsa("short");
+    let noted = with_critical_notation("noted");
     let certifier = person("certifier", |b| b.set_primary_key_flags(KeyFlags::empty().set_certification()));
     let uses = person("uses", |b| {
         b.add_subkey(KeyFlags::empty().set_transport_encryption(), None, CipherSuite::RSA2k).add_authentication_subkey()
@@ -89,6 +90,13 @@ fn weak_and_misused_keys_do_not_count() {
             ),
             row("MD5", &[&bob], &sign_with(&bob, 0, hash(HashAlgorithm::MD5)), Refused("MD5"), Agrees),
             row("RSA-1024", &[&short], &sign(&short, 0), Refused("RSA1024"), Laxer("GOODSIG")),
+            row(
+                "bound with a critical notation",
+                &[&noted],
+                &sign(&noted, 0),
+                Refused("bound to its certificate by a signature that verifiers must refuse"),
+                NotAsked,
+            ),
             row("certification-only key", &[&certifier], &sign(&certifier, 0), Refused("not for signing"), Agrees),
             row("encryption-only subkey", &[&uses], &sign(&uses, 1), Refused("not for signing"), Agrees),
             row("authentication-only subkey", &[&uses], &sign(&uses, 2), Refused("not for signing"), Agrees),
