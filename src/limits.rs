@@ -123,6 +123,10 @@ pub const AGENT_DELIVERIES_MAX: usize = 64;
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long the database may take for anything else.
 pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long a database server may take to answer: more than its own limits, so that its reason is logged where it works.
+pub const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(STATEMENT_TIME_LIMIT.as_secs() + 10);
+/// How long to wait until a connection to a database is closed.
+pub const DATABASE_GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long after a command that ends agents the ended process is searched for: long enough for schedulers that were
 /// stopped over a weekend, short enough not to scan years of commands every minute.
 pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
@@ -182,8 +186,8 @@ pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
-/// Queues of expired agents that one cleaning handles.
-pub const QUEUES_CLEANED_MAX: usize = 10_000;
+/// Queues of expired agents that are looked up at a time.
+pub const QUEUES_CLEANED_AT_ONCE: usize = 500;
 /// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.
 pub const LOG_LINE_BYTES_MAX: usize = 8000;
 /// Timeout for connecting to syslog, and for sending a line.
