@@ -88,7 +88,7 @@ pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 pub const SCHEDULER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(700);
 /// Maximum back-off of an agent whose relay is unavailable: there are thousands of agents.
 pub const AGENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Maximum back-off of a single command without a queue.
+/// Maximum back-off of a single command without a queue, or of a file that cannot be read or moved.
 pub const UNROUTABLE_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Heartbeat periods without a heartbeat after which an agent is idle.
@@ -147,8 +147,13 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// AMQP heartbeat interval in seconds; a connection that is silent for two intervals is lost.
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
-/// Deliveries of an unacknowledged message by a replicated queue before it is dead-lettered.
-pub const BROKER_DELIVERIES_MAX: i64 = 20;
+/// Deliveries of an unacknowledged message by a replicated queue before it is dead-lettered: as good as none. RabbitMQ
+/// refuses -1 before version 4, which has a limit of 20 where none is set.
+pub const BROKER_DELIVERIES_MAX: i64 = i32::MAX as i64;
+/// The same of queues that an older version of ours made.
+pub const BROKER_DELIVERIES_MAX_BEFORE: i64 = 20;
+/// How long a message that the broker has routed may take to be in its queue.
+pub const BROKER_ROUTING_TIME_MAX: Duration = Duration::from_secs(1);
 /// Prefetch of a scheduler's worker, and so its largest batch.
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 /// Bytes of all prefetched messages of a queue together.
@@ -161,6 +166,8 @@ pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the broker may go without confirming anything, without an alarm, before messages are published again on another
 /// channel: some of them may be there twice then.
 pub const BROKER_CONFIRM_TIME_MAX: Duration = Duration::from_secs(300);
+/// How often a request checks whether the broker has raised an alarm, and does not read it.
+pub const BROKER_ALARM_CHECKED_EVERY: Duration = Duration::from_millis(250);
 /// Queues that refuse messages which are logged one by one.
 pub const REFUSING_QUEUES_LOGGED_MAX: usize = 20;
 /// How often a consumer checks its connection.

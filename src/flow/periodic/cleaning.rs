@@ -77,71 +77,26 @@ impl Cleaning {
 mod tests {
     use super::*;
     use crate::heartbeat::Agent;
-    use crate::relay::{Delivery, Event, Message, Sent};
-    use crate::spool::watch::Watch;
+    use crate::relay::fake::Fake;
     use crate::store::sqlite::SqliteStore;
-    use crate::wake::Waker;
     use std::collections::HashSet;
+    use std::sync::{Arc, Mutex};
 
     const AGENTS: usize = 2 * limits::QUEUES_CLEANED_AT_ONCE + 1;
-
-    /// Remembers what it was asked to remove.
-    #[derive(Default)]
-    struct Asked {
-        removed: Vec<Queue>,
-        /// Fails once, at this call.
-        fails_at: Option<usize>,
-        /// Queues with a consumer.
-        used: HashSet<Queue>,
-        slow: bool,
-    }
-
-    impl Relay for Asked {
-        fn declare(&mut self, _: &Queue) -> Result<(), Failure> {
-            Ok(())
-        }
-        fn send(&mut self, _: &[Message], _: Timestamp) -> Result<Vec<Sent>, Failure> {
-            Ok(Vec::new())
-        }
-        fn receive(&mut self, _: &Queue, _: usize, _: Timestamp) -> Result<Vec<Delivery>, Failure> {
-            Ok(Vec::new())
-        }
-        fn acknowledge(&mut self, _: &Queue, _: &[Delivery]) -> Result<(), Failure> {
-            Ok(())
-        }
-        fn reject(&mut self, _: &Queue, _: &[(Delivery, String)], _: Timestamp) -> Result<(), Failure> {
-            Ok(())
-        }
-        fn remove(&mut self, queue: &Queue) -> Result<bool, Failure> {
-            if self.fails_at == Some(self.removed.len()) {
-                self.fails_at = None;
-                return Err(Failure::retry("the broker is away"));
-            }
-            if self.slow {
-                std::thread::sleep(limits::PASS_TIME_MAX);
-            }
-            self.removed.push(queue.clone());
-            Ok(!self.used.contains(queue))
-        }
-        fn publish(&mut self, _: &[(Event, Vec<u8>)], _: Timestamp) -> Result<(), Failure> {
-            Ok(())
-        }
-        fn subscribe(&mut self, _: &Queue, _: Event) -> Result<(), Failure> {
-            Ok(())
-        }
-        fn watch(&mut self, _: &Queue, _: Waker) -> Result<Option<Watch>, Failure> {
-            Ok(None)
-        }
-        fn tidy(&mut self, _: Duration, _: Timestamp) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
+    const PERIOD: Duration = Duration::from_secs(3600);
 
     fn agent(number: usize, heard: Timestamp) -> Agent {
-        let text = format!(
-            r#"{{"name":"a","queueloc":"linux.gone{number}.1","mode":"daemon","version":"1","pid":1,"starttime":"{heard}","heartbeatts":"{heard}","environment":{{}},"tags":{{}}}}"#
-        );
-        Agent::parse_heartbeat(text.as_bytes(), heard, Duration::from_secs(60)).unwrap()
+        let heartbeat = serde_json::json!({"name": "a", "queueloc": queueloc(number), "mode": "daemon", "version": "1",
+            "pid": 1, "starttime": heard, "heartbeatts": heard, "environment": {}, "tags": {}});
+        Agent::parse_heartbeat(heartbeat.to_string().as_bytes(), heard, Duration::from_secs(60)).unwrap()
+    }
+
+    fn queueloc(number: usize) -> QueueLoc {
+        QueueLoc::parse(&format!("linux.gone{number}.1")).unwrap()
+    }
+
+    fn queue(number: usize) -> Queue {
+        Queue::agent(&queueloc(number))
     }
 
     /// A store with agents that are gone for a day.
@@ -157,40 +112,55 @@ mod tests {
     fn a_queue_is_asked_for_once_also_when_the_relay_fails_in_between() {
         let (directory, now) = (tempfile::tempdir().unwrap(), time::now());
         let (mut store, mut cleaning) = (store(&directory, now), Cleaning::default());
-        let used = Queue::agent(&QueueLoc::parse("linux.gone7.1").unwrap());
-        let mut relay = Asked { fails_at: Some(700), used: [used.clone()].into(), ..Asked::default() };
-        let (before, period) = (time::before(now, Duration::from_secs(60)), Duration::from_secs(3600));
-        let mut clean = |relay: &mut Asked, now| cleaning.step(&mut store, relay, before, period, now);
-        assert!(clean(&mut relay, now).is_err());
-        clean(&mut relay, now).unwrap();
-        let asked: HashSet<Queue> = relay.removed.iter().cloned().collect();
-        assert_eq!((relay.removed.len(), asked.len()), (AGENTS, AGENTS));
-        relay.removed.clear();
-        clean(&mut relay, now).unwrap();
-        assert!(relay.removed.is_empty(), "not due");
-        clean(&mut relay, time::after(now, period)).unwrap();
-        assert_eq!(relay.removed, [used], "only the one that could not be removed");
+        let asked: Arc<Mutex<Vec<Queue>>> = Arc::default();
+        let (noted, mut fails) = (Arc::clone(&asked), true);
+        let remove = move |queue: Queue| {
+            let mut noted = noted.lock().unwrap();
+            if fails && noted.len() == 700 {
+                fails = false;
+                return Err(Failure::retry("the broker is away"));
+            }
+            noted.push(queue.clone());
+            // This one has a consumer.
+            Ok(queue != self::queue(7))
+        };
+        let mut relay = Fake { remove: Box::new(remove), ..Fake::default() };
+        let before = time::before(now, Duration::from_secs(60));
+        let mut clean = |store: &mut SqliteStore, now| cleaning.step(store, &mut relay, before, PERIOD, now);
+        let take = || std::mem::take(&mut *asked.lock().unwrap());
+        assert!(clean(&mut store, now).is_err());
+        clean(&mut store, now).unwrap();
+        let first = take();
+        assert_eq!((first.len(), first.iter().collect::<HashSet<_>>().len()), (AGENTS, AGENTS));
+        clean(&mut store, now).unwrap();
+        assert_eq!(take(), [], "not due");
+        clean(&mut store, time::after(now, PERIOD)).unwrap();
+        assert_eq!(take(), [queue(7)], "the one that could not be removed");
         // One came back, and is gone again.
-        relay.removed.clear();
         let later = time::before(before, Duration::from_secs(60));
         store.register(&[agent(3, later)], later).unwrap();
         store.mark_absent(now, now).unwrap();
-        relay.used.clear();
-        cleaning.step(&mut store, &mut relay, before, period, time::after(now, 2 * period)).unwrap();
-        let again = Queue::agent(&QueueLoc::parse("linux.gone3.1").unwrap());
-        assert!(relay.removed.len() == 2 && relay.removed.contains(&again), "{:?}", relay.removed);
+        clean(&mut store, time::after(now, 2 * PERIOD)).unwrap();
+        assert_eq!(take(), [queue(3), queue(7)]);
     }
 
     #[test]
     fn a_step_takes_a_second_or_so_and_the_next_goes_on_behind_it() {
         let (directory, now) = (tempfile::tempdir().unwrap(), time::now());
         let (mut store, mut cleaning) = (store(&directory, now), Cleaning::default());
-        let mut relay = Asked { slow: true, ..Asked::default() };
+        let asked: Arc<Mutex<HashSet<Queue>>> = Arc::default();
+        let noted = Arc::clone(&asked);
+        let remove = move |queue: Queue| {
+            std::thread::sleep(limits::PASS_TIME_MAX);
+            noted.lock().unwrap().insert(queue);
+            Ok(true)
+        };
+        let mut relay = Fake { remove: Box::new(remove), ..Fake::default() };
         let before = time::before(now, Duration::from_secs(60));
         for expected in [1, 2] {
-            cleaning.step(&mut store, &mut relay, before, Duration::from_secs(3600), now).unwrap();
+            cleaning.step(&mut store, &mut relay, before, PERIOD, now).unwrap();
             assert!(cleaning.is_going_on());
-            assert_eq!(relay.removed.iter().collect::<HashSet<_>>().len(), expected);
+            assert_eq!(asked.lock().unwrap().len(), expected);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::tls::trusting;
 use crate::waiting::waiting_for;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::AsyncTcpStream;
@@ -24,6 +25,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::Deref;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -113,7 +115,21 @@ impl Link {
         request: impl Future<Output = lapin::Result<T>>,
     ) -> Result<lapin::Result<T>, Failure> {
         self.check_alarm(what)?;
-        self.within(what, self.config.timeout, request).ok_or_else(|| self.no_answer(what))
+        let answered = self.within(what, self.config.timeout, self.unless_alarmed(request)).flatten();
+        answered.ok_or_else(|| self.no_answer(what))
+    }
+
+    /// Runs a request; None if the broker stops reading meanwhile.
+    pub async fn unless_alarmed<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        let alarmed = async {
+            while self.alarm().is_none() {
+                tokio::time::sleep(limits::BROKER_ALARM_CHECKED_EVERY).await;
+            }
+        };
+        match select(pin!(request), pin!(alarmed)).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(_) => None,
+        }
     }
 
     /// Runs what the broker does not answer.
