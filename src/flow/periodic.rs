@@ -5,9 +5,11 @@
 //! - agents that run more than once at the same time are logged; with `killdupagents` the older process is ended, by an
 //!   action that the scheduler signs and puts into action/new, if it is certain that it is alive: it sent a heartbeat after
 //!   the newer one had started, and both are on one machine;
-//! - every `queuescleanupfreq` the queues of agents that are gone are removed.
+//! - every `queuescleanupfreq` the queues of agents that are gone are removed (`periodic/cleaning.rs`).
 //!
 //! Everything here is safe to do twice, and beside other schedulers.
+
+mod cleaning;
 
 use super::duplicates::{Place, notice, place};
 use crate::action::Action;
@@ -15,7 +17,7 @@ use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::AgentId;
 use crate::limits::{self, IDLE_AFTER_PERIODS};
-use crate::relay::{Queue, Relay};
+use crate::relay::Relay;
 use crate::signature::sign_with_key;
 use crate::spool::stages::ACTION_NEW;
 use crate::spool::{FileName, Spool, Step};
@@ -24,12 +26,15 @@ use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
 use crate::worker::told::Told;
 use crate::worker::{Apply, Pass, apply_all};
+use cleaning::Cleaning;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Its configuration.
 #[derive(Debug, Clone)]
 pub struct PeriodicConfig {
+    /// `periodic.freq`
+    pub freq: Duration,
     /// `agent.heartbeatfreq`
     pub heartbeat_freq: Duration,
     /// `agent.timeout`
@@ -49,8 +54,9 @@ pub struct Periodic {
     store: Box<dyn Store>,
     relay: Box<dyn Relay>,
     config: PeriodicConfig,
-    /// When queues were removed last; after a start it is done once.
-    cleaned: Option<Timestamp>,
+    /// When the rest of a round was done last.
+    marked: Option<Timestamp>,
+    cleaning: Cleaning,
     /// The older ones of duplicate agents; a hint only.
     told: Told<(QueueLoc, i64)>,
 }
@@ -59,7 +65,7 @@ impl Periodic {
     /// Updates this store, and removes queues of this relay.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, config: PeriodicConfig) -> Periodic {
         let told = Told::new("agents run more than once", limits::KILL_ACTION_VALIDITY);
-        Periodic { store, relay, config, cleaned: None, told }
+        Periodic { store, relay, config, marked: None, cleaning: Cleaning::default(), told }
     }
 
     fn mark(&mut self, now: Timestamp) -> Result<(), Failure> {
@@ -124,19 +130,6 @@ impl Periodic {
         let name = FileName::new(name).ok_or_else(|| refused(&"its file has no name"))?;
         Ok(Step::put(ACTION_NEW, name, action.to_json()))
     }
-
-    fn remove_queues(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let heard_before = time::before(now, self.config.agent_timeout);
-        let mut removed = 0;
-        for queueloc in self.store.gone_queuelocs(heard_before, limits::QUEUES_CLEANED_MAX)? {
-            removed += usize::from(self.relay.remove(&Queue::agent(&queueloc))?);
-        }
-        if removed > 0 {
-            log::info!("periodic: of {removed} agents that are gone the queues are removed");
-        }
-        self.cleaned = Some(now);
-        Ok(())
-    }
 }
 
 impl ClockHandler for Periodic {
@@ -145,14 +138,18 @@ impl ClockHandler for Periodic {
     }
 
     fn round(&mut self, _spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
-        self.mark(now)?;
-        if self.config.detect_multi_agents || self.config.kill_dup_agents {
-            self.end_duplicates(apply, now)?;
+        // In the middle of a long cleaning only as often as otherwise.
+        if !self.cleaning.is_going_on() || time::is_due(self.marked, self.config.freq, now) {
+            self.mark(now)?;
+            if self.config.detect_multi_agents || self.config.kill_dup_agents {
+                self.end_duplicates(apply, now)?;
+            }
+            self.marked = Some(now);
         }
-        if time::is_due(self.cleaned, self.config.queues_cleanup_freq, now) {
-            self.remove_queues(now)?;
-        }
-        Ok(Pass { handled: 0, again: None })
+        let heard_before = time::before(now, self.config.agent_timeout);
+        let (store, relay) = (self.store.as_mut(), self.relay.as_mut());
+        self.cleaning.step(store, relay, heard_before, self.config.queues_cleanup_freq, now)?;
+        Ok(Pass { handled: 0, again: self.cleaning.is_going_on().then_some(now) })
     }
 }
 
@@ -192,6 +189,7 @@ mod tests {
         store.register(&[agent(1), agent(2), agent(3)], now).unwrap();
         let relay = Box::new(DirectoryRelay::open(&path("relay")).unwrap());
         let config = PeriodicConfig {
+            freq: hour,
             heartbeat_freq: hour,
             agent_timeout: hour,
             queues_cleanup_freq: hour,

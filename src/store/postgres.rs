@@ -250,8 +250,13 @@ impl Store for PostgresStore {
         self.transact("mark ended agents", |session| ending::mark(session, now))
     }
 
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
-        self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, count))
+    fn gone_queuelocs(
+        &mut self,
+        heard_before: Timestamp,
+        after: Option<&QueueLoc>,
+        count: usize,
+    ) -> Result<Vec<(QueueLoc, Timestamp)>, Failure> {
+        self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, after, count))
     }
 }
 

@@ -6,6 +6,7 @@ mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
 mod duplicates;
+mod ending;
 mod formats;
 #[path = "../gnupg/mod.rs"]
 mod gnupg;

@@ -7,6 +7,7 @@ use crate::spool::{Entry, FileName, Look, Mover, Placed, Spool, Step, is_settlin
 use crate::time::{self, Timestamp};
 use crate::worker::LogLine;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 pub(super) type Names = std::vec::IntoIter<FileName>;
 
@@ -37,12 +38,14 @@ pub(super) struct Files {
     deferred: HashMap<FileName, Deferred>,
     /// Those of action/new that are no drops and were logged.
     others: Vec<FileName>,
+    /// Since when a file cannot be read or moved.
+    failing: HashMap<FileName, Timestamp>,
 }
 
 impl Files {
     /// The files of a handler's source.
     pub(super) fn new(worker: &'static str, source: Source, mover: Mover) -> Files {
-        Files { worker, source, mover, deferred: HashMap::new(), others: Vec::new() }
+        Files { worker, source, mover, deferred: HashMap::new(), others: Vec::new(), failing: HashMap::new() }
     }
 
     pub(super) fn spool(&self) -> &Spool {
@@ -62,9 +65,10 @@ impl Files {
     pub(super) fn list(&mut self) -> Result<Names, Failure> {
         let (names, others) = self.spool().list_with_others(self.source.stage)?;
         self.log_others(others);
-        if !self.deferred.is_empty() {
+        if !self.deferred.is_empty() || !self.failing.is_empty() {
             let present: HashSet<&FileName> = names.iter().collect();
             self.deferred.retain(|name, _| present.contains(name));
+            self.failing.retain(|name, _| present.contains(name));
         }
         Ok(names.into_iter())
     }
@@ -96,11 +100,20 @@ impl Files {
         self.source.stage.holds_drops() && self.look(name) != deferred.look
     }
 
-    /// Leaves a file alone that cannot be read or moved: the others go on.
+    /// Leaves a file alone that cannot be read or moved: the others go on. It is tried again after half of the time for which
+    /// it has failed so far, within limits.
     fn skip(&mut self, name: &FileName, reason: &str, now: Timestamp) {
         let (worker, stage) = (self.worker, self.source.stage);
-        log::error!("{worker}: {stage}/{name}: {reason}; it stays, and is tried again from time to time");
-        self.defer(name.clone(), time::after(now, limits::UNROUTABLE_PAUSE_MAX), now);
+        match self.failing.get(name) {
+            None => {
+                log::error!("{worker}: {stage}/{name}: {reason}; it stays, and is tried again from time to time");
+                self.failing.insert(name.clone(), now);
+            }
+            Some(_) => log::debug!("{worker}: {stage}/{name}: {reason}"),
+        }
+        let failing_for = self.failing.get(name).map_or(Duration::ZERO, |since| time::until(*since, now));
+        let pause = (failing_for / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX);
+        self.defer(name.clone(), time::after(now, pause), now);
     }
 
     /// Leaves a file alone until then, or until its owner changes it.
@@ -162,6 +175,9 @@ impl Files {
         let (mut steps, mut done, mut refused, mut handled) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (entry, verdict) in judged {
             self.deferred.remove(&entry.name);
+            if !matches!(verdict, Verdict::Done { .. }) {
+                self.failing.remove(&entry.name);
+            }
             match verdict {
                 Verdict::Done { steps: mut own, then, log } => {
                     done.push((entry, own.len(), then, log));
@@ -196,6 +212,9 @@ impl Files {
                         unknown = unknown.or(Some(failure).filter(|_| !then.is_empty()));
                     }
                 }
+            }
+            if is_done {
+                self.failing.remove(&entry.name);
             }
             handled += usize::from(is_done);
             if is_done && !is_gone && !is_taken {
