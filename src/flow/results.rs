@@ -40,7 +40,7 @@ pub struct Results {
 enum Elsewhere {
     Settled(Settlement),
     /// It is of another scheduler, and to be stored.
-    Store(Command),
+    Store(Box<Command>),
 }
 
 impl Results {
@@ -78,7 +78,7 @@ impl Results {
         let mut answer = answer.renamed(reference);
         if !is_here {
             answer.finish_time = now;
-            return Ok(Elsewhere::Store(answer));
+            return Ok(Elsewhere::Store(Box::new(answer)));
         }
         settled(match known.status.is_final() {
             true => settle_ended(&known.queueloc, known.status, &answer),
@@ -268,7 +268,7 @@ impl MessageHandler for Results {
             settled.push(match one {
                 Elsewhere::Settled(settlement) => Some(settlement),
                 Elsewhere::Store(answer) => {
-                    answers.push(answer);
+                    answers.push(*answer);
                     None
                 }
             });

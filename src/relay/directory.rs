@@ -82,7 +82,8 @@ impl DirectoryRelay {
         let random = getrandom::u64().map_err(|e| Failure::retry(format!("no random numbers: {e}")))?;
         let (sender, refusing) = (format!("{random:016x}"), Refusing::new("events", "the subscriber misses them"));
         let relay = DirectoryRelay { top, sender, sequence: 0, listed: None, refusing };
-        (relay.own("tmp")?, relay.own("dead")?);
+        relay.own("tmp")?;
+        relay.own("dead")?;
         Ok(relay)
     }
 

@@ -2,20 +2,21 @@
 
 use crate::common::{Background, PATIENCE, Sandbox};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a service manager and an operator wait for.
 const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A scheduler whose standard output is not read, and is full.
-fn with_a_full_output(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+fn with_a_full_output(sandbox: &Sandbox, arguments: &[&str]) -> Background {
     for number in 0..2000 {
         sandbox.drop_bytes(&format!("refused-{number}.json"), b"{}");
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_mig-scheduler"));
     command.arg("-c").arg(sandbox.scheduler_cfg()).args(arguments);
-    let program = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let program = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let program = Background(program.unwrap());
     let (started, left) = (Instant::now(), || sandbox.names("action/new").len());
     loop {
         let before = left();
@@ -28,17 +29,16 @@ fn with_a_full_output(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     }
 }
 
-fn end(mut program: Child) -> std::process::ExitStatus {
+fn end(mut program: Background) -> std::process::ExitStatus {
     let asked = Instant::now();
-    let pid = rustix::process::Pid::from_child(&program);
+    let pid = rustix::process::Pid::from_child(&program.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     while asked.elapsed() < TIME_MAX {
-        if let Some(status) = program.try_wait().unwrap() {
+        if let Some(status) = program.0.try_wait().unwrap() {
             return status;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(Background(program));
     panic!("it has not ended after {:?}", asked.elapsed());
 }
 

@@ -132,7 +132,7 @@ pub(super) struct Pool {
 /// The places that no transaction has.
 struct Free {
     /// Those with a connection, and no transaction begun; they are taken first.
-    connected: Vec<Box<Session>>,
+    connected: Vec<Session>,
     empty: u32,
 }
 
@@ -165,7 +165,7 @@ impl Pool {
             .dbname(&config.database)
             .ssl_mode(if tls.is_some() { config::SslMode::Require } else { config::SslMode::Disable })
             .application_name("mig-scheduler")
-            .options(&session_options())
+            .options(session_options())
             .connect_timeout(config.timeout)
             .tcp_user_timeout(config.timeout)
             .keepalives_idle(Duration::from_secs(10))
@@ -181,7 +181,7 @@ impl Pool {
     }
 
     /// Takes a place; waits for one as long as for a connection.
-    fn take(&self) -> Result<Option<Box<Session>>, Failure> {
+    fn take(&self) -> Result<Option<Session>, Failure> {
         let all_taken = |free: &mut Free| free.connected.is_empty() && free.empty == 0;
         let waited = self.freed.wait_timeout_while(self.free(), self.config.timeout, all_taken);
         let mut free = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -198,7 +198,7 @@ impl Pool {
         }
     }
 
-    fn put_back(&self, session: Option<Box<Session>>) {
+    fn put_back(&self, session: Option<Session>) {
         let mut free = self.free();
         match session {
             Some(session) => free.connected.push(session),
@@ -228,8 +228,8 @@ impl Pool {
 
     fn transact_on<T>(
         &self,
-        session: Option<Box<Session>>,
-        kept: &mut Option<Box<Session>>,
+        session: Option<Session>,
+        kept: &mut Option<Session>,
         begin: &str,
         work: impl FnOnce(&mut Session) -> Result<T, Error>,
         explain: impl FnOnce(&Error) -> Failure,
@@ -251,7 +251,7 @@ impl Pool {
         format!("connect to database {} on {}:{}", self.config.database, self.config.host, self.config.port)
     }
 
-    fn connect(&self) -> Result<Box<Session>, Failure> {
+    fn connect(&self) -> Result<Session, Failure> {
         let limit = self.config.timeout;
         let connecting = async { timeout(limit, connect(&self.client, self.tls.clone())).await };
         let (client, connection) = match self.io.block_on(connecting) {
@@ -264,10 +264,10 @@ impl Pool {
         let ended = Arc::default();
         let task = self.io.spawn(connection(Arc::clone(&ended)));
         let line = Line { io: self.io.clone(), task, ended, is_overdue: false };
-        Ok(Box::new(Session { client, line, statements: HashMap::new() }))
+        Ok(Session { client, line, statements: HashMap::new() })
     }
 
-    fn begun(&self, begin: &str, mut session: Box<Session>) -> Result<Box<Session>, Failure> {
+    fn begun(&self, begin: &str, mut session: Session) -> Result<Session, Failure> {
         session.run(begin, self.config.timeout).map_err(|e| error::begin(&self.config, &e))?;
         Ok(session)
     }
@@ -277,7 +277,7 @@ impl Drop for Pool {
     /// Closes the connections, so that the server logs no error.
     fn drop(&mut self) {
         for session in std::mem::take(&mut self.free().connected) {
-            let Session { client, line, .. } = *session;
+            let Session { client, line, .. } = session;
             drop(client);
             let _ = line.io.block_on(async { timeout(limits::DATABASE_GOODBYE_TIME_MAX, line.task).await });
         }
