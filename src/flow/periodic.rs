@@ -182,7 +182,7 @@ mod tests {
         let agent = |pid: u64| {
             let start = time::before(now, Duration::from_secs(100 - pid));
             let text = json!({"name": "h", "queueloc": queueloc, "pid": 4_000_000_000 + pid,
-                "starttime": start.to_string(), "heartbeatts": now.to_string()});
+                "starttime": start.to_string(), "heartbeatts": now.to_string(), "environment": {"machine": "m"}});
             Agent::parse_heartbeat(text.to_string().as_bytes(), now, hour).unwrap()
         };
         let mut store = SqliteStore::open(&path("mig.db")).unwrap();

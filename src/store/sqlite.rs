@@ -70,6 +70,7 @@ impl SqliteStore {
             }
             Err(cause) => return Err(Failure::Refuse(format!("make {}: {cause}", path.display()))),
         }
+        error::check_files(path)?;
         let is_doubtful = is_doubtful(path);
         let connect = || -> rusqlite::Result<(Connection, Connection)> {
             let mut connection =

@@ -32,10 +32,13 @@ pub(super) fn failure(path: &Path, what: &str, cause: Error) -> Failure {
         DatabaseCorrupt => Failure::End(format!(
             "{text}; the file is damaged, or a copy was put back beside the -wal of another one; {RESTORE}"
         )),
-        CannotOpen | ReadOnly | PermissionDenied => match unusable_file(path) {
-            Some(help) => Failure::retry(format!("{text}; {help}")),
-            None => Failure::retry(text),
-        },
+        CannotOpen | ReadOnly | PermissionDenied => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            match unusable(files(path).chain([directory.to_owned()])) {
+                Some(help) => Failure::retry(format!("{what}: {help}: {cause}")),
+                None => Failure::retry(text),
+            }
+        }
         DatabaseBusy | DatabaseLocked | SystemIoFailure | DiskFull | OutOfMemory | FileLockingProtocolFailed => {
             Failure::retry(text)
         }
@@ -48,9 +51,14 @@ pub(super) fn opening(path: &Path, cause: Error) -> Failure {
     let is_broken = matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
     match failure(path, &format!("open store {}", path.display()), cause) {
         Failure::End(reason) if is_broken => Failure::Refuse(reason),
-        Failure::Retry { reason, .. } if unusable_file(path).is_some() => Failure::Refuse(reason),
         failure => failure,
     }
+}
+
+/// Refuses a store that this user may not use: SQLite would open it, and fail at the first change.
+pub(super) fn check_files(path: &Path) -> Result<(), Failure> {
+    let refuse = |help| Err(Failure::Refuse(format!("open store {}: {help}", path.display())));
+    unusable(files(path)).map_or(Ok(()), refuse)
 }
 
 /// A file that SQLite keeps beside the store.
@@ -60,18 +68,20 @@ pub(super) fn side_file(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Names what this user may not use of the store, and whose it is: its directory, the file, or what SQLite keeps beside it.
-/// The files are not opened: closing a descriptor would release SQLite's locks.
-fn unusable_file(path: &Path) -> Option<String> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = [directory.to_owned(), path.to_owned()].into_iter();
-    let files = files.chain(SIDE_FILES.iter().map(|end| side_file(path, end)));
+/// The store's file, and those that SQLite keeps beside it.
+fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
+    std::iter::once(path.to_owned()).chain(SIDE_FILES.iter().map(|end| side_file(path, end)))
+}
+
+/// Names the first of these that this user may not use, and whose it is. Files are not opened: closing a descriptor would
+/// release SQLite's locks.
+fn unusable(mut paths: impl Iterator<Item = PathBuf>) -> Option<String> {
     let is_unusable = |file: &PathBuf| {
         let used = rustix::fs::accessat(CWD, file, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
         used.is_err_and(|errno| errno == Errno::ACCESS)
     };
-    let (file, stat) =
-        files.filter(is_unusable).find_map(|file| Some((file.clone(), file.symlink_metadata().ok()?)))?;
+    let file = paths.find(is_unusable)?;
+    let stat = file.symlink_metadata().ok()?;
     let (owner, mode, user) = (stat.uid(), stat.mode() & 0o7777, rustix::process::geteuid().as_raw());
     let file = file.display();
     Some(format!(
