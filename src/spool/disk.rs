@@ -1,7 +1,7 @@
 //! The system calls that move and sync: all of them, so that tests can put a layer with planted bugs in their place.
 
 use super::{Dir, FileName};
-use rustix::fs::{AtFlags, FlockOperation, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
 
@@ -51,7 +51,11 @@ pub(in crate::spool) fn rename_exclusively(
 
 fn link_and_unlink(from: &Dir, name: &FileName, to: &Dir, to_name: &FileName) -> rustix::io::Result<()> {
     rustix::fs::linkat(from, name.as_os_str(), to, to_name.as_os_str(), AtFlags::empty())?;
-    rustix::fs::unlinkat(from, name.as_os_str(), AtFlags::empty())
+    rustix::fs::unlinkat(from, name.as_os_str(), AtFlags::empty())?;
+    // inotify(7) reports a link like a file that is still empty; a watcher wakes when one is closed after writing.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let _ = rustix::fs::openat(to, to_name.as_os_str(), flags, Mode::empty());
+    Ok(())
 }
 
 /// fsync(2) of a file.

@@ -1,5 +1,6 @@
 //! The operator scripts, driven on temporary spools.
 
+use crate::common::mounts;
 use crate::common::score::Score;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -362,6 +363,9 @@ fn status_counts_by_stage() {
         ("command/returned", 1),
         ("command/done", 3),
     ];
+    assert_eq!(status["others"], 1);
+    let table = spool.run("spool-status", &[]).out;
+    assert!(table.contains("action/new has 1 files that are no actions: their names do not end in .json"), "{table}");
     for (stage, count) in expected {
         assert_eq!(status["stages"][stage]["count"], count, "{stage}");
         assert!(status["stages"][stage]["oldest_seconds"].as_u64().unwrap() < 60, "{stage}");
@@ -490,6 +494,48 @@ fn each_kind_of_violation_is_found() {
         let (file, what) = violation.split_once(": ").unwrap();
         assert_eq!(json["violations"], json!([{"file": file, "what": what}]));
     }
+}
+
+#[test]
+fn a_stage_that_was_made_again_in_another_way_is_found() {
+    if !is_root() {
+        return Score::begin("stages of another owner").skip("only root can give directories away");
+    }
+    let spool = populated();
+    std::os::unix::fs::chown(spool.file("command/done"), Some(4001), None).unwrap();
+    let found = ["command/done: belongs to user 4001, the spool to user 0: run install-spool.sh again"];
+    assert_eq!(spool.violations(&[]), found);
+    std::os::unix::fs::chown(spool.file("command/done"), Some(0), None).unwrap();
+    let elsewhere = spool.root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    if let Err(why) = mounts::mount(&["--bind"], &elsewhere, &spool.file("action/done")) {
+        return Score::begin("stages on another mount").skip(&why);
+    }
+    let found = spool.violations(&[]);
+    mounts::unmount(&spool.file("action/done")).unwrap();
+    let expected = "action/done: is not on the mount of the spool: no file can be renamed into it";
+    assert!(found.iter().any(|one| one == expected), "{found:?}");
+}
+
+#[test]
+fn install_spool_warns_of_groups_that_are_not_two() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool").display().to_string();
+    if !is_root() {
+        return Score::begin("groups of a spool").skip("only root can give directories away");
+    }
+    // daemon is a user and a group of every Debian; it is in no other group.
+    let install = |group: &str| script("install-spool.sh", &["-s", &spool, "-o", "daemon", "-g", group]);
+    let same = install("daemon");
+    assert!(same.code == 0 && same.err.contains("daemon is the group of daemon: its members may read"), "{}", same.err);
+    let other = install("games");
+    assert!(other.code == 0 && other.err.contains("daemon is not in the drop group"), "{}", other.err);
+    assert_eq!(install("4003").code, 0);
+    assert_eq!(
+        fs::metadata(Path::new(&spool).join("action/new")).unwrap().gid(),
+        4003,
+        "run again, it changes the group"
+    );
 }
 
 #[test]
