@@ -157,13 +157,14 @@ impl<H: MessageHandler> QueueWorker<H> {
                     taken = Some(name);
                 }
             }
-            if let Some(name) = taken {
-                let reason = format!("{name} is there already with another content, the first stays");
-                refused.push((delivery, Kind::Duplicate, reason));
-            } else {
-                happened.append(&mut log);
-                done.push(delivery);
+            match taken {
+                None => happened.append(&mut log),
+                Some(name) => {
+                    let reason = format!("{name} is there already with another content, the first stays");
+                    self.refused.count(Kind::Duplicate, &reason, now);
+                }
             }
+            done.push(delivery);
         }
         self.relay.acknowledge(&queue, &done)?;
         happened.iter().for_each(LogLine::log);
