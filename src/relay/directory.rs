@@ -78,7 +78,8 @@ impl DirectoryRelay {
         let top = Dir::open(path)?;
         let random = getrandom::u64().map_err(|e| Failure::retry(format!("no random numbers: {e}")))?;
         let relay = DirectoryRelay { top, sender: format!("{random:016x}"), sequence: 0, listed: None };
-        (relay.own("tmp")?, relay.own("dead")?);
+        relay.own("tmp")?;
+        relay.own("dead")?;
         Ok(relay)
     }
 
