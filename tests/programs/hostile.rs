@@ -106,20 +106,21 @@ fn an_id_of_another_action_is_refused() {
 }
 
 #[test]
-fn a_command_whose_file_is_lost_still_ends() {
+fn a_command_whose_file_is_lost_or_broken_still_ends() {
     let sandbox = Sandbox::new();
     sandbox.register(2);
     sandbox.drop_bytes("a.json", short(&sandbox, "lost files").to_string().as_bytes());
-    sandbox.once("action-new");
-    for name in sandbox.names("command/ready") {
-        std::fs::remove_file(sandbox.spool().join("command/ready").join(name)).unwrap();
-    }
+    sandbox.once("action-new,command-ready");
+    let sent = sandbox.names("command/inflight");
+    std::fs::remove_file(sandbox.spool().join("command/inflight").join(&sent[0])).unwrap();
+    std::fs::write(sandbox.spool().join("command/inflight").join(&sent[1]), "{}").unwrap();
     sandbox.wait("ended", |s| {
         s.once("collector,command-returned");
         s.names("action/done").len() == 1
     });
     assert_eq!(sandbox.only("action/done")["counters"], json!({"sent": 2, "done": 2, "expired": 2}));
     assert_eq!(sandbox.names("command/done").len(), 2);
+    assert_eq!(sandbox.names("action/invalid"), [sent[1].clone(), format!("{}.reason", sent[1])]);
 }
 
 #[test]

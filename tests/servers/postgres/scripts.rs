@@ -129,3 +129,28 @@ fn a_server_that_runs_is_not_ended_by_a_second_start() {
     assert_eq!(pid(), before);
     servers::psql(server.path(), "postgres", "SELECT 1");
 }
+
+#[test]
+fn a_dump_is_restored_as_the_book_says_and_no_id_is_assigned_twice() {
+    let server = Own::postgres("");
+    let config = servers::database(server.path());
+    let mut store = PostgresStore::open(&config).unwrap();
+    store.register(&agents("kept", 3), now()).unwrap();
+    let port = servers::port(server.path(), "port").to_string();
+    let dump = server.path().join("dump").display().to_string();
+    let tool = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port]).args(arguments);
+        printed(&command.output().unwrap());
+    };
+    tool("pg_dump", &["-Fc", "-d", &config.database, "-f", &dump]);
+    let assigned_later = store.reserve_action_ids(1000).unwrap();
+    servers::create_database(server.path(), "restored");
+    tool("pg_restore", &["--clean", "--if-exists", "-d", "restored", &dump]);
+    let book = include_str!("../../../conf/README.md");
+    let line = book.lines().find(|line| line.contains("setval('ids'")).unwrap();
+    servers::psql(server.path(), "restored", line.split('"').nth(1).unwrap());
+    let mut restored = PostgresStore::open(&PostgresConfig { database: "restored".into(), ..config }).unwrap();
+    assert_eq!(select(&mut restored, "all").unwrap().len(), 3);
+    assert!(restored.reserve_action_ids(1).unwrap()[0] > *assigned_later.last().unwrap());
+}
