@@ -192,7 +192,8 @@ impl Link {
         if told.status.connected() {
             return Failure::retry(reason);
         }
-        if let Some(end) = locked(&told.words).end.as_ref().filter(|end| !reason.contains(*end)) {
+        // Once: what fails after that has reasons of its own.
+        if let Some(end) = locked(&told.words).end.take().filter(|end| !reason.contains(end)) {
             reason.push_str(&format!("; it said: {end}"));
         }
         Failure::outage(Server::Broker, reason)
