@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 /// Opens another connection to the same relay.
 type Open<'a> = &'a dyn Fn() -> Box<dyn Relay>;
 
-pub(crate) fn message(queue: &Queue, body: &str) -> Message {
+pub fn message(queue: &Queue, body: &str) -> Message {
     Message { queue: queue.clone(), body: body.as_bytes().to_vec(), expires: time::never() }
 }
 
-pub(crate) fn bodies(relay: &mut dyn Relay, queue: &Queue, max: usize) -> Vec<String> {
+fn bodies(relay: &mut dyn Relay, queue: &Queue, max: usize) -> Vec<String> {
     let deliveries = relay.receive(queue, max, time::now()).unwrap();
     deliveries.into_iter().map(|delivery| String::from_utf8(delivery.body).unwrap()).collect()
 }
 
 /// These messages are received, none before them and none besides; the last ones may still be on their way.
-pub(crate) fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&str]) {
+pub fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&str]) {
     let started = Instant::now();
     let mut found = bodies(relay, queue, max);
     while found.len() < expected.len() && started.elapsed() < servers::PATIENCE {
@@ -38,12 +38,12 @@ pub(crate) fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, ex
 }
 
 /// An agent's queue that no other test has.
-pub(crate) fn agent_queue(name: &str) -> Queue {
+pub fn agent_queue(name: &str) -> Queue {
     Queue::agent(&mig::heartbeat::QueueLoc::parse(&format!("linux.{}.1", servers::unique(name))).unwrap())
 }
 
 /// The same of a worker.
-pub(crate) fn worker_queue(name: &str) -> Queue {
+pub fn worker_queue(name: &str) -> Queue {
     Queue::worker(&servers::unique(name))
 }
 
@@ -236,13 +236,13 @@ fn make_vhost(directory: &Path, vhost: &str) {
     servers::rabbitmqctl(directory, &["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"]);
 }
 
-pub(crate) fn reach(directory: &Path, vhost: &str, queue_type: QueueType) -> BrokerConfig {
+pub fn reach(directory: &Path, vhost: &str, queue_type: QueueType) -> BrokerConfig {
     let url = format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", servers::port(directory, "port"));
     BrokerConfig::parse_url(&url, TlsConfig::default(), queue_type).unwrap()
 }
 
 /// A new vhost of the shared broker.
-pub(crate) fn broker(queue_type: QueueType) -> BrokerConfig {
+pub fn broker(queue_type: QueueType) -> BrokerConfig {
     let (directory, vhost) = (servers::shared("rabbitmq"), servers::unique("relay"));
     make_vhost(&directory, &vhost);
     reach(&directory, &vhost, queue_type)

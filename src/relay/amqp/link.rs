@@ -58,8 +58,8 @@ struct Told {
 
 #[derive(Default)]
 struct Words {
-    /// Why it takes no messages.
-    alarm: String,
+    /// Why it takes no messages. The connection may be blocked a moment before this is known.
+    alarm: Option<String>,
     /// Why it closed the connection.
     end: Option<String>,
 }
@@ -148,7 +148,8 @@ impl Link {
     /// Why the broker takes no messages, if so.
     pub fn alarm(&self) -> Option<String> {
         let told = locked(&self.told).clone();
-        (told.status.connected() && told.status.blocked()).then(|| locked(&told.words).alarm.clone())
+        let words = || locked(&told.words).alarm.clone().unwrap_or_else(|| "an alarm".into());
+        (told.status.connected() && told.status.blocked()).then(words)
     }
 
     /// Fails while the broker reads nothing from this connection.
@@ -271,7 +272,7 @@ impl Link {
                 match event {
                     Event::ConnectionBlocked(reason) => {
                         log::warn!("the broker {place} takes no messages: {reason}; {ALARM_HELP}");
-                        locked(&told.words).alarm = reason;
+                        locked(&told.words).alarm = Some(reason);
                     }
                     Event::ConnectionUnblocked => log::info!("the broker {place} takes messages again"),
                     Event::Error(error) if !told.status.connected() => {
