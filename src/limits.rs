@@ -88,7 +88,7 @@ pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 pub const SCHEDULER_RETRY_PAUSE_MAX: Duration = Duration::from_millis(700);
 /// Maximum back-off of an agent whose relay is unavailable: there are thousands of agents.
 pub const AGENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Maximum back-off of a single command without a queue.
+/// Maximum back-off of a single command without a queue, or of a file that cannot be read or moved.
 pub const UNROUTABLE_PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Heartbeat periods without a heartbeat after which an agent is idle.
@@ -123,6 +123,10 @@ pub const AGENT_DELIVERIES_MAX: usize = 64;
 pub const TARGET_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long the database may take for anything else.
 pub const STATEMENT_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long a database server may take to answer: more than its own limits, so that its reason is logged where it works.
+pub const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(STATEMENT_TIME_LIMIT.as_secs() + 10);
+/// How long to wait until a connection to a database is closed.
+pub const DATABASE_GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long after a command that ends agents the ended process is searched for: long enough for schedulers that were
 /// stopped over a weekend, short enough not to scan years of commands every minute.
 pub const ENDED_AGENTS_PERIOD: Duration = Duration::from_secs(7 * 86400);
@@ -143,8 +147,13 @@ pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// AMQP heartbeat interval in seconds; a connection that is silent for two intervals is lost.
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;
-/// Deliveries of an unacknowledged message by a replicated queue before it is dead-lettered.
-pub const BROKER_DELIVERIES_MAX: i64 = 20;
+/// Deliveries of an unacknowledged message by a replicated queue before it is dead-lettered: as good as none. RabbitMQ
+/// refuses -1 before version 4, which has a limit of 20 where none is set.
+pub const BROKER_DELIVERIES_MAX: i64 = i32::MAX as i64;
+/// The same of queues that an older version of ours made.
+pub const BROKER_DELIVERIES_MAX_BEFORE: i64 = 20;
+/// How long a message that the broker has routed may take to be in its queue.
+pub const BROKER_ROUTING_TIME_MAX: Duration = Duration::from_secs(1);
 /// Prefetch of a scheduler's worker, and so its largest batch.
 pub const BROKER_MESSAGES_AHEAD_MAX: usize = 512;
 /// Bytes of all prefetched messages of a queue together.
@@ -157,6 +166,8 @@ pub const BROKER_GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the broker may go without confirming anything, without an alarm, before messages are published again on another
 /// channel: some of them may be there twice then.
 pub const BROKER_CONFIRM_TIME_MAX: Duration = Duration::from_secs(300);
+/// How often a request checks whether the broker has raised an alarm, and does not read it.
+pub const BROKER_ALARM_CHECKED_EVERY: Duration = Duration::from_millis(250);
 /// Queues that refuse messages which are logged one by one.
 pub const REFUSING_QUEUES_LOGGED_MAX: usize = 20;
 /// How often a consumer checks its connection.
@@ -182,8 +193,8 @@ pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
-/// Queues of expired agents that one cleaning handles.
-pub const QUEUES_CLEANED_MAX: usize = 10_000;
+/// Queues of expired agents that are looked up at a time.
+pub const QUEUES_CLEANED_AT_ONCE: usize = 500;
 /// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.
 pub const LOG_LINE_BYTES_MAX: usize = 8000;
 /// Timeout for connecting to syslog, and for sending a line.

@@ -6,6 +6,8 @@
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod directory;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod refusing;
 
 use crate::failure::Failure;

@@ -213,6 +213,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         }
         _ => {
             let periodic = PeriodicConfig {
+                freq: config.periodic_freq,
                 heartbeat_freq: config.heartbeat_freq,
                 agent_timeout: config.agent_timeout,
                 queues_cleanup_freq: config.queues_cleanup_freq,

@@ -234,7 +234,12 @@ pub trait Store: Send {
     /// A process that started after the command ended is another one.
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure>;
 
-    /// Returns at most `count` queuelocs without a heartbeat since `heard_before`, without an online or idle
-    /// registration and without an unfinished command; the latest heartbeat first.
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure>;
+    /// Returns at most `count` queuelocs after `after` in order, each with its last heartbeat, that have no heartbeat since
+    /// `heard_before`, no online or idle registration and no unfinished command.
+    fn gone_queuelocs(
+        &mut self,
+        heard_before: Timestamp,
+        after: Option<&QueueLoc>,
+        count: usize,
+    ) -> Result<Vec<(QueueLoc, Timestamp)>, Failure>;
 }

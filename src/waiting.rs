@@ -1,7 +1,6 @@
 //! What the threads of a process wait for outside of it: a server, a module, the log. Named in the log when a worker hangs or
 //! does not end.
 
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Default)]
 pub struct Waits(Arc<Mutex<Option<String>>>);
 
-thread_local!(static HERE: RefCell<Waits> = RefCell::default());
+thread_local!(static HERE: Waits = Waits::default());
 
 impl Waits {
     /// Those of the calling thread.
     pub fn of_this_thread() -> Waits {
-        HERE.with_borrow(Waits::clone)
+        // Also in a thread that is ending.
+        HERE.try_with(Waits::clone).unwrap_or_default()
     }
 
     /// What it waits for, if it does.

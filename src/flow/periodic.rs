@@ -4,15 +4,17 @@
 //! - a row of statistics is stored;
 //! - endpoints on which several agents run are logged; with `killdupagents` all but the newest agent are ended, by an
 //!   action that the scheduler signs and puts into action/new;
-//! - every `queuescleanupfreq` the queues of agents that are gone are removed.
+//! - every `queuescleanupfreq` the queues of agents that are gone are removed (`periodic/cleaning.rs`).
 //!
 //! Everything here is safe to do twice, and beside other schedulers.
+
+mod cleaning;
 
 use crate::action::Action;
 use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::limits::{self, IDLE_AFTER_PERIODS};
-use crate::relay::{Queue, Relay};
+use crate::relay::Relay;
 use crate::signature::sign_with_key;
 use crate::spool::stages::ACTION_NEW;
 use crate::spool::{FileName, Spool, Step};
@@ -20,6 +22,7 @@ use crate::store::{SchedulerKey, Store};
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
 use crate::worker::{Apply, Pass, apply_all};
+use cleaning::Cleaning;
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,6 +30,8 @@ use std::time::Duration;
 /// Its configuration.
 #[derive(Debug, Clone)]
 pub struct PeriodicConfig {
+    /// `periodic.freq`
+    pub freq: Duration,
     /// `agent.heartbeatfreq`
     pub heartbeat_freq: Duration,
     /// `agent.timeout`
@@ -46,8 +51,9 @@ pub struct Periodic {
     store: Box<dyn Store>,
     relay: Box<dyn Relay>,
     config: PeriodicConfig,
-    /// When queues were removed last; after a start it is done once.
-    cleaned: Option<Timestamp>,
+    /// When the rest of a round was done last.
+    marked: Option<Timestamp>,
+    cleaning: Cleaning,
     /// Until when no further action is made against a process; a hint only.
     ended: HashMap<(String, i64), Timestamp>,
 }
@@ -55,7 +61,7 @@ pub struct Periodic {
 impl Periodic {
     /// Updates this store, and removes queues of this relay.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, config: PeriodicConfig) -> Periodic {
-        Periodic { store, relay, config, cleaned: None, ended: HashMap::new() }
+        Periodic { store, relay, config, marked: None, cleaning: Cleaning::default(), ended: HashMap::new() }
     }
 
     fn mark(&mut self, now: Timestamp) -> Result<(), Failure> {
@@ -121,19 +127,6 @@ impl Periodic {
         let name = FileName::new(name).ok_or_else(|| refused(&"its file has no name"))?;
         Ok(Step::put(ACTION_NEW, name, action.to_json()))
     }
-
-    fn remove_queues(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let heard_before = time::before(now, self.config.agent_timeout);
-        let mut removed = 0;
-        for queueloc in self.store.gone_queuelocs(heard_before, limits::QUEUES_CLEANED_MAX)? {
-            removed += usize::from(self.relay.remove(&Queue::agent(&queueloc))?);
-        }
-        if removed > 0 {
-            log::info!("periodic: of {removed} agents that are gone the queues are removed");
-        }
-        self.cleaned = Some(now);
-        Ok(())
-    }
 }
 
 impl ClockHandler for Periodic {
@@ -142,13 +135,17 @@ impl ClockHandler for Periodic {
     }
 
     fn round(&mut self, _spool: &Spool, apply: Apply, now: Timestamp) -> Result<Pass, Failure> {
-        self.mark(now)?;
-        if self.config.detect_multi_agents || self.config.kill_dup_agents {
-            self.end_duplicates(apply, now)?;
+        // In the middle of a long cleaning only as often as otherwise.
+        if !self.cleaning.is_going_on() || time::is_due(self.marked, self.config.freq, now) {
+            self.mark(now)?;
+            if self.config.detect_multi_agents || self.config.kill_dup_agents {
+                self.end_duplicates(apply, now)?;
+            }
+            self.marked = Some(now);
         }
-        if time::is_due(self.cleaned, self.config.queues_cleanup_freq, now) {
-            self.remove_queues(now)?;
-        }
-        Ok(Pass { handled: 0, again: None })
+        let heard_before = time::before(now, self.config.agent_timeout);
+        let (store, relay) = (self.store.as_mut(), self.relay.as_mut());
+        self.cleaning.step(store, relay, heard_before, self.config.queues_cleanup_freq, now)?;
+        Ok(Pass { handled: 0, again: self.cleaning.is_going_on().then_some(now) })
     }
 }

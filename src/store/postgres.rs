@@ -29,8 +29,8 @@ use crate::limits;
 use crate::targets::{Dialect, Target};
 use crate::time::Timestamp;
 use pool::{Pool, Session};
-use postgres::error::SqlState;
 use std::sync::Arc;
+use tokio_postgres::error::SqlState;
 
 /// Number of the last section of `postgres.sql`.
 const SCHEMA_VERSION: i32 = 1;
@@ -84,7 +84,7 @@ impl PostgresStore {
     fn transact<T>(
         &self,
         what: &str,
-        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
+        work: impl FnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
         self.pool.transact("BEGIN", work, |e| error::transaction(format!("{what} {}", self.place), e))
     }
@@ -203,8 +203,13 @@ impl Store for PostgresStore {
         self.transact("mark ended agents", |session| ending::mark(session, now))
     }
 
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
-        self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, count))
+    fn gone_queuelocs(
+        &mut self,
+        heard_before: Timestamp,
+        after: Option<&QueueLoc>,
+        count: usize,
+    ) -> Result<Vec<(QueueLoc, Timestamp)>, Failure> {
+        self.transact("look for agents that are gone", |session| ending::gone(session, heard_before, after, count))
     }
 }
 

@@ -338,7 +338,13 @@ impl Store for SqliteStore {
         self.transact("mark ended agents", |transaction| ending::mark(transaction, now))
     }
 
-    fn gone_queuelocs(&mut self, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Failure> {
-        ending::gone(&self.connection, heard_before, count).map_err(|e| error("look for agents that are gone", e))
+    fn gone_queuelocs(
+        &mut self,
+        heard_before: Timestamp,
+        after: Option<&QueueLoc>,
+        count: usize,
+    ) -> Result<Vec<(QueueLoc, Timestamp)>, Failure> {
+        ending::gone(&self.connection, heard_before, after, count)
+            .map_err(|e| error("look for agents that are gone", e))
     }
 }

@@ -6,7 +6,7 @@ use mig::action::{Action, Operation};
 use mig::command::{Command, CommandStatus};
 use mig::config::Secret;
 use mig::failure::Failure;
-use mig::heartbeat::Agent;
+use mig::heartbeat::{Agent, QueueLoc};
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::store::postgres::PostgresStore;
@@ -428,13 +428,13 @@ fn queues_of_agents_that_are_gone_are_found(open: Open) {
     let id = store.reserve_action_ids(1).unwrap()[0];
     let owed = select(store, "name = 'owed'");
     begin(store, &action(id, "owed"), &owed).unwrap();
-    let gone = |store: &mut dyn Store| -> Vec<String> {
-        store.gone_queuelocs(ago(86400), 100).unwrap().iter().map(|one| one.as_str().to_owned()).collect()
-    };
+    let gone = |store: &mut dyn Store| store.gone_queuelocs(ago(86400), None, 100).unwrap();
     assert!(gone(store).is_empty(), "they are online still");
     store.mark_absent(ago(500), ago(3000)).unwrap();
-    assert_eq!(gone(store), ["linux.left.x1"]);
-    assert_eq!(store.gone_queuelocs(ago(86400), 0).unwrap(), []);
+    let left = QueueLoc::parse("linux.left.x1").unwrap();
+    assert_eq!(gone(store), [(left.clone(), old)]);
+    assert_eq!(store.gone_queuelocs(ago(86400), None, 0).unwrap(), []);
+    assert_eq!(store.gone_queuelocs(ago(86400), Some(&left), 100).unwrap(), [], "those behind it");
     store.register(&[agent("left", 2, ago(1))], now()).unwrap();
     assert!(gone(store).is_empty());
 }

@@ -1,17 +1,19 @@
 //! A connection to the broker behind a synchronous face.
 //!
-//! One thread runs the I/O of all connections; requests block on it, never longer than `mq.timeout`. The relays of a process
+//! Requests block on [`io_thread`], never longer than `mq.timeout`. The relays of a process
 //! share two links, one to send and one to receive: a broker that is short of memory or disk (an alarm) stops reading from
 //! publishers, and acknowledgements must not wait behind that. While it does, what needs its answer fails at once, and the
 //! connection stays. A lost connection is replaced when the next channel is opened.
 
 use crate::config::broker::{BrokerConfig, TlsConfig};
 use crate::failure::{Failure, Server};
+use crate::io_thread;
 use crate::limits;
 use crate::tls::trusting;
 use crate::waiting::waiting_for;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::AsyncTcpStream;
@@ -23,9 +25,10 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::Deref;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,22 +68,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// The thread that runs the I/O, started at the first call.
-fn io_thread() -> Result<Handle, Failure> {
-    static IO: Mutex<Option<Handle>> = Mutex::new(None);
-    let mut io = locked(&IO);
-    if let Some(handle) = io.as_ref() {
-        return Ok(handle.clone());
-    }
-    let failed = |e: io::Error| Failure::retry(format!("start the broker's thread: {e}"));
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
-    let handle = runtime.handle().clone();
-    let thread = std::thread::Builder::new().name("broker".into());
-    thread.spawn(move || runtime.block_on(std::future::pending::<()>())).map_err(failed)?;
-    *io = Some(handle.clone());
-    Ok(handle)
-}
-
 impl Link {
     /// The process's link to this broker. Nothing is connected yet.
     pub fn shared(config: &BrokerConfig, purpose: Purpose) -> Result<Arc<Link>, Failure> {
@@ -92,8 +79,9 @@ impl Link {
         if let Some(link) = known {
             return Ok(link);
         }
+        let io = io_thread::handle().map_err(|e| Failure::retry(format!("start the broker's thread: {e}")))?;
         let (connection, told) = (Mutex::new(None), Mutex::default());
-        let link = Arc::new(Link { config: config.clone(), purpose, io: io_thread()?, connection, told });
+        let link = Arc::new(Link { config: config.clone(), purpose, io, connection, told });
         links.push(Arc::downgrade(&link));
         Ok(link)
     }
@@ -127,7 +115,21 @@ impl Link {
         request: impl Future<Output = lapin::Result<T>>,
     ) -> Result<lapin::Result<T>, Failure> {
         self.check_alarm(what)?;
-        self.within(what, self.config.timeout, request).ok_or_else(|| self.no_answer(what))
+        let answered = self.within(what, self.config.timeout, self.unless_alarmed(request)).flatten();
+        answered.ok_or_else(|| self.no_answer(what))
+    }
+
+    /// Runs a request; None if the broker stops reading meanwhile.
+    pub async fn unless_alarmed<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        let alarmed = async {
+            while self.alarm().is_none() {
+                tokio::time::sleep(limits::BROKER_ALARM_CHECKED_EVERY).await;
+            }
+        };
+        match select(pin!(request), pin!(alarmed)).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(_) => None,
+        }
     }
 
     /// Runs what the broker does not answer.
@@ -190,7 +192,8 @@ impl Link {
         if told.status.connected() {
             return Failure::retry(reason);
         }
-        if let Some(end) = locked(&told.words).end.as_ref().filter(|end| !reason.contains(*end)) {
+        // Once: what fails after that has reasons of its own.
+        if let Some(end) = locked(&told.words).end.take().filter(|end| !reason.contains(end)) {
             reason.push_str(&format!("; it said: {end}"));
         }
         Failure::outage(Server::Broker, reason)

@@ -8,9 +8,9 @@ use crate::command::CommandStatus;
 use crate::failure::Failure;
 use crate::id::ActionId;
 use crate::time::{self, Timestamp};
-use postgres::{Error, Row};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use tokio_postgres::{Error, Row};
 
 macro_rules! columns {
     () => {

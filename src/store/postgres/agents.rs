@@ -6,10 +6,10 @@ use super::text;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::id::AgentId;
 use crate::time::{self, Timestamp};
-use postgres::{Error, Row};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use tokio_postgres::{Error, Row};
 
 macro_rules! columns {
     () => {

@@ -8,10 +8,10 @@ use crate::command::{Command, CommandStatus};
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, CommandId, CommandRef};
 use crate::time::{self, Timestamp};
-use postgres::Error;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use tokio_postgres::Error;
 
 fn number(command: CommandRef) -> i64 {
     command.command.get() as i64

@@ -4,7 +4,7 @@ use super::pool::Session;
 use crate::heartbeat::QueueLoc;
 use crate::limits;
 use crate::time::{self, Timestamp};
-use postgres::Error;
+use tokio_postgres::{Error, Row};
 
 /// See `Store::mark_upgraded`.
 pub(super) fn mark(session: &mut Session, now: Timestamp) -> Result<u64, Error> {
@@ -37,13 +37,20 @@ pub(super) fn mark(session: &mut Session, now: Timestamp) -> Result<u64, Error> 
 }
 
 /// See `Store::gone_queuelocs`.
-pub(super) fn gone(session: &mut Session, heard_before: Timestamp, count: usize) -> Result<Vec<QueueLoc>, Error> {
-    let sql = "SELECT queueloc FROM agents GROUP BY queueloc
+pub(super) fn gone(
+    session: &mut Session,
+    heard_before: Timestamp,
+    after: Option<&QueueLoc>,
+    count: usize,
+) -> Result<Vec<(QueueLoc, Timestamp)>, Error> {
+    let sql = "SELECT queueloc, max(heartbeattime) FROM agents WHERE queueloc > $3 GROUP BY queueloc
         HAVING max(heartbeattime) < $1 AND NOT bool_or(status IN ('online', 'idle'))
             AND NOT EXISTS (SELECT 1 FROM commands
                 WHERE commands.queueloc = agents.queueloc AND commands.status IN ('prepared', 'sent'))
-        ORDER BY max(heartbeattime) DESC, queueloc LIMIT $2";
-    let rows = session.query(sql, &[&heard_before, &(count as i64)])?;
-    let queuelocs = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&str>, Error>>()?;
-    Ok(queuelocs.into_iter().filter_map(|text| QueueLoc::parse(text).ok()).collect())
+        ORDER BY queueloc LIMIT $2";
+    let after = after.map_or("", QueueLoc::as_str);
+    let rows = session.query(sql, &[&heard_before, &(count as i64), &after])?;
+    let row = |row: &Row| Ok((row.try_get::<_, String>(0)?, row.try_get(1)?));
+    let found = rows.iter().map(row).collect::<Result<Vec<(String, Timestamp)>, Error>>()?;
+    Ok(found.into_iter().filter_map(|(text, heard)| Some((QueueLoc::parse(&text).ok()?, heard))).collect())
 }

@@ -2,11 +2,12 @@
 
 use crate::config::database::PostgresConfig;
 use crate::failure::{Failure, Server};
-use postgres::Error;
-use postgres::error::SqlState;
+use crate::limits::ANSWER_TIME_LIMIT;
 use std::error::Error as _;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 /// The scripts that create or upgrade the database.
 pub(super) const SCRIPTS: &str = "scripts/createlocaldb.sh or scripts/createremotedb.sh";
@@ -119,6 +120,12 @@ pub(super) fn transaction(what: String, error: &Error) -> Failure {
     let cause = format!("{help}: {}", text(error));
     let for_all = ["25", "53", "57"].contains(&&code.code()[..2]) && *code != SqlState::QUERY_CANCELED;
     if for_all { down(what, cause) } else { away(what, cause) }
+}
+
+/// The failure of a transaction whose server did not answer for too long.
+pub(super) fn overdue(failure: Failure) -> Failure {
+    let seconds = ANSWER_TIME_LIMIT.as_secs();
+    down(failure, format!("no answer within {seconds} s; the server is frozen or overloaded"))
 }
 
 /// Converts the error of a target's evaluation. Errors of the target itself are refusals.

@@ -4,7 +4,7 @@ use super::super::{SCHEDULER_NAME, SchedulerKey};
 use super::pool::Session;
 use crate::failure::Failure;
 use crate::time::Timestamp;
-use postgres::Error;
+use tokio_postgres::Error;
 
 /// See `Store::scheduler_key`. A unique index permits only one such key.
 pub(super) fn scheduler_key(

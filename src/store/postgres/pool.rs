@@ -1,27 +1,39 @@
 //! Connections, shared by all stores of the process that have the same configuration.
 //!
-//! There are as many slots as there may be connections; each transaction takes one. A slot begins empty, and a transaction
+//! There are as many places as there may be connections; each transaction takes one. A place begins empty, and a transaction
 //! that takes an empty one connects, in at most the configured time: so an error is known at once and in full, and an
 //! unreachable server is tried only when it is needed.
 //!
 //! A connection on which anything failed is not used again. One that was idle while the server restarted fails when the
 //! next transaction begins, before anything was done; then a new connection is made in its place.
+//!
+//! No request waits for longer than [`limits::ANSWER_TIME_LIMIT`]: a server that is frozen keeps its connections open, and
+//! its own time limits do not work. The connection is closed then.
 
 use super::error;
 use crate::config::database::{PostgresConfig, SslMode};
 use crate::failure::Failure;
+use crate::io_thread;
+use crate::limits;
 use crate::tls::trusting;
-use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Row, Statement, config};
+use crate::waiting::waiting_for;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use postgres_native_tls::MakeTlsConnector;
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement, config};
 
 /// Options of every session. Times are UTC; a client that dies in a transaction does not block others for long.
 fn session_options() -> String {
-    let limit = crate::limits::STATEMENT_TIME_LIMIT.as_millis();
+    let limit = limits::STATEMENT_TIME_LIMIT.as_millis();
     format!(
         "-c TimeZone=UTC -c statement_timeout={limit} -c idle_in_transaction_session_timeout={limit} -c jit=off \
         -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -31,48 +43,77 @@ fn session_options() -> String {
 /// A connection with the statements that it has prepared.
 pub(super) struct Session {
     client: Client,
+    line: Line,
     statements: HashMap<&'static str, Statement>,
+}
+
+/// What runs on the I/O thread for a connection.
+struct Line {
+    io: Handle,
+    task: JoinHandle<()>,
+    /// Why the connection ended; requests are only told that it did.
+    ended: Arc<Mutex<Option<Error>>>,
+    /// Whether the server was given up.
+    is_overdue: bool,
+}
+
+impl Line {
+    /// Waits for an answer. After the time limit the connection is closed, which is an error of the request.
+    fn wait<T>(&mut self, limit: Duration, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Line { io, task, is_overdue, .. } = self;
+        let answer = io.block_on(async {
+            let mut request = pin!(request);
+            match timeout(limit, request.as_mut()).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    *is_overdue = true;
+                    task.abort();
+                    request.await
+                }
+            }
+        });
+        let cause = |error: Error| {
+            let ended = error.is_closed().then(|| self.ended.lock().unwrap_or_else(PoisonError::into_inner).take());
+            ended.flatten().unwrap_or(error)
+        };
+        answer.map_err(cause)
+    }
 }
 
 /// A value for a placeholder of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 impl Session {
-    fn statement(&mut self, sql: &'static str) -> Result<Statement, postgres::Error> {
+    fn statement(&mut self, sql: &'static str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(sql)?;
+        let statement = self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.prepare(sql))?;
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
 
     /// Runs a statement, prepared once per connection; returns the rows.
-    pub(super) fn query(&mut self, sql: &'static str, values: &[Parameter]) -> Result<Vec<Row>, postgres::Error> {
+    pub(super) fn query(&mut self, sql: &'static str, values: &[Parameter]) -> Result<Vec<Row>, Error> {
         let statement = self.statement(sql)?;
-        self.client.query(&statement, values)
+        self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.query(&statement, values))
     }
 
     /// The same, giving the number of rows that it changed.
-    pub(super) fn execute(&mut self, sql: &'static str, values: &[Parameter]) -> Result<u64, postgres::Error> {
+    pub(super) fn execute(&mut self, sql: &'static str, values: &[Parameter]) -> Result<u64, Error> {
         let statement = self.statement(sql)?;
-        self.client.execute(&statement, values)
+        self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.execute(&statement, values))
     }
 
     /// Runs one statement that is not used again.
-    pub(super) fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, postgres::Error> {
-        self.client.query(sql, &[])
+    pub(super) fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
+        self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.query(sql, &[]))
     }
-}
 
-/// A place for a connection.
-pub(super) enum Slot {
-    /// To be connected.
-    Empty,
-    /// Being connected by a thread of its own: a server that accepts connections and never answers blocks no caller.
-    Connecting(Receiver<Result<Client, postgres::Error>>),
-    /// Connected, with no transaction begun.
-    Ready(Box<Session>),
+    /// Runs statements without results.
+    fn run(&mut self, sql: &str, limit: Duration) -> Result<(), Error> {
+        self.line.wait(limit, self.client.batch_execute(sql))
+    }
 }
 
 /// See the module docs.
@@ -81,9 +122,16 @@ pub(super) struct Pool {
     client: Config,
     /// None if nothing is encrypted.
     tls: Option<MakeTlsConnector>,
-    /// Those that are free; connected ones are at the end, and taken first.
-    slots: Mutex<Vec<Slot>>,
+    io: Handle,
+    free: Mutex<Free>,
     freed: Condvar,
+}
+
+/// The places that no transaction has.
+struct Free {
+    /// Those with a connection, and no transaction begun; they are taken first.
+    connected: Vec<Session>,
+    empty: u32,
 }
 
 /// The pools of this process that stores use.
@@ -115,34 +163,46 @@ impl Pool {
             .dbname(&config.database)
             .ssl_mode(if tls.is_some() { config::SslMode::Require } else { config::SslMode::Disable })
             .application_name("mig-scheduler")
-            .options(&session_options())
+            .options(session_options())
             .connect_timeout(config.timeout)
             .tcp_user_timeout(config.timeout)
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3);
-        let slots = Mutex::new((0..config.connections_max).map(|_| Slot::Empty).collect());
-        Ok(Pool { config: config.clone(), client, tls, slots, freed: Condvar::new() })
+        let io = io_thread::handle().map_err(|e| Failure::retry(format!("start the database's thread: {e}")))?;
+        let free = Mutex::new(Free { connected: Vec::new(), empty: config.connections_max });
+        Ok(Pool { config: config.clone(), client, tls, io, free, freed: Condvar::new() })
     }
 
-    fn free_slots(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot; waits for one as long as for a connection.
-    fn take(&self) -> Result<Slot, Failure> {
-        let waited = self.freed.wait_timeout_while(self.free_slots(), self.config.timeout, |slots| slots.is_empty());
-        waited.unwrap_or_else(PoisonError::into_inner).0.pop().ok_or_else(|| {
-            let cause = format!("all {} connections are in use; raise postgres.maxconn", self.config.connections_max);
-            error::away(self.what(), cause)
-        })
-    }
-
-    fn put_back(&self, slot: Slot) {
-        match slot {
-            Slot::Ready(_) => self.free_slots().push(slot),
-            Slot::Empty | Slot::Connecting(_) => self.free_slots().insert(0, slot),
+    /// Takes a place; waits for one as long as for a connection.
+    fn take(&self) -> Result<Option<Session>, Failure> {
+        let all_taken = |free: &mut Free| free.connected.is_empty() && free.empty == 0;
+        let waited = self.freed.wait_timeout_while(self.free(), self.config.timeout, all_taken);
+        let mut free = waited.unwrap_or_else(PoisonError::into_inner).0;
+        match free.connected.pop() {
+            Some(session) => Ok(Some(session)),
+            None if free.empty > 0 => {
+                free.empty -= 1;
+                Ok(None)
+            }
+            None => {
+                let max = self.config.connections_max;
+                Err(error::away(self.what(), format!("all {max} connections are in use; raise postgres.maxconn")))
+            }
         }
+    }
+
+    fn put_back(&self, session: Option<Session>) {
+        let mut free = self.free();
+        match session {
+            Some(session) => free.connected.push(session),
+            None => free.empty += 1,
+        }
+        drop(free);
         self.freed.notify_one();
     }
 
@@ -150,35 +210,38 @@ impl Pool {
     pub(super) fn transact<T>(
         &self,
         begin: &str,
-        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
-        explain: impl FnOnce(&postgres::Error) -> Failure,
+        work: impl FnOnce(&mut Session) -> Result<T, Error>,
+        explain: impl FnOnce(&Error) -> Failure,
     ) -> Result<T, Failure> {
-        let mut slot = self.take()?;
-        let done = self.transact_in(&mut slot, begin, work, explain);
-        self.put_back(slot);
-        done
+        let PostgresConfig { database, host, .. } = &self.config;
+        waiting_for(format_args!("database {database} on {host}"), || {
+            let session = self.take()?;
+            // After a failure the place stays empty: the connection ends, and with it the transaction.
+            let mut kept = None;
+            let done = self.transact_on(session, &mut kept, begin, work, explain);
+            self.put_back(kept);
+            done
+        })
     }
 
-    fn transact_in<T>(
+    fn transact_on<T>(
         &self,
-        slot: &mut Slot,
+        session: Option<Session>,
+        kept: &mut Option<Session>,
         begin: &str,
-        work: impl FnOnce(&mut Session) -> Result<T, postgres::Error>,
-        explain: impl FnOnce(&postgres::Error) -> Failure,
+        work: impl FnOnce(&mut Session) -> Result<T, Error>,
+        explain: impl FnOnce(&Error) -> Failure,
     ) -> Result<T, Failure> {
-        let kept = match std::mem::replace(slot, Slot::Empty) {
-            Slot::Ready(mut session) => session.client.batch_execute(begin).is_ok().then_some(session),
-            Slot::Connecting(coming) => Some(self.begun(begin, self.wait(slot, coming)?)?),
-            Slot::Empty => None,
-        };
-        let mut session = match kept {
+        let begun = session.and_then(|mut session| session.run(begin, self.config.timeout).is_ok().then_some(session));
+        let mut session = match begun {
             Some(session) => session,
-            None => self.begun(begin, self.connect(slot)?)?,
+            None => self.begun(begin, self.connect()?)?,
         };
-        let done = work(&mut session).and_then(|value| session.client.batch_execute("COMMIT").map(|()| value));
-        // After a failure the slot stays empty: the connection ends here, and with it the transaction.
-        let value = done.map_err(|e| explain(&e))?;
-        *slot = Slot::Ready(session);
+        let commit = |session: &mut Session| session.run("COMMIT", limits::ANSWER_TIME_LIMIT);
+        let done = work(&mut session).and_then(|value| commit(&mut session).map(|()| value));
+        let is_overdue = session.line.is_overdue;
+        let value = done.map_err(|e| if is_overdue { error::overdue(explain(&e)) } else { explain(&e) })?;
+        *kept = Some(session);
         Ok(value)
     }
 
@@ -186,38 +249,58 @@ impl Pool {
         format!("connect to database {} on {}:{}", self.config.database, self.config.host, self.config.port)
     }
 
-    fn connect(&self, slot: &mut Slot) -> Result<Client, Failure> {
-        let (sender, coming) = sync_channel(1);
-        let (client, tls) = (self.client.clone(), self.tls.clone());
-        let connect = move || {
-            let connected = match tls {
-                Some(tls) => client.connect(tls),
-                None => client.connect(NoTls),
-            };
-            // Fails if the pool is gone.
-            let _ = sender.send(connected);
+    fn connect(&self) -> Result<Session, Failure> {
+        let limit = self.config.timeout;
+        let connecting = async { timeout(limit, connect(&self.client, self.tls.clone())).await };
+        let (client, connection) = match self.io.block_on(connecting) {
+            Ok(connected) => connected.map_err(|e| error::connect(&self.config, &e))?,
+            Err(_) => {
+                let cause = format!("no answer within {} s (postgres.timeout)", limit.as_secs());
+                return Err(error::down(self.what(), cause));
+            }
         };
-        let thread = std::thread::Builder::new().name("postgres-connect".into());
-        thread.spawn(connect).map_err(|e| error::away(self.what(), format!("start a thread: {e}")))?;
-        self.wait(slot, coming)
+        let ended = Arc::default();
+        let task = self.io.spawn(connection(Arc::clone(&ended)));
+        let line = Line { io: self.io.clone(), task, ended, is_overdue: false };
+        Ok(Session { client, line, statements: HashMap::new() })
     }
 
-    fn wait(&self, slot: &mut Slot, coming: Receiver<Result<Client, postgres::Error>>) -> Result<Client, Failure> {
-        match coming.recv_timeout(self.config.timeout) {
-            Ok(connected) => connected.map_err(|e| error::connect(&self.config, &e)),
-            Err(RecvTimeoutError::Timeout) => {
-                *slot = Slot::Connecting(coming);
-                let seconds = self.config.timeout.as_secs();
-                Err(error::down(self.what(), format!("no answer within {seconds} s (postgres.timeout)")))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(error::away(self.what(), "the connecting thread ended")),
+    fn begun(&self, begin: &str, mut session: Session) -> Result<Session, Failure> {
+        session.run(begin, self.config.timeout).map_err(|e| error::begin(&self.config, &e))?;
+        Ok(session)
+    }
+}
+
+impl Drop for Pool {
+    /// Closes the connections, so that the server logs no error.
+    fn drop(&mut self) {
+        for session in std::mem::take(&mut self.free().connected) {
+            let Session { client, line, .. } = session;
+            drop(client);
+            let _ = line.io.block_on(async { timeout(limits::DATABASE_GOODBYE_TIME_MAX, line.task).await });
         }
     }
+}
 
-    fn begun(&self, begin: &str, mut client: Client) -> Result<Box<Session>, Failure> {
-        client.batch_execute(begin).map_err(|e| error::begin(&self.config, &e))?;
-        Ok(Box::new(Session { client, statements: HashMap::new() }))
+/// Makes the task of a connection, which keeps why it ended.
+type MakeTask = Box<dyn FnOnce(Arc<Mutex<Option<Error>>>) -> BoxFuture<'static, ()> + Send>;
+
+async fn connect(client: &Config, tls: Option<MakeTlsConnector>) -> Result<(Client, MakeTask), Error> {
+    /// The connection is dropped, and requests fail, after the reason is known.
+    async fn run(mut connection: impl Future<Output = Result<(), Error>> + Unpin, ended: Arc<Mutex<Option<Error>>>) {
+        let reason = (&mut connection).await.err();
+        *ended.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
+    Ok(match tls {
+        Some(tls) => {
+            let (client, connection) = client.connect(tls).await?;
+            (client, Box::new(move |ended| run(connection, ended).boxed()))
+        }
+        None => {
+            let (client, connection) = client.connect(NoTls).await?;
+            (client, Box::new(move |ended| run(connection, ended).boxed()))
+        }
+    })
 }
 
 /// None if nothing is to be encrypted.

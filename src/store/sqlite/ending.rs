@@ -1,6 +1,6 @@
 //! Ended agents: registrations left by upgrades and kills, queuelocs without an agent.
 
-use super::micros;
+use super::{from_micros, micros};
 use crate::heartbeat::QueueLoc;
 use crate::limits;
 use crate::time::{self, Timestamp};
@@ -41,13 +41,20 @@ pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Resul
 }
 
 /// See `Store::gone_queuelocs`.
-pub(super) fn gone(connection: &Connection, heard_before: Timestamp, count: usize) -> rusqlite::Result<Vec<QueueLoc>> {
-    let sql = "SELECT queueloc FROM agents GROUP BY queueloc
+pub(super) fn gone(
+    connection: &Connection,
+    heard_before: Timestamp,
+    after: Option<&QueueLoc>,
+    count: usize,
+) -> rusqlite::Result<Vec<(QueueLoc, Timestamp)>> {
+    let sql = "SELECT queueloc, max(heartbeattime) FROM agents WHERE queueloc > ?3 GROUP BY queueloc
         HAVING max(heartbeattime) < ?1 AND max(status IN ('online', 'idle')) = 0
             AND NOT EXISTS (SELECT 1 FROM commands
                 WHERE commands.queueloc = agents.queueloc AND commands.status IN ('prepared', 'sent'))
-        ORDER BY max(heartbeattime) DESC, queueloc LIMIT ?2";
+        ORDER BY queueloc LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map((micros(heard_before), count as i64), |row| row.get::<_, String>(0))?;
-    rows.filter_map(|row| row.map(|text| QueueLoc::parse(&text).ok()).transpose()).collect()
+    let values = (micros(heard_before), count as i64, after.map_or("", QueueLoc::as_str));
+    let rows = statement.query_map(values, |row| Ok((row.get::<_, String>(0)?, from_micros(row.get(1)?))))?;
+    let known = |(text, heard): (String, Timestamp)| Some((QueueLoc::parse(&text).ok()?, heard));
+    rows.filter_map(|row| row.map(known).transpose()).collect()
 }

@@ -1,11 +1,10 @@
 use super::*;
 use crate::relay::directory::DirectoryRelay;
-use crate::relay::{Message, Sent, Tag};
+use crate::relay::fake::Fake;
+use crate::relay::{Message, Tag};
 use crate::spool::stages::{self, COMMAND_RETURNED};
 use crate::time;
-use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::Duration;
 
 /// Acknowledges every message, and remembers what it was asked.
 #[derive(Default)]
@@ -90,54 +89,21 @@ fn of_a_batch_that_is_refused_only_the_culprit_is_put_aside() {
     assert_eq!(dead.map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>(), [bodies[7].clone()]);
 }
 
-/// Returns what the script says, and counts acknowledgements.
-struct Scripted {
-    received: VecDeque<Result<Vec<Delivery>, Failure>>,
-    acknowledged: Arc<Mutex<usize>>,
-}
-
-impl Relay for Scripted {
-    fn declare(&mut self, _queue: &Queue) -> Result<(), Failure> {
-        Ok(())
-    }
-    fn send(&mut self, _messages: &[Message], _now: Timestamp) -> Result<Vec<Sent>, Failure> {
-        Ok(Vec::new())
-    }
-    fn receive(&mut self, _queue: &Queue, _max: usize, _now: Timestamp) -> Result<Vec<Delivery>, Failure> {
-        self.received.pop_front().unwrap_or(Ok(Vec::new()))
-    }
-    fn acknowledge(&mut self, _queue: &Queue, deliveries: &[Delivery]) -> Result<(), Failure> {
-        *self.acknowledged.lock().unwrap() += deliveries.len();
-        Ok(())
-    }
-    fn reject(&mut self, _: &Queue, _: &[(Delivery, String)], _: Timestamp) -> Result<(), Failure> {
-        Ok(())
-    }
-    fn remove(&mut self, _queue: &Queue) -> Result<bool, Failure> {
-        Ok(false)
-    }
-    fn publish(&mut self, _events: &[(Event, Vec<u8>)], _now: Timestamp) -> Result<(), Failure> {
-        Ok(())
-    }
-    fn subscribe(&mut self, _queue: &Queue, _event: Event) -> Result<(), Failure> {
-        Ok(())
-    }
-    fn watch(&mut self, _queue: &Queue, _waker: Waker) -> Result<Option<Watch>, Failure> {
-        Ok(None)
-    }
-    fn tidy(&mut self, _age: Duration, _now: Timestamp) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_message_is_not_acknowledged_when_its_steps_fail() {
     let directory = tempfile::tempdir().unwrap();
     stages::make(directory.path(), &stages::SCHEDULER).unwrap();
     let delivery = Delivery { body: b"{1}".to_vec(), tag: Tag::Amqp(1) };
     let acknowledged = Arc::new(Mutex::new(0));
-    let received = [Ok(vec![delivery.clone()]), Ok(vec![delivery])].into();
-    let relay = Scripted { received, acknowledged: Arc::clone(&acknowledged) };
+    let counted = Arc::clone(&acknowledged);
+    let relay = Fake {
+        receive: Box::new(move |_| Ok(vec![delivery.clone()])),
+        acknowledge: Box::new(move |count| {
+            *counted.lock().unwrap() += count;
+            Ok(())
+        }),
+        ..Fake::default()
+    };
     let mover = Mover::open(directory.path(), &stages::SCHEDULER, "reader").unwrap();
     let mut worker = QueueWorker::new(mover, Box::new(relay), Reader::default());
     let returned = directory.path().join("command/returned");

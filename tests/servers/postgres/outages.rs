@@ -98,3 +98,33 @@ fn a_connection_that_is_ended_from_outside_is_replaced() {
         }
     }
 }
+
+/// Sends a signal to the server and to each of its processes.
+fn signal(server: &Own, name: &str) {
+    let pid = std::fs::read_to_string(server.path().join("pid")).unwrap().trim().to_owned();
+    let children = std::process::Command::new("pgrep").args(["-P", &pid]).output().unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.arg(format!("-{name}")).arg(&pid).args(children.split_whitespace()).status().unwrap().success());
+}
+
+#[test]
+fn a_frozen_server_is_an_outage_and_not_a_wait_without_end() {
+    let server = Own::postgres("");
+    let mut config = servers::database(server.path());
+    config.timeout = Duration::from_secs(1);
+    let mut store = PostgresStore::open(&config).unwrap();
+    store.register(&agents("before", 1), time::now()).unwrap();
+    signal(&server, "STOP");
+    let start = Instant::now();
+    for _ in 0..2 {
+        assert!(is_away(store.register(&agents("frozen", 1), time::now())));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    signal(&server, "CONT");
+    let start = Instant::now();
+    while is_away(store.register(&agents("after", 1), time::now())) {
+        assert!(start.elapsed() < servers::PATIENCE);
+    }
+    assert_eq!(select(&mut store, "name LIKE 'after%'").unwrap().len(), 1);
+}
