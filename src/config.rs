@@ -14,6 +14,7 @@ pub mod scheduler;
 use crate::limits;
 use crate::time::parse_duration;
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -140,6 +141,23 @@ impl Ini {
     pub fn text_required(&mut self, section: &str, key: &str) -> Result<String, ConfigError> {
         let value = self.text(section, key, "")?;
         if value.is_empty() { Err(self.error(None, section, key, "is missing")) } else { Ok(value) }
+    }
+
+    /// Takes a host: a name or an address. An IPv6 address may be in brackets, as in an URL.
+    pub fn host(&mut self, section: &str, key: &str, default: &str) -> Result<String, ConfigError> {
+        self.take(section, key, default.to_owned(), |value| match value.strip_prefix('[') {
+            None => Ok(value.to_owned()),
+            Some(rest) => match rest.strip_suffix(']').filter(|address| address.parse::<Ipv6Addr>().is_ok()) {
+                Some(address) => Ok(address.to_owned()),
+                None => Err(format!("'{value}' is not an IPv6 address in brackets, such as [::1]")),
+            },
+        })
+    }
+
+    /// Takes a host that must be there.
+    pub fn host_required(&mut self, section: &str, key: &str) -> Result<String, ConfigError> {
+        let host = self.host(section, key, "")?;
+        if host.is_empty() { Err(self.error(None, section, key, "is missing")) } else { Ok(host) }
     }
 
     /// Takes a required password, from a file that is not world-readable.
@@ -290,7 +308,7 @@ impl LoggingConfig {
                 _ => Err(format!("'{value}' is none of debug, info, warning, err")),
             })?;
         let file = ini.path(SECTION, "file")?;
-        let host = ini.text(SECTION, "host", "localhost")?;
+        let host = ini.host(SECTION, "host", "localhost")?;
         let port = ini.port(SECTION, "port", 514)?;
         let socket = ini.path(SECTION, "socket")?.unwrap_or_else(|| PathBuf::from("/dev/log"));
         let unix = SyslogServer::Unix(socket);
@@ -366,5 +384,23 @@ mod tests {
         assert_eq!(ini().path_required("a", "y").unwrap_err().to_string(), "t.cfg: a.y: is missing");
         assert_eq!(ini().finish(&["a", "b"]).unwrap_err().to_string(), "t.cfg:2: a.x: unknown key");
         assert_eq!(ini().finish(&["a"]).unwrap_err().to_string(), "t.cfg:3: unknown section [b]; known are a");
+    }
+
+    #[test]
+    fn an_ipv6_address_may_be_in_brackets() {
+        for (text, expected) in [
+            ("[::1]", Ok("::1")),
+            ("::1", Ok("::1")),
+            ("broker.example.net", Ok("broker.example.net")),
+            ("/run/postgresql", Ok("/run/postgresql")),
+            ("[broker]", Err("t.cfg:2: mq.host: '[broker]' is not an IPv6 address in brackets, such as [::1]")),
+            ("[::1", Err("t.cfg:2: mq.host: '[::1' is not an IPv6 address in brackets, such as [::1]")),
+        ] {
+            let mut ini = Ini::parse(&format!("[mq]\nhost = \"{text}\"\n"), "t.cfg").unwrap();
+            let host = ini.host_required("mq", "host").map_err(|error| error.to_string());
+            assert_eq!(host.as_deref().map_err(String::as_str), expected);
+        }
+        let mut ini = Ini::parse("[mq]\n", "t.cfg").unwrap();
+        assert_eq!(ini.host_required("mq", "host").unwrap_err().to_string(), "t.cfg: mq.host: is missing");
     }
 }

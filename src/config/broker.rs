@@ -65,7 +65,7 @@ impl BrokerConfig {
             return Err(ini.error(None, SECTION, "usetls", "is off, but there are certificates; set it to true"));
         }
         Ok(BrokerConfig {
-            host: ini.text_required(SECTION, "host")?,
+            host: ini.host_required(SECTION, "host")?,
             port: ini.port(SECTION, "port", if use_tls { 5671 } else { 5672 })?,
             user: ini.text_required(SECTION, "user")?,
             password: ini.secret(SECTION, "pass")?,

@@ -47,7 +47,7 @@ impl PostgresConfig {
             _ => Err(format!("'{value}' is not a number from 1 to 10000")),
         })?;
         Ok(PostgresConfig {
-            host: ini.text_required(SECTION, "host")?,
+            host: ini.host_required(SECTION, "host")?,
             port: ini.port(SECTION, "port", 5432)?,
             database: ini.text(SECTION, "dbname", "mig")?,
             user: ini.text_required(SECTION, "user")?,
