@@ -18,6 +18,9 @@ Usage: scripts/setup-rabbitmq.sh [OPTION]...
                      quorum: for quorum queues
   -h, --help         print this text
 
+Policies of others that let queues of MIG discard messages, or refuse them, are named on standard error; they stay. A broker
+does not show its policies to clients: run this again after policies were changed.
+
 Users: admin (administrator), scheduler, agent, api, worker. An existing user keeps its password. Everything else is
 changed only if it differs; each change is printed. It is idempotent.
 
@@ -195,14 +198,58 @@ set_policy() {
         no_queue_policy mig-mirror-all
     fi
     if [ "$policy" = quorum ]; then
-        # A message that crashes its consumer each time is dead-lettered after 20 deliveries, where an operator can read
-        # it. That queue is bounded: expired commands of agents that are gone end there too.
-        queue_policy mig-quorum '^mig\.' '{"dead-letter-exchange":"migevent","dead-letter-routing-key":"dead.mig","delivery-limit":20}'
+        # What expires or is rejected is dead-lettered, where an operator can read it. That queue is bounded: expired
+        # commands of agents that are gone end there too. No limit of deliveries: it would count restarts.
+        queue_policy mig-quorum '^mig\.' '{"dead-letter-exchange":"migevent","dead-letter-routing-key":"dead.mig"}'
         queue_policy mig-dead '^migevent\.dead$' '{"max-length":10000,"message-ttl":604800000}'
     else
         no_queue_policy mig-quorum
         no_queue_policy mig-dead
     fi
+}
+
+# effects DEFINITION : what a policy with this definition does to messages, a line each.
+effects() {
+    local definition=$1 overflow
+    has() { [[ $definition == *"\"$1\":"* ]]; }
+    value() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" <<<"$definition"; }
+    overflow=$(value overflow)
+    for limit in max-length max-length-bytes; do
+        ! has "$limit" || case $overflow in
+            reject-*) printf '%s %s refuses messages when the queue is full; their senders wait\n' "$limit" "$(value "$limit")" ;;
+            *) printf '%s %s discards the oldest messages when the queue is full\n' "$limit" "$(value "$limit")" ;;
+        esac
+    done
+    ! has message-ttl || printf 'message-ttl %s discards messages after so many milliseconds\n' "$(value message-ttl)"
+    ! has expires || printf 'expires %s deletes a queue that is not used for so many milliseconds, with its messages\n' "$(value expires)"
+    ! has delivery-limit || printf 'delivery-limit %s discards messages that were returned so often, restarts included\n' "$(value delivery-limit)"
+}
+
+# foreign_policies KIND COMMAND : names policies of others that apply to queues of MIG and do something to their messages.
+foreign_policies() {
+    local kind=$1 clear=$2 name pattern apply definition effect queue hit
+    while IFS=$'\t' read -r name pattern apply definition; do
+        [[ $name != mig-* && $apply != exchanges && $apply != streams ]] || continue
+        hit=''
+        while read -r queue; do
+            if grep -qP -e "$pattern" <<<"$queue"; then hit=$queue && break; fi
+        done <<<"$queues"
+        [ -n "$hit" ] || continue
+        while read -r effect; do
+            [ -z "$effect" ] || printf 'setup-rabbitmq.sh: %s %s, with the pattern %s, applies to %s: %s. Change its pattern, for example to ^(?!mig), or remove it: rabbitmqctl %s -p %s %s\n' \
+                "$kind" "$name" "$pattern" "$hit" "$effect" "$clear" "$vhost" "$name" >&2
+        done < <(effects "$definition")
+    done
+}
+
+# Names of the queues that there are or will be.
+check_foreign_policies() {
+    local queues
+    queues=$(printf '%s\n' mig.agt.results mig.agt.heartbeats mig.agt.linux.host.example.net.58b3mndjmbb00 migevent.dead migevent.worker.name
+        table list_queues -p "$vhost" name | grep '^mig' || true)
+    # Columns: virtual host, name, pattern, apply-to, definition, priority.
+    table list_policies -p "$vhost" | cut -f 2-5 | foreign_policies policy clear_policy
+    table list_operator_policies -p "$vhost" | cut -f 2-5 | foreign_policies 'operator policy' clear_operator_policy
 }
 
 # Passwords are private from the first byte.
@@ -220,4 +267,5 @@ set_users
 set_permissions
 set_topic_permissions
 set_policy
+check_foreign_policies
 printf 'RabbitMQ is ready for MIG: virtual host %s, passwords in %s\n' "$vhost" "$passwords"

@@ -375,3 +375,34 @@ fn the_sample_configuration_refuses_clients_without_certificate_and_old_tls() {
         assert_eq!(heard.contains("RabbitMQ"), expected == "RabbitMQ", "{what}: {heard}");
     }
 }
+
+#[test]
+fn policies_of_others_that_lose_or_refuse_messages_are_named() {
+    let broker = Broker::start("");
+    broker.setup(&[]);
+    let warnings = || {
+        let output = broker.run("setup-rabbitmq.sh", &["--passwords", broker.path("passwords").to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), Vec::<String>::new());
+    let set = |command: &str, name: &str, pattern: &str, definition: &str| {
+        servers::rabbitmqctl(broker.0.path(), &[command, "-p", "mig", name, pattern, definition]);
+    };
+    set("set_policy", "all", ".*", r#"{"max-length":10,"message-ttl":60000}"#);
+    set("set_policy", "full", r"^mig\.agt\.results$", r#"{"max-length-bytes":1000,"overflow":"reject-publish"}"#);
+    set("set_policy", "others", "^(?!mig)", r#"{"max-length":10}"#);
+    set("set_policy", "harmless", ".*", r#"{"ha-mode":"all"}"#);
+    set("set_operator_policy", "site", r"^mig\.agt\.linux\.", r#"{"expires":3600000}"#);
+    let found = warnings();
+    let expected = [
+        "policy all, with the pattern .*, applies to mig.agt.results: max-length 10 discards the oldest messages",
+        "policy all, with the pattern .*, applies to mig.agt.results: message-ttl 60000 discards messages after",
+        "policy full, with the pattern ^mig\\.agt\\.results$, applies to mig.agt.results: max-length-bytes 1000 refuses messages",
+        "operator policy site, with the pattern ^mig\\.agt\\.linux\\., applies to mig.agt.linux.host",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for text in expected {
+        assert!(found.iter().any(|line| line.contains(text)), "{text}: {found:?}");
+    }
+}
