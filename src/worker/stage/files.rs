@@ -6,6 +6,7 @@ use crate::limits;
 use crate::spool::{Entry, FileName, Look, Mover, Placed, Spool, Step};
 use crate::time::{self, Timestamp};
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 pub(super) type Names = std::vec::IntoIter<FileName>;
 
@@ -34,12 +35,14 @@ pub(super) struct Files {
     mover: Mover,
     /// A hint only: after a restart everything is looked at again.
     deferred: HashMap<FileName, Deferred>,
+    /// Since when a file cannot be read or moved.
+    failing: HashMap<FileName, Timestamp>,
 }
 
 impl Files {
     /// The files of a handler's source.
     pub(super) fn new(worker: &'static str, source: Source, mover: Mover) -> Files {
-        Files { worker, source, mover, deferred: HashMap::new() }
+        Files { worker, source, mover, deferred: HashMap::new(), failing: HashMap::new() }
     }
 
     pub(super) fn spool(&self) -> &Spool {
@@ -58,9 +61,10 @@ impl Files {
     /// All names that are there, due or not.
     pub(super) fn list(&mut self) -> Result<Names, Failure> {
         let names = self.spool().list(self.source.stage)?;
-        if !self.deferred.is_empty() {
+        if !self.deferred.is_empty() || !self.failing.is_empty() {
             let present: HashSet<&FileName> = names.iter().collect();
             self.deferred.retain(|name, _| present.contains(name));
+            self.failing.retain(|name, _| present.contains(name));
         }
         Ok(names.into_iter())
     }
@@ -83,13 +87,21 @@ impl Files {
         self.source.stage.holds_drops() && self.look(name) != deferred.look
     }
 
-    /// Leaves a file alone that cannot be read or moved: the others go on.
+    /// Leaves a file alone that cannot be read or moved: the others go on. It is tried again after half of the time for which
+    /// it has failed so far, within limits.
     fn skip(&mut self, name: &FileName, reason: &str, now: Timestamp) {
         let (worker, stage) = (self.worker, self.source.stage);
-        log::error!("{worker}: {stage}/{name}: {reason}; it stays, and is tried again from time to time");
-        let until = time::after(now, limits::UNROUTABLE_PAUSE_MAX);
+        match self.failing.get(name) {
+            None => {
+                log::error!("{worker}: {stage}/{name}: {reason}; it stays, and is tried again from time to time");
+                self.failing.insert(name.clone(), now);
+            }
+            Some(_) => log::debug!("{worker}: {stage}/{name}: {reason}"),
+        }
+        let failing_for = self.failing.get(name).map_or(Duration::ZERO, |since| time::until(*since, now));
+        let pause = (failing_for / 2).clamp(limits::RETRY_PAUSE_MIN, limits::UNROUTABLE_PAUSE_MAX);
         let look = self.look(name);
-        self.deferred.insert(name.clone(), Deferred { since: now, until, look });
+        self.deferred.insert(name.clone(), Deferred { since: now, until: time::after(now, pause), look });
     }
 
     /// Reads files until the batch is full; has no effect.
@@ -141,6 +153,9 @@ impl Files {
         let (mut steps, mut done, mut refused, mut handled) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (entry, verdict) in judged {
             self.deferred.remove(&entry.name);
+            if !matches!(verdict, Verdict::Done { .. }) {
+                self.failing.remove(&entry.name);
+            }
             match verdict {
                 Verdict::Done { steps: mut own, then } => {
                     done.push((entry, own.len(), then));
@@ -174,6 +189,9 @@ impl Files {
                         unknown = unknown.or(Some(failure).filter(|_| !then.is_empty()));
                     }
                 }
+            }
+            if is_done {
+                self.failing.remove(&entry.name);
             }
             handled += usize::from(is_done);
             after.extend(then.into_iter().filter(|_| is_done).map(|step| if is_gone { step.undone() } else { step }));

@@ -212,3 +212,52 @@ fn a_file_that_cannot_move_does_not_hold_up_the_others() {
     assert_eq!(spool.list(COMMAND_READY).unwrap().len(), 0);
     assert_eq!(std::fs::read(taken).unwrap(), b"another", "the first stays");
 }
+
+/// Moves every file to a name that is too long.
+struct Impossible {
+    tries: usize,
+}
+
+impl FileHandler for Impossible {
+    type Checked = ();
+    fn name(&self) -> &'static str {
+        "impossible"
+    }
+    fn source(&self) -> Source {
+        source(COMMAND_READY)
+    }
+    fn check(&mut self, _now: Timestamp) -> impl Fn(&Entry) -> Result<(), Verdict> + Send + Sync + use<> {
+        |_| Ok(())
+    }
+    fn handle(&mut self, _: &Spool, batch: Vec<(&Entry, ())>, _now: Timestamp) -> Result<Vec<Verdict>, Failure> {
+        self.tries += 1;
+        let to_name = FileName::new("x".repeat(300)).unwrap();
+        let step = |entry: &Entry| Step::Move {
+            from: COMMAND_READY,
+            name: entry.name.clone(),
+            to: COMMAND_INFLIGHT,
+            to_name: to_name.clone(),
+        };
+        Ok(batch.iter().map(|(entry, ())| Verdict::done(vec![step(entry)])).collect())
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_moved_is_tried_again_soon_and_then_rarely() {
+    let (_directory, _names, mover) = with_commands(1);
+    let mut worker = StageWorker::new(mover, Impossible { tries: 0 });
+    let start = time::now();
+    let mut now = start;
+    let after = |duration| time::after(start, duration);
+    while now < after(Duration::from_secs(3600)) {
+        now = worker.pass(now).unwrap().again.unwrap();
+        assert!(worker.has_tried());
+        if now < after(Duration::from_secs(20)) {
+            assert!(time::until(start, now) < Duration::from_secs(30), "soon: {now}");
+        }
+    }
+    assert!((20..60).contains(&worker.handler.tries), "{} tries in an hour", worker.handler.tries);
+    worker.pass(now).unwrap();
+    worker.pass(now).unwrap();
+    assert!(!worker.has_tried(), "nothing was due");
+}
