@@ -69,3 +69,64 @@ impl FileHandler for Answer {
         Ok(batch.iter().zip(outcomes).map(verdict).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandStatus;
+    use crate::relay::fake::Fake;
+    use crate::spool::{Mover, stages};
+    use crate::worker::Worker;
+    use crate::worker::stage::StageWorker;
+
+    /// An agent's spool with answers to three commands.
+    fn answered() -> (tempfile::TempDir, Mover) {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::AGENT).unwrap();
+        for number in 1..=3 {
+            let text = include_str!("../../tests/fuzz/seeds/command/answered.json");
+            let mut command = Command::parse(text.as_bytes()).unwrap();
+            command.finish(CommandStatus::Success, &[], time::now());
+            std::fs::write(directory.path().join(format!("answered/1-{number}.json")), command.to_json()).unwrap();
+        }
+        let mover = Mover::open(directory.path(), &stages::AGENT, "answer").unwrap();
+        (directory, mover)
+    }
+
+    #[test]
+    fn an_answer_that_is_refused_does_not_hold_up_the_others_and_is_not_sent_with_them_again() {
+        let (directory, mover) = answered();
+        let mut calls = Vec::new();
+        let send = move |messages: Vec<Message>| {
+            calls.push(messages.len());
+            let first = Sent::Refused("queue mig.agt.results: too large".into());
+            let outcomes: Vec<Sent> = [first, Sent::Kept, Sent::Unconfirmed].into_iter().take(messages.len()).collect();
+            assert!(calls == [3] || calls == [3, 2], "{calls:?}");
+            Ok(outcomes)
+        };
+        let answer = Answer::new(Box::new(Fake { send: Box::new(send), ..Fake::default() }), Duration::from_secs(60));
+        let mut worker = StageWorker::new(mover, answer);
+        let now = time::now();
+        let pass = worker.pass(now).unwrap();
+        assert!(pass.handled == 1 && pass.again >= Some(time::after(now, limits::RETRY_PAUSE_MIN)), "{pass:?}");
+        let names = |stage: &str| std::fs::read_dir(directory.path().join(stage)).unwrap().count();
+        assert_eq!((names("answered"), names("done")), (2, 1));
+        worker.pass(pass.again.unwrap()).unwrap();
+        assert_eq!((names("answered"), names("done")), (1, 2));
+    }
+
+    #[test]
+    fn when_none_is_kept_the_reason_is_a_failure() {
+        for (sent, expected) in [
+            (Sent::Unroutable, "the relay has no queue mig.agt.results"),
+            (Sent::Refused("queue mig.agt.results: full".into()), "send answers: queue mig.agt.results: full"),
+            (Sent::Unconfirmed, "not confirmed"),
+        ] {
+            let (_directory, mover) = answered();
+            let send = move |messages: Vec<Message>| Ok(vec![sent.clone(); messages.len()]);
+            let answer = Answer::new(Box::new(Fake { send: Box::new(send), ..Fake::default() }), Duration::ZERO);
+            let failure = StageWorker::new(mover, answer).pass(time::now()).unwrap_err();
+            assert!(failure.to_string().contains(expected), "{failure}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ use crate::wake::Waker;
 use inbox::Inbox;
 use intake::Ended;
 use lapin::options::*;
-use lapin::protocol::AMQPSoftError;
+use lapin::protocol::AMQPSoftError::{NOTFOUND, PRECONDITIONFAILED};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{BasicProperties, Channel, ExchangeKind};
 use link::{Link, Purpose};
@@ -38,6 +38,11 @@ const EXCHANGE: &str = "mig";
 const EVENTS: &str = "migevent";
 /// The queue of messages that can never be handled.
 const DEAD: &str = "migevent.dead";
+/// The argument of a quorum queue: deliveries of a message before it is put aside.
+const DELIVERY_LIMIT: &str = "x-delivery-limit";
+/// How queues are declared.
+const DURABLE: QueueDeclareOptions =
+    QueueDeclareOptions { durable: true, passive: false, exclusive: false, auto_delete: false, nowait: false };
 
 /// The permissions of a relay's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub struct AmqpRelay {
     inboxes: HashMap<Queue, Inbox>,
     /// Queues whose prefetch is reduced.
     reduced: HashSet<Queue>,
+    /// Queues with a limit of deliveries that was logged.
+    limited: HashSet<Queue>,
     wakers: HashMap<Queue, Waker>,
 }
 
@@ -73,6 +80,7 @@ impl AmqpRelay {
             refusing: Refusing::new("events", "its subscribers miss them"),
             inboxes: HashMap::new(),
             reduced: HashSet::new(),
+            limited: HashSet::new(),
             wakers: HashMap::new(),
         })
     }
@@ -96,21 +104,62 @@ impl AmqpRelay {
         key: &str,
         arguments: FieldTable,
     ) -> Result<(), Failure> {
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        let declared = channel.queue_declare(queue.into(), options, arguments);
-        self.receiver.wait(&format!("make queue {queue}"), declared)?;
+        self.receiver.wait(&make_queue(queue), channel.queue_declare(queue.into(), DURABLE, arguments))?;
+        self.bind(channel, queue, exchange, key)
+    }
+
+    fn bind(&self, channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Failure> {
         let bind = QueueBindOptions::default();
         let bound = channel.queue_bind(queue.into(), exchange.into(), key.into(), bind, FieldTable::default());
         self.receiver.wait(&format!("bind queue {queue} to exchange {exchange}"), bound)
     }
 
-    /// As the original declares queues, or replicated.
+    /// A queue that an older version made: it puts messages aside that were returned to it twenty times. Its arguments cannot
+    /// be changed. It is made anew if nothing is in it and nothing uses it; senders keep what they have meanwhile, as
+    /// nothing is routed to it. Otherwise it is used as it is.
+    fn replace_limited(&mut self, queue: &Queue) -> Result<(), Failure> {
+        let (name, what) = (queue.as_str(), format!("make queue {queue} anew"));
+        let channel = self.receiver.channel()?;
+        if !self.limited.contains(queue) && self.is_unused(&channel, name)? {
+            let unbound = channel.queue_unbind(name.into(), EXCHANGE.into(), name.into(), FieldTable::default());
+            self.receiver.wait(&what, unbound)?;
+            // What was routed before arrives. The count of a quorum queue is a moment late: that it is empty is known by
+            // getting nothing.
+            std::thread::sleep(limits::BROKER_ROUTING_TIME_MAX);
+            let get = channel.basic_get(name.into(), BasicGetOptions::default());
+            if self.is_unused(&channel, name)? && self.receiver.wait(&what, get)?.is_none() {
+                self.receiver.wait(&what, channel.queue_delete(name.into(), QueueDeleteOptions::default()))?;
+                self.declare_bound(&channel, name, EXCHANGE, name, self.queue_arguments(queue))?;
+                log::info!("queue {queue} was made anew, without a limit of deliveries");
+                return Ok(());
+            }
+        }
+        if self.limited.insert(queue.clone()) {
+            let max = limits::BROKER_DELIVERIES_MAX_BEFORE;
+            log::warn!(
+                "queue {queue} was made by an older version: it puts messages aside that were returned to it {max} times. A start \
+                makes it anew when it is empty and nothing receives from it"
+            );
+        }
+        self.bind(&channel, name, EXCHANGE, name)
+    }
+
+    /// Whether a queue has neither messages nor consumers.
+    fn is_unused(&self, channel: &Channel, name: &str) -> Result<bool, Failure> {
+        let look = QueueDeclareOptions { passive: true, ..DURABLE };
+        let found = channel.queue_declare(name.into(), look, FieldTable::default());
+        let found = self.receiver.wait(&format!("look at queue {name}"), found)?;
+        Ok(found.message_count() == 0 && found.consumer_count() == 0)
+    }
+
+    /// As the original declares queues, or replicated. What is returned unhandled, by a restart perhaps, must not count towards
+    /// a limit: messages that can never be handled are put aside by us, with a reason.
     fn queue_arguments(&self, queue: &Queue) -> FieldTable {
         let mut arguments = FieldTable::default();
         if self.receiver.config().queue_type == QueueType::Quorum {
             let text = |text: &str| AMQPValue::LongString(text.into());
             arguments.insert("x-queue-type".into(), text("quorum"));
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limits::BROKER_DELIVERIES_MAX));
+            arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongLongInt(limits::BROKER_DELIVERIES_MAX));
             if self.role == Role::Scheduler {
                 arguments.insert("x-dead-letter-exchange".into(), text(EVENTS));
                 arguments.insert("x-dead-letter-routing-key".into(), text(&dead_key(queue)));
@@ -172,6 +221,10 @@ impl AmqpRelay {
     }
 }
 
+fn make_queue(name: &str) -> String {
+    format!("make queue {name}")
+}
+
 fn dead_key(queue: &Queue) -> String {
     format!("dead.{queue}")
 }
@@ -195,7 +248,15 @@ impl Relay for AmqpRelay {
         if self.role == Role::Scheduler {
             self.declare_exchanges(&channel)?;
         }
-        self.declare_bound(&channel, queue.as_str(), EXCHANGE, queue.as_str(), self.queue_arguments(queue))
+        let name = queue.as_str();
+        let declared = channel.queue_declare(name.into(), DURABLE, self.queue_arguments(queue));
+        match self.receiver.ask(&make_queue(name), declared)? {
+            Ok(_) => self.bind(&channel, name, EXCHANGE, name),
+            Err(error) if link::is_soft(&error, &PRECONDITIONFAILED) && error.to_string().contains(DELIVERY_LIMIT) => {
+                self.replace_limited(queue)
+            }
+            Err(error) => Err(self.receiver.failure(&make_queue(name), link::cause(&error))),
+        }
     }
 
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
@@ -279,12 +340,12 @@ impl Relay for AmqpRelay {
             match channel.queue_declare(name.into(), look, FieldTable::default()).await {
                 Ok(found) if found.consumer_count() > 0 => return Ok(false),
                 Ok(_) => {}
-                Err(error) if link::is_soft(&error, &AMQPSoftError::NOTFOUND) => return Ok(true),
+                Err(error) if link::is_soft(&error, &NOTFOUND) => return Ok(true),
                 Err(error) => return Err(error),
             }
             let options = QueueDeleteOptions { if_unused, ..Default::default() };
             match channel.queue_delete(name.into(), options).await {
-                Err(error) if link::is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => Ok(false),
+                Err(error) if link::is_soft(&error, &PRECONDITIONFAILED) => Ok(false),
                 other => other.map(|_| true),
             }
         })

@@ -254,3 +254,33 @@ fn batches_of_bad_files_do_not_hold_up_the_good_one() {
     assert_eq!(sandbox.names("action/invalid").len(), 2 * bad);
     assert_eq!(names(&sandbox.path("spool/tmp")), Vec::<String>::new());
 }
+
+#[test]
+fn an_agent_that_spoils_its_queue_delays_its_own_commands_only() {
+    let sandbox = Sandbox::new();
+    sandbox.register(3);
+    let queues: Vec<String> =
+        names(&sandbox.path("relay")).into_iter().filter(|name| name.starts_with("mig.agt.linux.")).collect();
+    assert_eq!(queues.len(), 3);
+    let path = |index: usize| sandbox.path("relay").join(&queues[index]);
+    std::fs::rename(path(1), sandbox.path("spoiled")).unwrap();
+    std::fs::write(path(1), "not a directory").unwrap();
+    sandbox.drop_action("for-all.json");
+    sandbox.once("action-new");
+    for _ in 0..3 {
+        let output = sandbox.scheduler(&["--only", "command-ready", "--once"]);
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(
+            text(&output).matches(&format!("queue {}: open directory", queues[1])).count(),
+            1,
+            "{}",
+            text(&output)
+        );
+    }
+    assert_eq!([0, 2].map(|index| names(&path(index)).len()), [1, 1], "each has its command once");
+    assert_eq!((sandbox.names("command/ready").len(), sandbox.names("command/inflight").len()), (1, 2));
+    std::fs::remove_file(path(1)).unwrap();
+    std::fs::rename(sandbox.path("spoiled"), path(1)).unwrap();
+    sandbox.once("command-ready");
+    assert_eq!([0, 1, 2].map(|index| names(&path(index)).len()), [1, 1, 1]);
+}

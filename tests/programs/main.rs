@@ -4,6 +4,7 @@ mod agent;
 mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
+mod ending;
 mod formats;
 #[path = "../gnupg/mod.rs"]
 mod gnupg;

@@ -7,4 +7,5 @@ mod broker_setup;
 mod common;
 mod postgres;
 mod relay_contract;
+mod relay_refusals;
 mod store_contract;

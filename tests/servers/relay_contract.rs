@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Opens another connection to the same relay.
 type Open<'a> = &'a dyn Fn() -> Box<dyn Relay>;
 
-fn message(queue: &Queue, body: &str) -> Message {
+pub fn message(queue: &Queue, body: &str) -> Message {
     Message { queue: queue.clone(), body: body.as_bytes().to_vec(), expires: time::never() }
 }
 
@@ -27,7 +27,7 @@ fn bodies(relay: &mut dyn Relay, queue: &Queue, max: usize) -> Vec<String> {
 }
 
 /// These messages are received, none before them and none besides; the last ones may still be on their way.
-fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&str]) {
+pub fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&str]) {
     let started = Instant::now();
     let mut found = bodies(relay, queue, max);
     while found.len() < expected.len() && started.elapsed() < servers::PATIENCE {
@@ -38,12 +38,12 @@ fn assert_bodies(relay: &mut dyn Relay, queue: &Queue, max: usize, expected: &[&
 }
 
 /// An agent's queue that no other test has.
-fn agent_queue(name: &str) -> Queue {
+pub fn agent_queue(name: &str) -> Queue {
     Queue::agent(&mig::heartbeat::QueueLoc::parse(&format!("linux.{}.1", servers::unique(name))).unwrap())
 }
 
 /// The same of a worker.
-fn worker_queue(name: &str) -> Queue {
+pub fn worker_queue(name: &str) -> Queue {
     Queue::worker(&servers::unique(name))
 }
 
@@ -180,13 +180,13 @@ fn make_vhost(directory: &Path, vhost: &str) {
     servers::rabbitmqctl(directory, &["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"]);
 }
 
-fn reach(directory: &Path, vhost: &str, queue_type: QueueType) -> BrokerConfig {
+pub fn reach(directory: &Path, vhost: &str, queue_type: QueueType) -> BrokerConfig {
     let url = format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", servers::port(directory, "port"));
     BrokerConfig::parse_url(&url, TlsConfig::default(), queue_type).unwrap()
 }
 
 /// A new vhost of the shared broker.
-fn broker(queue_type: QueueType) -> BrokerConfig {
+pub fn broker(queue_type: QueueType) -> BrokerConfig {
     let (directory, vhost) = (servers::shared("rabbitmq"), servers::unique("relay"));
     make_vhost(&directory, &vhost);
     reach(&directory, &vhost, queue_type)

@@ -205,7 +205,7 @@ impl Open {
             acknowledged.insert(number, confirmation.is_ack());
             returned.extend(confirmation.take_message().map(|message| message.routing_key.clone()));
         };
-        let ended = link.within(what, link.config().timeout, async {
+        let confirms = async {
             while let Some((number, confirmed)) = outstanding.next().await {
                 match confirmed {
                     Ok(confirmation) => settle(number, confirmation),
@@ -213,7 +213,8 @@ impl Open {
                 }
             }
             Ended::InTime
-        });
+        };
+        let ended = link.within(what, link.config().timeout, link.unless_alarmed(confirms)).flatten();
         // A return may be attached to one that has arrived since.
         while let Some(Some((number, Ok(confirmation)))) = outstanding.next().now_or_never() {
             settle(number, confirmation);
