@@ -368,6 +368,8 @@ fn exchange(step: &Move, read: &Look, named: &mut Named) -> Result<Placed, Failu
         };
         match rename(&back, named) {
             Ok(Placed::Taken) => {}
+            // It cannot be read, and so not be compared with what has the name.
+            Err(Failure::Skip(_)) if to.has(&back.to_name)? => {}
             // A directory whose owner has closed it meanwhile cannot be moved any more by another user.
             Err(Failure::Skip(reason)) => {
                 log::error!("{reason}; move it away by hand");
