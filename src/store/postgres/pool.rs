@@ -193,7 +193,10 @@ impl Pool {
             }
             None => {
                 let max = self.config.connections_max;
-                Err(error::away(self.what(), format!("all {max} connections are in use; raise postgres.maxconn")))
+                Err(error::away(
+                    self.at_database("connect"),
+                    format!("all {max} connections are in use; raise postgres.maxconn"),
+                ))
             }
         }
     }
@@ -234,7 +237,15 @@ impl Pool {
         work: impl FnOnce(&mut Session) -> Result<T, Error>,
         explain: impl FnOnce(&Error) -> Failure,
     ) -> Result<T, Failure> {
-        let begun = session.and_then(|mut session| session.run(begin, self.config.timeout).is_ok().then_some(session));
+        let begun = match session {
+            None => None,
+            Some(mut session) => match session.run(begin, self.config.timeout) {
+                Ok(()) => Some(session),
+                // A new connection would not be answered either.
+                Err(_) if session.line.is_overdue => return Err(self.no_answer("send BEGIN")),
+                Err(_) => None,
+            },
+        };
         let mut session = match begun {
             Some(session) => session,
             None => self.begun(begin, self.connect()?)?,
@@ -247,8 +258,14 @@ impl Pool {
         Ok(value)
     }
 
-    fn what(&self) -> String {
-        format!("connect to database {} on {}:{}", self.config.database, self.config.host, self.config.port)
+    fn at_database(&self, what: &str) -> String {
+        let PostgresConfig { database, host, port, .. } = &self.config;
+        format!("{what} to database {database} on {host}:{port}")
+    }
+
+    fn no_answer(&self, what: &str) -> Failure {
+        let cause = format!("no answer within {:?} (postgres.timeout)", self.config.timeout);
+        error::down(self.at_database(what), cause)
     }
 
     fn connect(&self) -> Result<Session, Failure> {
@@ -256,10 +273,7 @@ impl Pool {
         let connecting = async { timeout(limit, connect(&self.client, self.tls.clone())).await };
         let (client, connection) = match self.io.block_on(connecting) {
             Ok(connected) => connected.map_err(|e| error::connect(&self.config, &e))?,
-            Err(_) => {
-                let cause = format!("no answer within {} s (postgres.timeout)", limit.as_secs());
-                return Err(error::down(self.what(), cause));
-            }
+            Err(_) => return Err(self.no_answer("connect")),
         };
         let ended = Arc::default();
         let task = self.io.spawn(connection(Arc::clone(&ended)));

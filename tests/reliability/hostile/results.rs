@@ -214,7 +214,10 @@ fn ended_as(status: &'static str, change: fn(&mut Value)) -> Put {
 /// An answer to a command whose file is lost.
 fn forgotten(change: fn(&mut Value)) -> Put {
     Box::new(move |bench, path| {
-        in_words(std::fs::remove_file(bench.path("spool/command/inflight").join(bench.ours.0.file_name())))?;
+        let (reference, command) = &bench.ours;
+        in_words(std::fs::remove_file(bench.path("spool/command/inflight").join(reference.file_name())))?;
+        let action = bench.path("spool/action/inflight").join(reference.action.file_name());
+        in_words(std::fs::write(action, command["action"].to_string()))?;
         in_words(std::fs::write(path, bench.answer(change).to_string()))
     })
 }
