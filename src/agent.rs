@@ -84,7 +84,7 @@ impl Trust<'_> {
     ///
     /// What is not permitted now and will be at a later time waits for it, and is judged again then. Where the clock is
     /// behind, what was just signed seems to be from the future, and its key may seem to be. What will never be permitted
-    /// does not wait: nobody but an investigator has commands kept here.
+    /// does not wait: only what an investigator signed is kept here.
     pub fn judge(&self, command: &Command, now: Timestamp) -> Result<(), Refusal> {
         let action = &command.action;
         if action.expire_after <= now {

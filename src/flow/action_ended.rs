@@ -77,9 +77,8 @@ impl MessageHandler for ActionEnded {
         // An empty list would be a transaction for nothing.
         let ended = if here.is_empty() { Vec::new() } else { self.store.ended_actions(&Vec::from_iter(here), now)? };
         let Endings { steps, events, log } = Endings::new(spool, ended, now)?;
-        let events = events.into_iter().map(|(event, body)| (event, Some(body))).collect();
         // They belong to no single event; the batch is acknowledged after all of them.
-        let mut accept = Settlement::Accept { steps, events, log };
+        let mut accept = Settlement::publish_others(events, steps, log);
         let settlement = |one: Self::Checked| match one {
             Ok(_) => std::mem::replace(&mut accept, Settlement::accept(Vec::new())),
             Err(reason) => Settlement::Reject(Kind::Malformed, reason),

@@ -16,13 +16,15 @@
 //!
 //! Everything here is safe to do twice and beside the other workers: a command has one final file, and the first counts.
 
+mod forgotten;
 mod overdue;
 mod unusable;
+mod waiting;
 
 use super::command_returned::Endings;
 use super::{FindOwner, results};
 use crate::action::Action;
-use crate::command::{Command, CommandStatus};
+use crate::command::Command;
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
@@ -31,7 +33,7 @@ use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
 };
 use crate::spool::{FileName, Notes, Spool, Stage, Step};
-use crate::store::{OverdueSearch, Store};
+use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::worker::clock::ClockHandler;
 use crate::worker::{Apply, LogLine, Pass, apply_all, earlier};
@@ -39,6 +41,7 @@ use overdue::{Expiring, Overdue, read_overdue};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use unusable::Unusable;
+use waiting::Waiting;
 
 /// See the module docs.
 pub struct Collector {
@@ -51,9 +54,7 @@ pub struct Collector {
     expiry: HashMap<ActionId, Timestamp>,
     /// When everything was cleaned last: that looks at every file, so it is not done in every round.
     cleaned: Option<Timestamp>,
-    /// Since when commands wait to expire, until answers are taken in; and when that was logged last.
-    waiting_since: Option<Timestamp>,
-    waiting_logged: Option<Timestamp>,
+    waiting: Waiting,
     unusable: Unusable,
 }
 
@@ -74,8 +75,7 @@ impl Collector {
             delete_after,
             expiry: HashMap::new(),
             cleaned: None,
-            waiting_since: None,
-            waiting_logged: None,
+            waiting: Waiting::default(),
             unusable: Unusable::default(),
         }
     }
@@ -85,24 +85,6 @@ impl Collector {
         let settled = self.relay.settled_before(&Queue::results(), now);
         let settled = settled.inspect_err(|error| log::debug!("collector: {error}")).ok().flatten();
         settled.or_else(|| self.notes.marked(results::TAKEN_IN)).map(|time| time.min(now))
-    }
-
-    /// Logs that commands have waited for long since the end of their actions, because their answers may be on the relay.
-    fn log_waiting(&mut self, count: usize, taken_in: Option<Timestamp>, now: Timestamp) {
-        if count == 0 {
-            (self.waiting_since, self.waiting_logged) = (None, None);
-            return;
-        }
-        let since = *self.waiting_since.get_or_insert(now);
-        let is_long = time::until(since, now) >= limits::WAITING_LOGGED_AFTER;
-        if is_long && time::is_due(self.waiting_logged, limits::WAITING_LOGGED_EVERY, now) {
-            let when =
-                taken_in.map_or_else(|| "it is not known when it had".into(), |time| format!("it had at {time}"));
-            log::warn!(
-                "collector: {count} commands have no answer and wait to expire: results has not taken in everything that was on the relay at the end of their actions, {when}; is it running?"
-            );
-            self.waiting_logged = Some(now);
-        }
     }
 
     /// Ends the actions in flight that have no command left. Returns how many ended.
@@ -268,69 +250,6 @@ impl Collector {
         }
         expiring.apply(apply)
     }
-
-    /// Ends commands that the store waits for and that have no file of use here: refused as unreadable, removed by hand, never
-    /// written because the action was withdrawn in the middle, or of a scheduler that does not run any more. So every
-    /// command ends, whatever happened.
-    fn end_forgotten(
-        &mut self,
-        spool: &Spool,
-        taken_in: Option<Timestamp>,
-        apply: Apply,
-        now: Timestamp,
-    ) -> Result<usize, Failure> {
-        let Some(taken_in) = taken_in else { return Ok(0) };
-        let own = (self.find_owner)()?;
-        let before = time::before(taken_in, limits::EXPIRY_GRACE);
-        let ended = self.end_overdue(spool, &[own.clone(), String::new()], before, apply, now)?;
-        let before = time::before(taken_in, limits::OTHERS_EXPIRY_GRACE);
-        let mut gone = Vec::new();
-        for other in self.store.overdue_owners(before)?.into_iter().filter(|other| !other.is_empty() && *other != own) {
-            // One that runs ends its commands itself, and may have their answers.
-            if self.relay.has_receiver(&Queue::scheduler(&other))? != Some(true) {
-                gone.push(other);
-            }
-        }
-        let others = if gone.is_empty() { 0 } else { self.end_overdue(spool, &gone, before, apply, now)? };
-        Ok(ended + others)
-    }
-
-    /// Ends commands of these schedulers that have no file of use here and whose action expired before this time.
-    fn end_overdue(
-        &mut self,
-        spool: &Spool,
-        owners: &[String],
-        before: Timestamp,
-        apply: Apply,
-        now: Timestamp,
-    ) -> Result<usize, Failure> {
-        let mut search = OverdueSearch { owners, before, after: None, count: limits::BATCH_ENTRIES_MAX };
-        let mut ended = 0;
-        loop {
-            let (commands, next) = self.store.overdue_commands(&search)?;
-            let mut expiring = Expiring::default();
-            for command in commands {
-                let name = FileName::from(command.reference());
-                let is_here = is_answered(spool, &name)?
-                    || self.unusable.read(spool, COMMAND_READY, &name)?.is_some()
-                    || self.unusable.read(spool, COMMAND_INFLIGHT, &name)?.is_some();
-                self.unusable.put_aside(apply, now)?;
-                if !is_here {
-                    ended += 1;
-                    let is_sent = command.status == CommandStatus::Sent;
-                    expiring.add(command, is_sent, now);
-                    if expiring.is_large() {
-                        std::mem::take(&mut expiring).apply(apply)?;
-                    }
-                }
-            }
-            expiring.apply(apply)?;
-            search.after = next;
-            if next.is_none() {
-                return Ok(ended);
-            }
-        }
-    }
 }
 
 impl ClockHandler for Collector {
@@ -366,7 +285,7 @@ impl ClockHandler for Collector {
         tidied?;
         removed?;
         let (ready, sent) = (ready?, sent?);
-        self.log_waiting(ready.waiting + sent.waiting, taken_in, now);
+        self.waiting.log(ready.waiting + sent.waiting, taken_in, now);
         let handled = deleted? + ended? + ready.handled + sent.handled + forgotten?;
         if cleans {
             self.cleaned = Some(now);

@@ -17,7 +17,7 @@ use crate::command::{Command, CommandStatus, KnownActions};
 use crate::failure::Failure;
 use crate::id::{ActionId, CommandRef};
 use crate::limits;
-use crate::relay::{Delivery, Event, Queue};
+use crate::relay::{Delivery, Queue};
 use crate::spool::stages::{ACTION_INFLIGHT, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED};
 use crate::spool::{FileName, Notes, Spool, Stage, Step};
 use crate::store::{Finished, KnownCommand, Store};
@@ -94,19 +94,13 @@ impl Results {
         let Stored { mut events, finished, ended } = finish(self.store.as_mut(), answers, now)?;
         events.extend(ended.into_iter().map(|ended| ended_event(ended.id)));
         // They belong to no single answer; the batch is acknowledged after all of them are published.
-        let mut events: Vec<(Event, Option<Vec<u8>>)> =
-            events.into_iter().map(|(event, body)| (event, Some(body))).collect();
         let settlement = |(answer, finished): (&Command, Finished)| {
             let text = format!("{} answers another scheduler's command: {}", answer.agent.queueloc, answer.status);
             let log = match finished {
                 Finished::Now => Some(LogLine::Command(answer.reference(), text)),
                 Finished::Before(_) => too_late(answer, finished),
             };
-            Settlement::Accept {
-                steps: Vec::new(),
-                events: std::mem::take(&mut events),
-                log: log.into_iter().collect(),
-            }
+            Settlement::publish_others(std::mem::take(&mut events), Vec::new(), log.into_iter().collect())
         };
         Ok(answers.iter().zip(finished).map(settlement).collect())
     }

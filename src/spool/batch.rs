@@ -221,7 +221,7 @@ impl Batch {
         Ok(done)
     }
 
-    /// Nothing is put where nobody looks for it, and nothing counts as gone because its directory is.
+    /// Nothing is put into a directory that its path does not lead to, and nothing counts as gone because its directory is.
     fn check_places(&self) -> Result<(), Failure> {
         let of_changes = self.changes.iter().flat_map(|change| match change {
             Change::Put(put) => [&put.to, &self.tmp],

@@ -110,7 +110,7 @@ impl Dir {
     }
 
     /// Fails if its path leads elsewhere by now. In a directory that was removed every file seems to be gone, and in one
-    /// that was moved away or mounted over nobody looks for what is put there.
+    /// that was moved away or mounted over what is put there is not found.
     pub fn check_place(&self) -> Result<(), Failure> {
         let ours = rustix::fs::fstat(&self.fd).map_err(|e| self.failure("stat", "", e))?;
         match rustix::fs::stat(&self.path) {

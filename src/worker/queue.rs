@@ -38,6 +38,12 @@ impl Settlement {
         Settlement::Accept { steps, events: Vec::new(), log: Vec::new() }
     }
 
+    /// Acknowledged after events with bodies of their own are published.
+    pub fn publish_others(events: Vec<(Event, Vec<u8>)>, steps: Vec<Step>, log: Vec<LogLine>) -> Settlement {
+        let events = events.into_iter().map(|(event, body)| (event, Some(body))).collect();
+        Settlement::Accept { steps, events, log }
+    }
+
     /// Published, then acknowledged.
     pub fn publish(event: Event) -> Settlement {
         Settlement::Accept { steps: Vec::new(), events: vec![(event, None)], log: Vec::new() }
