@@ -1,6 +1,7 @@
 //! What the investigators' programs share: reading files that people name, and times as people write them.
 
 pub mod generator;
+pub mod program;
 pub mod verifier;
 
 use crate::config::read_bounded;

@@ -92,6 +92,8 @@ pub mod acl;
 pub mod action;
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "server")]
+pub mod api;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
@@ -122,7 +124,7 @@ pub mod signature;
 pub mod spool;
 #[cfg(feature = "server")]
 pub mod store;
-#[cfg(feature = "server")]
+#[cfg(feature = "targets")]
 pub mod targets;
 pub mod time;
 #[cfg(feature = "amqp")]

@@ -131,7 +131,6 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     // The checks of the scheduler, so that errors are reported here.
     let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
     action.check_notes().map_err(|e| data(input, e))?;
-    #[cfg(feature = "server")]
     crate::targets::Target::parse(&action.target)
         .map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: field 'target': {e}")))?;
     match &options.spool {

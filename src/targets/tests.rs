@@ -3,6 +3,7 @@
 use super::{Dialect, Target, TargetError};
 
 mod accepted;
+#[cfg(feature = "server")]
 mod database;
 mod plain;
 mod properties;
