@@ -9,7 +9,7 @@ use super::stores::ApiStore;
 use crate::config::api::AuthenticationConfig;
 use crate::id::InvestigatorId;
 use crate::limits;
-use crate::signature::Keyring;
+use crate::signature::{Keyring, SignatureError};
 use crate::store::accounts::{InvestigatorStatus, StoredInvestigator, TokenHash};
 use crate::time::{self, Timestamp};
 use axum::http::{HeaderMap, header};
@@ -144,7 +144,12 @@ impl SignedToken {
             );
             return Err(refused(text));
         }
-        let signer = known.keyring.verify(&self.text, &self.signature, now).map_err(|e| refused(e.to_string()))?;
+        let signer = known.keyring.verify(&self.text, &self.signature, now).map_err(|e| match e {
+            SignatureError::UnknownKey(key) => refused(format!(
+                "its signature is by key {key}, which belongs to no active investigator; another one adds it (mig investigator add)"
+            )),
+            e => refused(e.to_string()),
+        })?;
         let id = known.by_fingerprint.get(signer.fingerprint.as_str());
         let id = *id.ok_or_else(|| refused(format!("{} is not an active investigator", signer.name)))?;
         let expires = time::after(self.time, duration);
