@@ -291,3 +291,9 @@ pub const API_FOLLOW_PERIOD_MIN: Duration = Duration::from_millis(100);
 pub const API_FOLLOW_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// How often a reader of events hears at least a comment.
 pub const API_EVENT_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Events that the API takes at once.
+pub const API_NEWS_AT_ONCE: usize = 512;
+/// How often it looks for events that no notification told of.
+pub const API_NEWS_PAUSE: Duration = Duration::from_secs(1);
+/// How long it waits before it tries a relay again that failed.
+pub const API_NEWS_RETRY_PAUSE: Duration = Duration::from_secs(2);
