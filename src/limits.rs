@@ -269,6 +269,8 @@ pub const API_ROWS_MAX: u64 = 10_000_000;
 pub const API_COUNTED_MAX: u64 = 10_000;
 /// Largest body of a request: an action, with every byte escaped as in a form.
 pub const API_BODY_BYTES_MAX: usize = 3 * ACTION_SIZE_BYTES_MAX as usize + (64 << 10);
+/// Largest body that is read to its end, to be discarded.
+pub const API_BODY_DISCARDED_BYTES_MAX: usize = 8 * API_BODY_BYTES_MAX;
 /// Fields of a form.
 pub const API_FORM_FIELDS_MAX: usize = 16;
 /// How long a request may take to arrive, without its body, and with it.
