@@ -29,9 +29,9 @@ fn fill(series: impl Fn(&str, u64) -> String, at: &str, json: &str) -> Vec<Strin
         series(
             &format!(
                 "INSERT INTO actions (id, name, target, description, threat, operations, validfrom, expireafter, starttime, \
-                finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents) SELECT n, 'action ' || n, 'all', \
+                finishtime, lastupdatetime, status, syntaxversion, pgpsignatures, owner, endsagents, counters) SELECT n, 'action ' || n, 'all', \
                 '{{}}'{json}, '{{\"family\":\"test\"}}'{json}, '{operations}'{json}, {at}, {at}, {at}, {at}, {at}, 'completed', 2, \
-                '[]'{json}, '', {} FROM series",
+                '[]'{json}, '', {}, '{{\"sent\":10000,\"done\":10000,\"success\":9000,\"failed\":1000}}'{json} FROM series",
                 if json.is_empty() { "0" } else { "false" }
             ),
             100,
