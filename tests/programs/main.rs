@@ -19,4 +19,5 @@ mod places;
 mod quickstart;
 mod scripts;
 mod short_signatures;
+mod signers;
 mod systemd;

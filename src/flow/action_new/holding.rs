@@ -118,7 +118,9 @@ impl ActionNew {
         }
         log::info!("action-new: {ACTION_NEW}/{} is joined with {ACTION_PENDING}/{name}, the same action", entry.name);
         let put = Step::Put { to: ACTION_PENDING, name, bytes, over: Over::Anything };
-        Ok(Verdict::done(vec![put, Step::clear(ACTION_NEW, &entry.name)]))
+        let adds = joined.signatures != copy.signatures;
+        let clear = Step::clear(ACTION_NEW, &entry.name);
+        Ok(Verdict::done(adds.then_some(put).into_iter().chain([clear]).collect()))
     }
 
     /// Replaces a drop by a file of ours, so that what moves on is what was judged. Returns the verdict on one that

@@ -32,10 +32,19 @@ use std::sync::Arc;
 pub struct ActionNewWorker {
     stage: StageWorker<ActionNew>,
     mover: Mover,
-    /// What waits in action/pending and was judged, and its end. A hint only: after a restart all are judged again.
-    judged: HashMap<FileName, (Look, Timestamp)>,
+    /// What waits in action/pending and was judged. A hint only: after a restart all are judged again.
+    judged: HashMap<FileName, Judged>,
     /// By what they were judged.
     judged_by: Option<(Arc<Trusted>, Rules)>,
+}
+
+/// An action that was judged, and waits.
+struct Judged {
+    /// None if it is to be judged again.
+    look: Option<Look>,
+    expires: Timestamp,
+    /// What was logged.
+    said: String,
 }
 
 /// An action to which signatures are added.
@@ -214,7 +223,7 @@ impl ActionNewWorker {
         let (trusted, rules) = (self.stage.handler().trusted()?, self.stage.handler().rules()?);
         let is_same = |(before, then): &(Arc<Trusted>, Rules)| Arc::ptr_eq(before, &trusted) && then.is(&rules);
         if !self.judged_by.as_ref().is_some_and(is_same) {
-            self.judged.clear();
+            self.judged.values_mut().for_each(|judged| judged.look = None);
             self.judged_by = Some((Arc::clone(&trusted), rules.clone()));
         }
         let present: HashSet<&FileName> = names.iter().collect();
@@ -235,11 +244,12 @@ impl ActionNewWorker {
     ) -> Result<(), Failure> {
         let spool = Arc::clone(self.mover.spool());
         let look = spool.look(ACTION_PENDING, name)?;
-        if let Some((before, expires)) = self.judged.get(name)
-            && Some(*before) == look
-            && *expires > now
+        if let Some(judged) = self.judged.get(name)
+            && judged.look.is_some()
+            && judged.look == look
+            && judged.expires > now
         {
-            done.again_at(*expires);
+            done.again_at(judged.expires);
             return Ok(());
         }
         let entry = match spool.read(ACTION_PENDING, name, limits::ACTION_SIZE_BYTES_MAX) {
@@ -291,9 +301,13 @@ impl ActionNewWorker {
             );
             return Ok(());
         }
-        log::info!("action-new: {ACTION_PENDING}/{name} waits for signatures; signed by {by}; missing: {missing}");
+        let said = format!("signed by {by}; missing: {missing}");
+        if self.judged.get(name).is_none_or(|before| before.said != said) {
+            log::info!("action-new: {ACTION_PENDING}/{name} waits for signatures; {said}");
+        }
         done.again_at(action.expire_after);
-        self.judged.insert(name.clone(), (entry.look, action.expire_after));
+        let judged = Judged { look: Some(entry.look), expires: action.expire_after, said };
+        self.judged.insert(name.clone(), judged);
         Ok(())
     }
 
