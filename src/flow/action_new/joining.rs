@@ -372,6 +372,10 @@ fn read_detached(spool: &Spool, name: &FileName, now: Timestamp) -> Result<Detac
         Ok(None) => return Ok(Detached::Gone),
         Err(Failure::Refuse(reason)) => return Ok(Detached::Refused(format!("it {reason}"))),
         Err(Failure::Skip(reason)) => {
+            if spool.may_read(ACTION_NEW, name) {
+                log::error!("action-new: {ACTION_NEW}/{name}: {reason}; it stays, and is tried again");
+                return Ok(Detached::Settling(time::after(now, limits::PENDING_PAUSE)));
+            }
             // As a drop: a copy that keeps the mode is closed until it is complete.
             let look = spool.look(ACTION_NEW, name)?.filter(|look| is_settling(look.changed, now));
             return Ok(look.map_or(Detached::Refused(format!("it {reason}")), |look| {
