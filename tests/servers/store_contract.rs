@@ -409,7 +409,7 @@ fn investigators_are_read_again_when_one_changes(open: Open, execute: &dyn Fn(&s
     let name = signed.keys[0].name.clone();
     assert!(name.ends_with(" Kelso"), "{name}");
     let key = StoredKey { name, fingerprint, public_key, is_active: true };
-    assert_eq!(signed.keys, [key.clone()]);
+    assert_eq!(signed.keys, std::slice::from_ref(&key));
     assert_eq!(store.investigator_keys(Some(&signed.version)).unwrap(), None);
     let mut version = signed.version;
     for (status, is_active) in [("disabled", false), ("active", true), ("disabled", false)] {
