@@ -15,9 +15,11 @@
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
 pub mod approval;
+mod detached;
 mod holding;
 pub mod investigators;
 pub mod joining;
+mod pending;
 
 use super::FindOwner;
 use super::command_returned::final_text;

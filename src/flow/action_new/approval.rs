@@ -59,7 +59,7 @@ impl Rules {
     ) -> Result<Option<String>, Failure> {
         let signers: BTreeSet<Fingerprint> = signers.iter().map(|signer| signer.fingerprint.clone()).collect();
         let mut missing = Vec::new();
-        // Two schedulers' signatures by their one key are one: the access lists of the agents decide on it.
+        // The actions with which schedulers end duplicate agents have no other signer; the agents' access lists decide on them.
         if signers.len() < self.minimum_signers && !trusted.are_own(&signers) {
             let (needed, found) = (self.minimum_signers, signers.len());
             missing.push(format!("it needs {needed} signers and has {found} (minimumsigners)"));

@@ -10,41 +10,28 @@
 //! The worker action-new does this around the draining of action/new: signatures first, so that an action is begun with
 //! those that were there before it; the actions that wait last, so that copies of them in action/new are joined before.
 
-use super::approval::{Rules, named};
+use super::detached::{Detached, read_detached};
 use super::investigators::Trusted;
+use super::pending::Pending;
 use super::{ActionNew, signers_that_count};
 use crate::action::Action;
 use crate::failure::Failure;
 use crate::investigator::Fingerprint;
 use crate::limits;
-use crate::signature::strip_armor;
 use crate::spool::stages::{ACTION_INVALID, ACTION_NEW, ACTION_PENDING};
 use crate::spool::watch::Watch;
-use crate::spool::{Entry, FileName, Look, Mover, Over, Placed, Spool, Stage, Step, is_settling};
+use crate::spool::{Entry, FileName, Mover, Over, Placed, Spool, Stage, Step};
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use crate::worker::stage::StageWorker;
 use crate::worker::{Pass, Worker, earlier};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// See the module docs.
 pub struct ActionNewWorker {
     stage: StageWorker<ActionNew>,
     mover: Mover,
-    /// What waits in action/pending and was judged. A hint only: after a restart all are judged again.
-    judged: HashMap<FileName, Judged>,
-    /// By what they were judged.
-    judged_by: Option<(Arc<Trusted>, Rules)>,
-}
-
-/// An action that was judged, and waits.
-struct Judged {
-    /// None if it is to be judged again.
-    look: Option<Look>,
-    expires: Timestamp,
-    /// What was logged.
-    said: String,
+    pending: Pending,
 }
 
 /// An action to which signatures are added.
@@ -56,31 +43,20 @@ struct Joined {
     is_changed: bool,
 }
 
-/// A detached signature that was read.
-enum Detached {
-    /// Stripped.
-    Whole(String),
-    /// Being written until then, as it seems.
-    Settling(Timestamp),
-    /// Why it is none.
-    Refused(String),
-    Gone,
-}
-
 /// What one part of a pass did, and which files it refuses.
 #[derive(Default)]
-struct Done {
-    handled: usize,
+pub(super) struct Done {
+    pub(super) handled: usize,
     again: Option<Timestamp>,
     refused: Vec<(FileName, String)>,
 }
 
 impl Done {
-    fn again_at(&mut self, time: Timestamp) {
+    pub(super) fn again_at(&mut self, time: Timestamp) {
         self.again = earlier(self.again, time);
     }
 
-    fn refuse(&mut self, name: &FileName, reason: String) {
+    pub(super) fn refuse(&mut self, name: &FileName, reason: String) {
         self.refused.push((name.clone(), reason));
     }
 }
@@ -89,7 +65,7 @@ impl ActionNewWorker {
     /// Drains action/new, and joins what is dropped beside its actions.
     pub fn new(mover: Mover, handler: ActionNew) -> ActionNewWorker {
         let stage = StageWorker::new(mover.clone(), handler);
-        ActionNewWorker { stage, mover, judged: HashMap::new(), judged_by: None }
+        ActionNewWorker { stage, mover, pending: Pending::default() }
     }
 
     /// Joins detached signatures with their actions.
@@ -212,116 +188,17 @@ impl ActionNewWorker {
         Ok(true)
     }
 
-    /// Judges what waits in action/pending: returns what may begin to action/new, and refuses what has expired.
+    /// Judges what waits in action/pending.
     fn judge(&mut self, now: Timestamp) -> Result<Done, Failure> {
-        let mut done = Done::default();
         let names = self.mover.spool().list(ACTION_PENDING)?;
         if names.is_empty() {
-            self.judged.clear();
-            return Ok(done);
+            self.pending.forget();
+            return Ok(Done::default());
         }
-        let (trusted, rules) = (self.stage.handler().trusted()?, self.stage.handler().rules()?);
-        let is_same = |(before, then): &(Arc<Trusted>, Rules)| Arc::ptr_eq(before, &trusted) && then.is(&rules);
-        if !self.judged_by.as_ref().is_some_and(is_same) {
-            self.judged.values_mut().for_each(|judged| judged.look = None);
-            self.judged_by = Some((Arc::clone(&trusted), rules.clone()));
-        }
-        let present: HashSet<&FileName> = names.iter().collect();
-        self.judged.retain(|name, _| present.contains(name));
-        for name in &names {
-            self.judge_one(name, &trusted, &rules, &mut done, now)?;
-        }
+        let handler = self.stage.handler();
+        let (trusted, rules) = (handler.trusted()?, handler.rules()?);
+        let done = self.pending.judge(&self.mover, &names, (trusted, rules), now)?;
         self.refuse(ACTION_PENDING, done, now)
-    }
-
-    fn judge_one(
-        &mut self,
-        name: &FileName,
-        trusted: &Trusted,
-        rules: &Rules,
-        done: &mut Done,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
-        let spool = Arc::clone(self.mover.spool());
-        let look = spool.look(ACTION_PENDING, name)?;
-        if let Some(judged) = self.judged.get(name)
-            && judged.look.is_some()
-            && judged.look == look
-            && judged.expires > now
-        {
-            done.again_at(judged.expires);
-            return Ok(());
-        }
-        let entry = match spool.read(ACTION_PENDING, name, limits::ACTION_SIZE_BYTES_MAX) {
-            Ok(None) => return Ok(()),
-            Ok(Some(entry)) => entry,
-            Err(Failure::Refuse(reason)) => {
-                done.refuse(name, reason);
-                return Ok(());
-            }
-            Err(Failure::Skip(reason)) => {
-                log::error!("action-new: {ACTION_PENDING}/{name}: {reason}; it stays, and is tried again");
-                done.again_at(time::after(now, limits::PENDING_PAUSE));
-                return Ok(());
-            }
-            Err(failure) => return Err(failure),
-        };
-        let action = match Action::parse_dated(&entry.bytes) {
-            Ok(action) => action,
-            Err(error) if error.is_incomplete() && is_settling(entry.look.modified, now) => {
-                done.again_at(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE));
-                return Ok(());
-            }
-            Err(error) => {
-                done.refuse(name, error.to_string());
-                return Ok(());
-            }
-        };
-        let signers = signers_that_count(trusted, &action, now);
-        let missing = match rules.missing(trusted, &action, &signers) {
-            Err(Failure::Refuse(reason)) => {
-                done.refuse(name, reason);
-                return Ok(());
-            }
-            missing => missing?,
-        };
-        let (by, missing) = match missing {
-            Some(missing) => (named(&signers), missing),
-            // That a signature does not count any more is said by the check in action/new.
-            None => return self.move_back(name, done, now),
-        };
-        if action.expire_after <= now {
-            done.refuse(
-                name,
-                format!(
-                    "field 'expireafter': the action expired at {} while it waited in action/pending; signed by {by}; missing: \
-                    {missing}; give it a later end, and have it signed again",
-                    action.expire_after
-                ),
-            );
-            return Ok(());
-        }
-        let said = format!("signed by {by}; missing: {missing}");
-        if self.judged.get(name).is_none_or(|before| before.said != said) {
-            log::info!("action-new: {ACTION_PENDING}/{name} waits for signatures; {said}");
-        }
-        done.again_at(action.expire_after);
-        let judged = Judged { look: Some(entry.look), expires: action.expire_after, said };
-        self.judged.insert(name.clone(), judged);
-        Ok(())
-    }
-
-    /// Moves an action back to action/new, where it is begun.
-    fn move_back(&mut self, name: &FileName, done: &mut Done, now: Timestamp) -> Result<(), Failure> {
-        match self.mover.apply(&[Step::forward(ACTION_PENDING, name, ACTION_NEW)])?.pop() {
-            Some(Ok(Placed::Taken)) => done.again_at(time::after(now, limits::DETACHED_SIGNATURE_PAUSE)),
-            Some(Err(failure)) => {
-                log::error!("action-new: {failure}; it stays, and is tried again");
-                done.again_at(time::after(now, limits::PENDING_PAUSE));
-            }
-            _ => done.handled += 1,
-        }
-        Ok(())
     }
 
     /// Moves refused files to action/invalid.
@@ -365,44 +242,6 @@ fn read_action(
     Ok(Some(Joined { entry, action, text, signers, is_changed: false }))
 }
 
-/// Reads a detached signature without trust in what has its name.
-fn read_detached(spool: &Spool, name: &FileName, now: Timestamp) -> Result<Detached, Failure> {
-    let entry = match spool.read(ACTION_NEW, name, limits::DETACHED_SIGNATURE_SIZE_BYTES_MAX) {
-        Ok(Some(entry)) => entry,
-        Ok(None) => return Ok(Detached::Gone),
-        Err(Failure::Refuse(reason)) => return Ok(Detached::Refused(format!("it {reason}"))),
-        Err(Failure::Skip(reason)) => {
-            if spool.may_read(ACTION_NEW, name) {
-                log::error!("action-new: {ACTION_NEW}/{name}: {reason}; it stays, and is tried again");
-                return Ok(Detached::Settling(time::after(now, limits::PENDING_PAUSE)));
-            }
-            // As a drop: a copy that keeps the mode is closed until it is complete.
-            let look = spool.look(ACTION_NEW, name)?.filter(|look| is_settling(look.changed, now));
-            return Ok(look.map_or(Detached::Refused(format!("it {reason}")), |look| {
-                Detached::Settling(time::after(look.changed, limits::HALF_WRITTEN_GRACE))
-            }));
-        }
-        Err(failure) => return Err(failure),
-    };
-    let text = String::from_utf8_lossy(&entry.bytes);
-    let is_whole = text.contains("-----END PGP SIGNATURE-----");
-    if !is_whole && is_settling(entry.look.modified, now) {
-        return Ok(Detached::Settling(time::after(entry.look.modified, limits::HALF_WRITTEN_GRACE)));
-    }
-    if !is_whole {
-        let text = "it is not a whole armored signature; make it with gpg --armor --detach-sign, and drop it again";
-        return Ok(Detached::Refused(text.into()));
-    }
-    Ok(match strip_armor(&text) {
-        Ok(stripped) if stripped.len() <= limits::SIGNATURE_BYTES_MAX => Detached::Whole(stripped),
-        Ok(stripped) => {
-            let (size, max) = (stripped.len(), limits::SIGNATURE_BYTES_MAX);
-            Detached::Refused(format!("it has {size} bytes without its armor, the limit is {max}"))
-        }
-        Err(error) => Detached::Refused(format!("it {error}")),
-    })
-}
-
 /// Adds a signature to the action that it covers. Returns what was done, for the log; or why it does not count.
 fn add(candidates: &mut [Joined], stripped: &str, trusted: &Trusted, now: Timestamp) -> Result<String, String> {
     let mut refused = None;
@@ -438,7 +277,7 @@ impl Worker for ActionNewWorker {
     }
 
     fn recover(&mut self, now: Timestamp) -> Result<(), Failure> {
-        self.judged.clear();
+        self.pending.forget();
         self.stage.recover(now)
     }
 
