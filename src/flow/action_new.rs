@@ -30,6 +30,7 @@ use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
+use crate::signature::Keyring;
 use crate::spool::drafts::Preparation;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
 use crate::spool::{Drafts, Entry, FileName, Over, Placed, Spool, Step, is_settling};
@@ -254,29 +255,48 @@ fn check(trusted: &Trusted, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
         }
         Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
     })?;
-    action.check_notes().map_err(|error| Verdict::Reject(error.to_string()))?;
+    check_unsigned(&action, now).map_err(Verdict::Reject)?;
+    let signers = verify_all(&action, |text, one| trusted.verify(text, one, now)).map_err(Verdict::Reject)?;
+    let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
+    Ok(Checked { action, signers, target })
+}
+
+/// Why an action is refused, by any signer.
+fn check_unsigned(action: &Action, now: Timestamp) -> Result<(), String> {
+    action.check_notes().map_err(|error| error.to_string())?;
     if action.expire_after <= now {
         let help = "give it a later end, and sign it again";
-        let reason = format!("field 'expireafter': the action expired at {}; {help}", action.expire_after);
-        return Err(Verdict::Reject(reason));
+        return Err(format!("field 'expireafter': the action expired at {}; {help}", action.expire_after));
     }
     // What is written of it later must be readable again: numbers may take more room than they did.
     let size_bytes = action.to_json().len() as u64;
     if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
         let max = limits::ACTION_SIZE_BYTES_MAX;
-        return Err(Verdict::Reject(format!("has {size_bytes} bytes when it is written out, the limit is {max}")));
+        return Err(format!("has {size_bytes} bytes when it is written out, the limit is {max}"));
     }
-    let signers = verify(trusted, &action, now).map_err(Verdict::Reject)?;
-    let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
-    Ok(Checked { action, signers, target })
+    Ok(())
 }
 
-/// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
+/// Parses an action as it is checked here: what is wrong with it, before anybody looks at its signatures.
+pub fn parse(bytes: &[u8], now: Timestamp) -> Result<Action, String> {
+    let action = Action::parse(bytes).map_err(|e| e.to_string())?;
+    check_unsigned(&action, now)?;
+    Ok(action)
+}
+
+/// Who signed, by a keyring. Here every signature must be good: one that is not was tampered with, or its owner is not in the
 /// keyring, and the investigator should know before agents refuse the action one by one.
-fn verify(trusted: &Trusted, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+pub fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+    verify_all(action, |text, one| investigators::verify(keyring, text, one, now))
+}
+
+fn verify_all(
+    action: &Action,
+    verify: impl Fn(&str, &str) -> Result<Investigator, String>,
+) -> Result<Vec<Investigator>, String> {
     let text = action.signed_text();
     let verify = |(index, signature): (usize, &String)| {
-        trusted.verify(&text, signature, now).map_err(|reason| format!("pgpsignatures[{index}] {reason}"))
+        verify(&text, signature).map_err(|reason| format!("pgpsignatures[{index}] {reason}"))
     };
     action.signatures.iter().enumerate().map(verify).collect()
 }

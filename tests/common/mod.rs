@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod agents;
+pub mod api;
 pub mod broker_fleet;
 pub mod mounts;
 pub mod proxy;
@@ -117,8 +118,12 @@ impl Sandbox {
                 || format!("[relay]\ndirectory = \"{}\"", self.path("relay").display()),
                 |(section, ..)| section.clone()
             ),
-            self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display())),
+            self.store_section(),
         )
+    }
+
+    fn store_section(&self) -> String {
+        self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display()))
     }
 
     /// A path in the sandbox.

@@ -22,21 +22,27 @@ pub struct Trusted {
 impl Trusted {
     /// Who made a stripped signature over `text`; or why it does not count, without its subject.
     pub fn verify(&self, text: &str, stripped: &str, now: Timestamp) -> Result<Investigator, String> {
-        let signer = self.keyring.verify(text, stripped, now).map_err(|error| error.to_string())?;
+        let signer = verify(&self.keyring, text, stripped, now)?;
         if self.disabled.contains(&signer.fingerprint) {
             let (name, fingerprint) = (signer.name, signer.fingerprint);
             return Err(format!(
                 "was made by {name} ({fingerprint}), who is disabled in the store; mig-api enables it again"
             ));
         }
-        let investigator = self.keyring.investigator(&signer.fingerprint).cloned();
-        investigator.ok_or_else(|| format!("was made by {}, whose certificate is gone from the keyring", signer.name))
+        Ok(signer)
     }
 
     /// Whether all of these are the schedulers' own key, with which they end duplicate agents.
     pub fn are_own(&self, signers: &BTreeSet<Fingerprint>) -> bool {
         !signers.is_empty() && signers.is_subset(&self.own)
     }
+}
+
+/// Who made a stripped signature over `text`, by a keyring; or why it does not count, without its subject.
+pub(super) fn verify(keyring: &Keyring, text: &str, stripped: &str, now: Timestamp) -> Result<Investigator, String> {
+    let signer = keyring.verify(text, stripped, now).map_err(|error| error.to_string())?;
+    let investigator = keyring.investigator(&signer.fingerprint).cloned();
+    investigator.ok_or_else(|| format!("was made by {}, whose certificate is gone from the keyring", signer.name))
 }
 
 /// What the store has.
