@@ -145,6 +145,8 @@ fn two_investigators_sign_one_action() {
     let second = desk.sign(&["-i", "signed.json", "-k", "bob", "--keep-dates"]).code(0).json();
     assert_eq!(signed_text(&second), signed_text(&one));
     assert_eq!(second["pgpsignatures"][0], one["pgpsignatures"][0]);
+    let again = desk.sign(&["-i", "both.json", "-k", "bob", "--keep-dates"]).code(65);
+    again.says("both.json: pgpsignatures[1] is by this key already; ");
 
     let ran = desk.verify(&["-a", "both.json", "--keyring", "both.pub"]).code(0);
     let (names, lines): (Vec<_>, Vec<_>) = (vec!["alice", "bob"], ran.stdout().lines().map(str::to_owned).collect());

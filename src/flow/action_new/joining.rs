@@ -20,7 +20,7 @@ use crate::investigator::Fingerprint;
 use crate::limits;
 use crate::spool::stages::{ACTION_INVALID, ACTION_NEW, ACTION_PENDING};
 use crate::spool::watch::Watch;
-use crate::spool::{Entry, FileName, Mover, Over, Placed, Spool, Stage, Step};
+use crate::spool::{Entry, FileName, Mover, Placed, Spool, Stage, Step};
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use crate::worker::stage::StageWorker;
@@ -136,24 +136,23 @@ impl ActionNewWorker {
             done.again_at(time::after(now, limits::PENDING_PAUSE));
             return Ok(());
         }
-        let mut clears = Vec::new();
+        let mut joined = Vec::new();
         for signature in signatures {
             match read_detached(spool, signature, now)? {
                 Detached::Gone => {}
                 Detached::Settling(until) => done.again_at(until),
                 Detached::Refused(reason) => done.refuse(signature, format!("as a signature of {name}, {reason}")),
                 Detached::Whole(stripped) => match add(&mut candidates, &stripped, &trusted, now) {
-                    Ok(said) => {
-                        log::info!("action-new: {ACTION_NEW}/{signature}: {said}");
-                        clears.push(Step::clear(ACTION_NEW, signature));
-                    }
+                    Ok(said) => joined.push((signature, said)),
                     Err(reason) => done.refuse(signature, format!("the signature of {name} {reason}")),
                 },
             }
         }
         if self.write(candidates, done, now)? {
-            done.handled += clears.len();
+            let clears: Vec<Step> = joined.iter().map(|(name, _)| Step::clear(ACTION_NEW, name)).collect();
             self.mover.apply_all(&clears)?;
+            joined.iter().for_each(|(name, said)| log::info!("action-new: {ACTION_NEW}/{name}: {said}"));
+            done.handled += joined.len();
         }
         Ok(())
     }
@@ -162,14 +161,7 @@ impl ActionNewWorker {
     /// signatures stay.
     fn write(&self, candidates: Vec<Joined>, done: &mut Done, now: Timestamp) -> Result<bool, Failure> {
         for Joined { entry, action, .. } in candidates.into_iter().filter(|one| one.is_changed) {
-            let bytes = action.to_json();
-            let written = if entry.stage == ACTION_PENDING {
-                let (to, name) = (ACTION_PENDING, entry.name.clone());
-                self.mover.apply(&[Step::Put { to, name, bytes, over: Over::Anything }])?.pop()
-            } else {
-                self.mover.drafts().adopt(&[(&entry, bytes)])?.pop()
-            };
-            match written {
+            match self.mover.drafts().adopt(&[(&entry, action.to_json())])?.pop() {
                 Some(Ok(Placed::New)) => {}
                 Some(Err(failure)) => {
                     log::error!(
