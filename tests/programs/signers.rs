@@ -459,6 +459,30 @@ fn an_investigator_of_whom_the_store_cannot_be_asked_is_not_unknown() {
     assert_eq!(sandbox.names("action/inflight").len(), 1);
 }
 
+#[test]
+fn a_backup_has_what_waits_and_the_signatures_that_wait_for_it() {
+    let team = Team::new(TWO);
+    let sandbox = &team.sandbox;
+    sandbox.register(1);
+    let action = team.action("a");
+    team.drop("a.json", &action);
+    sandbox.once("action-new");
+    sandbox.drop_bytes("a.json.asc-bob", team.bob.detached(&action).as_bytes());
+    let script = |name: &str, arguments: &[&Path]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+        let output = Command::new(script).arg("-s").arg(sandbox.spool()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output));
+    };
+    let backup = sandbox.path("backup");
+    script("spool-backup", &[&backup]);
+    std::fs::rename(sandbox.spool(), sandbox.path("old")).unwrap();
+    script("install-spool.sh", &[]);
+    script("spool-restore", &[&backup]);
+    assert_eq!(sandbox.names("action/pending"), ["a.json"]);
+    sandbox.once("action-new");
+    assert_eq!(team.signers("action/inflight"), BOTH);
+}
+
 /// The lines of a block of commands in README.md, after the line that begins with `mark`.
 fn recipe(mark: &str) -> String {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
