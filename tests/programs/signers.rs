@@ -125,7 +125,7 @@ fn an_action_waits_in_pending_until_a_second_investigator_has_signed() {
     let log = || std::fs::read_to_string(sandbox.path("scheduler.log")).unwrap();
     sandbox.wait("logged", |_| log().contains(waits));
     assert!(log().contains("missing: it needs 2 signers and has 1 (minimumsigners)"), "{}", log());
-    // It does not count twice, whoever drops it.
+    // The same signature does not count twice.
     team.drop("again.json", &action);
     sandbox
         .drop_bytes("a.json.asc-test", restore_armor(action["pgpsignatures"][0].as_str().unwrap()).unwrap().as_bytes());

@@ -42,8 +42,8 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
     let good = Action::parse(bench.good().as_bytes()).unwrap().signed_text();
     let (_, stranger) = generate_key("Stranger <stranger@example.net>").unwrap();
     let signature = sign_with_key(&good, stranger.as_bytes(), time::now()).unwrap();
-    let nobodys = Keyring::default().verify(&good, &signature, time::now()).unwrap_err();
-    let unknown = || refused(format!("the signature of a good one.json {nobodys}"));
+    let unlisted = Keyring::default().verify(&good, &signature, time::now()).unwrap_err();
+    let unknown = || refused(format!("the signature of a good one.json {unlisted}"));
     let foreign = restore_armor(&signature).unwrap();
     let whole = "is not a whole armored signature; make it with gpg --armor --detach-sign, and drop it again";
     let rubbish = "-----BEGIN PGP SIGNATURE-----\n\n!!!!\n-----END PGP SIGNATURE-----\n";
