@@ -10,7 +10,7 @@
 //! | [`authenticate`] | who asks |
 //! | [`parameters`] [`call`] | what was asked, checked |
 //! | [`actions`] [`agents`] [`investigators`] [`sessions`] [`search`] [`events`] | the handlers, a file for each resource |
-//! | [`follow`] | actions that are followed live |
+//! | [`follow`] [`news`] | actions that are followed live; what the relay tells of them |
 //! | [`answer`] [`error`] [`compliance`] | what is said |
 //! | [`stores`] | the store behind the reactor |
 
@@ -24,6 +24,7 @@ pub mod error;
 pub mod events;
 pub mod follow;
 pub mod investigators;
+pub mod news;
 pub mod openapi;
 pub mod parameters;
 pub mod route;
@@ -117,7 +118,9 @@ pub fn main(options: ApiOptions) -> Result<(), ProgramError> {
     let stop = Stop::default();
     signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::TemporaryFailure, format!("listen for signals: {e}")))?;
-    let api = call::Api { config, stores, investigators, routes: routes::ROUTES, followers: Arc::default() };
+    let followers = Arc::default();
+    news::start(&config, Arc::clone(&followers), &stop);
+    let api = call::Api { config, stores, investigators, routes: routes::ROUTES, followers };
     serve::serve(api, &stop)
 }
 

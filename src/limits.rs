@@ -284,6 +284,8 @@ pub const API_ROWS_MAX: u64 = 10_000_000;
 pub const API_COUNTED_MAX: u64 = 10_000;
 /// Largest body of a request: an action, with every byte escaped as in a form.
 pub const API_BODY_BYTES_MAX: usize = 3 * ACTION_SIZE_BYTES_MAX as usize + (64 << 10);
+/// Largest body that is read to its end, to be discarded.
+pub const API_BODY_DISCARDED_BYTES_MAX: usize = 8 * API_BODY_BYTES_MAX;
 /// Fields of a form.
 pub const API_FORM_FIELDS_MAX: usize = 16;
 /// How long a request may take to arrive, without its body, and with it.
@@ -306,3 +308,9 @@ pub const API_FOLLOW_PERIOD_MIN: Duration = Duration::from_millis(100);
 pub const API_FOLLOW_PERIOD_MAX: Duration = Duration::from_secs(2);
 /// How often a reader of events hears at least a comment.
 pub const API_EVENT_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Events that the API takes at once.
+pub const API_NEWS_AT_ONCE: usize = 512;
+/// How often it looks for events that no notification told of.
+pub const API_NEWS_PAUSE: Duration = Duration::from_secs(1);
+/// How long it waits before it tries a relay again that failed.
+pub const API_NEWS_RETRY_PAUSE: Duration = Duration::from_secs(2);

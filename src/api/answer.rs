@@ -5,7 +5,7 @@ use crate::limits;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -181,7 +181,7 @@ impl Stream {
             let chunk = if chunk.is_empty() { Err(std::io::Error::other("cut off")) } else { Ok(chunk) };
             Some((chunk, (None, receiver)))
         });
-        (json(StatusCode::OK, Body::from_stream(chunks)), Stream { sender, is_first: true })
+        (json(StatusCode::OK, Body::from_stream(chunks.fuse())), Stream { sender, is_first: true })
     }
 
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Stopped> {
@@ -225,7 +225,7 @@ pub fn events(receiver: mpsc::Receiver<String>) -> Response {
         let text = receiver.recv().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), receiver))
     });
-    let mut response = Response::new(Body::from_stream(chunks));
+    let mut response = Response::new(Body::from_stream(chunks.fuse()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

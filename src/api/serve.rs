@@ -240,7 +240,9 @@ pub fn serve(api: Api, stop: &Stop) -> Result<(), ProgramError> {
     let notified = watchdog::start(vec![("requests", Pulse::default())], stop);
     let scheme = if tls.is_some() { "https" } else { "http" };
     log::info!("listens on {scheme}://{address}{}/", api.config.base_route);
-    runtime.block_on(accept(listener, Arc::new(api), tls, receiver));
+    // Its connections are closed by a thread that may wait: the last to hold it.
+    let api = Arc::new(api);
+    runtime.block_on(accept(listener, Arc::clone(&api), tls, receiver));
     runtime.shutdown_timeout(limits::LAST_WORDS_TIME_MAX);
     let _ = notified.join();
     Ok(())

@@ -4,6 +4,7 @@ use super::{Background, PATIENCE, Sandbox, write_private};
 use mig::signature;
 use mig::time;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -76,14 +77,15 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
     let status = response.status().as_u16();
     let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-    let body = response.into_body().into_with_config().limit(1 << 30).read_to_string().unwrap();
+    let read = response.into_body().into_with_config().limit(1 << 30).read_to_string();
+    let body = read.unwrap_or_else(|e| panic!("{status} {headers:?}: {e}"));
     Answer { status, headers, body }
 }
 
 impl Sandbox {
     /// The configuration of the API, with further lines.
     pub fn api_cfg(&self, port: u16, more: &str) -> String {
-        let store = self.store_section();
+        let store = self.api_sections.clone().unwrap_or_else(|| self.store_section());
         let text = format!(
             "[server]\nport = {port}\n{more}\n[directories]\nspool = \"{}\"\n{store}\n[logging]\nlevel = \"debug\"\n",
             self.spool().display()
@@ -155,6 +157,26 @@ impl Api {
     /// GET with a token.
     pub fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[("X-PGPAUTHORIZATION", &self.token())])
+    }
+
+    /// The events of an action until their stream ends, as name, id and data.
+    pub fn events(&self, action: u64, last: Option<&str>) -> Vec<(String, Option<String>, Value)> {
+        let request = client().get(format!("{}action/events?actionid={action}", self.url));
+        let request = request.header("X-PGPAUTHORIZATION", self.token());
+        let request = last.into_iter().fold(request, |request, last| request.header("Last-Event-ID", last));
+        let response = request.call().unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let (mut found, mut name, mut id) = (Vec::new(), String::new(), None);
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.unwrap();
+            match line.split_once(": ") {
+                Some(("event", value)) => name = value.to_owned(),
+                Some(("id", value)) => id = Some(value.to_owned()),
+                Some(("data", value)) => found.push((name.clone(), id.take(), serde_json::from_str(value).unwrap())),
+                _ => {}
+            }
+        }
+        found
     }
 
     /// POST of a form, with these headers.

@@ -48,6 +48,8 @@ pub struct Sandbox {
     broker: Option<(String, String, String)>,
     /// The section with the store, when that is a database server.
     database: Option<String>,
+    /// The sections with the store, and with the relay, of the API's configuration, where they are other ones.
+    pub api_sections: Option<String>,
     /// The public and the secret key of the investigator.
     pub keys: (String, String),
 }
@@ -62,7 +64,7 @@ impl Sandbox {
     pub fn new_in(parent: &Path) -> Sandbox {
         let directory = tempfile::Builder::new().prefix("mig test ").tempdir_in(parent).unwrap();
         let keys = signature::generate_key("Test Investigator <test@example.net>").unwrap();
-        let sandbox = Sandbox { directory, keys, broker: None, database: None };
+        let sandbox = Sandbox { directory, keys, broker: None, database: None, api_sections: None };
         for stage in STAGES {
             std::fs::create_dir_all(sandbox.spool().join(stage)).unwrap();
         }

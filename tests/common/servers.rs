@@ -188,11 +188,16 @@ impl Broker {
 
     /// `[mq]` of the scheduler.
     pub fn scheduler_section(&self) -> String {
+        self.section("scheduler")
+    }
+
+    /// `[mq]` for a user.
+    pub fn section(&self, user: &str) -> String {
         let tls = self.certificates_of("scheduler").map(|[ca, cert, key]| {
             format!("usetls = true\ncacert = \"{ca}\"\ntlscert = \"{cert}\"\ntlskey = \"{key}\"\n")
         });
         format!(
-            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
+            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"{user}\"\npass = \"{user}-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
             self.port(),
             self.vhost,
             self.queue_type,

@@ -5,28 +5,9 @@ use crate::common::{Sandbox, text};
 use mig::signature;
 use mig::time;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-
-/// Reads server-sent events until the stream ends, as (name, id, data).
-fn events(url: &str, token: &str, last: Option<&str>) -> Vec<(String, Option<String>, Value)> {
-    let request = crate::common::api::client().get(url).header("X-PGPAUTHORIZATION", token);
-    let request = last.into_iter().fold(request, |request, last| request.header("Last-Event-ID", last));
-    let response = request.call().unwrap();
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let (mut found, mut name, mut id) = (Vec::new(), String::new(), None);
-    for line in BufReader::new(response.into_body().into_reader()).lines() {
-        let line = line.unwrap();
-        match line.split_once(": ") {
-            Some(("event", value)) => name = value.to_owned(),
-            Some(("id", value)) => id = Some(value.to_owned()),
-            Some(("data", value)) => found.push((name.clone(), id.take(), serde_json::from_str(value).unwrap())),
-            _ => {}
-        }
-    }
-    found
-}
 
 #[test]
 fn an_action_is_launched_followed_and_read() {
@@ -44,8 +25,7 @@ fn an_action_is_launched_followed_and_read() {
 
     let _scheduler = sandbox.start_scheduler();
     let agents = [sandbox.start_agent(1), sandbox.start_agent(2)];
-    let url = format!("{}action/events?actionid={id}", api.url);
-    let found = events(&url, &api.token(), None);
+    let found = api.events(id, None);
     drop(agents);
     let of = |name: &str| found.iter().filter(|(found, ..)| found == name).map(|(.., data)| data).collect::<Vec<_>>();
     let commands = of("command");
@@ -69,7 +49,7 @@ fn an_action_is_launched_followed_and_read() {
 
     // Who resumes hears of what was not heard of; who comes with another server's place, of everything.
     let place = found.iter().find_map(|(_, id, _)| id.clone()).unwrap();
-    let again = |last| events(&url, &api.token(), last).into_iter().filter(|(name, ..)| name == "command").count();
+    let again = |last| api.events(id, last).into_iter().filter(|(name, ..)| name == "command").count();
     assert_eq!((again(Some(&place)), again(None), again(Some("1-2"))), (1, 2, 2));
 
     let shown = api.get(&format!("action?actionid={id}"));

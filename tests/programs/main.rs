@@ -16,6 +16,7 @@ mod journey;
 mod keys;
 mod logging;
 mod mixed_fleet;
+mod openapi;
 mod places;
 mod quickstart;
 mod scripts;
