@@ -12,6 +12,8 @@
 //! ```text
 //! investigator          scheduler                                     relay            agent
 //!
+//!            action/pending (until enough have signed)
+//!                 ▲▼
 //!  cp ──► action/new ──[action-new]──► action/inflight
 //!             │                  └────► command/ready
 //!             ▼                              │
@@ -72,6 +74,8 @@
 //! | failure | an error as what to do about it: skip, refuse, retry, end: [`failure::Failure`] |
 //! | queue | a queue of the relay |
 //! | drop | a file that was put into action/new from outside |
+//! | detached signature | a signature in a file of its own beside an action: `NAME.json.asc-X` |
+//! | join | add a signature that was dropped to the action that it covers |
 //! | adopt | replace a drop by a file of ours, with an id |
 //! | claim | the move to `running`, after which an agent's command never runs again |
 //!

@@ -8,7 +8,9 @@ use crate::error::{ExitClass, ProgramError};
 use crate::json::JsonError;
 use crate::limits;
 use crate::modules;
-use crate::signature::{Keyring, SignatureError, generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
+use crate::signature::{
+    Keyring, SignatureError, are_by_one_key, generate_key, generate_rsa_key, sign_with_gpg, sign_with_key,
+};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
@@ -124,8 +126,9 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     check_operations(&action, input, options.force)?;
     let text = action.signed_text();
     let signature = sign(&text, &options, now)?;
-    if action.signatures.contains(&signature) {
-        return Err(ProgramError::new(ExitClass::Data, format!("{input}: already contains this signature")));
+    if let Some(index) = action.signatures.iter().position(|before| are_by_one_key(before, &signature)) {
+        let reason = "is by this key already; a second signature by one investigator adds nothing";
+        return Err(ProgramError::new(ExitClass::Data, format!("{input}: pgpsignatures[{index}] {reason}")));
     }
     action.signatures.push(signature);
     // The checks of the scheduler, so that errors are reported here.

@@ -21,4 +21,5 @@ mod places;
 mod quickstart;
 mod scripts;
 mod short_signatures;
+mod signers;
 mod systemd;
