@@ -104,10 +104,10 @@ async fn bytes(body: Body) -> Result<Vec<u8>, ApiError> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| ApiError::bad("the body cannot be read to its end"))?;
         size_bytes += chunk.len();
-        match size_bytes {
-            0..=limits::API_BODY_BYTES_MAX => bytes.extend_from_slice(&chunk),
-            0..=limits::API_BODY_DISCARDED_BYTES_MAX => bytes.clear(),
-            _ => break,
+        if size_bytes <= limits::API_BODY_BYTES_MAX {
+            bytes.extend_from_slice(&chunk);
+        } else if size_bytes > limits::API_BODY_DISCARDED_BYTES_MAX {
+            break;
         }
     }
     if size_bytes > limits::API_BODY_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
