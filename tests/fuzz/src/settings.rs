@@ -29,6 +29,12 @@ pub fn acl(data: &[u8]) {
         acl.check(&ACTION, &signers).is_ok()
     };
     let stranger = Fingerprint::parse(&"5EED".repeat(10)).expect("a fingerprint");
+    // The fuzzer sees what is compared: it may list the stranger.
+    let text =
+        serde_json::from_slice::<serde_json::Value>(data).map_or_else(|_| String::new(), |value| value.to_string());
+    if text.replace(' ', "").to_uppercase().contains(stranger.as_str()) {
+        return;
+    }
     assert!(!allows(&[]), "nobody signed");
     assert!(!allows(&[&stranger]), "a stranger signed");
     for known in &KNOWN.fingerprints {
