@@ -1,7 +1,10 @@
 //! What the investigators' programs share: reading files that people name, and times as people write them.
 
+pub mod checks;
 pub mod generator;
+pub mod migrc;
 pub mod program;
+pub mod signing;
 pub mod verifier;
 
 use crate::config::read_bounded;
