@@ -68,6 +68,7 @@ SELECT set_config('log_statement', 'none', true), set_config('log_min_duration_s
     WHERE current_setting('is_superuser') = 'on' \g /dev/null
 $statements
 SELECT 'GRANT migreadonly TO migscheduler' WHERE NOT pg_has_role('migscheduler', 'migreadonly', 'MEMBER') \gexec
+SELECT 'GRANT migreadonly TO migapi' WHERE NOT pg_has_role('migapi', 'migreadonly', 'MEMBER') \gexec
 COMMIT;
 SQL
     mv -f -- "$credentials.new" "$credentials"

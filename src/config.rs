@@ -5,6 +5,7 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod api;
 pub mod broker;
 #[cfg(feature = "agent")]
 mod broker_url;

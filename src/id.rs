@@ -114,6 +114,10 @@ id_type!(
     /// The id of an agent's registration in the store.
     AgentId
 );
+id_type!(
+    /// The id of an investigator in the store.
+    InvestigatorId
+);
 
 impl ActionId {
     /// Returns the action's file name in every stage: `<id>.json`.

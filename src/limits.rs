@@ -287,3 +287,52 @@ pub const LOG_LINE_BYTES_MAX: usize = 8000;
 pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// Back-off after a failure of syslog.
 pub const SYSLOG_PAUSE: Duration = Duration::from_secs(5);
+
+/// Chunks of an answer of the API that wait for a reader.
+pub const API_CHUNKS_AHEAD_MAX: usize = 2;
+/// How long a reader of the API may keep a chunk waiting.
+pub const API_WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Requests of the API that use the store at once.
+pub const API_STORES_MAX: usize = 8;
+/// How long a request waits until it may use the store.
+pub const API_STORE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Longest pattern of a search.
+pub const API_PATTERN_BYTES_MAX: usize = 1024;
+/// Rows of an answer that are read from the store at once.
+pub const API_ROWS_AT_ONCE: usize = 200;
+/// Rows that a search returns when it does not say how many.
+pub const API_ROWS_DEFAULT: u64 = 10_000;
+/// Most rows that a search may ask for; clients of the original ask for 1,000,000.
+pub const API_ROWS_MAX: u64 = 10_000_000;
+/// Rows up to which a search is counted.
+pub const API_COUNTED_MAX: u64 = 10_000;
+/// Largest body of a request: an action, with every byte escaped as in a form.
+pub const API_BODY_BYTES_MAX: usize = 3 * ACTION_SIZE_BYTES_MAX as usize + (64 << 10);
+/// Fields of a form.
+pub const API_FORM_FIELDS_MAX: usize = 16;
+/// How long a request may take to arrive, without its body, and with it.
+pub const API_HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+/// See [`API_HEADER_TIME_MAX`].
+pub const API_BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Connections of the API; more wait in the kernel's queue.
+pub const API_CONNECTIONS_MAX: usize = 1_000;
+/// How long requests may go on after SIGTERM.
+pub const API_DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// Longest nonce in a signed token.
+pub const API_NONCE_BYTES_MAX: usize = 128;
+/// Largest public key of an investigator.
+pub const INVESTIGATOR_KEY_BYTES_MAX: usize = 1 << 20;
+/// Actions that are followed at once.
+pub const API_FOLLOWED_MAX: usize = 256;
+/// How often the commands of a followed action are counted.
+pub const API_FOLLOW_PERIOD_MIN: Duration = Duration::from_millis(100);
+/// The same, when nothing changes.
+pub const API_FOLLOW_PERIOD_MAX: Duration = Duration::from_secs(2);
+/// How often a reader of events hears at least a comment.
+pub const API_EVENT_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Events that the API takes at once.
+pub const API_NEWS_AT_ONCE: usize = 512;
+/// How often it looks for events that no notification told of.
+pub const API_NEWS_PAUSE: Duration = Duration::from_secs(1);
+/// How long it waits before it tries a relay again that failed.
+pub const API_NEWS_RETRY_PAUSE: Duration = Duration::from_secs(2);

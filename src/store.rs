@@ -3,8 +3,11 @@
 //! The spool decides what happens next; the store records it. Every method of [`Store`] is idempotent and one
 //! transaction: after a crash the caller repeats the call, and what was committed stays unchanged. No SQL outside this
 //! module's children and [`crate::targets`]. Two implementations: [`sqlite`], one file on this machine, and
-//! [`postgres`], a server that several schedulers and the API share.
+//! [`postgres`], a server that several schedulers and the API share. Both implement [`catalog::Catalog`] too, what people
+//! read, and [`accounts::Accounts`], who may.
 
+pub mod accounts;
+pub mod catalog;
 pub mod postgres;
 pub mod sqlite;
 

@@ -64,6 +64,24 @@ fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
     }
 }
 
+/// Takes `[mq]` or `[relay]`.
+pub(super) fn take_relay(ini: &mut Ini) -> Result<RelayConfig, ConfigError> {
+    Ok(if is_first(ini, "mq", "relay")? {
+        RelayConfig::Broker(BrokerConfig::take(ini)?)
+    } else {
+        RelayConfig::Directory(ini.path_required("relay", "directory")?)
+    })
+}
+
+/// Takes `[postgres]` or `[sqlite]`.
+pub(super) fn take_store(ini: &mut Ini) -> Result<StoreConfig, ConfigError> {
+    Ok(if is_first(ini, "postgres", "sqlite")? {
+        StoreConfig::Postgres(PostgresConfig::take(ini)?)
+    } else {
+        StoreConfig::Sqlite(ini.path_required("sqlite", "file")?)
+    })
+}
+
 impl SchedulerConfig {
     /// Reads and checks the file. Changes nothing.
     pub fn read(path: &Path) -> Result<SchedulerConfig, ConfigError> {
@@ -93,16 +111,8 @@ impl SchedulerConfig {
             detect_multi_agents: ini.boolean("agent", "detectmultiagents", true)?,
             kill_dup_agents: ini.boolean("agent", "killdupagents", false)?,
             keyring: ini.path_required("investigators", "keyring")?,
-            relay: if is_first(&ini, "mq", "relay")? {
-                RelayConfig::Broker(BrokerConfig::take(&mut ini)?)
-            } else {
-                RelayConfig::Directory(ini.path_required("relay", "directory")?)
-            },
-            store: if is_first(&ini, "postgres", "sqlite")? {
-                StoreConfig::Postgres(PostgresConfig::take(&mut ini)?)
-            } else {
-                StoreConfig::Sqlite(ini.path_required("sqlite", "file")?)
-            },
+            relay: take_relay(&mut ini)?,
+            store: take_store(&mut ini)?,
             logging: LoggingConfig::take(&mut ini)?,
         };
         if config.agent_timeout < config.heartbeat_freq {

@@ -225,18 +225,7 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
         }
         Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
     })?;
-    action.check_notes().map_err(|error| Verdict::Reject(error.to_string()))?;
-    if action.expire_after <= now {
-        let help = "give it a later end, and sign it again";
-        let reason = format!("field 'expireafter': the action expired at {}; {help}", action.expire_after);
-        return Err(Verdict::Reject(reason));
-    }
-    // What is written of it later must be readable again: numbers may take more room than they did.
-    let size_bytes = action.to_json().len() as u64;
-    if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
-        let max = limits::ACTION_SIZE_BYTES_MAX;
-        return Err(Verdict::Reject(format!("has {size_bytes} bytes when it is written out, the limit is {max}")));
-    }
+    check_unsigned(&action, now).map_err(Verdict::Reject)?;
     let signers = verify(keyring, &action, now).map_err(Verdict::Reject)?;
     let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
     if action.valid_from > now {
@@ -245,9 +234,32 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
     Ok(Checked { action, signers, target })
 }
 
+/// Why an action is refused, by any signer.
+fn check_unsigned(action: &Action, now: Timestamp) -> Result<(), String> {
+    action.check_notes().map_err(|error| error.to_string())?;
+    if action.expire_after <= now {
+        let help = "give it a later end, and sign it again";
+        return Err(format!("field 'expireafter': the action expired at {}; {help}", action.expire_after));
+    }
+    // What is written of it later must be readable again: numbers may take more room than they did.
+    let size_bytes = action.to_json().len() as u64;
+    if size_bytes > limits::ACTION_SIZE_BYTES_MAX {
+        let max = limits::ACTION_SIZE_BYTES_MAX;
+        return Err(format!("has {size_bytes} bytes when it is written out, the limit is {max}"));
+    }
+    Ok(())
+}
+
+/// Parses an action as it is checked here: what is wrong with it, before anybody looks at its signatures.
+pub fn parse(bytes: &[u8], now: Timestamp) -> Result<Action, String> {
+    let action = Action::parse(bytes).map_err(|e| e.to_string())?;
+    check_unsigned(&action, now)?;
+    Ok(action)
+}
+
 /// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
 /// keyring, and the investigator should know before agents refuse the action one by one.
-fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+pub fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
     let text = action.signed_text();
     let verify = |(index, signature): (usize, &String)| {
         let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;

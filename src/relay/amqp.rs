@@ -51,6 +51,8 @@ pub enum Role {
     Scheduler,
     /// Has its own queue only.
     Agent,
+    /// Receives events only.
+    Subscriber,
 }
 
 /// See the module docs. It connects when it is first used.
@@ -72,7 +74,8 @@ impl AmqpRelay {
     pub fn open(config: &BrokerConfig, role: Role) -> Result<AmqpRelay, Failure> {
         let sender = Link::shared(config, Purpose::Send)?;
         // Ten thousand agents must not be twenty thousand connections.
-        let receiver = if role == Role::Agent { Arc::clone(&sender) } else { Link::shared(config, Purpose::Receive)? };
+        let receiver =
+            if role == Role::Scheduler { Link::shared(config, Purpose::Receive)? } else { Arc::clone(&sender) };
         Ok(AmqpRelay {
             role,
             receiver,
@@ -216,7 +219,7 @@ impl AmqpRelay {
             let prefetch = match self.role {
                 _ if self.reduced.contains(queue) => limits::BROKER_MESSAGES_AHEAD_REDUCED,
                 Role::Agent => limits::AGENT_DELIVERIES_MAX,
-                Role::Scheduler => limits::BROKER_MESSAGES_AHEAD_MAX,
+                Role::Scheduler | Role::Subscriber => limits::BROKER_MESSAGES_AHEAD_MAX,
             };
             let waker = self.wakers.get(queue).cloned();
             let inbox = Inbox::open(Arc::clone(&self.receiver), queue, prefetch, waker)?;
@@ -354,7 +357,7 @@ impl Relay for AmqpRelay {
             return Ok(());
         }
         let deliveries: Vec<Delivery> = refused.iter().map(|(delivery, _)| delivery.clone()).collect();
-        if self.role == Role::Agent {
+        if self.role != Role::Scheduler {
             return self.inboxes.get_mut(queue).map_or(Ok(()), |inbox| inbox.refuse(&deliveries));
         }
         let letters = refused.iter().map(|(delivery, reason)| dead_letter(queue, delivery, reason, now));

@@ -9,8 +9,10 @@
 //!   what targets may name.
 //! - The scripts create and change the tables (`postgres.sql`) as another user; the scheduler's may not.
 
+mod accounts;
 mod actions;
 mod agents;
+mod catalog;
 mod commands;
 mod ending;
 mod error;
@@ -36,7 +38,7 @@ use postgres::error::SqlState;
 use std::sync::Arc;
 
 /// Number of the last section of `postgres.sql`.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 /// The store for several schedulers.
 pub struct PostgresStore {

@@ -139,6 +139,21 @@ SELECT :version < 2 AS missing \gset
 INSERT INTO schema_version (version) VALUES (2);
 \endif
 
+-- 3: tokens of the API.
+SELECT :version < 3 AS missing \gset
+\if :missing
+
+-- investigatorid is null for a signed token that may be used once.
+CREATE TABLE tokens (
+    hash bytea PRIMARY KEY,
+    investigatorid bigint,
+    expires timestamptz NOT NULL
+);
+CREATE INDEX tokens_expires ON tokens (expires);
+
+INSERT INTO schema_version (version) VALUES (3);
+\endif
+
 -- Permissions. Targets are evaluated as migreadonly.
 GRANT USAGE ON SCHEMA public TO migscheduler, migapi, migreadonly;
 GRANT SELECT ON schema_version TO migscheduler, migapi;
@@ -153,6 +168,7 @@ GRANT SELECT ON agents, actions, commands, signatures, agents_stats TO migapi;
 GRANT SELECT (id, name, pgpfingerprint, publickey, status, createdat, lastmodified) ON investigators TO migapi;
 GRANT INSERT (id, name, pgpfingerprint, publickey, status, createdat, lastmodified) ON investigators TO migapi;
 GRANT UPDATE (status, lastmodified) ON investigators TO migapi;
+GRANT SELECT, INSERT, DELETE ON tokens TO migapi;
 
 GRANT SELECT (id, name, queueloc, mode, version, pid, starttime, destructiontime, heartbeattime, status, environment, tags)
     ON agents TO migreadonly;

@@ -57,6 +57,7 @@ CREATE TABLE commands (
 ) STRICT;
 CREATE INDEX commands_status ON commands (actionid, status);
 CREATE INDEX commands_queueloc ON commands (queueloc);
+CREATE INDEX commands_agentid ON commands (agentid);
 
 CREATE TABLE investigators (
     id INTEGER PRIMARY KEY,
@@ -77,6 +78,16 @@ CREATE TABLE signatures (
     pgpsignature TEXT NOT NULL,
     UNIQUE (actionid, investigatorid, pgpsignature)
 ) STRICT;
+
+CREATE INDEX signatures_investigator ON signatures (investigatorid);
+
+-- What the API's requests are recognized by. investigatorid is null for a signed token that may be used once.
+CREATE TABLE tokens (
+    hash BLOB PRIMARY KEY,
+    investigatorid INTEGER,
+    expires INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tokens_expires ON tokens (expires);
 
 CREATE TABLE agents_stats (
     timestamp INTEGER NOT NULL,

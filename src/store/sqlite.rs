@@ -3,8 +3,10 @@
 //! Each worker opens its own store; SQLite permits one writer at a time, the others wait. A crash rolls back the open
 //! transaction.
 
+mod accounts;
 mod actions;
 mod agents;
+mod catalog;
 mod commands;
 mod ending;
 mod error;
@@ -23,6 +25,7 @@ use crate::limits;
 use crate::targets::{Dialect, Target, sqlite_functions};
 use crate::time::Timestamp;
 use rusqlite::functions::FunctionFlags;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::collections::BTreeSet;
@@ -43,7 +46,11 @@ pub struct SqliteStore {
 }
 
 /// Version of `schema.sql`, kept in the file as `user_version`. `schema-N.sql` upgrades version N - 1 to N.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
+/// The tables that the API changes.
+const WRITTEN_BY_API: [&str; 3] = ["investigators", "sequences", "tokens"];
+/// From version 1 to 2, and so on.
+const UPGRADES: [&str; SCHEMA_VERSION as usize - 1] = [include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 /// How long a transaction waits for that of another worker.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Back-off before the file is opened again.
@@ -107,6 +114,22 @@ impl SqliteStore {
         Ok(SqliteStore { path: path.to_owned(), connection, reader, deadline })
     }
 
+    /// Opens the file for the API, which may not write actions and commands.
+    pub fn open_for_api(path: &Path) -> Result<SqliteStore, Failure> {
+        let mut store = SqliteStore::open(path)?;
+        let authorize = |context: AuthContext| match context.action {
+            AuthAction::Insert { table_name } | AuthAction::Delete { table_name }
+                if !WRITTEN_BY_API.contains(&table_name) =>
+            {
+                Authorization::Deny
+            }
+            AuthAction::Update { table_name, .. } if !WRITTEN_BY_API.contains(&table_name) => Authorization::Deny,
+            _ => Authorization::Allow,
+        };
+        store.connection.authorizer(Some(authorize)).map_err(|e| error::opening(path, e))?;
+        Ok(store)
+    }
+
     /// Runs `work` in one transaction.
     fn transact<T>(
         &mut self,
@@ -160,8 +183,10 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.execute("INSERT INTO sequences (name, last) VALUES ('ids', ?1)", [first])?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
-        1 => {
-            transaction.execute_batch(include_str!("schema-2.sql"))?;
+        version @ 1..SCHEMA_VERSION => {
+            for upgrade in &UPGRADES[version as usize - 1..] {
+                transaction.execute_batch(upgrade)?;
+            }
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         other => {
@@ -210,6 +235,11 @@ fn next_ids(transaction: &Transaction, count: usize) -> rusqlite::Result<std::op
     let last: i64 = transaction.prepare_cached(sql)?.query_row([count as i64], |row| row.get(0))?;
     debug_assert!(last as u64 <= limits::ID_OURS_MAX);
     Ok(last - count as i64 + 1..=last)
+}
+
+/// Converts the `count(*)` of a row.
+fn count(row: &rusqlite::Row, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)? as u64)
 }
 
 impl Store for SqliteStore {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod agents;
+pub mod api;
 pub mod broker_fleet;
 pub mod mounts;
 pub mod proxy;
@@ -47,6 +48,8 @@ pub struct Sandbox {
     broker: Option<(String, String, String)>,
     /// The section with the store, when that is a database server.
     database: Option<String>,
+    /// The sections with the store, and with the relay, of the API's configuration, where they are other ones.
+    pub api_sections: Option<String>,
     /// The public and the secret key of the investigator.
     pub keys: (String, String),
 }
@@ -61,7 +64,7 @@ impl Sandbox {
     pub fn new_in(parent: &Path) -> Sandbox {
         let directory = tempfile::Builder::new().prefix("mig test ").tempdir_in(parent).unwrap();
         let keys = signature::generate_key("Test Investigator <test@example.net>").unwrap();
-        let sandbox = Sandbox { directory, keys, broker: None, database: None };
+        let sandbox = Sandbox { directory, keys, broker: None, database: None, api_sections: None };
         for stage in STAGES {
             std::fs::create_dir_all(sandbox.spool().join(stage)).unwrap();
         }
@@ -117,8 +120,12 @@ impl Sandbox {
                 || format!("[relay]\ndirectory = \"{}\"", self.path("relay").display()),
                 |(section, ..)| section.clone()
             ),
-            self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display())),
+            self.store_section(),
         )
+    }
+
+    fn store_section(&self) -> String {
+        self.database.clone().unwrap_or_else(|| format!("[sqlite]\nfile = \"{}\"", self.path("mig.db").display()))
     }
 
     /// A path in the sandbox.

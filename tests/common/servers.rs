@@ -188,11 +188,16 @@ impl Broker {
 
     /// `[mq]` of the scheduler.
     pub fn scheduler_section(&self) -> String {
+        self.section("scheduler")
+    }
+
+    /// `[mq]` for a user.
+    pub fn section(&self, user: &str) -> String {
         let tls = self.certificates_of("scheduler").map(|[ca, cert, key]| {
             format!("usetls = true\ncacert = \"{ca}\"\ntlscert = \"{cert}\"\ntlskey = \"{key}\"\n")
         });
         format!(
-            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"scheduler\"\npass = \"scheduler-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
+            "[mq]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"{user}\"\npass = \"{user}-of-the-tests\"\nvhost = \"{}\"\nqueuetype = {}\n{}",
             self.port(),
             self.vhost,
             self.queue_type,
@@ -239,7 +244,7 @@ impl Broker {
 pub fn database(server: &Path) -> PostgresConfig {
     let name = unique("mig");
     create_database(server, &name);
-    reach(server, &name, &password(server))
+    reach_as(server, &name, "migscheduler")
 }
 
 /// The same, as a copy of one that is made once: quicker by far, but everybody may connect to it.
@@ -248,13 +253,18 @@ pub fn copied_database(server: &Path) -> PostgresConfig {
     once(server, "original", || drop(create_database(server, ORIGINAL)));
     let name = unique("copy");
     psql(server, "postgres", &format!("CREATE DATABASE {name} TEMPLATE {ORIGINAL} OWNER migadmin"));
-    reach(server, &name, &password(server))
+    reach_as(server, &name, "migscheduler")
 }
 
-/// The password of the scheduler, as the script keeps it.
-fn password(server: &Path) -> String {
+/// The password of a user, as the script keeps it.
+fn password(server: &Path, user: &str) -> String {
     let credentials = std::fs::read_to_string(server.join("credentials")).unwrap();
-    credentials.lines().find_map(|line| line.strip_prefix("migscheduler/")).unwrap().to_owned()
+    credentials.lines().find_map(|line| line.strip_prefix(user)?.strip_prefix('/')).unwrap().to_owned()
+}
+
+/// How a user reaches a database.
+pub fn reach_as(server: &Path, name: &str, user: &str) -> PostgresConfig {
+    PostgresConfig { user: user.into(), ..reach(server, name, &password(server, user)) }
 }
 
 /// How the scheduler reaches a database.

@@ -1,6 +1,7 @@
 //! The programs and scripts as they are used: nothing here needs a server, or root.
 
 mod agent;
+mod api;
 mod backup;
 mod client_programs;
 #[path = "../common/mod.rs"]

@@ -31,7 +31,8 @@ fn units() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(Path::new(ROOT).join("systemd")).unwrap() {
         let path = entry.unwrap().path();
-        let built = [env!("CARGO_BIN_EXE_mig-scheduler"), env!("CARGO_BIN_EXE_mig-agent")];
+        let built =
+            [env!("CARGO_BIN_EXE_mig-scheduler"), env!("CARGO_BIN_EXE_mig-agent"), env!("CARGO_BIN_EXE_mig-api")];
         let mut unit = std::fs::read_to_string(&path).unwrap();
         for program in built {
             let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -45,9 +46,14 @@ fn units() -> tempfile::TempDir {
 #[test]
 fn systemd_accepts_every_unit() {
     let units = units();
-    for unit in
-        ["mig-scheduler.service", "mig-scheduler@results.service", "mig-agent.service", "mig.target", "mig.slice"]
-    {
+    for unit in [
+        "mig-scheduler.service",
+        "mig-scheduler@results.service",
+        "mig-api.service",
+        "mig-agent.service",
+        "mig.target",
+        "mig.slice",
+    ] {
         let unit = format!("./{unit}");
         let Some(output) = systemd("systemd-analyze", &["verify", "--man=no", &unit], units.path()) else { return };
         assert!(output.status.success() && output.stderr.is_empty(), "{unit}: {}", text(&output));
@@ -57,8 +63,12 @@ fn systemd_accepts_every_unit() {
 #[test]
 fn exposure_is_as_low_as_the_units_say() {
     let units = units();
-    for (unit, threshold) in [("mig-scheduler.service", 20), ("mig-scheduler@.service", 20), ("mig-agent.service", 34)]
-    {
+    for (unit, threshold) in [
+        ("mig-scheduler.service", 20),
+        ("mig-scheduler@.service", 20),
+        ("mig-api.service", 20),
+        ("mig-agent.service", 34),
+    ] {
         let threshold = format!("--threshold={threshold}");
         let arguments = ["security", "--offline=true", &threshold, unit];
         let Some(output) = systemd("systemd-analyze", &arguments, units.path()) else { return };

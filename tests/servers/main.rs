@@ -3,6 +3,7 @@
 
 mod at_scale;
 mod broker_setup;
+mod catalog_contract;
 #[path = "../common/mod.rs"]
 mod common;
 mod postgres;

@@ -20,6 +20,9 @@ macro_rules! columns {
     };
 }
 
+/// See the macro.
+pub(super) const COLUMNS: &str = columns!();
+
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

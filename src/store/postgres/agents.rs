@@ -12,12 +12,16 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+/// The columns that [`from_row`] reads.
 macro_rules! columns {
     () => {
         "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
         agents.destructiontime, agents.heartbeattime, agents.status, agents.environment::text, agents.tags::text"
     };
 }
+
+/// See the macro.
+pub(super) const COLUMNS: &str = columns!();
 
 /// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
 pub(super) fn selection(condition: &str) -> String {
@@ -53,7 +57,8 @@ fn from_rows(rows: &[Row]) -> Result<Vec<Agent>, Error> {
     rows.iter().filter_map(|row| from_row(row).transpose()).collect()
 }
 
-fn from_row(row: &Row) -> Result<Option<Agent>, Error> {
+/// None if the row has an invalid queueloc.
+pub(super) fn from_row(row: &Row) -> Result<Option<Agent>, Error> {
     let Ok(queueloc) = QueueLoc::parse(row.try_get(2)?) else { return Ok(None) };
     let object = |text: &str| -> Map<String, Value> { serde_json::from_str(text).unwrap_or_default() };
     Ok(Some(Agent {

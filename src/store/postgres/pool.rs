@@ -107,9 +107,14 @@ impl Session {
         self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.execute(&statement, values))
     }
 
+    /// Runs one statement that is not used again, with values for its placeholders.
+    pub(super) fn query_once_with(&mut self, sql: &str, values: &[Parameter]) -> Result<Vec<Row>, Error> {
+        self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.query(sql, values))
+    }
+
     /// Runs one statement that is not used again.
     pub(super) fn query_once(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
-        self.line.wait(limits::ANSWER_TIME_LIMIT, self.client.query(sql, &[]))
+        self.query_once_with(sql, &[])
     }
 
     /// Runs statements without results.

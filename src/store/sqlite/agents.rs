@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
+pub(super) const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
     agents.destructiontime, agents.heartbeattime, agents.status, agents.environment, agents.tags";
 
 /// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
@@ -78,7 +78,7 @@ fn object(text: &str) -> Map<String, Value> {
 }
 
 /// None if the row has an invalid queueloc.
-fn from_row(row: &Row) -> rusqlite::Result<Option<Agent>> {
+pub(super) fn from_row(row: &Row) -> rusqlite::Result<Option<Agent>> {
     let Ok(queueloc) = QueueLoc::parse(row.get_ref(2)?.as_str()?) else { return Ok(None) };
     Ok(Some(Agent {
         id: AgentId::new(row.get::<_, i64>(0)? as u64),

@@ -1,5 +1,6 @@
 //! The whole way over a real broker, and what is left of it when the broker goes away in the middle.
 
+mod api;
 mod cut;
 mod hostile;
 mod journey;

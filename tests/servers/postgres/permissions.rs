@@ -59,7 +59,7 @@ fn nobody_but_the_schedulers_sees_their_key_and_deletes_agents_only() {
         FROM pg_class c, unnest('{migscheduler,migapi,migreadonly}'::text[]) AS role
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND (has_table_privilege(role, c.oid, 'DELETE')
             OR has_table_privilege(role, c.oid, 'TRUNCATE') OR has_table_privilege(role, c.oid, 'TRIGGER'))";
-    assert_eq!(servers::psql(&server, &database, sql), "migscheduler agents");
+    assert_eq!(servers::psql(&server, &database, sql), "migscheduler agents migapi tokens");
     let log_in = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'mig%' AND
         (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)";
     assert_eq!(servers::psql(&server, &database, log_in), "");

@@ -1,0 +1,227 @@
+//! Every route once: its parameters, whether it must be known who asks, and its handler. The description at
+//! `openapi.json` is made from this table.
+
+use super::parameters::Form::{Flag, Id, Number, Pattern, Text, Time, Word};
+use super::parameters::Parameter;
+use super::route::{Access, Route};
+use super::{actions, agents, events, investigators, openapi, search, sessions};
+use crate::limits;
+use axum::http::Method;
+use futures_util::FutureExt;
+
+const NONE: &[Parameter] = &[];
+
+/// Every route.
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "",
+        about: "the links to what there is",
+        access: Access::Open,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::home(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "openapi.json",
+        about: "this description",
+        access: Access::Open,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| openapi::show(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "heartbeat",
+        about: "whether the API answers",
+        access: Access::Open,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::heartbeat(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "ip",
+        about: "the caller's address",
+        access: Access::Open,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::ip(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "dashboard",
+        about: "agents and endpoints counted, by version, and the last 10 actions",
+        access: Access::Investigators,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::dashboard(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "action",
+        about: "an action, with links to its commands",
+        access: Access::Investigators,
+        parameters: &[Parameter::required("actionid", Id, "the action")],
+        statuses: &[200, 404],
+        run: |call| actions::show(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "action/events",
+        about: "server-sent events: an action's counters, and its commands as they end; resumes behind Last-Event-ID",
+        access: Access::Investigators,
+        parameters: &[Parameter::required("actionid", Id, "the action")],
+        statuses: &[200, 404],
+        run: |call| events::stream(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "action/create/",
+        about: "the template of the form that launches an action",
+        access: Access::Investigators,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::template(call, "action/create/").boxed(),
+    },
+    Route {
+        method: Method::POST,
+        path: "action/create/",
+        about: "launches a signed action; answers when it is durable",
+        access: Access::Investigators,
+        parameters: &[Parameter::required(
+            "action",
+            Text(limits::ACTION_SIZE_BYTES_MAX as usize),
+            "the signed action, JSON",
+        )],
+        statuses: &[202],
+        run: |call| actions::create(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "command",
+        about: "a command, with a link to its action",
+        access: Access::Investigators,
+        parameters: &[Parameter::required("commandid", Id, "the command")],
+        statuses: &[200, 404],
+        run: |call| actions::command(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "agent",
+        about: "a registration of an agent",
+        access: Access::Investigators,
+        parameters: &[Parameter::required("agentid", Id, "the registration")],
+        statuses: &[200, 404],
+        run: |call| agents::show(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "investigator",
+        about: "an investigator, with a link to the actions that it signed",
+        access: Access::Investigators,
+        parameters: &[Parameter::required("investigatorid", Id, "the investigator")],
+        statuses: &[200, 404],
+        run: |call| investigators::show(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "investigator/create/",
+        about: "the template of the form that adds an investigator",
+        access: Access::Investigators,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::template(call, "investigator/create/").boxed(),
+    },
+    Route {
+        method: Method::POST,
+        path: "investigator/create/",
+        about: "adds an investigator",
+        access: Access::Investigators,
+        parameters: &[
+            Parameter::required("name", Text(limits::AGENT_NAME_BYTES_MAX), "what the investigator is called"),
+            Parameter::required("publickey", Text(limits::INVESTIGATOR_KEY_BYTES_MAX), "the public key, armored"),
+        ],
+        statuses: &[201, 409],
+        run: |call| investigators::create(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "investigator/update/",
+        about: "the template of the form that disables an investigator, or enables it again",
+        access: Access::Investigators,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| agents::template(call, "investigator/update/").boxed(),
+    },
+    Route {
+        method: Method::POST,
+        path: "investigator/update/",
+        about: "disables an investigator, or enables it again; at once",
+        access: Access::Investigators,
+        parameters: &[
+            Parameter::required("id", Id, "the investigator"),
+            Parameter::required("status", Word(&["active", "disabled"]), "whether its signatures count"),
+        ],
+        statuses: &[200, 404],
+        run: |call| investigators::update(call).boxed(),
+    },
+    Route {
+        method: Method::POST,
+        path: "session/create/",
+        about: "begins a session, whose token is then sent as Authorization: Bearer TOKEN",
+        access: Access::SignedToken,
+        parameters: NONE,
+        statuses: &[201],
+        run: |call| sessions::create(call).boxed(),
+    },
+    Route {
+        method: Method::POST,
+        path: "session/revoke/",
+        about: "ends the session of this request",
+        access: Access::Investigators,
+        parameters: NONE,
+        statuses: &[200],
+        run: |call| sessions::revoke(call).boxed(),
+    },
+    Route {
+        method: Method::GET,
+        path: "search",
+        about: "actions, commands, agents or investigators, newest first; the last item tells the parameters that were used",
+        access: Access::Investigators,
+        parameters: SEARCH,
+        statuses: &[200],
+        run: |call| search::run(call).boxed(),
+    },
+];
+
+/// What is searched for.
+const SEARCH: &[Parameter] = &[
+    Parameter::optional(
+        "type",
+        Word(&["action", "command", "agent", "investigator"]),
+        "what is returned; action is the default",
+    ),
+    Parameter::optional("report", Word(&["complianceitems"]), "commands as items of compliance"),
+    Parameter::optional("actionid", Id, "the action"),
+    Parameter::optional("actionname", Pattern, "the action's name"),
+    Parameter::optional("commandid", Id, "the command"),
+    Parameter::optional("agentid", Id, "the registration of an agent"),
+    Parameter::optional("agentname", Pattern, "the agent's name"),
+    Parameter::optional("investigatorid", Id, "the investigator"),
+    Parameter::optional("investigatorname", Pattern, "the investigator's name"),
+    Parameter::optional("status", Pattern, "the status of what is returned"),
+    Parameter::optional("threatfamily", Pattern, "the family in the action's notes on the threat"),
+    Parameter::optional("foundanything", Flag, "true: only commands that found something"),
+    Parameter::optional(
+        "target",
+        Text(limits::TARGET_BYTES_MAX),
+        "agents that this target selects now; type=agent only",
+    ),
+    Parameter::optional("after", Time, "not older than this; 7 days ago is the default"),
+    Parameter::optional("before", Time, "not newer than this"),
+    Parameter::optional("afterid", Id, "rows behind the one with this id"),
+    Parameter::optional("offset", Number(limits::API_ROWS_MAX), "leaves out so many rows"),
+    Parameter::optional("limit", Number(limits::API_ROWS_MAX), "at most so many rows; 10000 is the default"),
+];

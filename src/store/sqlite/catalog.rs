@@ -1,0 +1,291 @@
+//! The read side: searches, and single rows.
+
+use super::super::catalog::query::{self, Query, Value};
+use super::super::catalog::{
+    Catalog, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress, Search, Total, VersionCount,
+};
+use super::{SqliteStore, accounts, actions, agents, count, error, from_micros, micros};
+use crate::action::{Action, ActionStatus};
+use crate::command::Command;
+use crate::failure::Failure;
+use crate::heartbeat::Agent;
+use crate::id::{ActionId, AgentId, CommandId};
+use crate::limits;
+use crate::store::Store;
+use crate::store::accounts::StoredInvestigator;
+use crate::targets::{Dialect, Target};
+use crate::time::Timestamp;
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params_from_iter};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Number(number) => (*number).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Time(time) => micros(*time).into(),
+        })
+    }
+}
+
+impl SqliteStore {
+    /// Runs `work` on the connection that only reads, with the time limit of a statement.
+    fn read<T>(&self, what: &str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        let limit = limits::STATEMENT_TIME_LIMIT;
+        let set = |limit: Option<Instant>| *self.deadline.lock().unwrap_or_else(|e| e.into_inner()) = limit;
+        set(Some(Instant::now() + limit));
+        // One transaction, so that what belongs together is of one moment.
+        let done = self.reader.unchecked_transaction().and_then(|transaction| work(&transaction));
+        set(None);
+        done.map_err(|cause| match cause.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => {
+                Failure::Refuse(format!("{what}: takes longer than {} s; narrow it down", limit.as_secs()))
+            }
+            _ => error::failure(&self.path, &format!("{what} in {}", self.path.display()), cause),
+        })
+    }
+}
+
+/// The ids as the JSON that `json_each` reads.
+fn list(ids: impl IntoIterator<Item = i64>) -> String {
+    serde_json::Value::from_iter(ids).to_string()
+}
+
+const IN_LIST: &str = "IN (SELECT value FROM json_each(?1))";
+
+fn command_row(row: &Row) -> rusqlite::Result<CommandRow> {
+    Ok(CommandRow {
+        id: row.get(0)?,
+        action: row.get(1)?,
+        agent: row.get(2)?,
+        status: row.get(3)?,
+        results: row.get(4)?,
+        start_time: from_micros(row.get(5)?),
+        finish_time: from_micros(row.get(6)?),
+    })
+}
+
+const COMMAND_COLUMNS: &str = "commands.id, commands.actionid, commands.agentid, commands.status, commands.results, \
+    commands.starttime, commands.finishtime";
+
+/// Looks up the actions and agents of commands. Commands of one action share it.
+fn complete(connection: &Connection, rows: Vec<CommandRow>) -> rusqlite::Result<Vec<Command>> {
+    let mut actions: HashMap<i64, Option<Arc<Action>>> = HashMap::new();
+    for id in rows.iter().map(|row| row.action).collect::<BTreeSet<_>>() {
+        let found = ActionId::new(id as u64).map(|id| actions::find(connection, id)).transpose()?;
+        actions.insert(id, found.flatten().map(Arc::new));
+    }
+    let ids: BTreeSet<AgentId> = rows.iter().filter_map(|row| AgentId::new(row.agent as u64)).collect();
+    let agents = agents::load(connection, &Vec::from_iter(ids))?;
+    let agents: HashMap<i64, Agent> =
+        agents.into_iter().filter_map(|agent| Some((agent.id?.get() as i64, agent))).collect();
+    let command = |row: CommandRow| {
+        let (action, agent) = (actions.get(&row.action)?.as_ref()?, agents.get(&row.agent)?);
+        row.command(action, agent)
+    };
+    Ok(rows.into_iter().filter_map(command).collect())
+}
+
+fn rows<T>(
+    connection: &Connection,
+    query: &Query,
+    convert: impl FnMut(&Row) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(&query.sql)?.query_map(params_from_iter(&query.values), convert)?.collect()
+}
+
+/// The columns of actions, and what is not part of a signed action.
+fn action_columns() -> String {
+    format!(
+        "{}, actions.id, actions.status, actions.starttime, actions.finishtime, actions.lastupdatetime",
+        actions::COLUMNS
+    )
+}
+
+fn action_row(row: &Row) -> rusqlite::Result<Option<(i64, Action)>> {
+    let Some(mut action) = actions::from_row(row)? else { return Ok(None) };
+    action.status = [ActionStatus::Inflight, ActionStatus::Completed]
+        .into_iter()
+        .find(|status| row.get_ref(4).is_ok_and(|text| text.as_str().is_ok_and(|text| text == status.as_str())));
+    action.start_time = from_micros(row.get(5)?);
+    action.finish_time = from_micros(row.get(6)?);
+    action.last_update_time = from_micros(row.get(7)?);
+    Ok(Some((row.get(3)?, action)))
+}
+
+/// Looks up the counters and investigators of actions.
+fn complete_actions(connection: &Connection, rows: Vec<(i64, Action)>) -> rusqlite::Result<Vec<FoundAction>> {
+    let ids = list(rows.iter().map(|(id, _)| *id));
+    let sql =
+        format!("SELECT actionid, status, count(*) FROM commands WHERE actionid {IN_LIST} GROUP BY actionid, status");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let counts = statement.query_map([&ids], |row| Ok((row.get::<_, i64>(0)?, (row.get(1)?, None, count(row, 2)?))))?;
+    let mut counters: HashMap<i64, Vec<_>> = HashMap::new();
+    for row in counts {
+        let (id, row) = row?;
+        counters.entry(id).or_default().push(row);
+    }
+    let sql = format!(
+        "SELECT {}, signatures.actionid FROM signatures JOIN investigators ON investigators.id = signatures.investigatorid
+        WHERE signatures.actionid {IN_LIST} GROUP BY signatures.actionid, investigators.id
+        ORDER BY signatures.actionid, min(signatures.rowid)",
+        accounts::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let signed = statement.query_map([&ids], |row| Ok((row.get::<_, i64>(7)?, accounts::from_row(row)?)))?;
+    let mut signers: HashMap<i64, Vec<StoredInvestigator>> = HashMap::new();
+    for row in signed {
+        let (id, investigator) = row?;
+        signers.entry(id).or_default().extend(investigator);
+    }
+    let complete = |(id, mut action): (i64, Action)| {
+        action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
+        FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
+    };
+    Ok(rows.into_iter().map(complete).collect())
+}
+
+fn search(connection: &Connection, search: &Search, page: Page) -> rusqlite::Result<FoundPage> {
+    let query = |columns: &str| query::page(columns, search, page, Dialect::Sqlite);
+    let mut last = None;
+    let (found, rows) = match search.kind {
+        Kind::Action => {
+            let rows = rows(connection, &query(&action_columns()), |row| {
+                last = Some(row.get::<_, i64>(3)?);
+                action_row(row)
+            })?;
+            let found = rows.len();
+            let actions = complete_actions(connection, rows.into_iter().flatten().collect())?;
+            (found, actions.into_iter().map(|action| Found::Action(Box::new(action))).collect())
+        }
+        Kind::Command => {
+            let rows = rows(connection, &query(COMMAND_COLUMNS), command_row)?;
+            last = rows.last().map(|row| row.id);
+            let found = rows.len();
+            let commands = complete(connection, rows)?;
+            (found, commands.into_iter().map(|command| Found::Command(Box::new(command))).collect())
+        }
+        Kind::Agent => {
+            let rows = rows(connection, &query(agents::COLUMNS), |row| {
+                last = Some(row.get::<_, i64>(0)?);
+                agents::from_row(row)
+            })?;
+            let found = rows.len();
+            (found, rows.into_iter().flatten().map(|agent| Found::Agent(Box::new(agent))).collect::<Vec<_>>())
+        }
+        Kind::Investigator => {
+            let rows = rows(connection, &query(accounts::COLUMNS), |row| {
+                last = Some(row.get::<_, i64>(0)?);
+                accounts::from_row(row)
+            })?;
+            let found = rows.len();
+            (found, rows.into_iter().flatten().map(|one| Found::Investigator(Box::new(one))).collect::<Vec<_>>())
+        }
+    };
+    let next = last.filter(|_| found == page.count).map(|id| id as u64);
+    Ok(FoundPage { rows, next })
+}
+
+fn progress(connection: &Connection, id: ActionId) -> rusqlite::Result<Option<Progress>> {
+    let is_known = connection.prepare_cached("SELECT 1 FROM actions WHERE id = ?1")?.exists([id.get() as i64])?;
+    let sql = "SELECT status, agent, count(*) FROM (
+            SELECT status, CASE WHEN status = 'sent' THEN (
+                SELECT agents.status FROM agents WHERE agents.queueloc = commands.queueloc
+                ORDER BY agents.heartbeattime DESC, agents.id DESC LIMIT 1) END AS agent
+            FROM commands WHERE actionid = ?1)
+        GROUP BY status, agent";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([id.get() as i64], |row| Ok((row.get(0)?, row.get(1)?, count(row, 2)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(is_known.then(|| Progress::count(rows.into_iter())))
+}
+
+fn dashboard(row: &Row) -> rusqlite::Result<Dashboard> {
+    let versions = |column: usize| -> rusqlite::Result<Vec<VersionCount>> {
+        Ok(serde_json::from_str(row.get_ref(column)?.as_str()?).unwrap_or_default())
+    };
+    Ok(Dashboard {
+        online_agents: count(row, 0)?,
+        online_agents_by_version: versions(1)?,
+        online_endpoints: count(row, 2)?,
+        idle_agents: count(row, 3)?,
+        idle_agents_by_version: versions(4)?,
+        idle_endpoints: count(row, 5)?,
+        new_endpoints: count(row, 6)?,
+        multi_agents_endpoints: count(row, 7)?,
+        disappeared_endpoints: count(row, 8)?,
+        flapping_endpoints: count(row, 9)?,
+    })
+}
+
+impl Catalog for SqliteStore {
+    fn action(&mut self, id: ActionId) -> Result<Option<FoundAction>, Failure> {
+        self.read("look up an action", |connection| {
+            let sql = format!("SELECT {} FROM actions WHERE actions.id = ?1", action_columns());
+            let row = connection.prepare_cached(&sql)?.query_row([id.get() as i64], action_row).optional()?;
+            Ok(complete_actions(connection, row.flatten().into_iter().collect())?.pop())
+        })
+    }
+
+    fn commands(&mut self, ids: &[CommandId]) -> Result<Vec<Command>, Failure> {
+        self.read("look up commands", |connection| {
+            let sql = format!("SELECT {COMMAND_COLUMNS} FROM commands WHERE commands.id {IN_LIST}");
+            let ids = list(ids.iter().map(|id| id.get() as i64));
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([ids], command_row)?.collect::<rusqlite::Result<_>>()?;
+            complete(connection, rows)
+        })
+    }
+
+    fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure> {
+        Ok(self.agents(&[id])?.pop())
+    }
+
+    fn search(&mut self, wanted: &Search, page: Page) -> Result<FoundPage, Failure> {
+        self.read("search", |connection| search(connection, wanted, page))
+    }
+
+    fn count(&mut self, search: &Search, max: u64) -> Result<Total, Failure> {
+        self.read("count what a search finds", |connection| {
+            let found = rows(connection, &query::count(search, max, Dialect::Sqlite), |row| count(row, 0))?;
+            let rows = found.first().copied().unwrap_or_default();
+            Ok(Total { rows: rows.min(max), is_minimum: rows > max })
+        })
+    }
+
+    fn select(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure> {
+        let mut selected = self.select_agents(target, now)?;
+        selected.reverse();
+        Ok(selected)
+    }
+
+    fn agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure> {
+        self.read("look up agents", |connection| agents::load(connection, ids))
+    }
+
+    fn dashboard(&mut self) -> Result<Dashboard, Failure> {
+        self.read("read the statistics", |connection| {
+            let sql = "SELECT online_agents, online_agents_by_version, online_endpoints, idle_agents,
+                    idle_agents_by_version, idle_endpoints, new_endpoints, multi_agents_endpoints,
+                    disappeared_endpoints, flapping_endpoints
+                FROM agents_stats ORDER BY timestamp DESC LIMIT 1";
+            Ok(connection.prepare_cached(sql)?.query_row((), dashboard).optional()?.unwrap_or_default())
+        })
+    }
+
+    fn progress(&mut self, id: ActionId) -> Result<Option<Progress>, Failure> {
+        self.read("count an action's commands", |connection| progress(connection, id))
+    }
+
+    fn ended_commands(&mut self, id: ActionId) -> Result<Vec<CommandId>, Failure> {
+        self.read("list an action's commands", |connection| {
+            let sql = "SELECT id FROM commands WHERE actionid = ?1 AND status NOT IN ('prepared', 'sent') ORDER BY id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let ids = statement.query_map([id.get() as i64], |row| Ok(CommandId::new(row.get::<_, i64>(0)? as u64)))?;
+            ids.filter_map(Result::transpose).collect()
+        })
+    }
+}
