@@ -1,4 +1,4 @@
-//! Collection+JSON, in which the API answers (`spool-layout/FORMAT.md`): read once, bounded, into items of raw values.
+//! Collection+JSON, in which the API answers (amundsen.com/media-types/collection): read once, bounded, into items of raw values.
 
 use crate::json::{Fields, JsonError};
 use crate::limits;

@@ -121,7 +121,10 @@ impl<'a> Following<'a> {
     /// Follows an action that the API accepted.
     pub fn of_action(api: &'a Api, program: &'static str, id: ActionId, action: &Action, show: Show) -> Following<'a> {
         let modules = action.operations.iter().map(|operation| operation.module.clone()).collect();
-        Following { id, modules, until: action.expire_after, show, api, program }
+        // The answers to an action that has expired are there, and its stream ends.
+        let (now, end) = (time::now(), action.expire_after);
+        let until = if end > now { end } else { time::after(now, limits::CLIENT_SILENCE_MAX) };
+        Following { id, modules, until, show, api, program }
     }
 
     /// Follows to the end; prints answers as they come.

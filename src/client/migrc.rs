@@ -147,6 +147,13 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_read() {
+        let migrc = read(include_str!("../../conf/migrc.inc")).unwrap();
+        assert_eq!(migrc.api_url.as_deref(), Some("https://mig.example.net/api/v1"));
+        assert!(migrc.has_key() && migrc.target("databases") == "tags->>'role' = 'db'");
+    }
+
+    #[test]
     fn addresses_are_checked() {
         let url = |text: &str| read(&format!("[api]\nurl = \"{text}\"")).map(|migrc| migrc.api_url.unwrap());
         assert_eq!(url("https://mig.example.net").unwrap(), "https://mig.example.net/api/v1");

@@ -54,10 +54,9 @@ pub fn main(options: AgentsOptions) -> Result<(), ProgramError> {
         Target::parse(&target).map_err(|e| ProgramError::new(ExitClass::Data, format!("-t: {e}")))?;
     }
     let api = connect(options.migrc.as_deref(), options.key.as_deref())?;
-    let mut parameters = vec![("type", "agent"), ("after", "1970-01-01T00:00:00Z")];
-    if !target.is_empty() {
-        parameters.push(("target", &target));
-    }
+    // A target selects among the agents that are present; without one, those that were never seen again are listed too.
+    let which = if target.is_empty() { ("after", "1970-01-01T00:00:00Z") } else { ("target", target.as_str()) };
+    let parameters = [("type", "agent"), which];
     let mut output = Output::new(format);
     let is_more = pages(&api, &parameters, options.limit, |raw| view::AGENT.write(raw, &mut output))?;
     output.finish(view::AGENT.columns())?;
