@@ -9,6 +9,7 @@ mod follow_source;
 pub mod generator;
 pub mod http;
 pub mod launch;
+pub mod local;
 pub mod migrc;
 pub mod output;
 pub mod program;

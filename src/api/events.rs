@@ -39,7 +39,7 @@ struct Ended<'a> {
 
 /// The text of an event.
 fn event(name: &str, place: Option<&str>, data: &impl Serialize) -> String {
-    let data = serde_json::to_string(data).unwrap_or_default().replace('\r', " ").replace('\n', " ");
+    let data = serde_json::to_string(data).unwrap_or_default().replace(['\r', '\n'], " ");
     let place = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
     format!("event: {name}\n{place}data: {data}\n\n")
 }

@@ -102,7 +102,7 @@ mod tests {
         let mut kinds = std::collections::BTreeSet::new();
         for (request, body) in captures() {
             let collection = Collection::parse(body.as_bytes()).unwrap_or_else(|e| panic!("{request}: {e}"));
-            assert!(collection.error.is_some() != !collection.items.is_empty(), "{request}");
+            assert!(collection.error.is_some() == collection.items.is_empty(), "{request}");
             assert_eq!(collection.search.is_some(), request.contains("search?") && collection.error.is_none());
             kinds.extend(collection.items.iter().map(|item| item.data[0].0.clone()));
         }

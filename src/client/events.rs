@@ -32,7 +32,7 @@ impl<R: Read> Events<R> {
     }
 
     /// Returns the next event; none at the end of the stream. An event that is cut by the end is not returned.
-    pub fn next(&mut self) -> io::Result<Option<Event>> {
+    pub fn read(&mut self) -> io::Result<Option<Event>> {
         let (mut event, mut has_data) = (Event { kind: "message".into(), ..Event::default() }, false);
         let mut id = None;
         loop {
@@ -95,15 +95,15 @@ mod tests {
         let event = |kind: &str, id: Option<&str>, data: &str| {
             Some(Event { kind: kind.into(), id: id.map(str::to_owned), data: data.into() })
         };
-        assert_eq!(events.next().unwrap(), event("counters", None, "{}"));
-        assert_eq!(events.next().unwrap(), event("command", Some("7"), "a\nb"));
-        assert_eq!(events.next().unwrap(), None);
+        assert_eq!(events.read().unwrap(), event("counters", None, "{}"));
+        assert_eq!(events.read().unwrap(), event("command", Some("7"), "a\nb"));
+        assert_eq!(events.read().unwrap(), None);
         assert_eq!(events.last_id(), Some("7"));
     }
 
     #[test]
     fn an_endless_event_is_an_error() {
         let endless = io::Cursor::new(b"data: ").chain(io::repeat(b'x'));
-        assert!(Events::new(endless, None).next().unwrap_err().to_string().contains("more than"));
+        assert!(Events::new(endless, None).read().unwrap_err().to_string().contains("more than"));
     }
 }

@@ -102,7 +102,7 @@ impl Reader {
     /// Passes events on; true at the end of the action, false at the end of the stream.
     fn pass_on<R: std::io::Read>(&mut self, events: &mut Events<R>) -> Result<bool, Gone> {
         loop {
-            match events.next() {
+            match events.read() {
                 Ok(Some(event)) => {
                     self.works();
                     match message(&event) {

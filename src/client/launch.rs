@@ -9,19 +9,18 @@ use super::prompt::confirm;
 use super::rows::{COLUMNS, Show};
 use super::session::key_is_missing;
 use super::signing::{SigningKey, check_weight};
-use super::{answer::Answer, collection::Collection, parse_time, read_file, results};
+use super::{collection::Collection, parse_time, read_file, results};
 use crate::action::Action;
 use crate::cli::{self, Common, Program, print};
-use crate::command::CommandStatus;
 use crate::error::{ExitClass, ProgramError};
 use crate::id::ActionId;
 use crate::json::{Fields, JsonError};
 use crate::limits;
-use crate::modules::{Context, Module};
+use crate::modules::Module;
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What `mig MODULE --help` says, beside the module's own help.
 pub const PROGRAM: Program = Program {
@@ -173,7 +172,8 @@ fn run_module(
     let parameters =
         parameters.map_err(|e| ProgramError::new(ExitClass::Usage, format!("{e}; try mig {} help", module.name())))?;
     if options.target.as_deref() == Some("local") {
-        return run_here(module, &parameters, options);
+        let (show, format) = shown(&options.show, &options.format)?;
+        return super::local::run(module, &parameters, show, format, options.exit_status);
     }
     let default_name: String =
         std::iter::once(module.name()).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
@@ -362,30 +362,6 @@ pub fn list_missing(api: &Api, id: ActionId, output: &mut Output) -> Result<(), 
         let cells = [answer.agent, id, command, status, answer.queueloc, answer.agent_status];
         output.record(&columns, &cells, &object)
     })
-}
-
-/// Runs a module in this process.
-fn run_here(module: &'static dyn Module, parameters: &Value, options: &LaunchOptions) -> Result<(), ProgramError> {
-    let (show, format) = shown(&options.show, &options.format)?;
-    let result = module.run(parameters, Context::by_hand());
-    if !result.success {
-        return Err(ProgramError::new(ExitClass::Data, result.errors.unwrap_or_default().join("; ")));
-    }
-    let found = result.foundanything;
-    let answer = Answer {
-        id: 0,
-        agent: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        queueloc: String::new(),
-        agent_status: String::new(),
-        status: CommandStatus::Success,
-        results: vec![result],
-        finish_time: time::now(),
-    };
-    super::follow::report_errors(PROGRAM.name, &answer);
-    let mut output = Output::new(format);
-    output.answer(0, &answer, &[module.name().to_owned()], show)?;
-    output.finish(&COLUMNS)?;
-    if found || !options.exit_status { Ok(()) } else { Err(ProgramError::new(ExitClass::Negative, "")) }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn pages(
         count += returned;
         let after = collection.next.as_deref().and_then(after_id);
         // An API of the original has no links; a full page may have another behind it.
-        let has_links = collection.search.is_some_and(|raw| has_total(raw));
+        let has_links = collection.search.is_some_and(has_total);
         let is_more = if has_links { after.is_some() } else { returned > 0 && returned >= page.min(rows_max) };
         if !is_more || count >= rows_max || returned == 0 {
             return Ok(is_more);
