@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# Builds MIG and runs an investigation: drops a signed action with cp, agents run it, and their answers are printed.
+# Builds MIG and runs an investigation twice: a signed action is dropped with cp, agents run it, and their answers are printed; then
+# the program mig launches one over the REST API.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
     cat <<'EOF'
-Usage: scripts/quickstart.sh            build, start a scheduler and 3 agents under ./sandbox, investigate, leave them running
-       scripts/quickstart.sh --stop     stop them
-       scripts/quickstart.sh --once     the same in a temporary sandbox, then clean up (for CI)
+Usage: scripts/quickstart.sh            build, start a scheduler, an API and 3 agents under ./sandbox, investigate, leave them running
+       scripts/quickstart.sh --scale    the same under ./sandbox/scale with a private RabbitMQ and a private PostgreSQL
+       scripts/quickstart.sh --stop     stop them, those of --scale too
+       scripts/quickstart.sh --once [--scale]   in a temporary sandbox, then clean up (for CI)
 
-Everything is under ./sandbox: keys, spool, relay, database, logs. Only what the build needs is installed.
+Everything is under ./sandbox: keys, spool, relay, database, logs; the servers of --scale keep their files in the system's
+directory for temporary files. Only what the build needs is installed, and with --scale both servers.
 Exit codes: 0 done; 1 failed, with a message; 64 command line.
 EOF
 }
 
 agents=3
+scale=
 
 use_sandbox() {
     bin=$(programs release)
@@ -42,7 +46,7 @@ is_running() {
 
 stop() { # stop NAME
     local file=$pids/$1 program=mig-agent pid
-    [ "$1" = scheduler ] && program=mig-scheduler
+    case $1 in scheduler | api) program=mig-$1 ;; esac
     if is_running "$file" "$program"; then
         pid=$(cat "$file")
         kill "$pid"
@@ -66,12 +70,38 @@ start() { # start NAME PROGRAM ARGUMENT... : unless it runs; restarts one whose 
     printf '%s\n' "$!" >"$pids/$name"
 }
 
+# servers_dir : where the private servers of this sandbox are.
+servers_dir() { cat "$sandbox/servers" 2>/dev/null; }
+
+stop_servers() {
+    local dir
+    dir=$(servers_dir) || return 0
+    "$root/scripts/servers.sh" postgres stop "$dir/postgres"
+    "$root/scripts/servers.sh" rabbitmq stop "$dir/rabbitmq"
+}
+
+start_servers() {
+    local dir
+    install postgresql rabbitmq-server
+    # PostgreSQL runs as another user, which may not reach the sandbox.
+    dir=$(servers_dir) || { dir=$(mktemp -d "${TMPDIR:-/tmp}/mig-quickstart.XXXXXX") && chmod 755 "$dir" && printf '%s\n' "$dir" >"$sandbox/servers"; }
+    say "== starting PostgreSQL and RabbitMQ in $dir"
+    "$root/scripts/servers.sh" postgres start "$dir/postgres"
+    "$root/scripts/servers.sh" rabbitmq start "$dir/rabbitmq"
+    postgres_port=$(cat "$dir/postgres/port")
+    rabbitmq_port=$(cat "$dir/rabbitmq/port")
+    PGHOST=127.0.0.1 PGPORT=$postgres_port "$root/scripts/createlocaldb.sh" --credentials "$etc/database-passwords" >/dev/null
+    RABBITMQCTL="$(printf '%q ' "$root/scripts/servers.sh" rabbitmq ctl "$dir/rabbitmq")" \
+        "$root/scripts/setup-rabbitmq.sh" --passwords "$etc/rabbitmq-passwords" >/dev/null
+}
+
 stop_all() {
     local file
     for file in "$pids"/*; do
         [ -e "$file" ] || continue
         stop "${file##*/}"
     done
+    stop_servers
 }
 
 build() {
@@ -83,6 +113,7 @@ build() {
 
 make_sandbox() {
     mkdir -p "$relay" "$etc" "$logs" "$pids" "$sandbox/demo"
+    [ -z "$scale" ] || start_servers
     "$root/scripts/install-spool.sh" -s "$spool" >/dev/null
     if [ ! -e "$etc/investigator.key" ]; then
         "$bin/mig-action-generator" --make-key 'Quickstart Investigator <investigator@example.net>' \
@@ -99,6 +130,42 @@ make_sandbox() {
     write_configuration
 }
 
+# store USER : the section of a program's configuration with the store.
+store() {
+    if [ -z "$scale" ]; then
+        printf '[sqlite]\n    file = %s\n' "$(quoted "$sandbox/mig.db")"
+        return
+    fi
+    printf '[postgres]\n    host = "127.0.0.1"\n    port = %s\n    dbname = "mig"\n    user = "%s"\n    sslmode = "disable"\n    password = "%s"\n' \
+        "$postgres_port" "$1" "$(sed -n "s|^$1/||p" "$etc/database-passwords")"
+}
+
+# relay USER : the same with the relay.
+relay() {
+    if [ -z "$scale" ]; then
+        printf '[relay]\n    directory = %s\n' "$(quoted "$relay")"
+        return
+    fi
+    printf '[mq]\n    host = "127.0.0.1"\n    port = %s\n    vhost = "mig"\n    usetls = off\n    user = "%s"\n    pass = "%s"\n' \
+        "$rabbitmq_port" "$1" "$(rabbitmq_password "$1")"
+}
+
+rabbitmq_password() { sed -n "s|^$1 ||p" "$etc/rabbitmq-passwords"; }
+
+agent_relay() {
+    if [ -z "$scale" ]; then printf 'dir://%s' "$relay"; else printf 'amqp://agent:%s@127.0.0.1:%s/mig' "$(rabbitmq_password agent)" "$rabbitmq_port"; fi
+}
+
+# api_port : a port for the API, the same one at each start.
+api_port() {
+    local port
+    while [ ! -s "$etc/api-port" ]; do
+        port=$((20000 + RANDOM % 12000))
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || printf '%s\n' "$port" >"$etc/api-port"
+    done
+    cat "$etc/api-port"
+}
+
 write_configuration() {
     local fingerprint n
     cat >"$etc/mig-scheduler.cfg" <<EOF
@@ -109,12 +176,24 @@ write_configuration() {
     spool = $(quoted "$spool")
 [investigators]
     keyring = $(quoted "$etc/investigator.key.pub")
-[relay]
-    directory = $(quoted "$relay")
-[sqlite]
-    file = $(quoted "$sandbox/mig.db")
+$(relay scheduler)
+$(store migscheduler)
 [logging]
     level = "info"
+EOF
+    cat >"$etc/mig-api.cfg" <<EOF
+[server]
+    port = $(api_port)
+[directories]
+    spool = $(quoted "$spool")
+$(relay api)
+$(store migapi)
+[logging]
+    level = "info"
+EOF
+    cat >"$etc/migrc" <<EOF
+[api]
+    url = "http://127.0.0.1:$(api_port)/api/v1/"
 EOF
     fingerprint=$("$bin/mig-action-generator" --fingerprint "$etc/investigator.key.pub")
     cat >"$etc/acl.json" <<EOF
@@ -123,7 +202,7 @@ EOF
     for n in $(seq "$agents"); do
         cat >"$etc/mig-agent-$n.cfg" <<EOF
 [agent]
-    relay = $(quoted "dir://$relay")
+    relay = $(quoted "$(agent_relay)")
     keyring = $(quoted "$etc/investigator.key.pub")
     acl = $(quoted "$etc/acl.json")
     rundir = $(quoted "$sandbox/agent-$n")
@@ -224,44 +303,86 @@ investigate() {
     show_answers
 }
 
-run() {
-    local n
-    make_sandbox
-    say "== starting a scheduler and $agents agents"
-    start scheduler mig-scheduler -c "$etc/mig-scheduler.cfg"
-    for n in $(seq "$agents"); do start "agent-$n" mig-agent -c "$etc/mig-agent-$n.cfg"; done
-    wait_for_agents
-    investigate
+wait_for_api() {
+    local port
+    port=$(api_port)
+    for _ in $(seq 1200); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+        sleep 0.05
+    done
+    tail -n 5 "$logs/api.log" >&2
+    die "the API does not answer on port $port; its log is $logs/api.log"
 }
 
-case "${1:-}" in
-    '')
-        use_sandbox "$root/sandbox"
-        build
-        run
-        cat <<EOF
+# The same question over the REST API, as an investigator asks it from another machine.
+ask() {
+    wait_for_api
+    say "== the same over the API: mig file -path sandbox/demo -path /etc -mode u"
+    "$bin/mig" file -c "$etc/migrc" -k "$etc/investigator.key" --yes -path "$sandbox/demo" -path /etc -mode u | sed 's/^/   /'
+}
 
-It is running. The next one (edit sandbox/action.json first, if you like):
-   ${bin#"$root/"}/mig-action-generator -i sandbox/action.json -k sandbox/etc/investigator.key > sandbox/next.json
-   cp sandbox/next.json sandbox/spool/action/new/
-   scripts/spool-status -s sandbox/spool
-See the stages in spool-layout/README.md, the logs in sandbox/log. To stop it: scripts/quickstart.sh --stop
-EOF
-        ;;
-    --once)
-        use_sandbox "$root/sandbox/once-$$"
-        build
-        trap 'stop_all; rm -rf -- "$sandbox"' EXIT
-        run
-        say "== cleaning up"
-        ;;
-    --stop)
-        use_sandbox "$root/sandbox"
+run() {
+    local n
+    # What is written has passwords.
+    umask 077
+    make_sandbox
+    say "== starting a scheduler, an API and $agents agents"
+    start scheduler mig-scheduler -c "$etc/mig-scheduler.cfg"
+    for n in $(seq "$agents"); do start "agent-$n" mig-agent -c "$etc/mig-agent-$n.cfg"; done
+    "$bin/mig-api" -c "$etc/mig-api.cfg" --add-investigator 'Quickstart Investigator' "$etc/investigator.key.pub" >/dev/null
+    start api mig-api -c "$etc/mig-api.cfg"
+    wait_for_agents
+    investigate
+    ask
+}
+
+# The sandbox of these options.
+place() {
+    local directory=$root/sandbox
+    [ -z "$scale" ] || directory=$directory/scale
+    printf '%s' "$directory"
+}
+
+once=
+stop=
+for word in "$@"; do
+    case $word in
+        --scale) scale=1 ;;
+        --once) once=1 ;;
+        --stop) stop=1 ;;
+        -h | --help) usage && exit ;;
+        *)
+            usage >&2
+            exit 64
+            ;;
+    esac
+done
+
+if [ -n "$stop" ]; then
+    for directory in "$root/sandbox" "$root/sandbox/scale"; do
+        use_sandbox "$directory"
         stop_all
-        ;;
-    -h | --help) usage ;;
-    *)
-        usage >&2
-        exit 64
-        ;;
-esac
+    done
+elif [ -n "$once" ]; then
+    use_sandbox "$root/sandbox/once-$$"
+    build
+    trap 'stop_all; dir=$(servers_dir) && rm -rf -- "$dir"; rm -rf -- "$sandbox"' EXIT
+    run
+    say "== cleaning up"
+else
+    use_sandbox "$(place)"
+    build
+    run
+    at=${sandbox#"$root/"}
+    programs=${bin#"$root/"}
+    cat <<EOF
+
+It is running. The next questions:
+   $programs/mig file -c $at/etc/migrc -k $at/etc/investigator.key -path /etc -name passwd -content '^root:'
+   $programs/mig status -c $at/etc/migrc -k $at/etc/investigator.key
+or with cp alone (edit $at/action.json first, if you like):
+   $programs/mig-action-generator -i $at/action.json -k $at/etc/investigator.key --spool $at/spool
+   scripts/spool-status -s $at/spool
+See the stages in spool-layout/README.md, the logs in $at/log. To stop it: scripts/quickstart.sh --stop
+EOF
+fi

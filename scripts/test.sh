@@ -37,6 +37,16 @@ conclude() {
 
 step() { printf '\n== %s\n' "$*"; }
 
+# What makes requests from the description of the API, in a place of its own.
+install_schemathesis() {
+    local place=$root/target/schemathesis
+    install python3-venv
+    [ -x "$place/bin/schemathesis" ] ||
+        { python3 -m venv "$place" && "$place/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5; } ||
+        die "cannot install schemathesis from PyPI"
+    export MIG_SCHEMATHESIS=$place/bin/schemathesis
+}
+
 # Each part of the program must build alone: an agent links no database, a scheduler no search.
 check_features() {
     local features
@@ -78,6 +88,7 @@ main() {
     trap 'rm -f "$MIG_SCORES"' EXIT
     if [ "$1" = full ]; then install_shipping_tools; else install_build_tools; fi
     install jq gnupg shellcheck sqlite3 strace openssl systemd
+    install_schemathesis
     step "format"
     cargo fmt --check
     cargo fmt --check --manifest-path tests/fuzz/Cargo.toml

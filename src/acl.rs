@@ -42,6 +42,21 @@ pub struct Acl {
     permissions: BTreeMap<String, Permission>,
 }
 
+/// What the signers of an action weigh for a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed {
+    /// The permission that applies: of the module, or `default`.
+    pub permission: String,
+    /// `minimumweight`.
+    pub needed: u64,
+    /// Sum of the weights of the distinct signers.
+    pub reached: u64,
+    /// Sum of the weights of all that the permission lists.
+    pub possible: u64,
+    /// Each signer's weight, 0 for one that is not listed.
+    pub weights: Vec<(Fingerprint, u64)>,
+}
+
 /// The permission for modules without one of their own.
 const DEFAULT: &str = "default";
 
@@ -80,15 +95,33 @@ impl Acl {
     }
 
     fn check_module(&self, module: &str, signers: &BTreeSet<Fingerprint>) -> Result<(), Denied> {
-        let own = self.permissions.get(module).filter(|_| module != DEFAULT);
-        let permission = own.or_else(|| self.permissions.get(DEFAULT));
-        let permission = permission.ok_or_else(|| Denied::NoPermission { module: module.into() })?;
-        let weight_of = |signer| permission.weights.get(signer).copied().unwrap_or(0);
-        let reached = signers.iter().map(weight_of).fold(0u64, u64::saturating_add);
-        if reached < permission.minimum_weight {
-            return Err(Denied::TooLight { module: module.into(), needed: permission.minimum_weight, reached });
+        let Weighed { needed, reached, .. } =
+            self.weigh(module, signers).ok_or_else(|| Denied::NoPermission { module: module.into() })?;
+        if reached < needed {
+            return Err(Denied::TooLight { module: module.into(), needed, reached });
         }
         Ok(())
+    }
+
+    /// Weighs the signers for a module; None if no permission applies to it.
+    pub fn weigh(&self, module: &str, signers: &BTreeSet<Fingerprint>) -> Option<Weighed> {
+        let own = self.permissions.get_key_value(module).filter(|_| module != DEFAULT);
+        let (name, permission) = own.or_else(|| self.permissions.get_key_value(DEFAULT))?;
+        let weights = signers.iter().map(|signer| {
+            let weight = permission.weights.get(signer).copied().unwrap_or(0);
+            (signer.clone(), weight)
+        });
+        let weights: Vec<(Fingerprint, u64)> = weights.collect();
+        let sum = |weights: &mut dyn Iterator<Item = u64>| weights.fold(0, u64::saturating_add);
+        let reached = sum(&mut weights.iter().map(|(_, weight)| *weight));
+        let possible = sum(&mut permission.weights.values().copied());
+        Some(Weighed { permission: name.clone(), needed: permission.minimum_weight, reached, possible, weights })
+    }
+
+    /// Why the action may not run yet: once for each module that is denied.
+    pub fn missing(&self, action: &Action, signers: &BTreeSet<Fingerprint>) -> Vec<Denied> {
+        let modules: BTreeSet<&str> = action.operations.iter().map(|operation| operation.module.as_str()).collect();
+        modules.into_iter().filter_map(|module| self.check_module(module, signers).err()).collect()
     }
 }
 

@@ -106,6 +106,12 @@ impl Action {
 
     /// Parses a signed action. Its signatures must be present; [`crate::signature`] verifies them.
     pub fn parse(bytes: &[u8]) -> Result<Action, JsonError> {
+        let action = Action::parse_dated(bytes)?;
+        action.check_signed().map(|()| action)
+    }
+
+    /// Parses an action whose signatures may be in files of their own.
+    pub fn parse_dated(bytes: &[u8]) -> Result<Action, JsonError> {
         let action = Action::parse_draft(bytes)?;
         for (field, time) in [("validfrom", action.valid_from), ("expireafter", action.expire_after)] {
             if time == time::not_set() {
@@ -116,11 +122,16 @@ impl Action {
             let reason = format!("{} is not after validfrom, {}", action.expire_after, action.valid_from);
             return Err(JsonError::field("expireafter", reason));
         }
-        if action.signatures.is_empty() {
+        Ok(action)
+    }
+
+    /// Refuses an action without any signature.
+    pub fn check_signed(&self) -> Result<(), JsonError> {
+        if self.signatures.is_empty() {
             let reason = "is missing: the action is not signed; sign it with mig-action-generator";
             return Err(JsonError::field("pgpsignatures", reason));
         }
-        Ok(action)
+        Ok(())
     }
 
     /// Parses an action that may lack dates and signatures.

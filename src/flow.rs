@@ -3,7 +3,7 @@
 //!
 //! | worker | drains | file |
 //! |---|---|---|
-//! | action-new | action/new | `flow/action_new.rs` |
+//! | action-new | action/new, action/pending | `flow/action_new.rs` |
 //! | command-ready | command/ready | `flow/command_ready.rs` |
 //! | results | the relay's results | `flow/results.rs` |
 //! | command-returned | command/returned | `flow/command_returned.rs` |

@@ -12,6 +12,8 @@
 //! ```text
 //! investigator          scheduler                                     relay            agent
 //!
+//!            action/pending (until enough have signed)
+//!                 ▲▼
 //!  cp ──► action/new ──[action-new]──► action/inflight
 //!             │                  └────► command/ready
 //!             ▼                              │
@@ -38,10 +40,11 @@
 //! |---|---|
 //! | `agent` | the endpoint's program, its workers, running modules |
 //! | `scheduler` | the scheduler's program: the workers of [`mod@flow`] around one spool, store and relay; its id, key and whitelist |
+//! | `api` | the REST API: a table of routes, a file for each resource, who asks, actions that are followed live |
 //! | `client` | what investigators' programs share |
 //! | `flow` | the state diagram: one file per worker of the scheduler |
 //! | [`worker`] | the loop, the drains of stages and queues, back-off, refusals, watchdog: for the scheduler and the agent |
-//! | [`relay`] `store` | what carries messages and what remembers; one trait each, with one contract suite each |
+//! | [`relay`] `store` | what carries messages and what remembers; one trait each, with one contract suite each; `store::catalog` is what people read |
 //! | [`spool`] | the only code that renames, unlinks or syncs in stages |
 //! | [`modules`] | what operations run; clients check their parameters |
 //! | `targets` | target text to a checked expression, the only place that touches target SQL |
@@ -71,6 +74,8 @@
 //! | failure | an error as what to do about it: skip, refuse, retry, end: [`failure::Failure`] |
 //! | queue | a queue of the relay |
 //! | drop | a file that was put into action/new from outside |
+//! | detached signature | a signature in a file of its own beside an action: `NAME.json.asc-X` |
+//! | join | add a signature that was dropped to the action that it covers |
 //! | adopt | replace a drop by a file of ours, with an id |
 //! | claim | the move to `running`, after which an agent's command never runs again |
 //!
@@ -84,6 +89,8 @@
 //! A **back-end**: implement [`relay::Relay`] or `store::Store` in a child of that module; add it to the list of
 //! implementations in `tests/servers/relay_contract.rs` or `tests/servers/store_contract.rs`; add its configuration to `src/config/` and its
 //! construction to `open_real_relay` or `open_store` in `src/scheduler.rs`.
+//!
+//! A **route** of the API: add it to the table in `src/api/routes.rs`, and its handler to the file of its resource.
 //!
 //! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`]; add it to the list in
 //! `src/modules.rs`; describe its parameters and results in `spool-layout/FORMAT.md`; test it through `mig-agent -m NAME`.

@@ -124,6 +124,21 @@ pub const LISTING_ENTRIES_MAX: usize = 1_000_000;
 pub const OTHERS_LOGGED_MAX: usize = 100;
 /// How long an empty, incomplete or unreadable file is ignored after its last change.
 pub const HALF_WRITTEN_GRACE: Duration = Duration::from_secs(60);
+/// Bytes of a detached signature: the armor of the largest one, with comments.
+pub const DETACHED_SIGNATURE_SIZE_BYTES_MAX: u64 = 32 << 10;
+/// How long a detached signature waits for its action to appear, and how long at most an action waits for a detached
+/// signature that is being written.
+pub const DETACHED_SIGNATURE_KEPT: Duration = Duration::from_secs(600);
+/// How often an action is looked at beside which a detached signature is being written.
+pub const DETACHED_SIGNATURE_PAUSE: Duration = Duration::from_secs(1);
+/// Actions in action/pending: each is compared with what is dropped. Further ones wait in action/new.
+pub const PENDING_ACTIONS_MAX: usize = 256;
+/// How often an action is looked at for which action/pending has no room.
+pub const PENDING_PAUSE: Duration = Duration::from_secs(60);
+/// Investigators that are read from the store, and bytes of the key of each.
+pub const STORED_INVESTIGATORS_MAX: usize = 2_000;
+/// See [`STORED_INVESTIGATORS_MAX`].
+pub const STORED_KEY_BYTES_MAX: usize = 256 << 10;
 /// How long after SIGTERM a program exits, whatever its workers wait for: sooner than service managers and operators lose
 /// their patience (10 s), long enough for what works.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(6);
@@ -308,6 +323,8 @@ pub const API_ROWS_MAX: u64 = 10_000_000;
 pub const API_COUNTED_MAX: u64 = 10_000;
 /// Largest body of a request: an action, with every byte escaped as in a form.
 pub const API_BODY_BYTES_MAX: usize = 3 * ACTION_SIZE_BYTES_MAX as usize + (64 << 10);
+/// Largest body that is read to its end, to be discarded.
+pub const API_BODY_DISCARDED_BYTES_MAX: usize = 8 * API_BODY_BYTES_MAX;
 /// Fields of a form.
 pub const API_FORM_FIELDS_MAX: usize = 16;
 /// How long a request may take to arrive, without its body, and with it.

@@ -1,5 +1,6 @@
 //! The scheduler: the workers of [`crate::flow`] around one spool, store and relay.
 
+mod action_new;
 pub mod identity;
 pub mod key;
 pub mod whitelist;
@@ -10,7 +11,6 @@ use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
 use crate::flow::FindOwner;
 use crate::flow::action_ended::ActionEnded;
-use crate::flow::action_new::ActionNew;
 use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
 use crate::flow::command_returned::CommandReturned;
@@ -22,9 +22,8 @@ use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::reload::Reloaded;
-use crate::signature::Keyring;
 use crate::spool::lock::Lock;
-use crate::spool::{Mover, stages};
+use crate::spool::{Mover, Stage, stages};
 use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
@@ -47,7 +46,7 @@ pub const PROGRAM: Program = Program {
         collector, periodic.\n\
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\
-        Keyring and whitelist are read again when they change, and after SIGHUP.\n\n\
+        Keyring, access list and whitelist are read again when they change, and after SIGHUP.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
         75 the spool, the store or the relay cannot be used at the moment, or is not mounted, or what a worker waited for did\n\
         not end within 6 s after SIGTERM: start it again; 78 configuration.",
@@ -91,7 +90,9 @@ impl Common for SchedulerOptions {
 
 /// The workers' names, in the order of a command's way.
 const WORKERS: [&str; 8] =
-    ["heartbeats", "action-new", "command-ready", "results", "command-returned", ACTION_ENDED, "collector", "periodic"];
+    ["heartbeats", ACTION_NEW, "command-ready", "results", "command-returned", ACTION_ENDED, "collector", "periodic"];
+/// The worker that uses action/pending.
+const ACTION_NEW: &str = "action-new";
 /// The worker that is needed only where several schedulers share a store.
 const ACTION_ENDED: &str = "action-ended";
 
@@ -171,34 +172,17 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
     let key = "directories.spool";
-    let mover = Mover::open(&config.spool, &stages::SCHEDULER, name).map_err(|failure| {
+    let stages: &[Stage] = if name == ACTION_NEW { &stages::OF_ACTION_NEW } else { &stages::SCHEDULER };
+    let mover = Mover::open(&config.spool, stages, name).map_err(|failure| {
         let ProgramError { class, text } = failure.at_start(key);
         ProgramError::new(class, format!("{text}; scripts/install-spool.sh makes a spool"))
     })?;
     let lock = mover.lock().map_err(|error| error.at_start(key))?;
-    let mut store = open_store(config)?;
+    let store = open_store(config)?;
     let notes = mover.notes();
     let find_owner: FindOwner = Box::new(move || identity::scheduler_id(&notes));
     let worker: Box<dyn Worker> = match name {
-        "action-new" => {
-            let own = own_key(store.as_mut(), config)?;
-            let keyring = Reloaded::open(&config.keyring, move |bytes, path| {
-                let mut keyring = Keyring::parse_file(bytes, path)?;
-                if !own.is_empty() {
-                    keyring.merge(Keyring::parse(own.as_bytes()).map_err(|e| format!("the schedulers' own key: {e}"))?);
-                }
-                Ok(keyring)
-            });
-            let keyring = keyring.map_err(|reason| {
-                let text = format!(
-                    "investigators.keyring: {} cannot be used: {reason}; without it every action is refused",
-                    config.keyring.display()
-                );
-                ProgramError::new(ExitClass::Config, text)
-            })?;
-            let handler = ActionNew::new(store, keyring, mover.drafts(), find_owner);
-            Box::new(StageWorker::new(mover, handler))
-        }
+        ACTION_NEW => Box::new(action_new::build(config, mover, store, find_owner)?),
         "command-ready" => Box::new(StageWorker::new(mover, CommandReady::new(open_relay(config)?, store))),
         "results" => {
             let handler = Results::new(store, mover.notes());
@@ -242,16 +226,6 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         }
     };
     Ok((lock, worker))
-}
-
-/// The public key with which the schedulers sign actions of their own, made by their first start; empty where nothing asks
-/// for one.
-fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<String, ProgramError> {
-    if !config.kill_dup_agents && matches!(config.store, StoreConfig::Sqlite(_)) {
-        return Ok(String::new());
-    }
-    let key = key::find_or_make(store, crate::time::now());
-    key.map(|key| key.public_key).map_err(ProgramError::from)
 }
 
 fn sweep_of(worker: &str, config: &SchedulerConfig) -> Duration {

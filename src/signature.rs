@@ -27,7 +27,7 @@ pub use certificates::LeftOut;
 pub use gpg_keys::gpg_signing_key;
 pub use keyring::Keyring;
 pub use sign::{generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
-pub use stripped::{restore_armor, strip_armor};
+pub use stripped::{are_by_one_key, restore_armor, strip_armor};
 
 use crate::investigator::Fingerprint;
 use crate::time::Timestamp;

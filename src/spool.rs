@@ -122,12 +122,18 @@ impl Spool {
     pub fn list_with_others(&self, stage: Stage) -> Result<(Vec<FileName>, Vec<FileName>), Failure> {
         let mut others = Vec::new();
         let names = self.dir(stage).list(|name| {
-            if stage.holds_drops() && !name.is_drop() && !name.is_hidden() && others.len() < limits::OTHERS_LOGGED_MAX {
+            let is_other = !name.is_drop() && !name.is_hidden() && name.signed_by_detached().is_none();
+            if stage.holds_drops() && is_other && others.len() < limits::OTHERS_LOGGED_MAX {
                 others.push(name.clone());
             }
             name.is_drop()
         })?;
         Ok((names, others))
+    }
+
+    /// The names of detached signatures in action/new, sorted.
+    pub fn list_signatures(&self) -> Result<Vec<FileName>, Failure> {
+        self.dir(stages::ACTION_NEW).list(|name| name.signed_by_detached().is_some())
     }
 
     /// Reads one file of a stage without following links and without waiting; see [`Dir::read`].

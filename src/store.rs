@@ -65,6 +65,28 @@ impl SchedulerKey {
     }
 }
 
+/// An investigator's key as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The name.
+    pub name: String,
+    /// The fingerprint, as it is written there.
+    pub fingerprint: String,
+    /// The certificate, armored; empty if it is too large.
+    pub public_key: String,
+    /// Whether the status is `active`: only then signatures count.
+    pub is_active: bool,
+}
+
+/// The investigators of the store, without the schedulers' own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKeys {
+    /// Another one whenever an investigator was added or changed.
+    pub version: String,
+    /// At most [`crate::limits::STORED_INVESTIGATORS_MAX`], in the order of their ids.
+    pub keys: Vec<StoredKey>,
+}
+
 /// Builds an action from its row: JSON without the times, which each database stores in its own type. None if the row
 /// is invalid.
 fn stored_action(text: &str, valid_from: Timestamp, expire_after: Timestamp) -> Option<Action> {
@@ -271,6 +293,9 @@ pub trait Store: Send {
         candidate: Option<&SchedulerKey>,
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure>;
+
+    /// Returns the investigators; None if they are those of version `known`: one small query then.
+    fn investigator_keys(&mut self, known: Option<&str>) -> Result<Option<StoredKeys>, Failure>;
 
     /// Returns at most `count` pairs of processes of which one queueloc runs both at once, no more than
     /// [`crate::limits::DUPLICATES_OF_ONE_MAX`] of one queueloc: both are online and have sent a heartbeat since

@@ -8,7 +8,7 @@ use super::route::Route;
 use super::stores::{ApiStore, Stores};
 use crate::config::api::ApiConfig;
 use crate::limits;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 use futures_util::StreamExt;
@@ -93,15 +93,24 @@ async fn form(headers: &HeaderMap, body: Body) -> Result<Vec<(String, String)>, 
     Ok(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
 }
 
-async fn bytes(body: Body) -> Result<Bytes, ApiError> {
-    to_bytes(body, limits::API_BODY_BYTES_MAX).await.map_err(|e| {
-        let mut causes = std::iter::successors(Some(&e as &dyn std::error::Error), |cause| cause.source());
-        if causes.any(|cause| cause.to_string().contains("length limit exceeded")) {
-            ApiError::too_large(format!("the body has more than {} bytes", limits::API_BODY_BYTES_MAX))
-        } else {
-            ApiError::bad("the body cannot be read to its end")
+fn too_large() -> ApiError {
+    ApiError::too_large(format!("the body has more than {} bytes", limits::API_BODY_BYTES_MAX))
+}
+
+/// Reads a body. Of one that is too large, some more is read and discarded: a client that is still sending would otherwise
+/// find a closed connection instead of the answer.
+async fn bytes(body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut chunks, mut bytes, mut size_bytes) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::bad("the body cannot be read to its end"))?;
+        size_bytes += chunk.len();
+        if size_bytes <= limits::API_BODY_BYTES_MAX {
+            bytes.extend_from_slice(&chunk);
+        } else if size_bytes > limits::API_BODY_DISCARDED_BYTES_MAX {
+            break;
         }
-    })
+    }
+    if size_bytes > limits::API_BODY_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
 }
 
 async fn multipart(body: Body, boundary: String) -> Result<Vec<(String, String)>, ApiError> {
@@ -109,9 +118,7 @@ async fn multipart(body: Body, boundary: String) -> Result<Vec<(String, String)>
     let stream = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
     let mut parts = Multipart::with_constraints(stream, boundary, Constraints::new().size_limit(limit));
     let failed = |e: multer::Error| match e {
-        multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => {
-            ApiError::too_large(format!("the body has more than {} bytes", limits::API_BODY_BYTES_MAX))
-        }
+        multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => too_large(),
         e => ApiError::bad(format!("the body is not multipart/form-data: {e}")),
     };
     let mut pairs = Vec::new();

@@ -121,7 +121,7 @@ fn in_spool(spool: &Path, id: ActionId) -> Option<News> {
         // The time stands in the first line.
         return Some(News::Refused(reason.lines().nth(1).unwrap_or(&reason).to_owned()));
     }
-    let waits = [stages::ACTION_NEW, stages::ACTION_INFLIGHT]
+    let waits = [stages::ACTION_NEW, stages::ACTION_PENDING, stages::ACTION_INFLIGHT]
         .iter()
         .any(|stage| spool.join(stage.path()).join(id.file_name()).exists());
     waits.then_some(News::Pending)

@@ -53,8 +53,15 @@ impl Parameter {
 #[derive(Debug, Default)]
 pub struct Values(BTreeMap<&'static str, String>);
 
-/// The words with which clients of the original leave a filter out.
-const LEFT_OUT: [&str; 3] = ["", "%", "∞"];
+/// Whether a value leaves a filter out, in the words of clients of the original.
+fn is_left_out(form: Form, value: &str) -> bool {
+    match form {
+        Form::Id => value == "∞",
+        Form::Pattern => value.is_empty() || value == "%",
+        Form::Text(_) => value.is_empty(),
+        _ => false,
+    }
+}
 
 impl Values {
     /// Checks what was sent.
@@ -70,7 +77,7 @@ impl Values {
                 let shown: String = name.escape_debug().take(40).collect();
                 return Err(ApiError::parameter(&shown, format!("is unknown; known are: {known}")));
             };
-            if LEFT_OUT.contains(&value.as_str()) && !parameter.is_required {
+            if !parameter.is_required && is_left_out(parameter.form, &value) {
                 continue;
             }
             check(parameter, &value)?;

@@ -9,7 +9,7 @@ use crate::cli::{Common, Program, print};
 use crate::error::{ExitClass, ProgramError};
 use crate::json::JsonError;
 use crate::limits;
-use crate::signature::{Keyring, generate_key, generate_rsa_key};
+use crate::signature::{Keyring, are_by_one_key, generate_key, generate_rsa_key};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
@@ -126,8 +126,9 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     let text = action.signed_text();
     let key = SigningKey::choose(options.key.as_deref(), || Migrc::read(options.migrc.as_deref()))?;
     let signature = key.sign(&text, now)?;
-    if action.signatures.contains(&signature) {
-        return Err(ProgramError::new(ExitClass::Data, format!("{input}: already contains this signature")));
+    if let Some(index) = action.signatures.iter().position(|before| are_by_one_key(before, &signature)) {
+        let reason = "is by this key already; a second signature by one investigator adds nothing";
+        return Err(ProgramError::new(ExitClass::Data, format!("{input}: pgpsignatures[{index}] {reason}")));
     }
     action.signatures.push(signature);
     // The checks of the scheduler, so that errors are reported here.

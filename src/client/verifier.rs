@@ -1,25 +1,31 @@
 //! `mig-action-verifier`: shows the signers of an action, and verifies the signatures.
 
+mod permissions;
+
 use super::{printable, read_file, warn_left_out};
+use crate::acl::Acl;
 use crate::action::Action;
 use crate::cli::{Common, Program, print};
 use crate::command::Command;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
-use crate::signature::{Keyring, SignatureError, Signer, restore_armor};
+use crate::signature::{Keyring, SignatureError, Signer, distinct, restore_armor};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
+use permissions::Permission;
 use serde_json::{Value, json};
 
 /// What `mig-action-verifier --help` says.
 pub const PROGRAM: Program = Program {
     name: "mig-action-verifier",
     about: "mig-action-verifier - verifies the signatures of an action, and checks whether it may run now\n\n\
-        Usage: mig-action-verifier -a ACTION | -c COMMAND [--keyring FILE] [--json]\n       \
+        Usage: mig-action-verifier -a ACTION | -c COMMAND [--keyring FILE] [--acl FILE] [--json]\n       \
         mig-action-verifier -a ACTION --text | --armor N",
     details: "To verify with plain gpg:\n  mig-action-verifier -a action.json --text > text\n  mig-action-verifier -a action.json --armor 0 > text.asc\n  \
         gpg --verify text.asc text\n\n\
-        Exit codes: 0 every signature counts and the action is inside its window; 1 otherwise; 64 command line; 65 not an action;\n\
+        To sign with plain gpg, for the scheduler to join with the action:\n  mig-action-verifier -a action.json --text | gpg --armor --detach-sign > action.json.asc-bob\n  \
+        cp action.json.asc-bob SPOOL/action/new/\n\n\
+        Exit codes: 0 every signature counts, the action is inside its window, and with --acl permitted; 1 otherwise; 64 command line; 65 not an action;\n\
         66 unreadable file.",
     rest_after: None,
 };
@@ -42,10 +48,13 @@ pub struct VerifierOptions {
     /// trusted public keys
     #[options(no_short, meta = "FILE", default = "/etc/mig/investigators.asc")]
     keyring: String,
+    /// an agent's access list: print what the signers weigh, and what is missing
+    #[options(no_short, meta = "FILE")]
+    acl: Option<String>,
     /// print one JSON object
     #[options(no_short)]
     json: bool,
-    /// print the text that the signatures cover
+    /// print the text that signatures cover, without a newline at its end; the action need not be signed
     #[options(no_short)]
     text: bool,
     /// print the N-th signature, armored
@@ -88,19 +97,33 @@ pub fn main(options: VerifierOptions) -> Result<(), ProgramError> {
     let text = action.signed_text();
     let verified: Vec<_> = action.signatures.iter().map(|signature| keyring.verify(&text, signature, now)).collect();
     let window = window(&action, now);
-    print(&if options.json { as_json(&verified, window) } else { as_text(&action, &verified, window) });
-    if verified.iter().all(Result::is_ok) && window == "inside" {
+    let acl = options.acl.as_deref().map(read_acl).transpose()?;
+    let permissions = acl.map(|acl| permissions::weigh(&acl, &action, &distinct(&verified)));
+    print(&if options.json {
+        as_json(&verified, window, permissions.as_deref())
+    } else {
+        let permissions = permissions.as_deref().unwrap_or_default();
+        as_text(&action, &verified, window) + &permissions::as_text(permissions, &verified)
+    });
+    let is_permitted = permissions.iter().flatten().all(Permission::is_satisfied);
+    if verified.iter().all(Result::is_ok) && window == "inside" && is_permitted {
         Ok(())
     } else {
         Err(ProgramError::new(ExitClass::Negative, ""))
     }
 }
 
+fn read_acl(path: &str) -> Result<Acl, ProgramError> {
+    Acl::parse(&read_file(path, limits::CONFIGURATION_SIZE_BYTES_MAX)?)
+        .map_err(|e| ProgramError::new(ExitClass::Data, format!("--acl {path}: {e}")))
+}
+
 fn read_action(options: &VerifierOptions) -> Result<Action, ProgramError> {
     let data = |path: &str, e: crate::json::JsonError| ProgramError::new(ExitClass::Data, format!("{path}: {e}"));
     match (&options.action, &options.command) {
         (Some(path), None) => {
-            Action::parse(&read_file(path, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(path, e))
+            let parse = if options.text { Action::parse_dated } else { Action::parse };
+            parse(&read_file(path, limits::ACTION_SIZE_BYTES_MAX)?).map_err(|e| data(path, e))
         }
         (None, Some(path)) => {
             let command =
@@ -121,7 +144,7 @@ fn window(action: &Action, now: Timestamp) -> &'static str {
     }
 }
 
-fn as_json(verified: &[Result<Signer, SignatureError>], window: &str) -> String {
+fn as_json(verified: &[Result<Signer, SignatureError>], window: &str, permissions: Option<&[Permission]>) -> String {
     let signatures: Vec<Value> = verified
         .iter()
         .map(|one| match one {
@@ -130,7 +153,11 @@ fn as_json(verified: &[Result<Signer, SignatureError>], window: &str) -> String 
         })
         .collect();
     let valid = !verified.is_empty() && verified.iter().all(Result::is_ok);
-    format!("{}\n", json!({"signatures": signatures, "valid": valid, "window": window}))
+    let mut answer = json!({"signatures": signatures, "valid": valid, "window": window});
+    if let Some(permissions) = permissions {
+        answer["permissions"] = permissions.iter().map(Permission::to_json).collect();
+    }
+    format!("{answer}\n")
 }
 
 fn as_text(action: &Action, verified: &[Result<Signer, SignatureError>], window: &str) -> String {

@@ -3,6 +3,7 @@
 use super::broker::{BrokerConfig, RelayConfig};
 use super::database::PostgresConfig;
 use super::{ConfigError, Ini, LoggingConfig};
+use crate::limits;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +30,12 @@ pub struct SchedulerConfig {
     pub detect_multi_agents: bool,
     /// `agent.killdupagents`: whether to end the older one, with an action that the scheduler signs.
     pub kill_dup_agents: bool,
-    /// `investigators.keyring`: public keys of the investigators whose actions are accepted.
-    pub keyring: PathBuf,
+    /// `investigators.keyring`: public keys of investigators whose actions are accepted, beside those in the store.
+    pub keyring: Option<PathBuf>,
+    /// `investigators.minimumsigners`: how many investigators must sign an action.
+    pub minimum_signers: usize,
+    /// `investigators.acl`: an agent's access list, which the signers of an action must satisfy.
+    pub acl: Option<PathBuf>,
     /// `[mq]` or `[relay]`
     pub relay: RelayConfig,
     /// `[postgres]` or `[sqlite]`
@@ -62,6 +67,15 @@ fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
             Err(ConfigError { file: ini.file.clone(), line, text: format!("[{first}] and [{other}] {text}") })
         }
     }
+}
+
+fn take_minimum_signers(ini: &mut Ini) -> Result<usize, ConfigError> {
+    let most = limits::ACTION_SIGNATURES_MAX;
+    let parse = |text: &str| match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("'{text}' is not a number from 1 to {most}")),
+    };
+    ini.take("investigators", "minimumsigners", 1, parse)
 }
 
 /// Takes `[mq]` or `[relay]`.
@@ -110,7 +124,9 @@ impl SchedulerConfig {
             queues_cleanup_freq: ini.duration("periodic", "queuescleanupfreq", seconds(24 * 3600))?,
             detect_multi_agents: ini.boolean("agent", "detectmultiagents", true)?,
             kill_dup_agents: ini.boolean("agent", "killdupagents", false)?,
-            keyring: ini.path_required("investigators", "keyring")?,
+            keyring: ini.path("investigators", "keyring")?,
+            minimum_signers: take_minimum_signers(&mut ini)?,
+            acl: ini.path("investigators", "acl")?,
             relay: take_relay(&mut ini)?,
             store: take_store(&mut ini)?,
             logging: LoggingConfig::take(&mut ini)?,
@@ -179,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_the_original_needs_a_keyring_only() {
+    fn a_configuration_of_the_original_needs_nothing_else() {
         let text = "[agent]\n    timeout = \"12h\"\n    heartbeatfreq = \"30s\"\n    whitelist = \"/var/cache/mig/agents_whitelist.txt\"\n\
             detectmultiagents = true\n[collector]\n    freq = \"7s\"\n    deleteafter = \"168h\"\n[directories]\n\
             spool = \"/var/cache/mig/\"\n    tmp = \"/var/tmp/\"\n[postgres]\n    host = \"127.0.0.1\"\n    port = 5432\n\
@@ -187,8 +203,8 @@ mod tests {
             [mq]\n    host = \"127.0.0.1\"\n    port = 5672\n    user = \"scheduler\"\n    pass = \"p\"\n    vhost = \"mig\"\n\
             ; TLS options\n    usetls  = false\n; AMQP options\n    timeout = \"600s\"\n[logging]\n    mode = \"file\"\n\
             level = \"info\"\n    file = \"/var/cache/mig/mig-scheduler.log\"\n";
-        assert_eq!(parse(text).unwrap_err().to_string(), "s.cfg: investigators.keyring: is missing");
-        let config = parse(&format!("{text}[investigators]\nkeyring = /k\n")).unwrap();
+        let config = parse(text).unwrap();
+        assert_eq!((config.keyring, config.minimum_signers, config.acl), (None, 1, None));
         assert_eq!(config.delete_after, Duration::from_secs(168 * 3600));
         assert_eq!(config.spool, Path::new("/var/cache/mig"));
     }
@@ -197,6 +213,10 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("[agent]\ntimeout = 10s\n", "s.cfg: agent.timeout: is shorter"),
+            (
+                "[investigators]\nminimumsigners = 0\n",
+                "s.cfg:10: investigators.minimumsigners: '0' is not a number from 1 to",
+            ),
             ("[collector]\nfreq = 0s\n", "s.cfg:10: collector.freq: must be longer than zero"),
             ("[collector]\nfrequency = 1s\n", "s.cfg:10: collector.frequency: unknown key"),
             ("[collecter]\n", "s.cfg:9: unknown section [collecter]"),

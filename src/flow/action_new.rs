@@ -1,7 +1,9 @@
 //! action-new drains action/new: a dropped action becomes commands in command/ready, and moves to action/inflight or
 //! action/invalid.
 //!
-//! 1. Parse, verify every signature, check the target and the validity window: no effect yet.
+//! 1. Parse, verify every signature, check the target and the validity window: no effect yet. An action that more
+//!    investigators must sign moves to action/pending (`action_new/holding.rs`); signatures beside it are joined with it
+//!    (`action_new/joining.rs`).
 //! 2. Select the agents; assign an id if the action has none.
 //! 3. Adopt: the drop is replaced, under its own name, by a file of ours with the id in it. From here on a process that
 //!    holds the dropped file open cannot change what is used, and a restart goes on with the same id.
@@ -12,6 +14,13 @@
 //! A crash before the move leaves the adopted drop in action/new: everything is done again with the same ids. A crash
 //! after it leaves prepared commands of an action in flight: [`ActionNew::recover`] releases them.
 
+pub mod approval;
+mod detached;
+mod holding;
+pub mod investigators;
+pub mod joining;
+mod pending;
+
 use super::FindOwner;
 use super::command_returned::final_text;
 use crate::action::{Action, ActionStatus};
@@ -21,7 +30,6 @@ use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandRef};
 use crate::investigator::Investigator;
 use crate::limits;
-use crate::reload::Reloaded;
 use crate::signature::Keyring;
 use crate::spool::drafts::Preparation;
 use crate::spool::stages::{ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, ACTION_NEW, COMMAND_READY, PREPARED};
@@ -31,6 +39,9 @@ use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use crate::worker::stage::{FileHandler, Source, Verdict};
 use crate::worker::{Apply, LogLine, apply_all};
+use approval::{Approval, Rules};
+use holding::Holding;
+use investigators::{Investigators, Trusted};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +49,10 @@ use std::time::Instant;
 /// See the module docs.
 pub struct ActionNew {
     store: Box<dyn Store>,
-    keyring: Reloaded<Keyring>,
+    investigators: Investigators,
+    /// Those in force for the files that are being checked.
+    trusted: Arc<Trusted>,
+    approval: Approval,
     drafts: Drafts,
     /// Asked when the first action is begun.
     find_owner: FindOwner,
@@ -68,8 +82,24 @@ struct Unwritten {
 
 impl ActionNew {
     /// Works with this store and these keys; `drafts` are those of the spool that it drains.
-    pub fn new(store: Box<dyn Store>, keyring: Reloaded<Keyring>, drafts: Drafts, find_owner: FindOwner) -> ActionNew {
-        ActionNew { store, keyring, drafts, find_owner, owner: None }
+    pub fn new(
+        store: Box<dyn Store>,
+        investigators: Investigators,
+        approval: Approval,
+        drafts: Drafts,
+        find_owner: FindOwner,
+    ) -> ActionNew {
+        ActionNew { store, investigators, trusted: Arc::default(), approval, drafts, find_owner, owner: None }
+    }
+
+    /// The keys in force.
+    fn trusted(&mut self) -> Result<Arc<Trusted>, Failure> {
+        self.investigators.get(self.store.as_mut())
+    }
+
+    /// What is required of an action's signers.
+    fn rules(&mut self) -> Result<Rules, Failure> {
+        self.approval.rules()
     }
 
     fn owner(&mut self) -> Result<String, Failure> {
@@ -215,8 +245,8 @@ fn released(command: CommandRef) -> Step {
 }
 
 /// Everything that needs no effect: the action, or what becomes of its file instead.
-fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Verdict> {
-    let action = Action::parse(&entry.bytes).map_err(|error| {
+fn check(trusted: &Trusted, entry: &Entry, now: Timestamp) -> Result<Checked, Verdict> {
+    let action = Action::parse_dated(&entry.bytes).map_err(|error| {
         if !error.is_incomplete() {
             return Verdict::Reject(error.to_string());
         }
@@ -226,11 +256,8 @@ fn check(keyring: &Keyring, entry: &Entry, now: Timestamp) -> Result<Checked, Ve
         Verdict::Reject(format!("{error} and did not grow for a minute; drop the whole file again"))
     })?;
     check_unsigned(&action, now).map_err(Verdict::Reject)?;
-    let signers = verify(keyring, &action, now).map_err(Verdict::Reject)?;
+    let signers = verify_all(&action, |text, one| trusted.verify(text, one, now)).map_err(Verdict::Reject)?;
     let target = Target::parse(&action.target).map_err(|e| Verdict::Reject(format!("field 'target': {e}")))?;
-    if action.valid_from > now {
-        return Err(Verdict::NotYet(action.valid_from));
-    }
     Ok(Checked { action, signers, target })
 }
 
@@ -257,18 +284,33 @@ pub fn parse(bytes: &[u8], now: Timestamp) -> Result<Action, String> {
     Ok(action)
 }
 
-/// Who signed. Here every signature must be good: one that is not was tampered with, or its owner is not in the
+/// Who signed, by a keyring. Here every signature must be good: one that is not was tampered with, or its owner is not in the
 /// keyring, and the investigator should know before agents refuse the action one by one.
 pub fn verify(keyring: &Keyring, action: &Action, now: Timestamp) -> Result<Vec<Investigator>, String> {
+    verify_all(action, |text, one| investigators::verify(keyring, text, one, now))
+}
+
+fn verify_all(
+    action: &Action,
+    verify: impl Fn(&str, &str) -> Result<Investigator, String>,
+) -> Result<Vec<Investigator>, String> {
     let text = action.signed_text();
     let verify = |(index, signature): (usize, &String)| {
-        let signer = keyring.verify(&text, signature, now).map_err(|e| format!("pgpsignatures[{index}] {e}"))?;
-        keyring
-            .investigator(&signer.fingerprint)
-            .cloned()
-            .ok_or_else(|| format!("pgpsignatures[{index}]: {} is gone", signer.name))
+        verify(&text, signature).map_err(|reason| format!("pgpsignatures[{index}] {reason}"))
     };
     action.signatures.iter().enumerate().map(verify).collect()
+}
+
+/// The distinct signers whose signatures count.
+fn signers_that_count(trusted: &Trusted, action: &Action, now: Timestamp) -> Vec<Investigator> {
+    let text = action.signed_text();
+    let mut signers: Vec<Investigator> = Vec::new();
+    for signer in action.signatures.iter().filter_map(|signature| trusted.verify(&text, signature, now).ok()) {
+        if signers.iter().all(|known| known.fingerprint != signer.fingerprint) {
+            signers.push(signer);
+        }
+    }
+    signers
 }
 
 impl FileHandler for ActionNew {
@@ -310,9 +352,14 @@ impl FileHandler for ActionNew {
         }
     }
 
+    fn prepare(&mut self) -> Result<(), Failure> {
+        self.trusted = self.trusted()?;
+        Ok(())
+    }
+
     fn check(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Checked, Verdict> + Send + Sync + use<> {
-        let keyring = Arc::clone(self.keyring.get());
-        move |entry| check(&keyring, entry, now)
+        let trusted = Arc::clone(&self.trusted);
+        move |entry| check(&trusted, entry, now)
     }
 
     fn handle(
@@ -325,7 +372,13 @@ impl FileHandler for ActionNew {
         let order: Vec<&FileName> = batch.iter().map(|(entry, _)| &entry.name).collect();
         let (mut verdicts, mut accepted) = (HashMap::with_capacity(batch.len()), Vec::new());
         let (mut commands, mut begun) = (0, HashSet::new());
-        for (entry, Checked { action, signers, target }) in batch {
+        let mut holding = Holding::new(spool, self.rules()?)?;
+        for (entry, checked) in batch {
+            if let Some(verdict) = self.hold(&mut holding, spool, entry, &checked, now)? {
+                verdicts.insert(&entry.name, verdict);
+                continue;
+            }
+            let Checked { action, signers, target } = checked;
             // Memory is bounded by what is prepared at once, and slow targets must not hold up the others: the rest comes
             // in the next batch.
             let is_full = commands > limits::FAN_OUT_COMMANDS_MAX || started.elapsed() > limits::SELECTING_TIME_MAX;

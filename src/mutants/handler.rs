@@ -31,6 +31,10 @@ impl<H: FileHandler> FileHandler for MovesFirst<H> {
         self.inner.recover(spool, apply, now)
     }
 
+    fn prepare(&mut self) -> Result<(), Failure> {
+        self.inner.prepare()
+    }
+
     fn check(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<H::Checked, Verdict> + Send + Sync + use<H> {
         self.inner.check(now)
     }

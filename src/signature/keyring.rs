@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::OnceLock;
 
+#[derive(Clone)]
 struct Known {
     cert: Cert,
     /// Created on first use: armoring takes as long as a signature.
@@ -23,7 +24,7 @@ impl Known {
 }
 
 /// Trusted certificates, indexed by their keys.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Keyring {
     certs: Vec<Known>,
     by_key: HashMap<String, BTreeSet<usize>>,

@@ -81,6 +81,13 @@ pub fn strip_armor(armored: &str) -> Result<String, SignatureError> {
     parse_stripped(&stripped).map(|_| stripped)
 }
 
+/// Whether two stripped signatures say that one key made them.
+pub fn are_by_one_key(one: &str, other: &str) -> bool {
+    let issuers = |stripped| parse_stripped(stripped).map(|one| one.get_issuers()).unwrap_or_default();
+    let others = issuers(other);
+    issuers(one).iter().any(|issuer| others.iter().any(|other| other.aliases(issuer)))
+}
+
 /// Restores the armor, as `gpg --verify` requires it.
 pub fn restore_armor(stripped: &str) -> Result<String, SignatureError> {
     let signature = parse_stripped(stripped)?;

@@ -40,6 +40,17 @@ impl FileName {
         !self.is_hidden() && self.0.as_bytes().ends_with(b".json")
     }
 
+    /// The action to which a detached signature of this name belongs: `NAME.json` of `NAME.json.asc-X`. Not of what would be
+    /// taken for a reason where it is refused.
+    pub fn signed_by_detached(&self) -> Option<FileName> {
+        const MARK: &[u8] = b".json.asc-";
+        let bytes = self.0.as_bytes();
+        let at = bytes.windows(MARK.len()).rposition(|piece| piece == MARK)?;
+        let has_suffix = at + MARK.len() < bytes.len() && !bytes.ends_with(b".reason");
+        let is_one = !self.is_hidden() && !self.is_drop() && at > 0 && has_suffix;
+        is_one.then(|| FileName(OsStr::from_bytes(&bytes[..at + ".json".len()]).to_owned()))
+    }
+
     /// A variation for the `attempt`-th try to find a free name, short enough for `.reason` to be added.
     pub(super) fn variation(&self, attempt: u64) -> FileName {
         const SUFFIX: &[u8] = b".json";

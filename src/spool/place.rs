@@ -1,6 +1,6 @@
 //! What a spool needs of the place it is in: every directory on one mount, and renames that do not replace.
 
-use super::stages::{LOCKS, PREPARED, ROOT};
+use super::stages::{ACTION_PENDING, LOCKS, PREPARED, ROOT};
 use super::{Dir, FileName, Stage, disk};
 use crate::failure::Failure;
 use rustix::fs::{Mode, OFlags};
@@ -20,6 +20,9 @@ pub(super) fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Opened,
     check_renames(&tmp, owner)?;
     let mut opened = Opened::new();
     for stage in stages {
+        if *stage == ACTION_PENDING {
+            make_pending(&root)?;
+        }
         let dir = Dir::open(&root.path().join(stage.path()))?;
         if dir.mount()? != tmp.mount()? {
             let (stage, tmp) = (dir.path().display(), tmp.path().display());
@@ -31,6 +34,13 @@ pub(super) fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Opened,
     }
     opened.extend([(ROOT, root), (PREPARED, tmp), (LOCKS, locks)].map(|(stage, dir)| (stage, Arc::new(dir))));
     Ok(opened)
+}
+
+/// Makes action/pending: spools of older versions have none.
+fn make_pending(root: &Dir) -> Result<(), Failure> {
+    let path = root.path().join(ACTION_PENDING.path());
+    let parent = path.parent().unwrap_or(&path);
+    Dir::open(parent)?.ensure("pending", 0o750).map(drop)
 }
 
 /// Renames a file in `tmp` as stages need it: what a program that was killed left of it, the next one removes.

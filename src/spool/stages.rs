@@ -22,6 +22,11 @@ impl Stage {
     pub fn holds_drops(self) -> bool {
         self == ACTION_NEW
     }
+
+    /// Whether a file stays whose name is taken where it moves to: what has the name is not the same by another way.
+    pub fn keeps_taken(self) -> bool {
+        self.holds_drops() || self == ACTION_PENDING
+    }
 }
 
 impl std::fmt::Display for Stage {
@@ -32,6 +37,8 @@ impl std::fmt::Display for Stage {
 
 /// Dropped by operators, scripts, the API.
 pub const ACTION_NEW: Stage = Stage("action/new");
+/// Signed, and not by enough investigators yet.
+pub const ACTION_PENDING: Stage = Stage("action/pending");
 /// Its commands are made.
 pub const ACTION_INFLIGHT: Stage = Stage("action/inflight");
 /// Every command has ended.
@@ -60,6 +67,19 @@ pub(super) const LOCKS: Stage = Stage("lock");
 /// The scheduler's spool.
 pub const SCHEDULER: [Stage; 8] = [
     ACTION_NEW,
+    ACTION_INFLIGHT,
+    ACTION_DONE,
+    ACTION_INVALID,
+    COMMAND_READY,
+    COMMAND_INFLIGHT,
+    COMMAND_RETURNED,
+    COMMAND_DONE,
+];
+
+/// What action-new opens: the only worker that uses action/pending, which it makes when it is missing.
+pub const OF_ACTION_NEW: [Stage; 9] = [
+    ACTION_NEW,
+    ACTION_PENDING,
     ACTION_INFLIGHT,
     ACTION_DONE,
     ACTION_INVALID,

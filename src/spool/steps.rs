@@ -23,7 +23,7 @@ pub enum Step {
         over: Over,
     },
     /// A file moves to another stage. If its name is taken there by other content, that one was first and stays, and this
-    /// one is removed; a drop stays where it is, to be refused.
+    /// one is removed; see [`Stage::keeps_taken`].
     Move {
         /// Where it is.
         from: Stage,
@@ -118,7 +118,7 @@ impl Mover {
         let placed = batch.commit()?.changes;
         for (step, placed) in steps.iter().zip(&placed) {
             if let (Step::Move { from, name, .. }, Ok(Placed::Taken)) = (step, placed)
-                && !from.holds_drops()
+                && !from.keeps_taken()
             {
                 self.spool.dir(*from).unlink(name)?;
             }

@@ -103,6 +103,11 @@ pub struct FoundAction {
     pub investigators: Vec<StoredInvestigator>,
 }
 
+/// The counters of an action as they are stored; None if they have to be counted.
+pub(super) fn stored_counters(text: Option<&str>) -> Option<Counters> {
+    text.and_then(|text| serde_json::from_str(text).ok())
+}
+
 /// What a search found: one row.
 #[derive(Debug, Clone)]
 pub enum Found {

@@ -22,7 +22,7 @@ mod text;
 
 use super::{
     AgentCounts, Begin, Duplicate, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration,
-    SchedulerKey, Store,
+    SchedulerKey, Store, StoredKeys,
 };
 use crate::action::Action;
 use crate::command::Command;
@@ -238,6 +238,10 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure> {
         self.transact("look up the schedulers' key", |session| key::scheduler_key(session, candidate, now))?
+    }
+
+    fn investigator_keys(&mut self, known: Option<&str>) -> Result<Option<StoredKeys>, Failure> {
+        self.transact("look up the investigators' keys", |session| key::investigator_keys(session, known))
     }
 
     fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure> {

@@ -139,9 +139,12 @@ SELECT :version < 2 AS missing \gset
 INSERT INTO schema_version (version) VALUES (2);
 \endif
 
--- 3: tokens of the API.
+-- 3: tokens of the API; counters, which it would otherwise count for each answer.
 SELECT :version < 3 AS missing \gset
 \if :missing
+
+-- An action's commands counted by status; null while some have not ended.
+ALTER TABLE actions ADD COLUMN counters json;
 
 -- investigatorid is null for a signed token that may be used once.
 CREATE TABLE tokens (

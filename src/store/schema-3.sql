@@ -1,4 +1,5 @@
 -- Upgrades version 2 to version 3: what the REST API searches, and its tokens.
+ALTER TABLE actions ADD COLUMN counters TEXT;
 CREATE INDEX signatures_investigator ON signatures (investigatorid);
 CREATE INDEX commands_agentid ON commands (agentid);
 CREATE TABLE tokens (

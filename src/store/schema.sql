@@ -37,7 +37,9 @@ CREATE TABLE actions (
     -- The scheduler that began it; empty if it was restored from an answer.
     owner TEXT NOT NULL DEFAULT '',
     -- Whether it has an operation that ends agents.
-    endsagents INTEGER NOT NULL DEFAULT 0
+    endsagents INTEGER NOT NULL DEFAULT 0,
+    -- Its commands counted by status, JSON; null while some have not ended.
+    counters TEXT
 ) STRICT;
 CREATE INDEX actions_status ON actions (status, expireafter);
 CREATE INDEX actions_ending ON actions (finishtime) WHERE endsagents = 1;

@@ -14,7 +14,7 @@ mod key;
 
 use super::{
     AgentCounts, Begin, Duplicate, Ended, FinishedBatch, KnownCommand, OverdueSearch, Prepared, Registration,
-    SchedulerKey, Store,
+    SchedulerKey, Store, StoredKeys,
 };
 use crate::action::Action;
 use crate::command::Command;
@@ -367,6 +367,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<SchedulerKey>, Failure> {
         self.transact("look up the schedulers' key", |transaction| key::scheduler_key(transaction, candidate, now))?
+    }
+
+    fn investigator_keys(&mut self, known: Option<&str>) -> Result<Option<StoredKeys>, Failure> {
+        let found = key::investigator_keys(&self.connection, known);
+        found.map_err(|e| self.failure("look up the investigators' keys", e))
     }
 
     fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure> {

@@ -68,6 +68,10 @@ pub trait FileHandler: Send {
     fn recover(&mut self, _spool: &Spool, _apply: Apply, _now: Timestamp) -> Result<(), Failure> {
         Ok(())
     }
+    /// Brings up to date what the check needs. Called when there are files to be checked.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Returns the function that checks an entry without any effect; it runs on all processors. A file with which there is
     /// nothing to do gets its verdict here.
     fn check(&mut self, now: Timestamp) -> impl Fn(&Entry) -> Result<Self::Checked, Verdict> + Send + Sync + use<Self>;
@@ -98,9 +102,17 @@ impl<H: FileHandler> StageWorker<H> {
         StageWorker { handler, files, is_trial: false, has_tried: false }
     }
 
+    /// The handler, for what else its worker does.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// Checks and handles a batch. Returns how many files were handled.
     fn handle(&mut self, batch: &[Entry], now: Timestamp) -> Result<usize, Failure> {
         let (mut judged, mut items) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        if !batch.is_empty() {
+            self.handler.prepare()?;
+        }
         for (entry, checked) in batch.iter().zip(check_all(batch, self.handler.check(now))) {
             match checked {
                 Ok(checked) => items.push((entry, checked)),

@@ -1,6 +1,7 @@
 //! `scripts/bench.sh`: how quick MIG is on this machine, each figure beside the raw limit or rival of the same run.
 
 mod agent;
+mod api;
 #[path = "../common/mod.rs"]
 mod common;
 mod files;
@@ -27,7 +28,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 9] = [
+    let embedded: [Group; 10] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -37,12 +38,14 @@ fn main() {
         ("agent", agent::measure),
         ("files", files::measure),
         ("verify", verifying::measure),
+        ("api", api::sqlite),
     ];
-    let at_scale: [Group; 5] = [
+    let at_scale: [Group; 6] = [
         ("heartbeats", scale::heartbeats),
         ("journey", scale::one_agent),
         ("fleet", scale::fleets),
         ("hundred-thousand", scale::hundred_thousand),
+        ("api", api::postgres),
         ("idle", scale::idle),
     ];
     let groups = if scale { &at_scale[..] } else { &embedded[..] };

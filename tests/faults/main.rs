@@ -77,6 +77,7 @@ macro_rules! matrices {
 
 matrices!(
     action_new Subject::Worker("action-new"),
+    approval Subject::Approval,
     command_ready Subject::Worker("command-ready"),
     agent Subject::Agent,
     results Subject::Worker("results"),

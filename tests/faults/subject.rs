@@ -4,6 +4,8 @@
 use super::common::{self, Sandbox, names, text};
 use super::matrix::Fault;
 use super::relay_end;
+use mig::action::Action;
+use mig::signature::{generate_key, restore_armor, sign_with_key};
 use mig::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
@@ -13,6 +15,8 @@ use std::process::{Command, Output};
 pub enum Subject {
     /// One of the scheduler's workers, or several, as `--only` takes them.
     Worker(&'static str),
+    /// The worker action-new where two must sign: one signature is beside the action, before it or while it waits.
+    Approval,
     /// All of the scheduler's workers in one process.
     Scheduler,
     /// The agent.
@@ -23,7 +27,7 @@ pub enum Subject {
     RelayReceive,
 }
 
-use Subject::{Agent, RelayReceive, RelaySend, Scheduler, Worker};
+use Subject::{Agent, Approval, RelayReceive, RelaySend, Scheduler, Worker};
 
 /// Everybody, each alone.
 pub const ALL: [Subject; 8] = [
@@ -42,6 +46,7 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Worker(name) => name,
+            Approval => "approval",
             Scheduler => "scheduler",
             Agent => "agent",
             RelaySend => "relay, sending",
@@ -54,6 +59,7 @@ impl Subject {
         let sandbox = Sandbox::new();
         match self {
             RelaySend | RelayReceive => relay_end::prepare(&sandbox, self == RelayReceive, files),
+            Approval => prepare_approval(&sandbox, files),
             Scheduler => {
                 // A third each: answered, sent, dropped.
                 sandbox.register(1);
@@ -85,12 +91,14 @@ impl Subject {
         let (program, cfg) = match self {
             RelaySend | RelayReceive => return relay_end::command(sandbox, self == RelayReceive),
             Agent => (env!("CARGO_BIN_EXE_mig-agent"), sandbox.agent_cfg(1)),
-            Worker(_) | Scheduler => (env!("CARGO_BIN_EXE_mig-scheduler"), sandbox.scheduler_cfg()),
+            Worker(_) | Approval | Scheduler => (env!("CARGO_BIN_EXE_mig-scheduler"), sandbox.scheduler_cfg()),
         };
         let mut command = Command::new(program);
         command.arg("-c").arg(cfg).arg("--once");
-        if let Worker(name) = self {
-            command.args(["--only", name]);
+        match self {
+            Worker(name) => drop(command.args(["--only", name])),
+            Approval => drop(command.args(["--only", "action-new"])),
+            _ => {}
         }
         command
     }
@@ -122,6 +130,26 @@ impl Subject {
         violations.extend(check(sandbox, files, self == Agent && fault == Fault::Error, interruptions));
         violations
     }
+}
+
+/// Every second action waits in action/pending, the others are dropped behind a signature.
+fn prepare_approval(sandbox: &Sandbox, files: usize) {
+    sandbox.register(1);
+    let (public, secret) = generate_key("Second <second@example.net>").unwrap();
+    std::fs::write(sandbox.path("key.pub"), sandbox.keys.0.clone() + &public).unwrap();
+    let configuration = std::fs::read_to_string(sandbox.scheduler_cfg()).unwrap();
+    let two = configuration.replace("[investigators]\n", "[investigators]\nminimumsigners = 2\n");
+    std::fs::write(sandbox.scheduler_cfg(), two).unwrap();
+    let actions: Vec<Value> = (0..files).map(|n| sandbox.sign(sandbox.draft(&n.to_string()))).collect();
+    let drop = |n: usize, action: &Value| sandbox.drop_bytes(&format!("{n}.json"), action.to_string().as_bytes());
+    actions.iter().enumerate().step_by(2).for_each(|(n, action)| drop(n, action));
+    sandbox.once("action-new");
+    for (n, action) in actions.iter().enumerate() {
+        let text = Action::parse(action.to_string().as_bytes()).unwrap().signed_text();
+        let signature = sign_with_key(&text, secret.as_bytes(), mig::time::now()).unwrap();
+        sandbox.drop_bytes(&format!("{n}.json.asc-second"), restore_armor(&signature).unwrap().as_bytes());
+    }
+    actions.iter().enumerate().skip(1).step_by(2).for_each(|(n, action)| drop(n, action));
 }
 
 fn advance(sandbox: &Sandbox, step: &str) {
@@ -178,6 +206,10 @@ fn check(sandbox: &Sandbox, files: usize, may_fail_to_talk: bool, interruptions:
         if action["counters"]["sent"] != 1 || action["counters"]["done"] != 1 {
             violations.push(format!("{name}: counters {}", action["counters"]));
         }
+    }
+    let waiting = names(&sandbox.spool().join("action/pending"));
+    if !waiting.is_empty() {
+        violations.push(format!("action/pending: {waiting:?}"));
     }
     let agent = ["tmp", "running", "received", "answered"].map(|stage| format!("agent-1/{stage}"));
     for directory in agent.iter().map(String::as_str).chain(["spool/tmp", "relay/dead"]) {

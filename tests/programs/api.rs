@@ -456,3 +456,76 @@ fn it_stops_in_time_and_says_why_it_does_not_start() {
     let output = sandbox.api(&["--add-investigator", "Nobody", "/etc/passwd"]);
     assert_eq!(output.status.code(), Some(65), "{}", text(&output));
 }
+
+#[test]
+fn proxies_are_believed_as_far_as_they_are_trusted() {
+    let sandbox = Sandbox::new();
+    sandbox.add_investigator();
+    let api = sandbox.start_api_with("trustedproxies = 127.0.0.0/8, 192.0.2.0/24");
+    for (said, address) in [
+        ("198.51.100.7", "198.51.100.7"),
+        // The nearest that is not trusted is the caller, whatever it says itself.
+        ("10.9.9.9, 198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7, 192.0.2.5", "198.51.100.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("nonsense", "127.0.0.1"),
+    ] {
+        assert_eq!(api.get_with("ip", &[("X-Forwarded-For", said)]).body, address, "{said}");
+    }
+}
+
+#[test]
+fn without_an_investigator_only_this_machine_is_answered() {
+    let sandbox = Sandbox::new();
+    let api = sandbox.start_api_with("trustedproxies = 127.0.0.1");
+    let far = api.get_with("dashboard", &[("X-Forwarded-For", "198.51.100.7"), ("X-PGPAUTHORIZATION", &api.token())]);
+    assert_eq!((far.status, far.message().contains("has no investigator yet")), (403, true), "{far:?}");
+    assert_eq!(api.get("dashboard").status, 401);
+    let off = sandbox.start_api_with("trustedproxies = 127.0.0.1\n[authentication]\nenabled = off\n");
+    assert_eq!(off.get_with("dashboard", &[]).status, 200);
+    let form = [("name", "First"), ("publickey", sandbox.keys.0.as_str())];
+    let far = off.post_with("investigator/create/", &form, &[("X-Forwarded-For", "198.51.100.7")]);
+    assert_eq!((far.status, far.message().contains("callers on the server's machine")), (403, true), "{far:?}");
+    assert_eq!(off.post_with("investigator/create/", &form, &[]).status, 201);
+    assert_eq!(api.get("dashboard").status, 200, "the other one knows at once");
+}
+
+#[test]
+fn it_speaks_tls_with_a_certificate_of_its_own() {
+    let sandbox = Sandbox::new();
+    sandbox.add_investigator();
+    let (certificate, key) = (sandbox.path("api.pem"), sandbox.path("api-key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .args([&key, std::path::Path::new("-out"), &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let lines = format!("tlscert = \"{}\"\ntlskey = \"{}\"", certificate.display(), key.display());
+    let api = sandbox.start_api_with(&lines);
+    let get = |trusted: bool| {
+        let mut tls = native_tls::TlsConnector::builder();
+        if trusted {
+            let pem = std::fs::read(&certificate).unwrap();
+            tls.add_root_certificate(native_tls::Certificate::from_pem(&pem).unwrap());
+        }
+        let stream = TcpStream::connect(("127.0.0.1", api.port)).unwrap();
+        let mut stream = tls.build().unwrap().connect("127.0.0.1", stream).map_err(|e| e.to_string())?;
+        stream.write_all(b"GET /api/v1/heartbeat HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        Ok::<_, String>(answer)
+    };
+    assert!(get(true).unwrap().contains("gatorz say hi"));
+    assert!(get(false).is_err(), "it is not trusted by itself");
+    assert!(
+        !raw(api.port, b"GET /api/v1/heartbeat HTTP/1.1\r\nHost: x\r\n\r\n").contains("gatorz"),
+        "not in the clear"
+    );
+    drop(api);
+    let cfg = sandbox.api_cfg(1, &lines.replace("api-key.pem", "api.pem"));
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mig-api")).args(["-c", &cfg]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+    assert!(text(&output).contains("server.tlskey: it and tlscert are no PEM key"), "{}", text(&output));
+}

@@ -145,6 +145,8 @@ fn two_investigators_sign_one_action() {
     let second = desk.sign(&["-i", "signed.json", "-k", "bob", "--keep-dates"]).code(0).json();
     assert_eq!(signed_text(&second), signed_text(&one));
     assert_eq!(second["pgpsignatures"][0], one["pgpsignatures"][0]);
+    let again = desk.sign(&["-i", "both.json", "-k", "bob", "--keep-dates"]).code(65);
+    again.says("both.json: pgpsignatures[1] is by this key already; ");
 
     let ran = desk.verify(&["-a", "both.json", "--keyring", "both.pub"]).code(0);
     let (names, lines): (Vec<_>, Vec<_>) = (vec!["alice", "bob"], ran.stdout().lines().map(str::to_owned).collect());
@@ -160,6 +162,51 @@ fn two_investigators_sign_one_action() {
         .map(|one| json!({"valid": true, "fingerprint": one.fingerprint, "name": one.name}))
         .collect();
     assert_eq!(answer, json!({"signatures": signers, "valid": true, "window": "inside"}));
+}
+
+#[test]
+fn an_access_list_says_what_each_signer_weighs_and_what_is_missing() {
+    let desk = Desk::new();
+    desk.sign_into("signed.json", &["alice"]);
+    desk.sign_into("both.json", &["alice", "bob"]);
+    let fingerprint =
+        |name: &str| desk.sign(&["--fingerprint", &format!("{name}.pub")]).code(0).stdout().trim().to_owned();
+    let (alice, bob) = (fingerprint("alice"), fingerprint("bob"));
+    let module = desk.sign_into("signed.json", &["alice"])["operations"][0]["module"].as_str().unwrap().to_owned();
+    let list = |name: &str, needed: u64| {
+        let both = json!({"Alice": {"fingerprint": alice, "weight": 2}, "Bob": {"fingerprint": bob, "weight": 1}});
+        json!([{name: {"minimumweight": needed, "investigators": both}}]).to_string()
+    };
+    let verify = |action: &str, code: i32| {
+        desk.verify(&["-a", action, "--keyring", "both.pub", "--acl", "acl.json"]).code(code).stdout()
+    };
+    desk.write("acl.json", &list("default", 3));
+    let needs = "permission default needs weight 3, the signers weigh";
+    let found = verify("signed.json", 1);
+    let expected = format!("module {module}: NOT permitted: weight 1 is missing; {needs} 2 (alice 2)\n");
+    assert!(found.ends_with(&expected), "{found}");
+    let found = verify("both.json", 0);
+    let expected = format!("module {module}: permitted; {needs} 3 (");
+    assert!(found.contains(&expected) && found.contains("alice 2") && found.contains("bob 1"), "{found}");
+    let arguments = ["-a", "signed.json", "--keyring", "both.pub", "--acl", "acl.json", "--json"];
+    let answer = desk.verify(&arguments).code(1).json();
+    let expected = json!([{"module": module, "permission": "default", "minimumweight": 3, "weight": 2, "missing": 1,
+        "signers": [{"fingerprint": alice, "weight": 2}], "satisfied": false}]);
+    assert_eq!((&answer["permissions"], &answer["valid"]), (&expected, &json!(true)));
+    desk.write("acl.json", &list(&module, 4));
+    assert!(verify("both.json", 1).contains("all that it lists weigh only 3"));
+    desk.write("acl.json", &list("another", 1));
+    assert!(verify("both.json", 1).contains("has no permission for it, and no default"));
+    desk.write("acl.json", "[");
+    assert_eq!(verify("both.json", 65), "");
+}
+
+#[test]
+fn the_text_of_an_action_without_signatures_is_printed_to_be_signed() {
+    let desk = Desk::new();
+    let unsigned = serde_json::from_str::<Value>(&desk.read("draft.json")).unwrap();
+    let ran = desk.verify(&["-a", "draft.json", "--text"]).code(0);
+    assert_eq!(ran.stdout(), signed_text(&unsigned), "no newline at its end");
 }
 
 #[test]

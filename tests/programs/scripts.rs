@@ -334,7 +334,8 @@ fn an_ordinary_user_gets_a_spool_of_their_own() {
 #[test]
 fn the_trees_directories_are_those_of_the_code() {
     let tree = Path::new(ROOT).join("spool-layout/tree");
-    let mut expected: Vec<String> = mig::spool::stages::SCHEDULER.iter().map(|stage| stage.path().to_owned()).collect();
+    let mut expected: Vec<String> =
+        mig::spool::stages::OF_ACTION_NEW.iter().map(|stage| stage.path().to_owned()).collect();
     expected.extend(["tmp".into(), "lock".into()]);
     for name in &expected {
         assert!(tree.join(name).join(".gitkeep").is_file(), "{name}");
@@ -346,6 +347,8 @@ fn status_counts_by_stage() {
     let spool = populated();
     spool.put("action/new/.hidden.json", "");
     spool.put("action/new/no-drop", "");
+    spool.put("action/new/a.json.asc-bob", "");
+    spool.put("action/pending/waiting.json", "{}");
     spool.put("action/new/a\n\tb.json", "");
     spool.put(OsStr::from_bytes(b"action/new/-\xff.json"), "");
     spool.put("action/invalid/x.json", "");
@@ -355,6 +358,7 @@ fn status_counts_by_stage() {
     let status = spool.json("spool-status", &[]);
     let expected = [
         ("action/new", 2),
+        ("action/pending", 1),
         ("action/inflight", 1),
         ("action/done", 1),
         ("action/invalid", 1),
@@ -363,7 +367,7 @@ fn status_counts_by_stage() {
         ("command/returned", 1),
         ("command/done", 3),
     ];
-    assert_eq!(status["others"], 1);
+    assert_eq!((&status["others"], &status["signatures"]), (&json!(1), &json!(1)));
     let table = spool.run("spool-status", &[]).out;
     assert!(table.contains("action/new has 1 files that are no actions: their names do not end in .json"), "{table}");
     for (stage, count) in expected {
@@ -397,6 +401,10 @@ fn legal_pictures_are_clean() {
     spool.put("action/invalid/gone.json.reason", "2026-01-01T00:00:00Z\nbad\n");
     // Replayed after its action was deleted.
     spool.put("command/ready/99-1.json", text(command(99, 1, "success")));
+    spool.put("action/pending/a.json", "{}");
+    spool.put("action/new/a.json.asc-bob", "");
+    spool.put("action/invalid/b.json.asc-bob", "");
+    spool.put("action/invalid/b.json.asc-bob.reason", "2026-01-01T00:00:00Z\nbad\n");
     // Drops may be anything.
     spool.put("action/new/half.json", "{");
     symlink("/dev/null", spool.file("action/new/link.json")).unwrap();
@@ -406,7 +414,10 @@ fn legal_pictures_are_clean() {
 #[test]
 fn each_kind_of_violation_is_found() {
     type Plant = fn(&Spool);
-    let cases: [(&str, Plant); 31] = [
+    let cases: [(&str, Plant); 32] = [
+        ("action/pending/a.json.asc-bob: is not a file with the name of an action", |s| {
+            s.put("action/pending/a.json.asc-bob", "")
+        }),
         ("action/inflight/x.json: is not named after an action, such as 12.json", |s| {
             s.put("action/inflight/x.json", "")
         }),
@@ -541,7 +552,11 @@ fn install_spool_warns_of_groups_that_are_not_two() {
 #[test]
 fn each_kind_of_leftover_is_found_when_settled() {
     type Plant = fn(&Spool);
-    let cases: [(&[&str], Plant); 9] = [
+    let cases: [(&[&str], Plant); 11] = [
+        (&["action/pending/a.json: waits for signatures"], |s| s.put("action/pending/a.json", "{}")),
+        (&["action/new/a.json.asc-bob: is still to be joined with its action"], |s| {
+            s.put("action/new/a.json.asc-bob", "")
+        }),
         (&["action/new/-x ?.json: is still to be scheduled"], |s| s.put("action/new/-x \n.json", "")),
         (&["action/inflight/13.json: has not ended"], |s| {
             s.put("action/inflight/13.json", text(action(13, "inflight", json!({}))))
@@ -673,6 +688,8 @@ fn trace_finds_drops_by_the_beginning_of_their_name() {
     spool.put("action/new/others.json", "{");
     assert_eq!(spool.run("spool-trace", &["oth"]).code, 1);
     assert_eq!(spool.json("spool-trace", &["others"])["places"][0]["file"], "action/new/others.json");
+    spool.put("action/pending/waiting.json", "{}");
+    assert_eq!(spool.json("spool-trace", &["wait"])["places"][0]["file"], "action/pending/waiting.json");
     assert_eq!(spool.run("spool-trace", &["*"]).code, 1);
     assert_eq!(spool.run("spool-trace", &["../x"]).code, 64);
 }

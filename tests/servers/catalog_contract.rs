@@ -120,7 +120,7 @@ fn rows_come_newest_first_a_page_at_a_time(both: &mut Both) {
 fn each_filter_finds_what_it_names(both: &mut Both) {
     let agents = both.register(&["web1", "web2", "db1"]);
     let (bob, eve) = (signer("Bob Kelso", "A"), signer("Eve", "B"));
-    let first = both.begin("first look", &[bob.clone()], &agents[..2]);
+    let first = both.begin("first look", std::slice::from_ref(&bob), &agents[..2]);
     let second = both.begin("second_look", &[bob.clone(), eve.clone()], &agents[2..]);
     both.finish(first[0].clone(), CommandStatus::Success, true);
     both.finish(first[1].clone(), CommandStatus::Failed, false);

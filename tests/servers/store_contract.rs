@@ -9,10 +9,10 @@ use mig::failure::Failure;
 use mig::heartbeat::{Agent, QueueLoc};
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
-use mig::limits::{DUPLICATES_OF_ONE_MAX, REGISTRATIONS_MAX};
+use mig::limits::{DUPLICATES_OF_ONE_MAX, REGISTRATIONS_MAX, STORED_KEY_BYTES_MAX};
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
-use mig::store::{Finished, KnownCommand, OverdueSearch, Registration, SchedulerKey, Store};
+use mig::store::{Finished, KnownCommand, OverdueSearch, Registration, SchedulerKey, Store, StoredKey};
 use mig::targets::Target;
 use mig::time;
 use serde_json::json;
@@ -367,12 +367,16 @@ fn new_agents_that_two_take_in_at_once_are_there_once(open: Open) {
     assert_eq!(select(open().as_mut(), "name LIKE 'race%'").len(), 200);
 }
 
-fn all_schedulers_get_one_key(open: Open) {
-    let key = |n: u8| SchedulerKey {
+fn scheduler_key(n: u8) -> SchedulerKey {
+    SchedulerKey {
         fingerprint: Fingerprint::parse(&format!("{n:02}").repeat(20)).unwrap(),
         public_key: format!("public {n}"),
         private_key: Secret::new(format!("private {n}")),
-    };
+    }
+}
+
+fn all_schedulers_get_one_key(open: Open) {
+    let key = scheduler_key;
     let keys = std::thread::scope(|scope| {
         let starts: Vec<_> = (1..5)
             .map(|n| {
@@ -388,6 +392,51 @@ fn all_schedulers_get_one_key(open: Open) {
     assert_eq!(again.fingerprint, first.fingerprint);
     assert_eq!(again.private_key.expose(), first.private_key.expose());
     assert_eq!(again.private_key.expose().replace("private", "public"), again.public_key);
+}
+
+/// The promise of `Store::investigator_keys`; `execute` runs SQL as the API does.
+fn investigators_are_read_again_when_one_changes(open: Open, execute: &dyn Fn(&str)) {
+    let store = &mut *open();
+    let none = store.investigator_keys(None).unwrap().unwrap();
+    assert_eq!(none.keys, []);
+    store.scheduler_key(Some(&scheduler_key(1)), now()).unwrap();
+    assert_eq!(store.investigator_keys(Some(&none.version)).unwrap(), None, "the schedulers' own is none of them");
+    let agents = present(store);
+    let id = store.reserve_action_ids(1).unwrap()[0];
+    begin(store, &action(id, "signed"), &agents).unwrap();
+    let signed = store.investigator_keys(Some(&none.version)).unwrap().unwrap();
+    let (fingerprint, public_key) = ("AB".repeat(20), "key".to_owned());
+    let name = signed.keys[0].name.clone();
+    assert!(name.ends_with(" Kelso"), "{name}");
+    let key = StoredKey { name, fingerprint, public_key, is_active: true };
+    assert_eq!(signed.keys, std::slice::from_ref(&key));
+    assert_eq!(store.investigator_keys(Some(&signed.version)).unwrap(), None);
+    let mut version = signed.version;
+    for (status, is_active) in [("disabled", false), ("active", true), ("disabled", false)] {
+        execute(&format!("UPDATE investigators SET status = '{status}' WHERE privatekey IS NULL"));
+        let changed = store.investigator_keys(Some(&version)).unwrap().expect("a change is seen");
+        assert_eq!(changed.keys, [StoredKey { is_active, ..key.clone() }]);
+        version = changed.version;
+    }
+    let doublings = (STORED_KEY_BYTES_MAX / "key".len()).ilog2() + 1;
+    (0..doublings).for_each(|_| execute("UPDATE investigators SET publickey = publickey || publickey"));
+    assert_eq!(store.investigator_keys(None).unwrap().unwrap().keys[0].public_key, "", "too large");
+}
+
+#[test]
+fn investigators_in_sqlite_are_read_again_when_one_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig.db");
+    let execute = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    investigators_are_read_again_when_one_changes(&|| Box::new(SqliteStore::open(&path).unwrap()), &execute);
+}
+
+#[test]
+fn investigators_in_postgres_are_read_again_when_one_changes() {
+    let server = servers::shared("postgres");
+    let config = servers::copied_database(&server);
+    let execute = |sql: &str| drop(servers::psql(&server, &config.database, sql));
+    investigators_are_read_again_when_one_changes(&|| Box::new(PostgresStore::open(&config).unwrap()), &execute);
 }
 
 fn process(host: &str, pid: i64, started: u64, heard: u64) -> Agent {

@@ -10,6 +10,7 @@ use crate::client::session::key_is_missing;
 use crate::client::signing::check_weight;
 use crate::client::{parse_time, read_file};
 use crate::error::{ExitClass, ProgramError};
+use crate::signature::are_by_one_key;
 use crate::{limits, time};
 use gumdrop::Options;
 
@@ -92,7 +93,11 @@ pub fn main(options: SignOptions) -> Result<(), ProgramError> {
     {
         eprintln!("mig sign: {warning}");
     }
-    action.signatures.push(key.sign(&action.signed_text(), now)?);
+    let signature = key.sign(&action.signed_text(), now)?;
+    if action.signatures.iter().any(|before| are_by_one_key(before, &signature)) {
+        return Err(data("is signed by this key already; a second signature by one investigator adds nothing".into()));
+    }
+    action.signatures.push(signature);
     let action = check_signed(&action, input)?;
     let text = String::from_utf8_lossy(&action.to_json()).into_owned() + "\n";
     match &options.output {

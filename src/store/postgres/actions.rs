@@ -1,14 +1,14 @@
 //! Actions: begin, count, complete.
 
+use super::super::catalog::Progress;
 use super::super::{Begin, Ended, Prepared, claimed, id_taken, stored_action};
 use super::pool::Session;
 use super::text;
 use crate::action::{Action, Counters};
-use crate::command::CommandStatus;
 use crate::failure::Failure;
 use crate::id::ActionId;
 use crate::time::{self, Timestamp};
-use postgres::{Error, Row};
+use postgres::Error;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -161,7 +161,7 @@ fn begin(
     let agents: Vec<i64> = begin.agents.iter().map(|id| id.get() as i64).collect();
     let added = session.execute(sql, &[&action, &agents, &now, &time::never()])?;
     if added > 0 && !is_new {
-        let sql = "UPDATE actions SET status = 'inflight', finishtime = $2, lastupdatetime = $3 WHERE id = $1";
+        let sql = "UPDATE actions SET status = 'inflight', finishtime = $2, lastupdatetime = $3, counters = NULL WHERE id = $1";
         session.execute(sql, &[&action, &time::never(), &now])?;
     }
     unsent(session, action).map(Ok)
@@ -194,33 +194,27 @@ pub(super) fn ended(session: &mut Session, actions: &[ActionId], now: Timestamp)
     if done.is_empty() {
         return Ok(Vec::new());
     }
-    let end = "UPDATE actions SET status = 'completed', lastupdatetime = $2,
+    let sql = "SELECT actionid, status, count(*) FROM commands WHERE actionid = ANY($1) GROUP BY actionid, status";
+    let mut counted: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+    for row in session.query(sql, &[&done])? {
+        let count: i64 = row.try_get(2)?;
+        counted.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, None, count as u64));
+    }
+    let mut counters: BTreeMap<i64, Counters> =
+        counted.into_iter().map(|(id, rows)| (id, Progress::count(rows.into_iter()).counters)).collect();
+    let (ids, texts): (Vec<i64>, Vec<String>) = counters.iter().map(|(id, counters)| (*id, json(counters))).unzip();
+    let end = "UPDATE actions SET status = 'completed', lastupdatetime = $2, counters = done.counters::json,
             finishtime = CASE WHEN status = 'completed' THEN finishtime ELSE $2 END
-        WHERE id = ANY($1) RETURNING id, finishtime";
-    let rows = session.query(end, &[&done, &now])?;
+        FROM unnest($1::bigint[], $3::text[]) AS done (id, counters) WHERE actions.id = done.id
+        RETURNING actions.id, finishtime";
+    let rows = session.query(end, &[&ids, &now, &texts])?;
     let mut finished: HashMap<i64, Timestamp> = HashMap::new();
     for row in &rows {
         finished.insert(row.try_get(0)?, row.try_get(1)?);
-    }
-    let sql = "SELECT actionid, status, count(*) FROM commands WHERE actionid = ANY($1) GROUP BY actionid, status";
-    let mut counters: HashMap<i64, Counters> = HashMap::new();
-    for row in session.query(sql, &[&done])? {
-        count(counters.entry(row.try_get(0)?).or_default(), &row)?;
     }
     let ended = actions.iter().filter_map(|id| {
         let number = id.get() as i64;
         Some(Ended { id: *id, counters: counters.remove(&number)?, finish_time: *finished.get(&number)? })
     });
     Ok(ended.collect())
-}
-
-/// `sent` counts all of an action's commands, `done` those that ended; each final status has its own counter.
-fn count(counters: &mut Counters, row: &Row) -> Result<(), Error> {
-    let (status, n): (String, i64) = (row.try_get(1)?, row.try_get(2)?);
-    *counters.entry("sent".into()).or_default() += n as u64;
-    if CommandStatus::parse(&status).is_some_and(CommandStatus::is_final) {
-        *counters.entry("done".into()).or_default() += n as u64;
-        counters.insert(status, n as u64);
-    }
-    Ok(())
 }

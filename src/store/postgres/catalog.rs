@@ -3,6 +3,7 @@
 use super::super::catalog::query::{self, Query, Value};
 use super::super::catalog::{
     Catalog, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress, Search, Total, VersionCount,
+    stored_counters,
 };
 use super::pool::{Parameter, Session};
 use super::{PostgresStore, accounts, actions, agents, error};
@@ -84,12 +85,14 @@ fn complete(session: &mut Session, rows: &[Row]) -> Result<Vec<Command>, Error> 
 /// The columns of actions, and what is not part of a signed action.
 fn action_columns() -> String {
     format!(
-        "{}, actions.id, actions.status, actions.starttime, actions.finishtime, actions.lastupdatetime",
+        "{}, actions.id, actions.status, actions.starttime, actions.finishtime, actions.lastupdatetime, \
+        actions.counters::text",
         actions::COLUMNS
     )
 }
 
-fn action_row(row: &Row) -> Result<Option<(i64, Action)>, Error> {
+/// The action with its id, and whether its counters are known.
+fn action_row(row: &Row) -> Result<Option<(i64, Action, bool)>, Error> {
     let Some(mut action) = stored_action(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else { return Ok(None) };
     let status: &str = row.try_get(4)?;
     action.status =
@@ -97,16 +100,20 @@ fn action_row(row: &Row) -> Result<Option<(i64, Action)>, Error> {
     action.start_time = row.try_get(5)?;
     action.finish_time = row.try_get(6)?;
     action.last_update_time = row.try_get(7)?;
-    Ok(Some((row.try_get(3)?, action)))
+    let counters = stored_counters(row.try_get(8)?);
+    let is_counted = counters.is_some();
+    action.counters = counters.unwrap_or_default();
+    Ok(Some((row.try_get(3)?, action, is_counted)))
 }
 
 /// Looks up the counters and investigators of actions.
 fn complete_actions(session: &mut Session, rows: &[Row]) -> Result<Vec<FoundAction>, Error> {
     let found = rows.iter().filter_map(|row| action_row(row).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let ids: Vec<i64> = found.iter().map(|(id, _)| *id).collect();
+    let uncounted: Vec<i64> = found.iter().filter(|(.., is_counted)| !is_counted).map(|(id, ..)| *id).collect();
+    let ids: Vec<i64> = found.iter().map(|(id, ..)| *id).collect();
     let sql = "SELECT actionid, status, count(*) FROM commands WHERE actionid = ANY($1) GROUP BY actionid, status";
     let mut counters: HashMap<i64, Vec<_>> = HashMap::new();
-    for row in session.query(sql, &[&ids])? {
+    for row in session.query(sql, &[&uncounted])? {
         counters.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, None, number(&row, 2)?));
     }
     let sql = "SELECT id, name, pgpfingerprint, publickey, status, createdat, lastmodified, actionid
@@ -116,8 +123,10 @@ fn complete_actions(session: &mut Session, rows: &[Row]) -> Result<Vec<FoundActi
     for row in session.query(sql, &[&ids])? {
         signers.entry(row.try_get(7)?).or_default().extend(accounts::from_row(&row)?);
     }
-    let complete = |(id, mut action): (i64, Action)| {
-        action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
+    let complete = |(id, mut action, is_counted): (i64, Action, bool)| {
+        if !is_counted {
+            action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
+        }
         FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
     };
     Ok(found.into_iter().map(complete).collect())

@@ -164,6 +164,12 @@ pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timesta
             AS restored (id, actionid, agentid, queueloc, starttime)
         ORDER BY actionid, queueloc ON CONFLICT DO NOTHING";
     session.execute(sql, &[&ids, &actions, &agent_ids, &queuelocs, &started, &time::never()])?;
+    actions.sort_unstable();
+    actions.dedup();
+    let uncount = "UPDATE actions SET counters = NULL FROM (
+            SELECT id FROM actions WHERE id = ANY($1) AND counters IS NOT NULL ORDER BY id FOR NO KEY UPDATE) AS counted
+        WHERE actions.id = counted.id";
+    session.execute(uncount, &[&actions])?;
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Actions: begin, count, complete.
 
+use super::super::catalog::Progress;
 use super::super::{Begin, Ended, Prepared, claimed, id_taken, stored_action};
 use super::{from_micros, micros, next_ids};
-use crate::action::{Action, Counters};
-use crate::command::CommandStatus;
+use crate::action::{Action, ActionStatus};
 use crate::failure::Failure;
 use crate::id::ActionId;
 use crate::investigator::Investigator;
@@ -147,7 +147,7 @@ pub(super) fn begin(
         return Ok(Ok(added));
     }
     if !added.is_empty() {
-        let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3 WHERE id = ?1";
+        let sql = "UPDATE actions SET status = 'inflight', finishtime = ?2, lastupdatetime = ?3, counters = NULL WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute((action, micros(time::never()), micros(now)))?;
     }
     unsent(transaction, action).map(Ok)
@@ -169,33 +169,18 @@ pub(super) fn ended(
 ) -> rusqlite::Result<Vec<Ended>> {
     let mut ended = Vec::new();
     for id in actions {
-        let counters = count(transaction, id)?;
-        let total = counters.get("sent").copied().unwrap_or(0);
-        if total == 0 || counters.get("done") != Some(&total) {
+        let sql = "SELECT status, count(*) FROM commands WHERE actionid = ?1 GROUP BY status";
+        let mut statement = transaction.prepare_cached(sql)?;
+        let rows = statement.query_map([id.get() as i64], |row| Ok((row.get(0)?, None, super::count(row, 1)?)))?;
+        let progress = Progress::count(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter());
+        if progress.status != ActionStatus::Completed {
             continue;
         }
-        let sql = "UPDATE actions SET status = 'completed', lastupdatetime = ?2,
+        let sql = "UPDATE actions SET status = 'completed', lastupdatetime = ?2, counters = ?3,
             finishtime = CASE WHEN status = 'completed' THEN finishtime ELSE ?2 END WHERE id = ?1 RETURNING finishtime";
-        let row = (id.get() as i64, micros(now));
+        let row = (id.get() as i64, micros(now), json(&progress.counters));
         let finish: i64 = transaction.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
-        ended.push(Ended { id, counters, finish_time: from_micros(finish) });
+        ended.push(Ended { id, counters: progress.counters, finish_time: from_micros(finish) });
     }
     Ok(ended)
-}
-
-/// `sent` counts all of an action's commands, `done` those that ended; each final status has its own counter.
-fn count(transaction: &Transaction, id: ActionId) -> rusqlite::Result<Counters> {
-    let sql = "SELECT status, count(*) FROM commands WHERE actionid = ?1 GROUP BY status";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([id.get() as i64], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
-    let mut counters = Counters::new();
-    for row in rows {
-        let (status, n) = row?;
-        *counters.entry("sent".into()).or_default() += n as u64;
-        if CommandStatus::parse(&status).is_some_and(CommandStatus::is_final) {
-            *counters.entry("done".into()).or_default() += n as u64;
-            counters.insert(status, n as u64);
-        }
-    }
-    Ok(counters)
 }

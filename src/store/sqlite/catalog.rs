@@ -3,6 +3,7 @@
 use super::super::catalog::query::{self, Query, Value};
 use super::super::catalog::{
     Catalog, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress, Search, Total, VersionCount,
+    stored_counters,
 };
 use super::{SqliteStore, accounts, actions, agents, count, error, from_micros, micros};
 use crate::action::{Action, ActionStatus};
@@ -100,12 +101,14 @@ fn rows<T>(
 /// The columns of actions, and what is not part of a signed action.
 fn action_columns() -> String {
     format!(
-        "{}, actions.id, actions.status, actions.starttime, actions.finishtime, actions.lastupdatetime",
+        "{}, actions.id, actions.status, actions.starttime, actions.finishtime, actions.lastupdatetime, \
+        actions.counters",
         actions::COLUMNS
     )
 }
 
-fn action_row(row: &Row) -> rusqlite::Result<Option<(i64, Action)>> {
+/// The action with its id, and whether its counters are known.
+fn action_row(row: &Row) -> rusqlite::Result<Option<(i64, Action, bool)>> {
     let Some(mut action) = actions::from_row(row)? else { return Ok(None) };
     action.status = [ActionStatus::Inflight, ActionStatus::Completed]
         .into_iter()
@@ -113,16 +116,21 @@ fn action_row(row: &Row) -> rusqlite::Result<Option<(i64, Action)>> {
     action.start_time = from_micros(row.get(5)?);
     action.finish_time = from_micros(row.get(6)?);
     action.last_update_time = from_micros(row.get(7)?);
-    Ok(Some((row.get(3)?, action)))
+    let counters = stored_counters(row.get_ref(8)?.as_str_or_null()?);
+    let is_counted = counters.is_some();
+    action.counters = counters.unwrap_or_default();
+    Ok(Some((row.get(3)?, action, is_counted)))
 }
 
 /// Looks up the counters and investigators of actions.
-fn complete_actions(connection: &Connection, rows: Vec<(i64, Action)>) -> rusqlite::Result<Vec<FoundAction>> {
-    let ids = list(rows.iter().map(|(id, _)| *id));
+fn complete_actions(connection: &Connection, rows: Vec<(i64, Action, bool)>) -> rusqlite::Result<Vec<FoundAction>> {
+    let uncounted = list(rows.iter().filter(|(.., is_counted)| !is_counted).map(|(id, ..)| *id));
+    let ids = list(rows.iter().map(|(id, ..)| *id));
     let sql =
         format!("SELECT actionid, status, count(*) FROM commands WHERE actionid {IN_LIST} GROUP BY actionid, status");
     let mut statement = connection.prepare_cached(&sql)?;
-    let counts = statement.query_map([&ids], |row| Ok((row.get::<_, i64>(0)?, (row.get(1)?, None, count(row, 2)?))))?;
+    let counts =
+        statement.query_map([&uncounted], |row| Ok((row.get::<_, i64>(0)?, (row.get(1)?, None, count(row, 2)?))))?;
     let mut counters: HashMap<i64, Vec<_>> = HashMap::new();
     for row in counts {
         let (id, row) = row?;
@@ -141,8 +149,10 @@ fn complete_actions(connection: &Connection, rows: Vec<(i64, Action)>) -> rusqli
         let (id, investigator) = row?;
         signers.entry(id).or_default().extend(investigator);
     }
-    let complete = |(id, mut action): (i64, Action)| {
-        action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
+    let complete = |(id, mut action, is_counted): (i64, Action, bool)| {
+        if !is_counted {
+            action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
+        }
         FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
     };
     Ok(rows.into_iter().map(complete).collect())

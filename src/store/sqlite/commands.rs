@@ -55,6 +55,8 @@ pub(super) fn restore(transaction: &Transaction, command: &Command, now: Timesta
     let ids = (reference.command.get() as i64, reference.action.get() as i64);
     let queueloc = command.agent.queueloc.as_str();
     let row = (ids.0, ids.1, agent, queueloc, micros(command.start_time), micros(time::never()));
+    let uncount = "UPDATE actions SET counters = NULL WHERE id = ?1 AND counters IS NOT NULL";
+    transaction.prepare_cached(uncount)?.execute([ids.1])?;
     Ok(transaction.prepare_cached(sql)?.execute(row)? == 1)
 }
 

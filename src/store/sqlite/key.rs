@@ -1,10 +1,11 @@
-//! The key that the schedulers of one store share.
+//! The key that the schedulers of one store share, and those of the investigators.
 
-use super::super::{SCHEDULER_NAME, SchedulerKey};
+use super::super::{SCHEDULER_NAME, SchedulerKey, StoredKey, StoredKeys};
 use super::{micros, next_ids};
 use crate::failure::Failure;
+use crate::limits;
 use crate::time::Timestamp;
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 /// See `Store::scheduler_key`.
 pub(super) fn scheduler_key(
@@ -33,4 +34,25 @@ pub(super) fn scheduler_key(
         micros(now),
     ))?;
     Ok(Ok(Some(candidate.clone())))
+}
+
+/// See `Store::investigator_keys`. The version is read first: a change in between is read twice, not missed.
+pub(super) fn investigator_keys(connection: &Connection, known: Option<&str>) -> rusqlite::Result<Option<StoredKeys>> {
+    // The last number changes with each status, also where a clock was set back.
+    let sql = "SELECT count(*) || ' ' || ifnull(max(id), 0) || ' ' || ifnull(max(lastmodified), 0) || ' ' || ifnull(
+            sum((id % 1000003 + lastmodified % 1000003) * CASE status WHEN 'active' THEN 1 ELSE 3 END), 0)
+        FROM investigators WHERE privatekey IS NULL";
+    let version: String = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    if known == Some(&version) {
+        return Ok(None);
+    }
+    let sql = "SELECT name, pgpfingerprint, iif(length(publickey) <= ?1, publickey, ''), status = 'active'
+        FROM investigators WHERE privatekey IS NULL ORDER BY id LIMIT ?2";
+    let row = |row: &rusqlite::Row| {
+        Ok(StoredKey { name: row.get(0)?, fingerprint: row.get(1)?, public_key: row.get(2)?, is_active: row.get(3)? })
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let keys =
+        statement.query_map((limits::STORED_KEY_BYTES_MAX as i64, limits::STORED_INVESTIGATORS_MAX as i64), row)?;
+    Ok(Some(StoredKeys { version, keys: keys.collect::<rusqlite::Result<_>>()? }))
 }

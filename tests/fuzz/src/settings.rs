@@ -77,7 +77,9 @@ pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match SchedulerConfig::parse(text, FILE) {
         Ok(config) => {
-            let mut paths = vec![&config.spool, &config.whitelist, &config.keyring];
+            let mut paths = vec![&config.spool, &config.whitelist];
+            paths.extend(config.keyring.iter().chain(&config.acl));
+            assert!(config.minimum_signers > 0);
             paths.extend(relay_paths(&config.relay));
             match &config.store {
                 StoreConfig::Sqlite(file) => paths.push(file),

@@ -290,6 +290,11 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// The good action that lies beside each drop.
+    pub fn good(&self) -> &str {
+        &self.good
+    }
+
     /// The scheduler and the owner of the files are the same user.
     pub fn new() -> Bench {
         let sandbox = Sandbox::new();

@@ -5,6 +5,7 @@
 //! refusal says word for word what is written here, and nothing outside is touched.
 
 mod bench;
+mod detached;
 mod fields;
 mod heartbeats;
 mod kinds;
@@ -47,6 +48,7 @@ fn every_drop_has_its_outcome_and_harms_nobody() {
         fields::rows(&bench),
         signatures::rows(&bench),
         targets::rows(&bench),
+        detached::rows(&bench),
     ];
     try_all(Score::begin("hostile drops"), &bench, rows.into_iter().flatten().collect());
 }

@@ -69,10 +69,11 @@ fn tables_of_an_older_version_are_upgraded_with_their_rows() {
     let server = Own::postgres("");
     let config = servers::database(server.path());
     PostgresStore::open(&config).unwrap().register(&agents("kept", 3), now()).unwrap();
-    let first = "REVOKE DELETE ON agents FROM migscheduler; DELETE FROM schema_version WHERE version > 1";
+    let first = "REVOKE DELETE ON agents FROM migscheduler; DROP TABLE tokens; ALTER TABLE actions DROP COLUMN counters; \
+        DELETE FROM schema_version WHERE version > 1";
     servers::psql(server.path(), &config.database, first);
     let refused = PostgresStore::open(&config).err().unwrap().to_string();
-    assert!(refused.contains("have version 1, this program needs 2; upgrade them with scripts/"), "{refused}");
+    assert!(refused.contains("have version 1, this program needs 3; upgrade them with scripts/"), "{refused}");
     servers::create_database(server.path(), &config.database);
     let mut store = PostgresStore::open(&config).unwrap();
     assert_eq!(store.remove_registrations(now()).unwrap(), 0);
