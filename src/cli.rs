@@ -2,6 +2,9 @@
 //!
 //! `-name` and `--name` are the same, for compatibility with the original. `--help` and `-V` are handled here.
 
+pub mod describe;
+pub mod generate;
+
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 use std::process::ExitCode;
@@ -22,7 +25,7 @@ pub struct Program {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Adds a second dash to `-name`. Values such as `-60s` and single letters stay unchanged.
-fn normalize(argument: String) -> String {
+pub(crate) fn normalize(argument: String) -> String {
     let rest = argument.strip_prefix('-').unwrap_or_default();
     let is_name = rest.len() > 1 && rest.starts_with(|c: char| c.is_ascii_alphabetic());
     if is_name { format!("-{argument}") } else { argument }
@@ -38,29 +41,52 @@ pub trait Common {
 
 /// Parses the arguments of this process, runs `work`, and converts its outcome into an exit code.
 pub fn main<T: Options + Common>(program: &Program, work: impl FnOnce(T) -> Result<(), ProgramError>) -> ExitCode {
-    let outcome = arguments(program.rest_after).and_then(|arguments| {
-        let usage =
-            |e: gumdrop::Error| ProgramError::new(ExitClass::Usage, format!("{e}; try {} --help", program.name));
-        let options = T::parse_args_default(&arguments).map_err(usage)?;
-        if options.help() {
-            print(&format!("{}\n\n{}\n\n{}\n", program.about, T::usage(), program.details));
-            return Ok(());
+    match arguments_of_process() {
+        Ok(words) if words.first().is_some_and(|word| word == generate::OPTION) => {
+            let described = describe::Described::of(program, T::usage());
+            exit(program.name, generate::run(&described, words.get(1)))
         }
-        if options.version() {
-            print(&format!("{VERSION}\n"));
-            return Ok(());
-        }
-        work(options)
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !error.text.is_empty() {
-                eprintln!("{}: {error}", program.name);
-            }
-            ExitCode::from(error.class as u8)
-        }
+        Ok(words) => run(program, &words, work),
+        Err(error) => exit(program.name, Err(error)),
     }
+}
+
+/// Parses these arguments, runs `work`, and converts its outcome into an exit code.
+pub fn run<T: Options + Common>(
+    program: &Program,
+    words: &[String],
+    work: impl FnOnce(T) -> Result<(), ProgramError>,
+) -> ExitCode {
+    let usage = |e: gumdrop::Error| ProgramError::new(ExitClass::Usage, format!("{e}; try {} --help", program.name));
+    let parsed = T::parse_args_default(&with_two_dashes(words, program.rest_after)).map_err(usage);
+    exit(
+        program.name,
+        parsed.and_then(|options| {
+            if options.help() {
+                print(&help(program, T::usage()));
+                return Ok(());
+            }
+            if options.version() {
+                print(&format!("{VERSION}\n"));
+                return Ok(());
+            }
+            work(options)
+        }),
+    )
+}
+
+/// The text of `--help`.
+pub fn help(program: &Program, usage: &str) -> String {
+    format!("{}\n\n{usage}\n\n{}\n", program.about, program.details)
+}
+
+/// Reports an error, and converts an outcome into an exit code.
+pub fn exit(name: &str, outcome: Result<(), ProgramError>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if !error.text.is_empty() {
+        eprintln!("{name}: {error}");
+    }
+    ExitCode::from(error.class as u8)
 }
 
 /// Makes the umask of the servers' programs that of their files: what they make has the mode that the code names, whatever
@@ -69,20 +95,23 @@ pub fn set_umask() {
     rustix::process::umask(rustix::fs::Mode::RWXO);
 }
 
-/// Returns the arguments of this process, with two dashes before names. Everything after `rest_after` and its value is
-/// passed on unchanged, after `--`.
-fn arguments(rest_after: Option<&str>) -> Result<Vec<String>, ProgramError> {
+/// Returns the arguments of this process.
+pub fn arguments_of_process() -> Result<Vec<String>, ProgramError> {
     let text = |argument: std::ffi::OsString| {
         argument.into_string().map_err(|a| ProgramError::new(ExitClass::Usage, format!("{a:?} is not UTF-8")))
     };
-    let raw = std::env::args_os().skip(1).map(text).collect::<Result<Vec<String>, _>>()?;
+    std::env::args_os().skip(1).map(text).collect()
+}
+
+/// Puts two dashes before names. Everything after `rest_after` and its value is passed on unchanged, after `--`.
+fn with_two_dashes(raw: &[String], rest_after: Option<&str>) -> Vec<String> {
     let own = raw.iter().position(|argument| Some(argument.as_str()) == rest_after).map_or(raw.len(), |at| at + 2);
     let mut arguments: Vec<String> = raw.iter().take(own).cloned().map(normalize).collect();
     if own < raw.len() {
         arguments.push("--".to_owned());
         arguments.extend_from_slice(&raw[own..]);
     }
-    Ok(arguments)
+    arguments
 }
 
 /// Writes to standard output; ignores a closed pipe (`| head`).

@@ -1,7 +1,25 @@
 //! What the investigators' programs share: reading files that people name, and times as people write them.
 
+pub mod answer;
+pub mod checks;
+pub mod collection;
+pub mod events;
+pub mod follow;
+mod follow_source;
 pub mod generator;
+pub mod http;
+pub mod launch;
+pub mod local;
+pub mod migrc;
+pub mod output;
 pub mod program;
+pub mod progress;
+pub mod prompt;
+pub mod results;
+pub mod rows;
+pub mod session;
+pub mod signing;
+pub mod verbs;
 pub mod verifier;
 
 use crate::config::read_bounded;

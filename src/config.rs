@@ -54,6 +54,9 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Keys that may be set more than once: each line adds a value, and a text of lines is taken.
+const LISTS: [(&str, &str); 1] = [("targets", "macro")];
+
 /// A parsed file. Reading a key removes it; a key that is left at the end is unknown.
 pub struct Ini {
     file: String,
@@ -107,7 +110,13 @@ impl Ini {
             if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
                 return Err(error(format!("'{key}' is not a key")));
             }
-            if let Some((earlier, _)) = ini.values.insert((section.clone(), key.clone()), (number, value)) {
+            let place = (section.clone(), key.clone());
+            if LISTS.contains(&(section.as_str(), key.as_str())) {
+                let (_, all) = ini.values.entry(place).or_insert((number, String::new()));
+                all.push_str(&format!("{}\n", value.replace('\n', " ")));
+                continue;
+            }
+            if let Some((earlier, _)) = ini.values.insert(place, (number, value)) {
                 return Err(error(format!("{section}.{key} is already set in line {earlier}")));
             }
         }

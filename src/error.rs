@@ -13,12 +13,16 @@ pub enum ExitClass {
     Data = 65,
     /// 66: an input file cannot be read.
     NoInput = 66,
+    /// 68: a target selects no agent.
+    NoTarget = 68,
     /// 69: a required resource is locked or permanently unavailable: a lock, a relay.
     Unavailable = 69,
     /// 74: reading or writing failed.
     Io = 74,
     /// 75: a resource is temporarily unavailable; retrying later may help.
     TemporaryFailure = 75,
+    /// 77: not permitted: the API does not accept the key.
+    NoPermission = 77,
     /// 78: invalid configuration.
     Config = 78,
 }

@@ -55,6 +55,45 @@ pub const ID_ACCEPTED_MAX: u64 = i64::MAX as u64;
 pub const CONFIGURATION_SIZE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a keyring file.
 pub const KEYRING_SIZE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of one page of the API that a client reads: several of the largest commands.
+pub const CLIENT_PAGE_BYTES_MAX: u64 = 4 * COMMAND_FILE_SIZE_BYTES_MAX;
+/// Rows of a page that a client asks for; fewer when a page is too large.
+pub const CLIENT_PAGE_ROWS: u64 = 200;
+/// Rows that a client asks an API of the original for, which does not say how many agents a target selects.
+pub const CLIENT_ROWS_MAX: u64 = 1_000_000;
+/// Bytes of a link to the next page: the parameters of a search, with the longest target, escaped.
+pub const CLIENT_LINK_BYTES_MAX: usize = 4 * TARGET_BYTES_MAX;
+/// Bytes of one server-sent event: a command, with every byte of it escaped.
+pub const CLIENT_EVENT_BYTES_MAX: usize = 2 * COMMAND_FILE_SIZE_BYTES_MAX as usize;
+/// Parts of an operation's result that a client parses: ten times what our agents return.
+pub const CLIENT_RESULT_PARTS_MAX: usize = 2_000_000;
+/// Answered commands that a client remembers, to count each once.
+pub const CLIENT_COMMANDS_MAX: usize = 10_000_000;
+/// Events that wait for the one that prints.
+pub const CLIENT_EVENTS_AHEAD_MAX: usize = 64;
+/// How long the API may take to accept a connection.
+pub const CLIENT_CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the API may be silent: more than its own limit for a search, and than three comments of a stream of events.
+pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Longest pause before a lost connection is tried again.
+pub const CLIENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often an API without events is asked.
+pub const CLIENT_POLL_PERIOD: Duration = Duration::from_millis(500);
+/// A progress bar appears after this time: what is quicker needs none.
+pub const CLIENT_PROGRESS_AFTER: Duration = Duration::from_millis(250);
+/// A session that ends sooner is not used any more.
+pub const CLIENT_SESSION_LEFT_MIN: Duration = Duration::from_secs(30);
+/// Bytes of a cached session.
+pub const CLIENT_SESSION_BYTES_MAX: u64 = 16 << 10;
+/// Rows of a table on a terminal that are aligned together.
+pub const CLIENT_TABLE_ROWS: usize = 1_000;
+/// Agents that `mig explain` lists.
+pub const CLIENT_EXPLAINED_AGENTS: u64 = 10;
+/// Characters of the arguments that become an action's name.
+pub const CLIENT_NAME_CHARACTERS_MAX: usize = 100;
+/// Bytes of an answer to a question on the terminal.
+pub const CLIENT_REPLY_BYTES_MAX: u64 = 1024;
+
 /// Bytes of one compiled regular expression of a whitelist: `\w{60}` fits, and so does a list of thousands of host
 /// names; `(.{1000}){1000}` does not, because a few such lines would delay heartbeats by a second.
 pub fn whitelist_expression_size_bytes_max(expression: &str) -> usize {

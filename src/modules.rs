@@ -66,6 +66,16 @@ pub struct Context<'a> {
     pub progress: Option<&'a (dyn Fn(&ModuleResult) + Sync)>,
 }
 
+impl Context<'_> {
+    /// For a module that is run by hand. Half of the cores at most, so that an investigation is not an outage.
+    pub fn by_hand() -> Self {
+        // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
+        let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
+        let result_bytes_max = crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
+        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
+    }
+}
+
 /// A kind of operation. See the module docs for how one is called.
 pub trait Module: Sync {
     /// The word in an operation's `module` field.

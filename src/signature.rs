@@ -10,18 +10,21 @@
 //! | file | what |
 //! |---|---|
 //! | `signature/certificates.rs` | files of exported keys |
+//! | `signature/gpg_keys.rs` | whether gpg has a secret key to sign with |
 //! | `signature/keyring.rs` | trusted certificates |
 //! | `signature/verify.rs` | whether a signature counts; why not, and what to do about it |
 //! | `signature/sign.rs` | creates signatures and keys |
 //! | `signature/stripped.rs` | armor and its one-line form |
 
 mod certificates;
+mod gpg_keys;
 mod keyring;
 mod sign;
 mod stripped;
 mod verify;
 
 pub use certificates::LeftOut;
+pub use gpg_keys::gpg_signing_key;
 pub use keyring::Keyring;
 pub use sign::{generate_key, generate_rsa_key, sign_with_gpg, sign_with_key};
 pub use stripped::{are_by_one_key, restore_armor, strip_armor};

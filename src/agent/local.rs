@@ -37,7 +37,7 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
     match json.split_once('\n').and_then(|(line, json)| Some((ModuleLimits::parse(line)?, json))) {
         Some((limits, json)) => run_for_agent(module, limits, json),
         None => {
-            print_result(&run_json(module, &json, context()));
+            print_result(&run_json(module, &json, Context::by_hand()));
             Ok(())
         }
     }
@@ -58,8 +58,12 @@ fn print_result(result: &ModuleResult) {
 /// of which the last counts: the others are what was found so far.
 fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str) -> Result<(), ProgramError> {
     let deadline = Instant::now().checked_add(limits.time);
-    let context =
-        Context { deadline, result_bytes_max: limits.result_bytes, progress: Some(&print_result), ..context() };
+    let context = Context {
+        deadline,
+        result_bytes_max: limits.result_bytes,
+        progress: Some(&print_result),
+        ..Context::by_hand()
+    };
     print_result(&run_json(module, json, context));
     // The agent has the result now, whatever this process still waits for.
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
@@ -71,7 +75,7 @@ fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramEr
     let parameters = module.parse_arguments(words);
     let usage =
         |e| ProgramError::new(ExitClass::Usage, format!("-m {}: {e}; try mig-agent -m {0} help", module.name()));
-    let result = module.run(&parameters.map_err(usage)?, context());
+    let result = module.run(&parameters.map_err(usage)?, Context::by_hand());
     let mut text = module.print(&result).join("\n");
     text.push('\n');
     print(&text);
@@ -86,14 +90,6 @@ fn read_input() -> Result<String, ProgramError> {
     let read = std::io::stdin().take(limits::ACTION_SIZE_BYTES_MAX + 100).read_to_string(&mut text);
     read.map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read parameters from standard input: {e}")))?;
     Ok(text)
-}
-
-/// Half of the cores at most, so that an investigation is not an outage.
-fn context() -> Context<'static> {
-    // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
-    let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
-    let result_bytes_max = limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
-    Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
 }
 
 /// Ends with the agent, lowest priority, bounded address space, no core dump; the first to be ended when memory runs out.

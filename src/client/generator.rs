@@ -1,16 +1,15 @@
 //! `mig-action-generator`: signs an action file, and drops it into a spool.
 
+use super::checks::{check_operations, check_signed};
+use super::migrc::Migrc;
+use super::signing::SigningKey;
 use super::{parse_time, read_file, warn_left_out};
 use crate::action::Action;
 use crate::cli::{Common, Program, print};
-use crate::config::Ini;
 use crate::error::{ExitClass, ProgramError};
 use crate::json::JsonError;
 use crate::limits;
-use crate::modules;
-use crate::signature::{
-    Keyring, SignatureError, are_by_one_key, generate_key, generate_rsa_key, sign_with_gpg, sign_with_key,
-};
+use crate::signature::{Keyring, are_by_one_key, generate_key, generate_rsa_key};
 use crate::spool::{FileName, Placed, drop_file, stages};
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
@@ -125,17 +124,15 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     let mut action = prepare(draft, &options, now)?;
     check_operations(&action, input, options.force)?;
     let text = action.signed_text();
-    let signature = sign(&text, &options, now)?;
+    let key = SigningKey::choose(options.key.as_deref(), || Migrc::read(options.migrc.as_deref()))?;
+    let signature = key.sign(&text, now)?;
     if let Some(index) = action.signatures.iter().position(|before| are_by_one_key(before, &signature)) {
         let reason = "is by this key already; a second signature by one investigator adds nothing";
         return Err(ProgramError::new(ExitClass::Data, format!("{input}: pgpsignatures[{index}] {reason}")));
     }
     action.signatures.push(signature);
     // The checks of the scheduler, so that errors are reported here.
-    let action = Action::parse(&action.to_json()).map_err(|e| data(input, e))?;
-    action.check_notes().map_err(|e| data(input, e))?;
-    crate::targets::Target::parse(&action.target)
-        .map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: field 'target': {e}")))?;
+    let action = check_signed(&action, input)?;
     match &options.spool {
         Some(spool) if !options.no_launch => launch(&action, input, Path::new(spool)),
         _ => {
@@ -144,38 +141,6 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
             Ok(())
         }
     }
-}
-
-/// Refuses parameters that every agent would refuse, and doubtful ones, which an agent would not run.
-fn check_operations(action: &Action, input: &str, force: bool) -> Result<(), ProgramError> {
-    let refuse = |reason: String| ProgramError::new(ExitClass::Data, format!("{input}: {reason}"));
-    let mut doubts = Vec::new();
-    for (index, operation) in action.operations.iter().enumerate() {
-        let at = |error| format!("operations[{index}]: {error}");
-        let Some(module) = modules::by_name(&operation.module) else {
-            doubts.extend(unknown_module(&operation.module).map(at));
-            continue;
-        };
-        let found = module.validate(&operation.parameters);
-        let found = found.map_err(|error| refuse(at(error.to_string())))?;
-        doubts.extend(found.iter().map(ToString::to_string).map(at));
-    }
-    if doubts.is_empty() || force {
-        return Ok(());
-    }
-    Err(refuse(format!("{} (--force signs it anyway)", doubts.join("; "))))
-}
-
-/// Returns an error for a module that neither this build nor the original has.
-fn unknown_module(name: &str) -> Option<String> {
-    /// Modules that only agents of the original have.
-    const OF_OTHERS: [&str; 9] =
-        ["agentdestroy", "example", "memory", "netstat", "ping", "pkg", "scribe", "timedrift", "upgrade"];
-    if OF_OTHERS.contains(&name) {
-        return None;
-    }
-    let known = modules::all().iter().map(|module| module.name()).chain(OF_OTHERS);
-    Some(format!("unknown module '{name}'; known modules are {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 fn data(input: &str, error: JsonError) -> ProgramError {
@@ -206,37 +171,6 @@ fn prepare(mut action: Action, options: &GeneratorOptions, now: Timestamp) -> Re
         action.signatures.clear();
     }
     Ok(action)
-}
-
-fn sign(text: &str, options: &GeneratorOptions, now: Timestamp) -> Result<String, ProgramError> {
-    let failed = |e: SignatureError| ProgramError::new(ExitClass::Data, format!("sign: {e}"));
-    match &options.key {
-        Some(key) if Path::new(key).is_file() => {
-            sign_with_key(text, &read_file(key, limits::KEYRING_SIZE_BYTES_MAX)?, now)
-                .map_err(|e| failed(SignatureError::Keyring(format!("{key}: {e}"))))
-        }
-        Some(key) => sign_with_gpg(text, key, None).map_err(failed),
-        None => {
-            let (key, home) = read_migrc(options.migrc.as_deref())?;
-            sign_with_gpg(text, &key, home.as_deref()).map_err(failed)
-        }
-    }
-}
-
-/// Reads key id and gpg home from a migrc. Its other sections belong to other programs.
-fn read_migrc(path: Option<&str>) -> Result<(String, Option<PathBuf>), ProgramError> {
-    let default = || std::env::home_dir().map(|home| home.join(".migrc"));
-    let path = path.map(PathBuf::from).or_else(default).ok_or_else(|| usage("no home directory; set a key with -k"))?;
-    if !path.exists() {
-        return Err(usage(&format!("no -k, and no {}", path.display())));
-    }
-    let mut ini = Ini::read(&path)?;
-    let home = ini.path("gpg", "home")?;
-    let key = ini.text("gpg", "keyid", "")?;
-    if key.is_empty() {
-        return Err(ini.error(None, "gpg", "keyid", "is missing").into());
-    }
-    Ok((key, home))
 }
 
 /// Drops the action under a descriptive, unique name.

@@ -1,8 +1,78 @@
-//! `mig`: the investigator's command line.
+//! `mig`: the investigator's command line. The first word is a module, or a verb of [`verbs::VERBS`].
 
+use super::launch::{self, LaunchOptions};
+use super::verbs::VERBS;
+use crate::cli::describe::Described;
+use crate::cli::{self, generate, print};
+use crate::error::{ExitClass, ProgramError};
+use crate::modules;
+use gumdrop::Options;
 use std::process::ExitCode;
 
 /// `mig`.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match cli::arguments_of_process() {
+        Ok(words) => run(&words),
+        Err(error) => cli::exit(launch::PROGRAM.name, Err(error)),
+    }
+}
+
+fn run(words: &[String]) -> ExitCode {
+    let name = launch::PROGRAM.name;
+    let Some((first, rest)) = words.split_first() else {
+        print(&overview());
+        return ExitCode::from(ExitClass::Usage as u8);
+    };
+    if let Some(verb) = VERBS.iter().find(|verb| verb.name() == first) {
+        return (verb.run)(rest);
+    }
+    if let Some(module) = modules::by_name(first) {
+        return launch::main(module, rest);
+    }
+    match first.as_str() {
+        "-h" | "--help" | "-help" => {
+            print(&overview());
+            ExitCode::SUCCESS
+        }
+        generate::OPTION => cli::exit(name, generate::run(&described(), rest.first())),
+        option if option.starts_with('-') => {
+            cli::run(&launch::PROGRAM, words, |options: LaunchOptions| launch::main_of_file(&options))
+        }
+        other => {
+            let known = modules::all().iter().map(|module| module.name()).chain(VERBS.iter().map(|verb| verb.name()));
+            let known = known.collect::<Vec<_>>().join(", ");
+            let text = format!("'{}' is neither a module nor a verb; known are {known}", super::printable(other));
+            cli::exit(name, Err(ProgramError::new(ExitClass::Usage, text)))
+        }
+    }
+}
+
+/// What `mig help` says.
+pub fn overview() -> String {
+    let mut text = "mig - asks many machines, and prints the answers\n\nUsage: mig MODULE [options] MODULE-PARAMETERS\n       mig VERB ...\n\nModules:\n".to_owned();
+    for module in modules::all() {
+        let help = module.help().lines().next().unwrap_or_default();
+        let summary = help.split_once(": ").map_or(help, |(_, summary)| summary);
+        text.push_str(&format!("  {:<13} {summary}\n", module.name()));
+    }
+    text.push_str("\nVerbs:\n");
+    for verb in &VERBS {
+        text.push_str(&format!("  {:<13} {}\n", verb.name(), verb.described().summary()));
+    }
+    text.push_str(
+        "\nExample: mig file -t \"queueloc LIKE 'linux.%'\" -path /etc -name '^passwd$'\n\
+        mig help MODULE and mig help VERB have the details. ~/.migrc has the API's address and the key.\n",
+    );
+    text
+}
+
+/// Everything that completion and the manual page know.
+fn described() -> Described<'static> {
+    let module = |module: &&'static dyn modules::Module| Described {
+        name: module.name(),
+        about: module.help(),
+        ..Described::of(&launch::PROGRAM, LaunchOptions::usage())
+    };
+    let verbs = modules::all().iter().map(module).chain(VERBS.iter().map(|verb| verb.described()));
+    Described { verbs: verbs.collect(), ..Described::of(&launch::PROGRAM, LaunchOptions::usage()) }
 }

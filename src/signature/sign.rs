@@ -24,7 +24,7 @@ use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto;
 use openpgp::types::{HashAlgorithm, KeyFlags, SignatureType};
 use openpgp::{Cert, Packet};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -149,11 +149,23 @@ pub fn sign_with_gpg(text: &str, key_id: &str, home: Option<&Path>) -> Result<St
 }
 
 /// Runs gpg with this home and input; returns its output.
-fn gpg(home: Option<&Path>, arguments: &[String], input: &str, what: &str) -> Result<Vec<u8>, SignatureError> {
+pub(super) fn gpg(
+    home: Option<&Path>,
+    arguments: &[String],
+    input: &str,
+    what: &str,
+) -> Result<Vec<u8>, SignatureError> {
     let failed = |reason: String| SignatureError::Keyring(format!("{what}: {reason}"));
     let mut gpg = Command::new("gpg");
     if let Some(home) = home {
         gpg.arg("--homedir").arg(home);
+    }
+    // The agent's pinentry asks on the terminal that this names; with a pipe as its input gpg does not find it.
+    if std::env::var_os("GPG_TTY").is_none()
+        && std::io::stdin().is_terminal()
+        && let Ok(terminal) = std::fs::read_link("/proc/self/fd/0")
+    {
+        gpg.env("GPG_TTY", terminal);
     }
     gpg.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = gpg.spawn().map_err(|e| failed(e.to_string()))?;

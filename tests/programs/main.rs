@@ -15,6 +15,8 @@ mod hostile;
 mod journey;
 mod keys;
 mod logging;
+mod mig;
+mod mig_apart;
 mod mixed_fleet;
 mod openapi;
 mod places;
