@@ -225,6 +225,7 @@ fn two_sign_by_hand_and_one_launches() {
     std::fs::write(sandbox.path("draft.json"), sandbox.draft("by hand").to_string()).unwrap();
     laptop.run(&["sign", "draft.json", "-k", "key", "-o", "signed.json"]).code(0);
     laptop.run(&["sign", "signed.json", "-k", "key"]).code(65).says("--keep-dates adds a signature");
+    laptop.run(&["sign", "signed.json", "-k", "key", "--keep-dates"]).code(65).says("by this key already");
     laptop.run(&["launch", "signed.json", "-k", "key", "-t", "all"]).code(64).says("excludes -t");
     laptop.run(&["launch", "signed.json", "-k", "key"]).code(0).says("1 of 1 agents found");
     laptop.run(&["-i", "draft.json", "-k", "key", "--format", "jsonl"]).code(0).says("1 of 1 agents found");
