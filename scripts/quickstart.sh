@@ -286,7 +286,7 @@ investigate() {
     local name=quickstart-$$.json n done_before invalid_before
     write_action
     say "== signing sandbox/action.json"
-    "$bin/mig-action-generator" -i "$sandbox/action.json" -k "$etc/investigator.key" -expireafter 10m >"$sandbox/signed.json"
+    "$bin/mig-action-generator" -nolaunch -i "$sandbox/action.json" -k "$etc/investigator.key" -expireafter 10m >"$sandbox/signed.json"
     "$bin/mig-action-verifier" -a "$sandbox/signed.json" --keyring "$etc/investigator.key.pub" | sed 's/^/   /'
     count action/done
     done_before=$n

@@ -7,6 +7,7 @@ use super::route::Answer;
 use super::search::row;
 use crate::id::AgentId;
 use crate::store::catalog::{Found, Kind, Page, Search, VersionCount};
+use crate::time;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -63,7 +64,7 @@ pub async fn dashboard(call: Call) -> Answer {
     let (counts, actions) = call
         .with(|store| {
             let page = Page { count: LAST_ACTIONS, ..Page::default() };
-            Ok((store.dashboard()?, store.search(&Search::all(Kind::Action), page)?))
+            Ok((store.dashboard(time::now())?, store.search(&Search::all(Kind::Action), page)?))
         })
         .await?;
     // Programs of the original write null for no versions.

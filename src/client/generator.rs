@@ -1,6 +1,8 @@
-//! `mig-action-generator`: signs an action file, and drops it into a spool.
+//! `mig-action-generator`: signs an action file, and launches it through the API, drops it into a spool, or prints it.
 
 use super::checks::{check_operations, check_signed};
+use super::http::Api;
+use super::launch;
 use super::migrc::Migrc;
 use super::signing::SigningKey;
 use super::{parse_time, read_file, warn_left_out};
@@ -20,20 +22,23 @@ use std::path::{Path, PathBuf};
 /// What `mig-action-generator --help` says.
 pub const PROGRAM: Program = Program {
     name: "mig-action-generator",
-    about: "mig-action-generator - signs an action, and drops it into a spool\n\n\
-        Usage: mig-action-generator -i ACTION [-k KEY | -c MIGRC] [-t TARGET] [-validfrom TIME] [-expireafter TIME] [-p] [--spool DIR]\n       \
+    about: "mig-action-generator - signs an action, and launches it\n\n\
+        Usage: mig-action-generator -i ACTION [-k KEY | -c MIGRC] [-t TARGET] [-validfrom TIME] [-expireafter TIME] [-p] [-nolaunch | --spool DIR]\n       \
         mig-action-generator -i SIGNED --keep-dates -k KEY          (adds a signature)\n       \
         mig-action-generator --make-key 'Name <mail>' [--rsa] --key-file FILE\n       \
         mig-action-generator --fingerprint FILE",
     details: "KEY is a file with a secret key without passphrase, or a key id or user id for gpg: then gpg signs, with its agent or a\n\
         smartcard, and may prompt. Without -k the key is [gpg] keyid of MIGRC (default ~/.migrc), in [gpg] home.\n\
+        The signed action is launched through the API of MIGRC ([api] url), or dropped into the spool DIR; with -nolaunch, without\n\
+        an API, and with --keep-dates it is printed.\n\
         TIME is now, a time such as 2026-11-22T08:00:00Z, or a duration such as 30m: for -validfrom relative to now, for\n\
         -expireafter relative to the later of now and -validfrom. Defaults: -validfrom -60s, -expireafter 30m.\n\
         An action that every agent would refuse is not signed; nor, without --force, a search that cannot mean what was intended,\n\
         such as one with a misspelt field.\n\n\
         --make-key creates an Ed25519 key, which agents of the original do not support; with --rsa an RSA key of 3072 bits, which\n\
         they do. If an RSA signature is shorter than its key, signing is repeated: their library refuses those.\n\n\
-        Exit codes: 0 done; 64 command line; 65 unusable action or key; 66 unreadable file; 74 write error; 78 invalid migrc.",
+        Exit codes: 0 done; 64 command line; 65 unusable action or key; 66 unreadable file; 74 write error;\n\
+        75 the API cannot be reached; 77 the API refuses the key; 78 invalid migrc.",
     rest_after: None,
 };
 
@@ -67,7 +72,7 @@ pub struct GeneratorOptions {
     /// print pretty JSON
     #[options(short = "p", no_long)]
     pretty: bool,
-    /// print the signed action instead of dropping it
+    /// print the signed action instead of launching it
     #[options(no_short, long = "nolaunch")]
     no_launch: bool,
     /// keep target, dates and signatures, add a signature
@@ -133,14 +138,21 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
     action.signatures.push(signature);
     // The checks of the scheduler, so that errors are reported here.
     let action = check_signed(&action, input)?;
-    match &options.spool {
-        Some(spool) if !options.no_launch => launch(&action, input, Path::new(spool)),
-        _ => {
-            let pretty = serde_json::to_string_pretty(&action).unwrap_or_default() + "\n";
-            print(&if options.pretty { pretty } else { String::from_utf8_lossy(&action.to_json()).into_owned() });
-            Ok(())
+    if let Some(spool) = options.spool.as_deref().filter(|_| !options.no_launch) {
+        return drop_into(Path::new(spool), &action, input);
+    }
+    if !options.no_launch && !options.keep_dates {
+        let migrc = Migrc::read_if_there(options.migrc.as_deref())?;
+        if migrc.api_url.is_some() {
+            let api = Api::open(&migrc, Some(key))?;
+            let id = launch::post(&api, &action)?;
+            print(&format!("{}/action?actionid={id}\n", api.address()));
+            return Ok(());
         }
     }
+    let pretty = serde_json::to_string_pretty(&action).unwrap_or_default() + "\n";
+    print(&if options.pretty { pretty } else { String::from_utf8_lossy(&action.to_json()).into_owned() });
+    Ok(())
 }
 
 fn data(input: &str, error: JsonError) -> ProgramError {
@@ -174,7 +186,7 @@ fn prepare(mut action: Action, options: &GeneratorOptions, now: Timestamp) -> Re
 }
 
 /// Drops the action under a descriptive, unique name.
-fn launch(action: &Action, input: &str, spool: &Path) -> Result<(), ProgramError> {
+fn drop_into(spool: &Path, action: &Action, input: &str) -> Result<(), ProgramError> {
     let stem = Path::new(input).file_stem().map_or("action".into(), |stem| stem.to_string_lossy().into_owned());
     let plain: String = stem
         .chars()

@@ -335,7 +335,7 @@ fn sign(mut action: Action, origin: &str, key: Option<&SigningKey>, now: Timesta
 }
 
 /// Posts a signed action; returns its id.
-fn post(api: &Api, action: &Action) -> Result<ActionId, ProgramError> {
+pub fn post(api: &Api, action: &Action) -> Result<ActionId, ProgramError> {
     const PATH: &str = "action/create/";
     let text = String::from_utf8_lossy(&action.to_json()).into_owned();
     let answer = api.post(PATH, Content::Form(&[("action", &text)]))?;

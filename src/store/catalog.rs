@@ -160,7 +160,7 @@ pub struct VersionCount {
     pub count: u64,
 }
 
-/// The last statistics of the fleet.
+/// Statistics of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dashboard {
     /// Processes that are online.
@@ -261,8 +261,8 @@ pub trait Catalog: Send {
     /// Looks up registrations of agents, in this order, without the missing ones.
     fn agents(&mut self, ids: &[AgentId]) -> Result<Vec<Agent>, Failure>;
 
-    /// Returns the last statistics; zeros if there are none yet.
-    fn dashboard(&mut self) -> Result<Dashboard, Failure>;
+    /// Counts the fleet as it is now.
+    fn dashboard(&mut self, now: Timestamp) -> Result<Dashboard, Failure>;
 
     /// Returns how far an action is; None if it is missing.
     fn progress(&mut self, id: ActionId) -> Result<Option<Progress>, Failure>;

@@ -236,6 +236,33 @@ fn two_sign_by_hand_and_one_launches() {
 }
 
 #[test]
+fn the_generator_launches_through_the_api_unless_it_is_told_otherwise() {
+    let sandbox = Sandbox::new();
+    let (api, _running) = fleet(&sandbox, 1);
+    let laptop = Laptop::new(&sandbox, &api.url);
+    let draft = sandbox.path("draft.json");
+    std::fs::write(&draft, sandbox.draft("by the generator").to_string()).unwrap();
+    let generate = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-action-generator"));
+        let output = command
+            .args(["-i", draft.to_str().unwrap(), "-k", sandbox.path("key").to_str().unwrap()])
+            .args(options)
+            .env("HOME", laptop.home())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(mig::action::Action::parse(generate(&["-nolaunch"]).as_bytes()).is_ok());
+    assert_eq!(api.get("search").named("action").len(), 0);
+    let launched = generate(&[]);
+    let id = launched.trim().rsplit_once("action?actionid=").unwrap().1.to_owned();
+    let events = api.events(id.parse().unwrap(), None);
+    assert_eq!(events.iter().filter(|(name, ..)| name == "command").count(), 1);
+    assert_eq!(api.get("search").named("action")[0]["name"], "by the generator");
+}
+
+#[test]
 fn gpg_signs_and_a_missing_key_is_told_first() {
     let Some(gpg) = GnuPg::new() else { return };
     let sandbox = Sandbox::new();

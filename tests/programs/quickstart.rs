@@ -19,5 +19,6 @@ fn quickstart_once_shows_the_answers_and_leaves_nothing() {
     assert_eq!(text.matches(": success\n").count(), 3, "an answer per agent: {text}");
     assert!(text.matches("setuid  u").count() >= 3, "{text}");
     assert!(text.contains("worldwritable  -rw-rw-rw-"), "{text}");
+    assert!(text.contains("mig: 3 of 3 agents found something"), "the same over the API: {text}");
     assert!(text.contains(&sandbox) && !Path::new(&sandbox).exists(), "it cleans up {sandbox}: {text}");
 }

@@ -257,11 +257,10 @@ fn targets_select_as_for_the_scheduler(both: &mut Both) {
     assert!(matches!(both.reader.select(&failing, now()), Err(mig::failure::Failure::Refuse(_))));
 }
 
-fn the_dashboard_shows_the_last_statistics(both: &mut Both) {
-    assert_eq!(both.reader.dashboard().unwrap().online_agents, 0);
+fn the_dashboard_counts_the_fleet(both: &mut Both) {
+    assert_eq!(both.reader.dashboard(now()).unwrap().online_agents, 0);
     both.register(&["a", "b"]);
-    both.writer.record_statistics(now()).unwrap();
-    let dashboard = both.reader.dashboard().unwrap();
+    let dashboard = both.reader.dashboard(now()).unwrap();
     assert_eq!((dashboard.online_agents, dashboard.online_endpoints), (2, 2));
     assert_eq!(
         (dashboard.online_agents_by_version[0].version.as_str(), dashboard.online_agents_by_version[0].count),
@@ -339,7 +338,7 @@ promises! {
     one_is_found_as_it_is
     progress_adds_up
     targets_select_as_for_the_scheduler
-    the_dashboard_shows_the_last_statistics
+    the_dashboard_counts_the_fleet
     investigators_are_added_once_and_disabled
     tokens_are_used_once_and_sessions_end
 }

@@ -312,11 +312,10 @@ pub(super) fn mark_absent(
     Ok(counts)
 }
 
-/// Adds a row to `agents_stats`.
-pub(super) fn record_statistics(session: &mut Session, now: Timestamp) -> Result<(), Error> {
-    const DAY: Duration = Duration::from_secs(86400);
-    let sql = "INSERT INTO agents_stats
-        SELECT $1::timestamptz,
+/// The statistics of now: `$1` is now, the others are a day, two months and an hour ago.
+macro_rules! statistics {
+    () => {
+        "SELECT $1::timestamptz,
             (SELECT count(*) FROM agents WHERE status = 'online'),
             (SELECT coalesce(json_agg(json_build_object('version', version, 'count', n) ORDER BY n DESC), '[]') FROM
                 (SELECT version, count(*) AS n FROM agents WHERE status = 'online' GROUP BY version) AS versions),
@@ -331,8 +330,33 @@ pub(super) fn record_statistics(session: &mut Session, now: Timestamp) -> Result
             (SELECT count(*) FROM (SELECT queueloc FROM agents GROUP BY queueloc
                 HAVING NOT bool_or(status IN ('online', 'idle')) AND max(heartbeattime) > $3) AS disappeared),
             (SELECT count(*) FROM (SELECT queueloc FROM agents WHERE starttime > $4
-                GROUP BY queueloc HAVING count(*) > 1) AS flapping)";
+                GROUP BY queueloc HAVING count(*) > 1) AS flapping)"
+    };
+}
+
+/// The times that the statistics of now need.
+fn statistics_times(now: Timestamp) -> [Timestamp; 4] {
+    const DAY: Duration = Duration::from_secs(86400);
     let ago = |duration: Duration| time::before(now, duration);
-    session.execute(sql, &[&now, &ago(DAY), &ago(60 * DAY), &ago(DAY / 24)])?;
+    [now, ago(DAY), ago(60 * DAY), ago(DAY / 24)]
+}
+
+/// Adds a row to `agents_stats`.
+pub(super) fn record_statistics(session: &mut Session, now: Timestamp) -> Result<(), Error> {
+    let [now, day, two_months, hour] = statistics_times(now);
+    let sql = concat!("INSERT INTO agents_stats ", statistics!());
+    session.execute(sql, &[&now, &day, &two_months, &hour])?;
     Ok(())
+}
+
+/// See `Catalog::dashboard`.
+pub(super) fn statistics(session: &mut Session, now: Timestamp) -> Result<Vec<Row>, Error> {
+    let [now, day, two_months, hour] = statistics_times(now);
+    // JSON is read as text, whatever the names of the columns.
+    let sql = concat!(
+        "SELECT c1, c2::text, c3, c4, c5::text, c6, c7, c8, c9, c10 FROM (",
+        statistics!(),
+        ") AS now (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10)"
+    );
+    session.query(sql, &[&now, &day, &two_months, &hour])
 }

@@ -241,13 +241,9 @@ impl Catalog for PostgresStore {
         self.read("look up agents", |session| agents::load(session, ids))
     }
 
-    fn dashboard(&mut self) -> Result<Dashboard, Failure> {
-        self.read("read the statistics", |session| {
-            let sql = "SELECT online_agents, online_agents_by_version::text, online_endpoints, idle_agents,
-                    idle_agents_by_version::text, idle_endpoints, new_endpoints, multi_agents_endpoints,
-                    disappeared_endpoints, flapping_endpoints
-                FROM agents_stats ORDER BY timestamp DESC LIMIT 1";
-            let rows = session.query(sql, &[])?;
+    fn dashboard(&mut self, now: Timestamp) -> Result<Dashboard, Failure> {
+        self.read("count agents", |session| {
+            let rows = agents::statistics(session, now)?;
             Ok(rows.first().map(dashboard).transpose()?.unwrap_or_default())
         })
     }

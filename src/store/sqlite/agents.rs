@@ -181,12 +181,8 @@ pub(super) fn mark_absent(
     Ok(AgentCounts { online: count("online")?, idle: count("idle")?, became_idle, became_offline })
 }
 
-/// Adds a row to `agents_stats`.
-pub(super) fn record_statistics(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<()> {
-    const DAY: Duration = Duration::from_secs(86400);
-    let ago = |duration: Duration| micros(time::before(now, duration));
-    let sql = "INSERT INTO agents_stats
-        SELECT :now,
+/// The statistics of now.
+const STATISTICS: &str = "SELECT :now,
             (SELECT count(*) FROM agents WHERE status = 'online'),
             (SELECT json_group_array(json_object('version', version, 'count', n)) FROM
                 (SELECT version, count(*) AS n FROM agents WHERE status = 'online' GROUP BY version ORDER BY n DESC)),
@@ -202,11 +198,28 @@ pub(super) fn record_statistics(transaction: &Transaction, now: Timestamp) -> ru
                 HAVING max(status IN ('online', 'idle')) = 0 AND max(heartbeattime) > :two_months)),
             (SELECT count(*) FROM
                 (SELECT queueloc FROM agents WHERE starttime > :hour GROUP BY queueloc HAVING count(*) > 1))";
-    transaction.execute(
-        sql,
-        named_params! {
-            ":now": micros(now), ":day": ago(DAY), ":two_months": ago(60 * DAY), ":hour": ago(DAY / 24),
-        },
-    )?;
-    Ok(())
+
+/// The parameters of [`STATISTICS`].
+fn statistics_times(now: Timestamp) -> [(&'static str, i64); 4] {
+    const DAY: Duration = Duration::from_secs(86400);
+    let ago = |duration: Duration| micros(time::before(now, duration));
+    [(":now", micros(now)), (":day", ago(DAY)), (":two_months", ago(60 * DAY)), (":hour", ago(DAY / 24))]
+}
+
+/// Adds a row to `agents_stats`.
+pub(super) fn record_statistics(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<()> {
+    let times = statistics_times(now);
+    let times = times.each_ref().map(|(name, time)| (*name, time as &dyn rusqlite::ToSql));
+    transaction.execute(&format!("INSERT INTO agents_stats {STATISTICS}"), times.as_slice()).map(drop)
+}
+
+/// See `Catalog::dashboard`; the columns are those of `agents_stats`.
+pub(super) fn statistics<T>(
+    connection: &Connection,
+    now: Timestamp,
+    convert: impl FnOnce(&Row) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let times = statistics_times(now);
+    let times = times.each_ref().map(|(name, time)| (*name, time as &dyn rusqlite::ToSql));
+    connection.prepare_cached(STATISTICS)?.query_row(times.as_slice(), convert)
 }

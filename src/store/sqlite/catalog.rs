@@ -218,16 +218,16 @@ fn dashboard(row: &Row) -> rusqlite::Result<Dashboard> {
         Ok(serde_json::from_str(row.get_ref(column)?.as_str()?).unwrap_or_default())
     };
     Ok(Dashboard {
-        online_agents: count(row, 0)?,
-        online_agents_by_version: versions(1)?,
-        online_endpoints: count(row, 2)?,
-        idle_agents: count(row, 3)?,
-        idle_agents_by_version: versions(4)?,
-        idle_endpoints: count(row, 5)?,
-        new_endpoints: count(row, 6)?,
-        multi_agents_endpoints: count(row, 7)?,
-        disappeared_endpoints: count(row, 8)?,
-        flapping_endpoints: count(row, 9)?,
+        online_agents: count(row, 1)?,
+        online_agents_by_version: versions(2)?,
+        online_endpoints: count(row, 3)?,
+        idle_agents: count(row, 4)?,
+        idle_agents_by_version: versions(5)?,
+        idle_endpoints: count(row, 6)?,
+        new_endpoints: count(row, 7)?,
+        multi_agents_endpoints: count(row, 8)?,
+        disappeared_endpoints: count(row, 9)?,
+        flapping_endpoints: count(row, 10)?,
     })
 }
 
@@ -276,14 +276,8 @@ impl Catalog for SqliteStore {
         self.read("look up agents", |connection| agents::load(connection, ids))
     }
 
-    fn dashboard(&mut self) -> Result<Dashboard, Failure> {
-        self.read("read the statistics", |connection| {
-            let sql = "SELECT online_agents, online_agents_by_version, online_endpoints, idle_agents,
-                    idle_agents_by_version, idle_endpoints, new_endpoints, multi_agents_endpoints,
-                    disappeared_endpoints, flapping_endpoints
-                FROM agents_stats ORDER BY timestamp DESC LIMIT 1";
-            Ok(connection.prepare_cached(sql)?.query_row((), dashboard).optional()?.unwrap_or_default())
-        })
+    fn dashboard(&mut self, now: Timestamp) -> Result<Dashboard, Failure> {
+        self.read("count agents", |connection| agents::statistics(connection, now, dashboard))
     }
 
     fn progress(&mut self, id: ActionId) -> Result<Option<Progress>, Failure> {
