@@ -86,8 +86,11 @@ start_servers() {
     # PostgreSQL runs as another user, which may not reach the sandbox.
     dir=$(servers_dir) || { dir=$(mktemp -d "${TMPDIR:-/tmp}/mig-quickstart.XXXXXX") && chmod 755 "$dir" && printf '%s\n' "$dir" >"$sandbox/servers"; }
     say "== starting PostgreSQL and RabbitMQ in $dir"
-    "$root/scripts/servers.sh" postgres start "$dir/postgres"
-    "$root/scripts/servers.sh" rabbitmq start "$dir/rabbitmq"
+    (
+        umask 022
+        "$root/scripts/servers.sh" postgres start "$dir/postgres"
+        "$root/scripts/servers.sh" rabbitmq start "$dir/rabbitmq"
+    )
     postgres_port=$(cat "$dir/postgres/port")
     rabbitmq_port=$(cat "$dir/rabbitmq/port")
     PGHOST=127.0.0.1 PGPORT=$postgres_port "$root/scripts/createlocaldb.sh" --credentials "$etc/database-passwords" >/dev/null

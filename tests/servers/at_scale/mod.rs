@@ -7,6 +7,7 @@ mod journey;
 mod kills;
 mod outages;
 mod periodic;
+mod quickstart;
 mod tls;
 mod two_schedulers;
 
