@@ -140,7 +140,7 @@ fn warn_without_investigator(
 }
 
 fn add_investigator(config: &ApiConfig, name: &str, file: &str) -> Result<(), ProgramError> {
-    let key = read_bounded(Path::new(file), limits::INVESTIGATOR_KEY_BYTES_MAX as u64)
+    let key = read_bounded(Path::new(file), limits::KEYRING_SIZE_BYTES_MAX)
         .map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read {file}: {e}")))?;
     let investigator = investigators::parse(name, &key)
         .map_err(|reason| ProgramError::new(ExitClass::Data, format!("add investigator: {file}: {reason}")))?;

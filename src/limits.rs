@@ -309,12 +309,16 @@ pub const API_CHUNKS_AHEAD_MAX: usize = 2;
 pub const API_WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Requests of the API that use the store at once.
 pub const API_STORES_MAX: usize = 8;
+/// So many of them are kept for finding out who asks.
+pub const API_STORES_QUICK: usize = 3;
 /// How long a request waits until it may use the store.
 pub const API_STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Longest pattern of a search.
 pub const API_PATTERN_BYTES_MAX: usize = 1024;
 /// Rows of an answer that are read from the store at once.
 pub const API_ROWS_AT_ONCE: usize = 200;
+/// Bytes of results after which no more commands are read from the store at once; each may have the largest result.
+pub const API_RESULTS_AT_ONCE_BYTES: usize = 8 << 20;
 /// Rows that a search returns when it does not say how many.
 pub const API_ROWS_DEFAULT: u64 = 10_000;
 /// Most rows that a search may ask for; clients of the original ask for 1,000,000.
@@ -337,8 +341,6 @@ pub const API_CONNECTIONS_MAX: usize = 1_000;
 pub const API_DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest nonce in a signed token.
 pub const API_NONCE_BYTES_MAX: usize = 128;
-/// Largest public key of an investigator.
-pub const INVESTIGATOR_KEY_BYTES_MAX: usize = 1 << 20;
 /// Actions that are followed at once.
 pub const API_FOLLOWED_MAX: usize = 256;
 /// How often the commands of a followed action are counted.

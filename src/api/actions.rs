@@ -8,11 +8,13 @@ use super::route::Answer;
 use super::search::row;
 use super::stores::ApiStore;
 use crate::action::Action;
+use crate::config::read_bounded;
 use crate::failure::Failure;
 use crate::flow::action_new;
 use crate::id::{ActionId, CommandId};
+use crate::limits::{self, API_RESULTS_AT_ONCE_BYTES};
 use crate::spool::{FileName, Placed, drop_file, stages};
-use crate::store::catalog::{Found, Kind, Page, Search};
+use crate::store::catalog::Found;
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use axum::http::StatusCode;
@@ -37,18 +39,15 @@ pub async fn show(call: Call) -> Answer {
     let id = wanted(&call)?;
     let (action, commands) = call
         .with(move |store| {
-            let mut search = Search::all(Kind::Command);
-            search.action_id = Some(id.get());
-            let page = Page { count: COMMAND_LINKS_MAX, ..Page::default() };
             let Some(action) = store.action(id)? else { return Err(missing(id)) };
-            Ok((action, store.search(&search, page)?))
+            Ok((action, store.command_ids(id, COMMAND_LINKS_MAX + 1)?))
         })
         .await?;
     let mut item = row(&call.api, &Found::Action(Box::new(action)))?;
-    for id in commands.rows.iter().filter_map(Found::id) {
+    for id in commands.iter().take(COMMAND_LINKS_MAX) {
         item = item.link("command", call.api.href(&format!("command?commandid={id}")));
     }
-    if commands.next.is_some() {
+    if commands.len() > COMMAND_LINKS_MAX {
         item = item.link("commands", call.api.href(&format!("search?type=command&actionid={id}")));
     }
     Ok(Collection::new(call.href).item(item).response(StatusCode::OK))
@@ -58,7 +57,7 @@ pub async fn show(call: Call) -> Answer {
 pub async fn command(call: Call) -> Answer {
     let id = call.values.number("commandid").and_then(CommandId::new);
     let id = id.ok_or_else(|| ApiError::parameter("commandid", "is not an id"))?;
-    let command = call.with(move |store| Ok(store.commands(&[id])?.pop())).await?;
+    let command = call.with(move |store| Ok(store.commands(&[id], API_RESULTS_AT_ONCE_BYTES)?.pop())).await?;
     let command = command.ok_or_else(|| ApiError::not_found(format!("Command ID '{id}' not found")))?;
     let item = row(&call.api, &Found::Command(Box::new(command)))?;
     Ok(Collection::new(call.href).item(item).response(StatusCode::OK))
@@ -81,13 +80,29 @@ fn check(store: &mut dyn ApiStore, known: &Known, text: &str, now: Timestamp) ->
     Ok(action)
 }
 
-/// Puts an action into action/new.
-fn launch(spool: &Path, id: ActionId, bytes: &[u8]) -> Result<(), ApiError> {
+/// The id of a copy of this action that waits for other signers: they are joined, and this id is the one that stays.
+fn waiting_id(spool: &Path, action: &Action) -> Option<ActionId> {
+    let text = action.signed_text();
+    let files = std::fs::read_dir(spool.join(stages::ACTION_PENDING.path())).ok()?;
+    files.flatten().take(limits::PENDING_ACTIONS_MAX).find_map(|file| {
+        let bytes = read_bounded(&file.path(), limits::ACTION_SIZE_BYTES_MAX).ok()?;
+        let waiting = Action::parse_draft(&bytes).ok()?;
+        waiting.id.filter(|_| waiting.signed_text() == text)
+    })
+}
+
+/// Puts an action into action/new, under a name of its own.
+fn launch(spool: &Path, name: &FileName, id: ActionId, bytes: &[u8]) -> Result<(), ApiError> {
     let directory = spool.join(stages::ACTION_NEW.path());
-    let name = FileName::from(id);
-    match drop_file(&directory, &name, bytes) {
+    match drop_file(&directory, name, bytes) {
         Ok(Placed::New | Placed::Same) => Ok(()),
         Ok(placed) => Err(ApiError::internal(format!("drop {name} into {}: {placed:?}", directory.display()))),
+        Err(failure @ Failure::End(_)) => Err(ApiError {
+            message: format!(
+                "action {id} may have been launched, the disk failed; look at it before it is launched again"
+            ),
+            ..ApiError::internal(format!("drop {name} into {}: {failure}", directory.display()))
+        }),
         Err(failure) => Err(ApiError::unavailable(format!("drop {name} into {}: {failure}", directory.display()))),
     }
 }
@@ -102,10 +117,11 @@ pub async fn create(call: Call) -> Answer {
             let known = investigators.now(store)?;
             let mut action = check(store, &known, &text, now)?;
             let id = store.reserve_action_ids(1)?.pop();
-            let id = id.ok_or_else(|| ApiError::internal("the store has no id for an action"))?;
+            let new = id.ok_or_else(|| ApiError::internal("the store has no id for an action"))?;
+            let id = waiting_id(&spool, &action).unwrap_or(new);
             action.id = Some(id);
             action.counters.clear();
-            launch(&spool, id, &action.to_json())?;
+            launch(&spool, &new.into(), id, &action.to_json())?;
             Ok(action)
         })
         .await?;

@@ -180,5 +180,5 @@ pub async fn caller(api: &Api, headers: &HeaderMap, is_local: bool) -> Result<Ca
             Token::Session(_) => Err(ApiError::internal("a session was taken for a signed token")),
         }
     };
-    api.stores.with(verify).await
+    api.stores.quick(verify).await
 }

@@ -8,6 +8,8 @@ use super::route::Route;
 use super::stores::{ApiStore, Stores};
 use crate::config::api::ApiConfig;
 use crate::limits;
+use crate::store::accounts::InvestigatorStatus;
+use crate::time;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
@@ -48,6 +50,8 @@ pub struct Call {
     pub caller: Option<Caller>,
     /// From where.
     pub address: IpAddr,
+    /// Whether the request was made on this machine, and came through no proxy.
+    pub is_local: bool,
     /// The headers.
     pub headers: HeaderMap,
     /// The public URL of the request.
@@ -55,6 +59,18 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether who asked may still read: a long answer ends when the investigator was disabled, or the session has ended.
+    pub async fn is_welcome(&self) -> Result<bool, ApiError> {
+        let Some(Caller { id, session }) = self.caller.clone() else { return Ok(true) };
+        let still = move |store: &mut dyn ApiStore| {
+            Ok(match session {
+                Some(session) => store.find_session(&session, time::now())? == Some(id),
+                None => store.investigator(id)?.is_some_and(|one| one.status == InvestigatorStatus::Active),
+            })
+        };
+        self.api.stores.quick(still).await
+    }
+
     /// Runs `work` with a store.
     pub async fn with<T: Send + 'static>(
         &self,

@@ -10,14 +10,14 @@ use crate::action::{ActionStatus, Counters};
 use crate::command::{Command, CommandStatus};
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, CommandId};
-use crate::limits::{API_CHUNKS_AHEAD_MAX, API_EVENT_SILENCE_MAX, API_WRITE_TIME_MAX};
-use crate::store::accounts::InvestigatorStatus;
+use crate::limits::{API_CHUNKS_AHEAD_MAX, API_EVENT_SILENCE_MAX, API_RESULTS_AT_ONCE_BYTES, API_WRITE_TIME_MAX};
 use crate::store::catalog::Waiting;
 use crate::time::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -61,6 +61,8 @@ struct Reader {
     /// How many commands it has heard of.
     heard: usize,
     sender: mpsc::Sender<String>,
+    /// When it was last looked at whether the reader may still read.
+    checked: Instant,
 }
 
 /// Why there are no more events.
@@ -92,8 +94,8 @@ impl Reader {
         while self.heard < up_to {
             let ids = self.follower.ended(self.heard, COMMANDS_AT_ONCE.min(up_to - self.heard));
             let wanted = ids.clone();
-            let found = self.call.with(move |store| Ok(store.commands(&wanted)?)).await?;
-            let mut text = String::new();
+            let found = self.call.with(move |store| Ok(store.commands(&wanted, API_RESULTS_AT_ONCE_BYTES)?)).await?;
+            let last = found.last().map(|command| command.id);
             for id in ids {
                 self.heard += 1;
                 // A row that is no command cannot be shown.
@@ -101,9 +103,12 @@ impl Reader {
                 let Command { agent, status, results, start_time, finish_time, .. } = command;
                 let (status, start_time, finish_time) = (*status, *start_time, *finish_time);
                 let data = Ended { id, agent, status, results, start_time, finish_time };
-                text.push_str(&event("command", Some(&self.follower.place(self.heard)), &data));
+                self.send(event("command", Some(&self.follower.place(self.heard)), &data)).await?;
+                // What had no room is read next.
+                if last == Some(id) {
+                    break;
+                }
             }
-            self.send(text).await?;
         }
         Ok(())
     }
@@ -125,29 +130,27 @@ impl Reader {
         }
     }
 
-    /// Ends when the investigator was disabled.
-    async fn check_caller(&self) -> Result<(), Over> {
-        let Some(caller) = &self.call.caller else { return Ok(()) };
-        let id = caller.id;
-        let found = self.call.with(move |store| Ok(store.investigator(id)?)).await?;
-        let is_active = found.is_some_and(|one| one.status == InvestigatorStatus::Active);
-        if is_active { Ok(()) } else { Err(Over::Said) }
+    /// Ends when the investigator was disabled, or the session has ended.
+    async fn check_caller(&mut self) -> Result<(), Over> {
+        if self.checked.elapsed() < API_EVENT_SILENCE_MAX {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        if self.call.is_welcome().await? { Ok(()) } else { Err(Over::Said) }
     }
 
     async fn run(&mut self, mut seen: watch::Receiver<Seen>) -> Result<(), Over> {
         loop {
             let news = seen.borrow_and_update().clone();
             self.tell(&news).await?;
-            loop {
-                match timeout(API_EVENT_SILENCE_MAX, seen.changed()).await {
-                    Ok(Ok(())) => break,
-                    Ok(Err(_)) => return Err(Over::Away),
-                    Err(_) => {
-                        self.check_caller().await?;
-                        self.send(":\n\n".to_owned()).await?;
-                    }
-                }
+            while !matches!(timeout(API_EVENT_SILENCE_MAX, seen.changed()).await, Ok(Ok(()))) {
+                self.check_caller().await?;
+                self.send(":\n\n".to_owned()).await?;
             }
+            if self.call.api.followers.is_closed() {
+                return Err(Over::Away);
+            }
+            self.check_caller().await?;
         }
     }
 }
@@ -155,13 +158,12 @@ impl Reader {
 /// See the module docs.
 pub async fn stream(call: Call) -> Answer {
     let id = wanted(&call)?;
-    let follower = call.api.followers.follow(&call.api, id).await?.ok_or_else(|| missing(id))?;
-    let seen = follower.watch();
+    let (follower, seen) = call.api.followers.follow(&call.api, id).await?.ok_or_else(|| missing(id))?;
     let place = call.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let heard = place.map_or(0, |place| follower.resume(place));
     let (sender, receiver) = mpsc::channel(API_CHUNKS_AHEAD_MAX);
     tokio::spawn(async move {
-        let mut reader = Reader { call, id, follower, heard, sender };
+        let mut reader = Reader { call, id, follower, heard, sender, checked: Instant::now() };
         if let Err(Over::Failed(error)) = reader.run(seen).await {
             log::warn!(action:% = id; "events: {}; their reader resumes", error.cause.unwrap_or(error.message));
         }

@@ -12,10 +12,16 @@ use crate::spool::stages;
 use crate::store::catalog::Progress;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+
+/// A follower takes at most one part in so many of a store's time.
+const SHARE: u32 = 5;
+/// Looks that find an action nowhere before it is gone: a file is in no stage for a moment while it moves.
+const LOOKS_WITHOUT: u32 = 3;
 
 /// How an action is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,46 +50,71 @@ pub struct Follower {
     epoch: u64,
     ended: Mutex<Vec<CommandId>>,
     seen: watch::Sender<Seen>,
+    /// Whether its task runs, which looks from time to time.
     is_looking: AtomicBool,
+    /// One look at a time: what is seen never goes back.
+    look: tokio::sync::Mutex<()>,
+    /// Looks in a row that found it nowhere.
+    without: AtomicU32,
+    /// Something happened to the action.
+    poked: Notify,
 }
 
 /// All of them.
 #[derive(Default)]
 pub struct Followers {
     followers: Mutex<HashMap<ActionId, Arc<Follower>>>,
-    /// Something happened to some action.
-    poked: Notify,
+    /// No event follows: the program ends.
+    is_closed: AtomicBool,
 }
 
 impl Followers {
-    /// Has all followers look at once.
-    pub fn poke(&self) {
-        self.poked.notify_waiters();
+    fn all(&self) -> MutexGuard<'_, HashMap<ActionId, Arc<Follower>>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows an action. None if there is none.
-    pub async fn follow(&self, api: &Arc<Api>, id: ActionId) -> Result<Option<Arc<Follower>>, ApiError> {
-        let known = self.followers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    /// Has the follower of an action look soon.
+    pub fn poke(&self, id: ActionId) {
+        if let Some(follower) = self.all().get(&id) {
+            follower.poked.notify_one();
+        }
+    }
+
+    /// Ends all readers.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.all().values().for_each(|follower| follower.seen.send_modify(|_| {}));
+    }
+
+    /// Whether readers are to end.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Follows an action; what is seen arrives at the receiver. None if there is no such action.
+    pub async fn follow(
+        &self,
+        api: &Arc<Api>,
+        id: ActionId,
+    ) -> Result<Option<(Arc<Follower>, watch::Receiver<Seen>)>, ApiError> {
+        let known = self.all().get(&id).cloned();
         let follower = match known {
             Some(follower) => follower,
-            None => {
-                if look(api, id, &News::Pending).await?.is_none() {
-                    return Ok(None);
-                }
-                self.keep(id)?
-            }
+            None if look(api, id).await?.is_none() => return Ok(None),
+            None => self.keep(id)?,
         };
+        let seen = follower.seen.subscribe();
         if !follower.is_looking.load(Ordering::SeqCst) {
             follower.look(api).await?;
         }
         follower.look_on(api);
-        Ok(Some(follower))
+        Ok(Some((follower, seen)))
     }
 
     /// Keeps a new follower; forgets others that have no reader if there are many.
     fn keep(&self, id: ActionId) -> Result<Arc<Follower>, ApiError> {
         let epoch = getrandom::u64().map_err(|e| ApiError::unavailable(format!("no random numbers: {e}")))?;
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self.all();
         if followers.len() >= API_FOLLOWED_MAX {
             followers.retain(|_, follower| follower.seen.receiver_count() > 0);
         }
@@ -92,16 +123,24 @@ impl Followers {
         }
         let new = || {
             let seen = watch::Sender::new(Seen { news: News::Pending, ended: 0 });
-            Arc::new(Follower { id, epoch, ended: Mutex::default(), seen, is_looking: AtomicBool::new(false) })
+            Arc::new(Follower {
+                id,
+                epoch,
+                ended: Mutex::default(),
+                seen,
+                is_looking: AtomicBool::new(false),
+                look: tokio::sync::Mutex::default(),
+                without: AtomicU32::new(0),
+                poked: Notify::new(),
+            })
         };
         Ok(Arc::clone(followers.entry(id).or_insert_with(new)))
     }
 }
 
 /// Looks at an action. None if there is none.
-async fn look(api: &Arc<Api>, id: ActionId, before: &News) -> Result<Option<News>, ApiError> {
+async fn look(api: &Arc<Api>, id: ActionId) -> Result<Option<News>, ApiError> {
     let spool = api.config.spool.clone();
-    let was_pending = *before == News::Pending;
     api.stores
         .with(move |store| {
             if let Some(progress) = store.progress(id)? {
@@ -109,22 +148,23 @@ async fn look(api: &Arc<Api>, id: ActionId, before: &News) -> Result<Option<News
                 let is_begun = !progress.counters.is_empty();
                 return Ok(Some(if is_begun { News::Counted(progress) } else { News::Pending }));
             }
-            Ok(if was_pending { in_spool(&spool, id) } else { None })
+            Ok(in_spool(&spool, id))
         })
         .await
 }
 
-/// How an action is that the store does not know.
+/// How an action is that the store does not know. It waits, or was refused; one that was refused may wait again.
 fn in_spool(spool: &Path, id: ActionId) -> Option<News> {
-    let reason = spool.join(stages::ACTION_INVALID.path()).join(format!("{id}.json.reason"));
-    if let Ok(reason) = std::fs::read_to_string(reason) {
-        // The time stands in the first line.
-        return Some(News::Refused(reason.lines().nth(1).unwrap_or(&reason).to_owned()));
+    // It may move from action/pending to action/new meanwhile.
+    const WAITS: [stages::Stage; 4] =
+        [stages::ACTION_PENDING, stages::ACTION_NEW, stages::ACTION_INFLIGHT, stages::ACTION_PENDING];
+    if WAITS.iter().any(|stage| spool.join(stage.path()).join(id.file_name()).exists()) {
+        return Some(News::Pending);
     }
-    let waits = [stages::ACTION_NEW, stages::ACTION_PENDING, stages::ACTION_INFLIGHT]
-        .iter()
-        .any(|stage| spool.join(stage.path()).join(id.file_name()).exists());
-    waits.then_some(News::Pending)
+    let reason = spool.join(stages::ACTION_INVALID.path()).join(format!("{id}.json.reason"));
+    let reason = std::fs::read_to_string(reason).ok()?;
+    // The time stands in the first line.
+    Some(News::Refused(reason.lines().nth(1).unwrap_or(&reason).to_owned()))
 }
 
 impl Follower {
@@ -146,12 +186,7 @@ impl Follower {
         ended.iter().skip(from).take(count).copied().collect()
     }
 
-    /// What is seen, now and later.
-    pub fn watch(&self) -> watch::Receiver<Seen> {
-        self.seen.subscribe()
-    }
-
-    /// Looks from time to time for as long as there are readers.
+    /// Looks from time to time for as long as there are readers; then it is forgotten if nothing more can happen.
     fn look_on(self: &Arc<Follower>, api: &Arc<Api>) {
         if self.is_looking.swap(true, Ordering::SeqCst) {
             return;
@@ -159,25 +194,28 @@ impl Follower {
         let (follower, api) = (Arc::clone(self), Arc::clone(api));
         tokio::spawn(async move {
             let mut period = API_FOLLOW_PERIOD_MIN;
-            // The first reader subscribes after this begins.
-            let mut is_first = true;
-            while is_first || follower.seen.receiver_count() > 0 {
-                let poked = api.followers.poked.notified();
-                period = match follower.look(&api).await {
-                    Ok(true) => API_FOLLOW_PERIOD_MIN,
-                    Ok(false) => (period * 3 / 2).min(API_FOLLOW_PERIOD_MAX),
+            while follower.seen.receiver_count() > 0 && !follower.is_over() {
+                let started = Instant::now();
+                let looked = follower.look(&api).await;
+                let pause = API_FOLLOW_PERIOD_MIN.max(started.elapsed() * SHARE).min(API_FOLLOW_PERIOD_MAX);
+                period = match looked {
+                    Ok(true) => pause,
+                    Ok(false) => (period * 3 / 2).clamp(pause, API_FOLLOW_PERIOD_MAX),
                     Err(error) => {
                         log::warn!(action:% = follower.id; "{}", error.cause.unwrap_or(error.message));
                         API_FOLLOW_PERIOD_MAX
                     }
                 };
-                if follower.is_over() {
-                    break;
-                }
-                let _ = timeout(period, poked).await;
-                is_first = false;
+                sleep(pause).await;
+                let _ = timeout(period.saturating_sub(pause), follower.poked.notified()).await;
             }
             follower.is_looking.store(false, Ordering::SeqCst);
+            if follower.is_over() {
+                api.followers.all().remove(&follower.id);
+            } else if follower.seen.receiver_count() > 0 {
+                // A reader that came just now found that it was looking.
+                follower.look_on(&api);
+            }
         });
     }
 
@@ -185,10 +223,25 @@ impl Follower {
         matches!(self.seen.borrow().news, News::Refused(_))
     }
 
+    /// What is seen of an action that is found, or not.
+    fn news(&self, found: Option<News>, before: &News) -> News {
+        match found {
+            Some(news) => {
+                self.without.store(0, Ordering::SeqCst);
+                news
+            }
+            None if self.without.fetch_add(1, Ordering::SeqCst) + 1 < LOOKS_WITHOUT => before.clone(),
+            None => News::Refused(
+                "it is in the spool and in the store no more: it was removed, or joined with a copy".into(),
+            ),
+        }
+    }
+
     /// Looks once; whether something changed.
     async fn look(&self, api: &Arc<Api>) -> Result<bool, ApiError> {
+        let _alone = self.look.lock().await;
         let before = self.seen.borrow().clone();
-        let Some(news) = look(api, self.id, &before.news).await? else { return Ok(false) };
+        let news = self.news(look(api, self.id).await?, &before.news);
         let mut count = before.ended;
         let done = match &news {
             News::Counted(progress) => progress.counters.get("done").copied().unwrap_or_default() as usize,

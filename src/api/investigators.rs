@@ -6,7 +6,9 @@ use super::error::ApiError;
 use super::route::Answer;
 use crate::id::InvestigatorId;
 use crate::investigator::Investigator;
+use crate::limits;
 use crate::signature::Keyring;
+use crate::store::SCHEDULER_NAME;
 use crate::store::accounts::{Added, InvestigatorStatus, StoredInvestigator};
 use crate::time;
 use axum::http::StatusCode;
@@ -49,8 +51,17 @@ pub async fn show(call: Call) -> Answer {
 
 /// The investigator of this name whose public key is in the text: exactly one, without the secret key.
 pub fn parse(name: &str, key: &[u8]) -> Result<Investigator, String> {
+    if name.trim() == SCHEDULER_NAME {
+        return Err(format!("name: {SCHEDULER_NAME} is that of the schedulers"));
+    }
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err("name: is empty, or has control characters".into());
+    }
+    if key.len() > limits::STORED_KEY_BYTES_MAX {
+        let (size_bytes, max) = (key.len(), limits::STORED_KEY_BYTES_MAX);
+        return Err(format!(
+            "publickey: has {size_bytes} bytes, the limit is {max}; export it with --export-options export-minimal"
+        ));
     }
     let keyring = Keyring::parse(key).map_err(|e| format!("publickey: {e}"))?;
     if let Some(left_out) = keyring.left_out().first() {
@@ -65,7 +76,7 @@ pub fn parse(name: &str, key: &[u8]) -> Result<Investigator, String> {
 
 /// While it is not known who asks, only this machine changes who may.
 fn check_caller(call: &Call) -> Result<(), ApiError> {
-    if call.caller.is_some() || call.address.is_loopback() {
+    if call.caller.is_some() || call.is_local {
         return Ok(());
     }
     let text = "while authentication is off, only callers on the server's machine add or change investigators";
@@ -110,8 +121,12 @@ pub async fn update(call: Call) -> Answer {
     }
     let found = call
         .with(move |store| {
-            let is_there = store.set_status(id, status, time::now())?;
-            Ok(if is_there { store.investigator(id)? } else { None })
+            // The schedulers' own key is not an investigator's.
+            if store.investigator(id)?.is_none_or(|one| one.name == SCHEDULER_NAME) {
+                return Ok(None);
+            }
+            store.set_status(id, status, time::now())?;
+            Ok(store.investigator(id)?)
         })
         .await?
         .ok_or_else(|| missing(id))?;

@@ -1,16 +1,19 @@
-//! Events of the relay: whenever a command or an action has ended, those who follow actions look at the store at once. The
+//! Events of the relay: whenever a command or an action has ended, those who follow the action look at the store soon. The
 //! store is what they see; an event that is lost costs them a moment.
 
 use super::follow::Followers;
 use crate::config::api::ApiConfig;
 use crate::config::broker::RelayConfig;
 use crate::failure::Failure;
+use crate::id::ActionId;
+use crate::json::Fields;
 use crate::limits::{API_NEWS_AT_ONCE, API_NEWS_PAUSE, API_NEWS_RETRY_PAUSE};
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::relay::{Event, Queue, Relay};
 use crate::time;
 use crate::wake::{Sleeper, Stop};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One queue for each API, which stays over a restart.
@@ -24,6 +27,13 @@ fn open(relay: &RelayConfig) -> Result<Box<dyn Relay>, Failure> {
         RelayConfig::Directory(path) => Box::new(DirectoryRelay::open(path)?),
         RelayConfig::Broker(broker) => Box::new(AmqpRelay::open(broker, Role::Subscriber)?),
     })
+}
+
+/// The action that an event is about: that of a command, or the action itself.
+fn action(body: &[u8]) -> Option<ActionId> {
+    let fields = Fields::parse(body).ok()?;
+    let of_command = fields.id("actionid", ActionId::from_json_number).ok().flatten();
+    of_command.or_else(|| fields.id("id", ActionId::from_json_number).ok().flatten())
 }
 
 /// Receives events until it is asked to end, or fails.
@@ -51,7 +61,8 @@ fn receive(
             continue;
         }
         relay.acknowledge(queue, &deliveries)?;
-        followers.poke();
+        let actions: BTreeSet<ActionId> = deliveries.iter().filter_map(|delivery| action(&delivery.body)).collect();
+        actions.into_iter().for_each(|id| followers.poke(id));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use crate::limits;
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 use std::collections::BTreeMap;
 
 /// What a parameter may be.
@@ -124,7 +124,9 @@ impl Values {
 
 /// A plus sign that was not escaped arrives as a space.
 fn parse_time(text: &str) -> Option<Timestamp> {
-    text.replace(' ', "+").parse().ok()
+    let time: Timestamp = text.replace(' ', "+").parse().ok()?;
+    // What every store can hold.
+    (time::not_set()..=time::never()).contains(&time).then_some(time)
 }
 
 fn check(parameter: &Parameter, value: &str) -> Result<(), ApiError> {

@@ -141,7 +141,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::Investigators,
         parameters: &[
             Parameter::required("name", Text(limits::AGENT_NAME_BYTES_MAX), "what the investigator is called"),
-            Parameter::required("publickey", Text(limits::INVESTIGATOR_KEY_BYTES_MAX), "the public key, armored"),
+            Parameter::required("publickey", Text(limits::STORED_KEY_BYTES_MAX), "the public key, armored"),
         ],
         statuses: &[201, 409],
         run: |call| investigators::create(call).boxed(),

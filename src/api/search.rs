@@ -9,14 +9,14 @@ use super::route::Answer;
 use super::stores::ApiStore;
 use crate::failure::Failure;
 use crate::id::AgentId;
-use crate::limits::{API_COUNTED_MAX, API_ROWS_AT_ONCE, API_ROWS_DEFAULT};
+use crate::limits::{API_COUNTED_MAX, API_EVENT_SILENCE_MAX, API_ROWS_AT_ONCE, API_ROWS_DEFAULT};
 use crate::store::catalog::{Found, FoundPage, Kind, Page, Search, Total};
 use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::form_urlencoded;
 
 /// How old what is found may be, unless the search says it.
@@ -136,10 +136,6 @@ fn first(
     page: Page,
     now: Timestamp,
 ) -> Result<First, ApiError> {
-    let narrow = |failure: Failure| match failure {
-        Failure::Refuse(reason) => ApiError::bad(reason),
-        failure => failure.into(),
-    };
     let source = match target {
         None => Source::Store(Box::new(search)),
         Some(text) => {
@@ -151,8 +147,8 @@ fn first(
             Source::Agents(store.select(&target, now).map_err(refused)?)
         }
     };
-    let total = source.total(store).map_err(narrow)?;
-    let page = source.page(store, page).map_err(narrow)?;
+    let total = source.total(store)?;
+    let page = source.page(store, page)?;
     Ok(First { source: Arc::new(source), page, total })
 }
 
@@ -191,7 +187,7 @@ pub async fn run(call: Call) -> Answer {
             collection = collection.item(item);
         }
         if let Some(id) = rows.more {
-            collection = collection.link("next", next(&call, id, asked.limit));
+            collection = collection.link("next", next(&call, id, &asked));
         }
         return Ok(collection.response(StatusCode::OK));
     }
@@ -213,12 +209,20 @@ async fn send(
     total: Total,
     mut items: Vec<Item>,
 ) -> Result<(), Stopped> {
+    let mut checked = Instant::now();
     loop {
         stream.items(&items).await?;
         if rows.is_done() {
             break;
         }
         let (source, page) = (Arc::clone(&source), rows.next_page());
+        if checked.elapsed() > API_EVENT_SILENCE_MAX {
+            checked = Instant::now();
+            if !call.is_welcome().await.unwrap_or(false) {
+                stream.abort().await;
+                return Err(Stopped);
+            }
+        }
         let found = call.with(move |store| Ok(source.page(store, page)?)).await;
         items = match found.and_then(|page| self::items(call, &rows.take(page), asked.is_report)) {
             Ok(items) => items,
@@ -231,7 +235,7 @@ async fn send(
     }
     let told = told(call, asked, total, rows.returned).map_err(|_| Stopped)?;
     stream.items(&[told]).await?;
-    let links = rows.more.map(|id| Link { rel: "next", href: next(call, id, asked.limit) });
+    let links = rows.more.map(|id| Link { rel: "next", href: next(call, id, asked) });
     stream.finish(links.as_slice()).await
 }
 
@@ -245,23 +249,25 @@ struct Rows {
 }
 
 impl Rows {
-    /// What is read next: of the last part one row more, to know whether there are more.
+    /// What is read next: one row more than is left, to know whether there are more.
     fn next_page(&mut self) -> Page {
-        let is_last = self.left <= API_ROWS_AT_ONCE as u64;
-        self.place.count = if is_last { self.left as usize + 1 } else { API_ROWS_AT_ONCE };
+        self.place.count = (self.left + 1).min(API_ROWS_AT_ONCE as u64) as usize;
         self.place
     }
 
-    /// The rows that are part of the answer.
+    /// The rows that are part of the answer. A page may be shorter than it was asked for, and go on.
     fn take(&mut self, mut page: FoundPage) -> Vec<Found> {
-        let is_last = self.left <= API_ROWS_AT_ONCE as u64;
-        if is_last {
-            let has_more = page.next.is_some();
-            page.rows.truncate(self.left as usize);
-            self.more = page.rows.last().and_then(Found::id).filter(|_| has_more);
-        }
-        self.left = if is_last || page.next.is_none() { 0 } else { self.left - API_ROWS_AT_ONCE as u64 };
+        let has_extra = page.rows.len() as u64 > self.left;
+        page.rows.truncate(self.left as usize);
         self.returned += page.rows.len() as u64;
+        self.left -= page.rows.len() as u64;
+        let last = page.rows.last().and_then(Found::id);
+        match page.next {
+            _ if has_extra => self.more = last.or(self.place.after_id),
+            None => self.left = 0,
+            Some(next) if self.left == 0 => self.more = Some(next),
+            Some(_) => {}
+        }
         self.place = Page { after_id: page.next, offset: 0, count: 0 };
         page.rows
     }
@@ -299,12 +305,16 @@ fn told(call: &Call, asked: &Asked, total: Total, returned: u64) -> Result<Item,
     Item::new(call.href.clone()).with("search parameters", &parameters)
 }
 
-/// The same search behind the row with this id.
-fn next(call: &Call, id: u64, limit: u64) -> String {
+/// The same search behind the row with this id, in the same window.
+fn next(call: &Call, id: u64, asked: &Asked) -> String {
+    const CHANGED: [&str; 4] = ["afterid", "offset", "limit", "after"];
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for name in call.values.names().filter(|name| !["afterid", "offset", "limit"].contains(name)) {
+    for name in call.values.names().filter(|name| !CHANGED.contains(name)) {
         query.append_pair(name, call.values.text(name).unwrap_or_default());
     }
-    query.append_pair("limit", &limit.to_string()).append_pair("afterid", &id.to_string());
+    if call.values.text("target").is_none() {
+        query.append_pair("after", &asked.after.to_string());
+    }
+    query.append_pair("limit", &asked.limit.to_string()).append_pair("afterid", &id.to_string());
     call.api.href(&format!("search?{}", query.finish()))
 }

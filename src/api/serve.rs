@@ -12,7 +12,7 @@ use crate::wake::{Sleeper, Stop};
 use crate::worker::watchdog::{self, Pulse};
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use axum::routing::any;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,6 +20,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use native_tls::{Identity, Protocol};
+use rustix::net::sockopt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_native_tls::TlsAcceptor;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 /// The number of a request, which the caller hears and the log has.
@@ -41,19 +43,42 @@ fn next_request() -> u64 {
     NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(now, |last| now.max(last + 1))
 }
 
-/// From where a request comes: the address of the connection, or what trusted proxies say.
-fn caller_address(config: &ApiConfig, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+/// What proxies say of a request that they pass on.
+const FORWARDED: [&str; 4] = ["x-forwarded-for", "forwarded", "via", "x-real-ip"];
+
+/// From where a request comes: the address of the connection, or what trusted proxies say; and whether it was made on this
+/// machine. Behind a proxy that is not trusted, nothing is known to be.
+fn origin(config: &ApiConfig, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, bool) {
     let is_trusted = |address: &IpAddr| config.trusted_proxies.iter().any(|proxy| proxy.contains(*address));
     let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let said: Vec<IpAddr> = said.flat_map(|value| value.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
     // The nearest proxy speaks last. What stands before the first that is not trusted may be invented.
+    let said: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut address = peer.to_canonical();
-    let mut said = said.into_iter().rev();
-    while is_trusted(&address) {
-        let Some(before) = said.next() else { break };
-        address = before.to_canonical();
+    let is_passed_on = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    if !is_trusted(&address) {
+        return (address, address.is_loopback() && !is_passed_on);
     }
-    address
+    for before in said.into_iter().rev() {
+        // Some proxies add the port; what is no address at all hides who asks.
+        let Some(known) = before.parse().ok().or_else(|| before.parse().ok().map(|socket: SocketAddr| socket.ip()))
+        else {
+            return (IpAddr::from([0, 0, 0, 0]), false);
+        };
+        address = IpAddr::to_canonical(&known);
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    (address, address.is_loopback())
+}
+
+/// Refuses what a page of another site has a browser send.
+fn check_site(config: &ApiConfig, request: &Request) -> Result<(), ApiError> {
+    let origin = request.headers().get(header::ORIGIN);
+    if origin.is_none_or(|origin| origin.as_bytes() == config.host.as_bytes()) || *request.method() != Method::POST {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("header Origin: names another site; a page may not use this API in the name of its reader"))
 }
 
 /// The public URL of a request.
@@ -68,8 +93,9 @@ async fn answer(api: Arc<Api>, routes: Vec<&'static Route>, request: Request) ->
     let href = href(&api.config, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let peer = request.extensions().get::<SocketAddr>().map_or(IpAddr::from([0, 0, 0, 0]), SocketAddr::ip);
-    let address = caller_address(&api.config, peer, request.headers());
-    let outcome = handle(api, &routes, request, address, href.clone()).await;
+    let origin = origin(&api.config, peer, request.headers());
+    let address = origin.0;
+    let outcome = handle(api, &routes, request, origin, href.clone()).await;
     let mut response = outcome.unwrap_or_else(|error| {
         if let Some(cause) = &error.cause {
             log::error!("request {id}: {method} {path}: {cause}");
@@ -86,9 +112,10 @@ async fn handle(
     api: Arc<Api>,
     routes: &[&'static Route],
     request: Request,
-    address: IpAddr,
+    (address, is_local): (IpAddr, bool),
     href: String,
 ) -> Result<Response, ApiError> {
+    check_site(&api.config, &request)?;
     let Some(route) = routes.iter().find(|route| route.method == *request.method()) else {
         if routes.is_empty() {
             return Err(ApiError::not_found("there is nothing here; GET the base route for what there is"));
@@ -99,7 +126,7 @@ async fn handle(
     let config = &api.config.authentication;
     let caller = match route.access {
         Access::Investigators | Access::SignedToken if config.is_enabled => {
-            let caller = authenticate::caller(&api, request.headers(), address.is_loopback()).await?;
+            let caller = authenticate::caller(&api, request.headers(), is_local).await?;
             if route.access == Access::SignedToken && caller.session.is_some() {
                 return Err(ApiError::unauthorized("a session does not buy another one; sign a token"));
             }
@@ -108,7 +135,7 @@ async fn handle(
         _ => None,
     };
     let (values, headers) = parameters(route.parameters, request).await?;
-    (route.run)(Call { api, values, caller, address, headers, href }).await
+    (route.run)(Call { api, values, caller, address, is_local, headers, href }).await
 }
 
 fn router(api: &Arc<Api>) -> Router {
@@ -131,7 +158,10 @@ fn router(api: &Arc<Api>) -> Router {
         }
     }
     let api = Arc::clone(api);
-    router.fallback(move |request| answer(api, Vec::new(), request)).layer(CompressionLayer::new())
+    router
+        .fallback(move |request| answer(api, Vec::new(), request))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
 }
 
 fn acceptor(config: &ApiConfig) -> Result<Option<TlsAcceptor>, ProgramError> {
@@ -195,6 +225,8 @@ async fn accept(listener: TcpListener, api: Arc<Api>, tls: Option<TlsAcceptor>, 
         match accepted {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
+                // A reader that takes nothing does not keep its place.
+                let _ = sockopt::set_tcp_user_timeout(&stream, limits::API_WRITE_TIME_MAX.as_millis() as u32);
                 let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
                 tokio::spawn(async move {
                     let _place = place;
@@ -208,15 +240,33 @@ async fn accept(listener: TcpListener, api: Arc<Api>, tls: Option<TlsAcceptor>, 
         }
     }
     drop(listener);
+    api.followers.close();
     if timeout(limits::API_DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
         log::warn!("requests that are not answered {:?} after the signal end now", limits::API_DRAIN_TIME_MAX);
     }
+}
+
+/// Shows the watchdog that requests are answered: what runs them has a thread for the store.
+async fn feel_pulse(api: Arc<Api>, pulse: Pulse) {
+    loop {
+        pulse.work();
+        let _ = api.stores.quick(|_| Ok(())).await;
+        pulse.rest();
+        tokio::time::sleep(limits::API_STORE_WAIT_MAX).await;
+    }
+}
+
+/// The answer to a request whose handler failed in a way that must not happen.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    ApiError::internal("a handler panicked").response("", next_request())
 }
 
 /// Serves until the program is asked to end.
 pub fn serve(api: Api, stop: &Stop) -> Result<(), ProgramError> {
     let failed = |what: String| ProgramError::new(ExitClass::Io, what);
     let tls = acceptor(&api.config)?;
+    // The store's connections are closed by a thread that may wait: the last to hold it.
+    let api = Arc::new(api);
     let address = api.config.address;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -237,11 +287,11 @@ pub fn serve(api: Api, stop: &Stop) -> Result<(), ProgramError> {
         }
         let _ = sender.send(());
     });
-    let notified = watchdog::start(vec![("requests", Pulse::default())], stop);
+    let pulse = Pulse::default();
+    runtime.spawn(feel_pulse(Arc::clone(&api), pulse.clone()));
+    let notified = watchdog::start(vec![("requests", pulse)], stop);
     let scheme = if tls.is_some() { "https" } else { "http" };
     log::info!("listens on {scheme}://{address}{}/", api.config.base_route);
-    // Its connections are closed by a thread that may wait: the last to hold it.
-    let api = Arc::new(api);
     runtime.block_on(accept(listener, Arc::clone(&api), tls, receiver));
     runtime.shutdown_timeout(limits::LAST_WORDS_TIME_MAX);
     let _ = notified.join();

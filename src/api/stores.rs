@@ -23,7 +23,10 @@ impl<T: Catalog + Accounts + Store> ApiStore for T {}
 pub struct Stores {
     config: StoreConfig,
     free: Arc<Mutex<Vec<Box<dyn ApiStore>>>>,
-    permits: Arc<Semaphore>,
+    /// For what may take long.
+    long: Arc<Semaphore>,
+    /// For what is quick: who asks is known, however many search.
+    quick: Arc<Semaphore>,
 }
 
 /// Opens a store.
@@ -49,7 +52,8 @@ impl Stores {
         Ok(Stores {
             config: config.clone(),
             free: Arc::new(Mutex::new(vec![first])),
-            permits: Arc::new(Semaphore::new(count)),
+            long: Arc::new(Semaphore::new(count.saturating_sub(limits::API_STORES_QUICK).max(1))),
+            quick: Arc::new(Semaphore::new(limits::API_STORES_QUICK)),
         })
     }
 
@@ -58,7 +62,23 @@ impl Stores {
         &self,
         work: impl FnOnce(&mut dyn ApiStore) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let permit = timeout(limits::API_STORE_WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await;
+        self.run(&self.long, work).await
+    }
+
+    /// The same for what takes a moment.
+    pub async fn quick<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn ApiStore) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.run(&self.quick, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        permits: &Arc<Semaphore>,
+        work: impl FnOnce(&mut dyn ApiStore) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = timeout(limits::API_STORE_WAIT_MAX, Arc::clone(permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(ApiError::unavailable("all connections to the store are in use"));
         };

@@ -242,13 +242,17 @@ pub trait Catalog: Send {
     /// Looks up an action.
     fn action(&mut self, id: ActionId) -> Result<Option<FoundAction>, Failure>;
 
-    /// Looks up commands; those that are missing are left out.
-    fn commands(&mut self, ids: &[CommandId]) -> Result<Vec<Command>, Failure>;
+    /// Looks up commands, in this order; those that are missing are left out, and the last ones if the results of those
+    /// before have `bytes_max` bytes.
+    fn commands(&mut self, ids: &[CommandId], bytes_max: usize) -> Result<Vec<Command>, Failure>;
+
+    /// Returns the ids of an action's first commands, at most so many.
+    fn command_ids(&mut self, action: ActionId, count: usize) -> Result<Vec<CommandId>, Failure>;
 
     /// Looks up a registration of an agent.
     fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure>;
 
-    /// Returns a page of what a search finds.
+    /// Returns a page of what a search finds; a shorter one if the results of commands are large.
     fn search(&mut self, search: &Search, page: Page) -> Result<FoundPage, Failure>;
 
     /// Counts what a search finds, but no more than `max`.

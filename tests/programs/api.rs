@@ -468,7 +468,10 @@ fn proxies_are_believed_as_far_as_they_are_trusted() {
         ("10.9.9.9, 198.51.100.7", "198.51.100.7"),
         ("198.51.100.7, 192.0.2.5", "198.51.100.7"),
         ("2001:db8::1", "2001:db8::1"),
-        ("nonsense", "127.0.0.1"),
+        ("127.0.0.1, 198.51.100.7:4321", "198.51.100.7"),
+        ("127.0.0.1, [2001:db8::1]:80", "2001:db8::1"),
+        // Behind something that is no address, anybody may be.
+        ("127.0.0.1, unknown", "0.0.0.0"),
     ] {
         assert_eq!(api.get_with("ip", &[("X-Forwarded-For", said)]).body, address, "{said}");
     }
@@ -486,8 +489,81 @@ fn without_an_investigator_only_this_machine_is_answered() {
     let form = [("name", "First"), ("publickey", sandbox.keys.0.as_str())];
     let far = off.post_with("investigator/create/", &form, &[("X-Forwarded-For", "198.51.100.7")]);
     assert_eq!((far.status, far.message().contains("callers on the server's machine")), (403, true), "{far:?}");
+    let other_site = [("Origin", "http://evil.example.net")];
+    assert_eq!(off.post_with("investigator/create/", &form, &other_site).status, 403, "a page of another site");
+    let behind = sandbox.start_api_with("[authentication]\nenabled = off\n");
+    for header in ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"] {
+        let passed_on = behind.post_with("investigator/create/", &form, &[(header, "127.0.0.1")]);
+        assert_eq!(passed_on.status, 403, "{header}: it came through a proxy that is not trusted");
+    }
+    let reserved = off.post_with("investigator/create/", &[("name", "migscheduler"), form[1]], &[]);
+    assert_eq!((reserved.status, reserved.message().contains("that of the schedulers")), (400, true), "{reserved:?}");
     assert_eq!(off.post_with("investigator/create/", &form, &[]).status, 201);
     assert_eq!(api.get("dashboard").status, 200, "the other one knows at once");
+}
+
+#[test]
+fn two_investigators_launch_one_action() {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let api = sandbox.start_api();
+    let second = signature::generate_key("Second <s@example.net>").unwrap();
+    assert_eq!(api.post("investigator/create/", &[("name", "Second"), ("publickey", &second.0)]).status, 201);
+    let file = sandbox.scheduler_cfg();
+    let text =
+        std::fs::read_to_string(&file).unwrap().replace("[investigators]\n", "[investigators]\nminimumsigners = 2\n");
+    std::fs::write(&file, text).unwrap();
+    let action = sandbox.sign(sandbox.draft("by two"));
+    let launch = |action: &Value| {
+        let created = api.post("action/create/", &[("action", &action.to_string())]);
+        assert_eq!(created.status, 202, "{created:?}");
+        created.values().remove(0).1["id"].as_u64().unwrap()
+    };
+    let id = launch(&action);
+    sandbox.once("action-new");
+    assert_eq!(sandbox.names("action/pending"), [format!("{id}.json")]);
+    let signed = mig::action::Action::parse(action.to_string().as_bytes()).unwrap().signed_text();
+    let mut other = action.clone();
+    other["pgpsignatures"] = json!([signature::sign_with_key(&signed, second.1.as_bytes(), time::now()).unwrap()]);
+    assert_eq!(launch(&other), id, "the id of the one that waits is the one that stays");
+    sandbox.once("action-new");
+    sandbox.once("action-new,command-ready");
+    sandbox.agent_once(1);
+    sandbox.once("results,command-returned");
+    let events = api.events(id, None);
+    assert_eq!(events.last().unwrap().0, "end", "{events:?}");
+    let shown = api.get(&format!("action?actionid={id}")).named("action").remove(0);
+    assert_eq!(shown["investigators"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_stream_of_an_action_that_is_removed_or_refused_ends() {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let api = sandbox.start_api();
+    let action = sandbox.sign(sandbox.draft("removed")).to_string();
+    let launch = || api.post("action/create/", &[("action", &action)]).values().remove(0).1["id"].as_u64().unwrap();
+    let (removed, refused) = (launch(), launch());
+    let last = |id| api.events(id, None).pop().unwrap();
+    std::thread::scope(|scope| {
+        let following = scope.spawn(|| last(removed));
+        // A stream that has begun is one that the log knows.
+        let begun = |sandbox: &Sandbox| {
+            let log = std::fs::read_to_string(sandbox.path("api.log")).unwrap();
+            log.lines().any(|line| line.contains("GET /api/v1/action/events"))
+        };
+        sandbox.wait("followed", begun);
+        std::fs::remove_file(sandbox.spool().join(format!("action/new/{removed}.json"))).unwrap();
+        let (name, _, data) = following.join().unwrap();
+        assert_eq!((name.as_str(), data["reason"].as_str().unwrap().contains("no more")), ("refused", true));
+    });
+    let other = sandbox.spool().join(format!("action/new/{refused}.json"));
+    let text = std::fs::read_to_string(&other).unwrap().replace("\"removed\"", "\"changed\"");
+    std::fs::write(&other, text).unwrap();
+    sandbox.once("action-new");
+    let (name, _, data) = last(refused);
+    assert_eq!(name, "refused");
+    assert!(data["reason"].as_str().unwrap().contains("covers another text"), "{data}");
 }
 
 #[test]

@@ -210,10 +210,15 @@ fn one_is_found_as_it_is(both: &mut Both) {
     );
     assert_eq!(action.action.signed_text(), commands[0].action.signed_text());
     assert_eq!(action.investigators.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["Bob"]);
-    let found = both.reader.commands(&[commands[0].id, CommandId::new(1).unwrap()]).unwrap();
+    let found = both.reader.commands(&[commands[0].id, CommandId::new(1).unwrap()], 1 << 20).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].reference(), found[0].status), (commands[0].reference(), CommandStatus::Success));
     assert!(found[0].results.get().contains("\\u0000"), "as the agent sent it: {}", found[0].results);
+    assert_eq!(both.reader.command_ids(id, 1).unwrap(), [commands[0].id]);
+    let order = [commands[1].id, commands[0].id];
+    let both_ids: Vec<_> = both.reader.commands(&order, 1 << 20).unwrap().iter().map(|command| command.id).collect();
+    assert_eq!(both_ids, order);
+    assert_eq!(both.reader.commands(&order, 1).unwrap().len(), 1, "the second has no room");
     assert_eq!(found[0].agent.name, "a");
     assert_eq!(found[0].finish_time, now());
     let agent = both.reader.agent(agents[1].id.unwrap()).unwrap().unwrap();

@@ -11,7 +11,8 @@ use crate::spool::stages::{ACTION_NEW, ACTION_PENDING};
 use crate::spool::{Entry, FileName, Over, Placed, Spool, Step};
 use crate::time::{self, Timestamp};
 use crate::worker::stage::Verdict;
-use std::collections::HashSet;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
 
 /// What decides for one batch.
 pub(super) struct Holding {
@@ -20,13 +21,42 @@ pub(super) struct Holding {
     /// was dropped before its action is among them.
     signed_beside: HashSet<FileName>,
     /// Signed texts of the batch: of two copies the second waits for what becomes of the first.
-    texts: HashSet<String>,
+    texts: HashSet<Hash>,
+    /// What waits in action/pending, listed when it is first asked for.
+    waiting: Option<Waiting>,
+}
+
+/// The hash of a signed text.
+type Hash = [u8; 32];
+
+fn hash(text: &str) -> Hash {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// What waits in action/pending.
+struct Waiting {
+    names: HashSet<FileName>,
+    by_text: HashMap<Hash, FileName>,
+    /// With those of this batch that join them.
+    count: usize,
+}
+
+impl Waiting {
+    fn list(spool: &Spool) -> Result<Waiting, Failure> {
+        let (names, mut by_text) = (spool.list(ACTION_PENDING)?, HashMap::new());
+        for name in &names {
+            if let Some(action) = read_waiting(spool, name)? {
+                by_text.entry(hash(&action.signed_text())).or_insert_with(|| name.clone());
+            }
+        }
+        Ok(Waiting { count: names.len(), names: names.into_iter().collect(), by_text })
+    }
 }
 
 impl Holding {
     pub(super) fn new(spool: &Spool, rules: Rules) -> Result<Holding, Failure> {
         let beside = spool.list_signatures()?.iter().filter_map(FileName::signed_by_detached).collect();
-        Ok(Holding { rules, signed_beside: beside, texts: HashSet::new() })
+        Ok(Holding { rules, signed_beside: beside, texts: HashSet::new(), waiting: None })
     }
 }
 
@@ -69,28 +99,32 @@ impl ActionNew {
             Err(Failure::Refuse(reason)) => return Ok(Some(Verdict::Reject(reason))),
             missing => missing?,
         };
-        let text = action.signed_text();
-        if holding.texts.contains(&text) {
+        let text = hash(&action.signed_text());
+        if !holding.texts.insert(text) {
             return Ok(Some(Verdict::NotYet(now)));
         }
-        let waiting = spool.list(ACTION_PENDING)?;
-        let copy = find_copy(spool, &waiting, &text)?;
-        holding.texts.insert(text);
-        if let Some((name, copy)) = copy {
-            return self.join_copy(entry, action, name, copy, now).map(Some);
+        let waiting = match &mut holding.waiting {
+            Some(waiting) => waiting,
+            none => none.insert(Waiting::list(spool)?),
+        };
+        if let Some(name) = waiting.by_text.get(&text)
+            && let Some(copy) = read_waiting(spool, name)?
+        {
+            return self.join_copy(entry, action, name.clone(), copy, now).map(Some);
         }
         if missing.is_none() {
             return Ok(None);
         }
-        if waiting.contains(&entry.name) {
+        if waiting.names.contains(&entry.name) {
             let reason = "another action of this name waits in action/pending; drop this one under another name";
             return Ok(Some(Verdict::Reject(reason.into())));
         }
-        if waiting.len() >= limits::PENDING_ACTIONS_MAX {
-            let count = waiting.len();
+        if waiting.count >= limits::PENDING_ACTIONS_MAX {
+            let count = waiting.count;
             log::warn!("action-new: {ACTION_NEW}/{} stays there: {count} actions are in action/pending", entry.name);
             return Ok(Some(Verdict::NotYet(time::after(now, limits::PENDING_PAUSE))));
         }
+        waiting.count += 1;
         if let Some(verdict) = self.replace(entry, action, now)? {
             return Ok(Some(verdict));
         }
@@ -137,16 +171,10 @@ impl ActionNew {
     }
 }
 
-/// The action in action/pending with this signed text.
-fn find_copy(spool: &Spool, waiting: &[FileName], text: &str) -> Result<Option<(FileName, Action)>, Failure> {
-    for name in waiting {
-        let entry = spool.read_if_readable(ACTION_PENDING, name, limits::ACTION_SIZE_BYTES_MAX)?;
-        let action = entry.and_then(|entry| Action::parse_dated(&entry.bytes).ok());
-        if let Some(action) = action.filter(|action| action.signed_text() == text) {
-            return Ok(Some((name.clone(), action)));
-        }
-    }
-    Ok(None)
+/// An action in action/pending; None if it is gone, or cannot be read.
+fn read_waiting(spool: &Spool, name: &FileName) -> Result<Option<Action>, Failure> {
+    let entry = spool.read_if_readable(ACTION_PENDING, name, limits::ACTION_SIZE_BYTES_MAX)?;
+    Ok(entry.and_then(|entry| Action::parse_dated(&entry.bytes).ok()))
 }
 
 /// An action with the signatures of two copies of it that count, one of each signer.

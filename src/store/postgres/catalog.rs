@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::failure::Failure;
 use crate::heartbeat::Agent;
 use crate::id::{ActionId, AgentId, CommandId};
+use crate::limits;
 use crate::store::accounts::StoredInvestigator;
 use crate::store::{Store, stored_action};
 use crate::targets::{Dialect, Target};
@@ -65,7 +66,31 @@ macro_rules! command_columns {
     };
 }
 
-/// Looks up the actions and agents of commands. Commands of one action share it.
+/// Looks up commands in this order, until their results have so many bytes; returns how many were looked up. Commands of
+/// one action share it.
+fn load(session: &mut Session, ids: &[i64], bytes_max: usize) -> Result<(Vec<Command>, usize), Error> {
+    let sql =
+        "SELECT id, octet_length(coalesce(resultsassent, results::text))::bigint FROM commands WHERE id = ANY($1)";
+    let mut sizes: HashMap<i64, u64> = HashMap::new();
+    for row in session.query(sql, &[&ids])? {
+        sizes.insert(row.try_get(0)?, number(&row, 1)?);
+    }
+    let (mut looked_up, mut bytes) = (0, 0);
+    while looked_up < ids.len() && bytes < bytes_max as u64 {
+        bytes += sizes.get(&ids[looked_up]).copied().unwrap_or(0);
+        looked_up += 1;
+    }
+    let wanted = &ids[..looked_up];
+    let sql = concat!(
+        "SELECT ",
+        command_columns!(),
+        " FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (id, place) JOIN commands USING (id) ORDER BY place"
+    );
+    let rows = session.query(sql, &[&wanted])?;
+    Ok((complete(session, &rows)?, looked_up))
+}
+
+/// Looks up the actions and agents of commands.
 fn complete(session: &mut Session, rows: &[Row]) -> Result<Vec<Command>, Error> {
     let rows = rows.iter().map(command_row).collect::<Result<Vec<_>, _>>()?;
     let ids: BTreeSet<i64> = rows.iter().map(|row| row.action).collect();
@@ -135,21 +160,26 @@ fn complete_actions(session: &mut Session, rows: &[Row]) -> Result<Vec<FoundActi
 fn search(session: &mut Session, search: &Search, page: Page) -> Result<FoundPage, Error> {
     let columns = match search.kind {
         Kind::Action => &action_columns(),
-        Kind::Command => command_columns!(),
+        Kind::Command => "commands.id",
         Kind::Agent => agents::COLUMNS,
         Kind::Investigator => accounts::COLUMNS,
     };
     let rows = rows(session, &query::page(columns, search, page, Dialect::PostgreSql))?;
     let id_column = if search.kind == Kind::Action { 3 } else { 0 };
     let last = rows.last().filter(|_| rows.len() == page.count);
-    let next = last.map(|row| number(row, id_column)).transpose()?;
+    let mut next = last.map(|row| number(row, id_column)).transpose()?;
     let rows = match search.kind {
         Kind::Action => {
             let actions = complete_actions(session, &rows)?;
             actions.into_iter().map(|action| Found::Action(Box::new(action))).collect()
         }
         Kind::Command => {
-            let commands = complete(session, &rows)?;
+            let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+            let (commands, looked_up) = load(session, &ids, limits::API_RESULTS_AT_ONCE_BYTES)?;
+            if looked_up < ids.len() {
+                // The page is cut off where results have no room, and goes on there.
+                next = ids[..looked_up].last().map(|id| *id as u64);
+            }
             commands.into_iter().map(|command| Found::Command(Box::new(command))).collect()
         }
         Kind::Agent => {
@@ -206,12 +236,17 @@ impl Catalog for PostgresStore {
         })
     }
 
-    fn commands(&mut self, ids: &[CommandId]) -> Result<Vec<Command>, Failure> {
+    fn commands(&mut self, ids: &[CommandId], bytes_max: usize) -> Result<Vec<Command>, Failure> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get() as i64).collect();
-        self.read("look up commands", |session| {
-            let sql = concat!("SELECT ", command_columns!(), " FROM commands WHERE commands.id = ANY($1)");
-            let rows = session.query(sql, &[&ids])?;
-            complete(session, &rows)
+        self.read("look up commands", |session| Ok(load(session, &ids, bytes_max)?.0))
+    }
+
+    fn command_ids(&mut self, action: ActionId, count: usize) -> Result<Vec<CommandId>, Failure> {
+        self.read("list an action's commands", |session| {
+            let sql = "SELECT id FROM commands WHERE actionid = $1 ORDER BY id LIMIT $2";
+            let rows = session.query(sql, &[&(action.get() as i64), &(count as i64)])?;
+            let ids = rows.iter().map(|row| Ok(CommandId::new(number(row, 0)?))).collect::<Result<Vec<_>, Error>>()?;
+            Ok(ids.into_iter().flatten().collect())
         })
     }
 

@@ -158,18 +158,19 @@ pub(super) fn restore(session: &mut Session, commands: &[&Command], now: Timesta
         queuelocs.push(command.agent.queueloc.as_str());
         started.push(command.start_time);
     }
+    let mut counted: Vec<i64> = actions.clone();
+    counted.sort_unstable();
+    counted.dedup();
+    // Before the commands are there: what counts them waits.
+    let lock = "SELECT 1 FROM actions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    session.query(lock, &[&counted])?;
     let sql = "INSERT INTO commands (id, actionid, agentid, queueloc, status, results, starttime, finishtime)
         SELECT id, actionid, agentid, queueloc, 'sent', '[]', starttime, $6
         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
             AS restored (id, actionid, agentid, queueloc, starttime)
         ORDER BY actionid, queueloc ON CONFLICT DO NOTHING";
     session.execute(sql, &[&ids, &actions, &agent_ids, &queuelocs, &started, &time::never()])?;
-    actions.sort_unstable();
-    actions.dedup();
-    let uncount = "UPDATE actions SET counters = NULL FROM (
-            SELECT id FROM actions WHERE id = ANY($1) AND counters IS NOT NULL ORDER BY id FOR NO KEY UPDATE) AS counted
-        WHERE actions.id = counted.id";
-    session.execute(uncount, &[&actions])?;
+    session.execute("UPDATE actions SET counters = NULL WHERE id = ANY($1) AND counters IS NOT NULL", &[&counted])?;
     Ok(())
 }
 

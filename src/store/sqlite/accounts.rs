@@ -1,7 +1,7 @@
 //! Investigators, and the API's tokens.
 
 use super::super::accounts::{Accounts, Added, InvestigatorStatus, StoredInvestigator, TokenHash};
-use super::{SqliteStore, from_micros, micros, next_ids};
+use super::{SqliteStore, from_micros, key, micros, next_ids};
 use crate::failure::Failure;
 use crate::id::InvestigatorId;
 use crate::investigator::Investigator;
@@ -27,8 +27,7 @@ impl Accounts for SqliteStore {
     }
 
     fn investigators_version(&mut self) -> Result<String, Failure> {
-        let sql = "SELECT count(*) || ' ' || coalesce(max(lastmodified), 0) FROM investigators";
-        let find = || self.reader.prepare_cached(sql)?.query_row((), |row| row.get(0));
+        let find = || self.reader.prepare_cached(key::VERSION)?.query_row((), |row| row.get(0));
         find().map_err(|e| self.failure("look at the investigators", e))
     }
 

@@ -43,7 +43,7 @@ impl SqliteStore {
         set(None);
         done.map_err(|cause| match cause.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => {
-                Failure::Refuse(format!("{what}: takes longer than {} s; narrow it down", limit.as_secs()))
+                Failure::retry(format!("{what}: takes longer than {} s", limit.as_secs()))
             }
             _ => error::failure(&self.path, &format!("{what} in {}", self.path.display()), cause),
         })
@@ -72,7 +72,25 @@ fn command_row(row: &Row) -> rusqlite::Result<CommandRow> {
 const COMMAND_COLUMNS: &str = "commands.id, commands.actionid, commands.agentid, commands.status, commands.results, \
     commands.starttime, commands.finishtime";
 
-/// Looks up the actions and agents of commands. Commands of one action share it.
+/// Looks up commands in this order, until their results have so many bytes; returns how many were looked up. Commands of
+/// one action share it.
+fn load(connection: &Connection, ids: &[i64], bytes_max: usize) -> rusqlite::Result<(Vec<Command>, usize)> {
+    let sql = format!("SELECT {COMMAND_COLUMNS} FROM commands WHERE commands.id = ?1");
+    let mut find = connection.prepare_cached(&sql)?;
+    let (mut rows, mut looked_up, mut bytes) = (Vec::with_capacity(ids.len()), 0, 0);
+    for id in ids {
+        if bytes >= bytes_max {
+            break;
+        }
+        let row = find.query_row([id], command_row).optional()?;
+        looked_up += 1;
+        bytes += row.as_ref().map_or(0, |row| row.results.len());
+        rows.extend(row);
+    }
+    Ok((complete(connection, rows)?, looked_up))
+}
+
+/// Looks up the actions and agents of commands.
 fn complete(connection: &Connection, rows: Vec<CommandRow>) -> rusqlite::Result<Vec<Command>> {
     let mut actions: HashMap<i64, Option<Arc<Action>>> = HashMap::new();
     for id in rows.iter().map(|row| row.action).collect::<BTreeSet<_>>() {
@@ -172,10 +190,11 @@ fn search(connection: &Connection, search: &Search, page: Page) -> rusqlite::Res
             (found, actions.into_iter().map(|action| Found::Action(Box::new(action))).collect())
         }
         Kind::Command => {
-            let rows = rows(connection, &query(COMMAND_COLUMNS), command_row)?;
-            last = rows.last().map(|row| row.id);
-            let found = rows.len();
-            let commands = complete(connection, rows)?;
+            let ids = rows(connection, &query("commands.id"), |row| row.get::<_, i64>(0))?;
+            let (commands, looked_up) = load(connection, &ids, limits::API_RESULTS_AT_ONCE_BYTES)?;
+            last = ids.get(..looked_up).and_then(|ids| ids.last().copied());
+            // The page is cut off where results have no room, and goes on there.
+            let found = if looked_up < ids.len() { page.count } else { ids.len() };
             (found, commands.into_iter().map(|command| Found::Command(Box::new(command))).collect())
         }
         Kind::Agent => {
@@ -240,13 +259,17 @@ impl Catalog for SqliteStore {
         })
     }
 
-    fn commands(&mut self, ids: &[CommandId]) -> Result<Vec<Command>, Failure> {
-        self.read("look up commands", |connection| {
-            let sql = format!("SELECT {COMMAND_COLUMNS} FROM commands WHERE commands.id {IN_LIST}");
-            let ids = list(ids.iter().map(|id| id.get() as i64));
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map([ids], command_row)?.collect::<rusqlite::Result<_>>()?;
-            complete(connection, rows)
+    fn commands(&mut self, ids: &[CommandId], bytes_max: usize) -> Result<Vec<Command>, Failure> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.get() as i64).collect();
+        self.read("look up commands", |connection| Ok(load(connection, &ids, bytes_max)?.0))
+    }
+
+    fn command_ids(&mut self, action: ActionId, count: usize) -> Result<Vec<CommandId>, Failure> {
+        self.read("list an action's commands", |connection| {
+            let sql = "SELECT id FROM commands WHERE actionid = ?1 ORDER BY id LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let row = |row: &Row| Ok(CommandId::new(row.get::<_, i64>(0)? as u64));
+            statement.query_map((action.get() as i64, count as i64), row)?.filter_map(Result::transpose).collect()
         })
     }
 

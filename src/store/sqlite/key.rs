@@ -36,13 +36,15 @@ pub(super) fn scheduler_key(
     Ok(Ok(Some(candidate.clone())))
 }
 
+/// The version of the investigators: the last number changes with each status, also where a clock was set back.
+pub(super) const VERSION: &str =
+    "SELECT count(*) || ' ' || ifnull(max(id), 0) || ' ' || ifnull(max(lastmodified), 0) || ' ' || ifnull(
+        sum((id % 1000003 + lastmodified % 1000003) * CASE status WHEN 'active' THEN 1 ELSE 3 END), 0)
+    FROM investigators WHERE privatekey IS NULL";
+
 /// See `Store::investigator_keys`. The version is read first: a change in between is read twice, not missed.
 pub(super) fn investigator_keys(connection: &Connection, known: Option<&str>) -> rusqlite::Result<Option<StoredKeys>> {
-    // The last number changes with each status, also where a clock was set back.
-    let sql = "SELECT count(*) || ' ' || ifnull(max(id), 0) || ' ' || ifnull(max(lastmodified), 0) || ' ' || ifnull(
-            sum((id % 1000003 + lastmodified % 1000003) * CASE status WHEN 'active' THEN 1 ELSE 3 END), 0)
-        FROM investigators WHERE privatekey IS NULL";
-    let version: String = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let version: String = connection.prepare_cached(VERSION)?.query_row([], |row| row.get(0))?;
     if known == Some(&version) {
         return Ok(None);
     }
