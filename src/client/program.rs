@@ -1,4 +1,4 @@
-//! `mig`: the investigator's command line. The first word is a module, or a verb of [`verbs::VERBS`].
+//! `mig`: the investigator's command line. The first word is a module, or a verb of [`super::verbs`].
 
 use super::launch::{self, LaunchOptions};
 use super::verbs::VERBS;

@@ -1,7 +1,7 @@
 //! The read side of the store, for people: find one, search many, follow one action.
 //!
 //! Every search runs in the database, with its values bound and not written into the query. Rows come in the order of
-//! their ids, newest first, a page at a time: [`Search::page`] names the row that the page follows, so that no
+//! their ids, newest first, a page at a time: [`Page`] names the row that the page follows, so that no
 //! transaction is open while somebody reads. [`crate::store::Store`] is what workers write.
 
 pub(super) mod query;
