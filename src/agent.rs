@@ -44,6 +44,7 @@ mod talk;
 use crate::acl::Acl;
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
+use crate::config::Unreadable;
 use crate::failure::Failure;
 use crate::limits;
 use crate::relay::{Queue, Sent};
@@ -138,15 +139,19 @@ pub struct Trusted {
 impl Trusted {
     /// Reads both files now; fails with the configuration's key, the file and the reason. An access list without any
     /// permission is a mistake at the start; while the agent runs, it is a way to deny everything.
-    pub fn open(keyring: &Path, acl: &Path) -> Result<Trusted, String> {
-        let named = |key: &str, path: &Path, reason: String| format!("agent.{key}: {}: {reason}", path.display());
+    pub fn open(keyring: &Path, acl: &Path) -> Result<Trusted, Unreadable> {
+        let named = |key: &str, path: &Path, e: Unreadable| Unreadable {
+            reason: format!("agent.{key}: {}: {e}", path.display()),
+            ..e
+        };
         let parse_acl = |bytes: &[u8], _: &Path| Acl::parse(bytes).map_err(|error| error.to_string());
         let mut trusted = Trusted {
             keyring: Reloaded::open(keyring, Keyring::parse_file).map_err(|e| named("keyring", keyring, e))?,
             acl: Reloaded::open(acl, parse_acl).map_err(|e| named("acl", acl, e))?,
         };
         if trusted.acl.get().is_empty() {
-            return Err(named("acl", acl, "the access list is empty: every module would be denied".into()));
+            let reason = "the access list is empty: every module would be denied".to_owned();
+            return Err(named("acl", acl, Unreadable::for_good(reason)));
         }
         Ok(trusted)
     }

@@ -14,6 +14,7 @@ pub mod scheduler;
 
 use crate::limits;
 use crate::time::parse_duration;
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +31,34 @@ pub struct ConfigError {
     pub line: Option<usize>,
     /// Key and reason.
     pub text: String,
+    /// Whether the file may be readable later.
+    pub is_temporary: bool,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unreadable {
+    /// The reason.
+    pub reason: String,
+    /// Whether another try may succeed: the machine lacks something at the moment.
+    pub is_temporary: bool,
+}
+
+impl Unreadable {
+    /// One that stays.
+    pub fn for_good(reason: String) -> Unreadable {
+        Unreadable { reason, is_temporary: false }
+    }
+}
+
+impl From<std::io::Error> for Unreadable {
+    fn from(error: std::io::Error) -> Unreadable {
+        const PASSING: [Errno; 6] =
+            [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM, Errno::STALE, Errno::TIMEDOUT];
+        let is_temporary = Errno::from_io_error(&error).is_some_and(|errno| PASSING.contains(&errno));
+        Unreadable { reason: error.to_string(), is_temporary }
+    }
 }
 
 /// A password: redacted in debug output, so that no log has it.
@@ -70,10 +99,11 @@ impl Ini {
     /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Ini, ConfigError> {
         let file = path.display().to_string();
-        let error = |text: String| ConfigError { file: file.clone(), line: None, text };
+        let error =
+            |text: String, is_temporary: bool| ConfigError { file: file.clone(), line: None, text, is_temporary };
         let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX)
-            .map_err(|e| error(format!("cannot be read: {e}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| error("is not UTF-8".into()))?;
+            .map_err(|e| error(format!("cannot be read: {e}"), e.is_temporary))?;
+        let text = String::from_utf8(bytes).map_err(|_| error("is not UTF-8".into(), false))?;
         let mode = std::fs::metadata(path).map_or(0, |look| look.permissions().mode());
         Ok(Ini { is_public: mode & 0o004 != 0, ..Ini::parse(&text, &file)? })
     }
@@ -84,7 +114,8 @@ impl Ini {
             Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new(), is_public: false };
         let mut section: Option<String> = None;
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
-            let error = |text: String| ConfigError { file: file.to_owned(), line: Some(number), text };
+            let error =
+                |text: String| ConfigError { file: file.to_owned(), line: Some(number), text, is_temporary: false };
             if line.is_empty() || line.starts_with([';', '#']) {
                 continue;
             }
@@ -231,14 +262,14 @@ impl Ini {
 
     /// Builds the error for a key.
     pub fn error(&self, line: Option<usize>, section: &str, key: &str, reason: &str) -> ConfigError {
-        ConfigError { file: self.file.clone(), line, text: format!("{section}.{key}: {reason}") }
+        ConfigError { file: self.file.clone(), line, text: format!("{section}.{key}: {reason}"), is_temporary: false }
     }
 
     /// Checks that every section is one of `sections` and that every key was taken.
     pub fn finish(self, sections: &[&str]) -> Result<(), ConfigError> {
         if let Some((section, line)) = self.sections.iter().find(|(section, _)| !sections.contains(&section.as_str())) {
             let text = format!("unknown section [{section}]; known are {}", sections.join(", "));
-            return Err(ConfigError { file: self.file, line: Some(*line), text });
+            return Err(ConfigError { file: self.file, line: Some(*line), text, is_temporary: false });
         }
         match self.values.iter().next() {
             Some(((section, key), (line, _))) => Err(self.error(Some(*line), section, key, "unknown key")),
@@ -344,13 +375,13 @@ impl LoggingConfig {
 }
 
 /// Reads a file of ours (configuration, keys) of a bounded size.
-pub fn read_bounded(path: &Path, size_bytes_max: u64) -> Result<Vec<u8>, String> {
+pub fn read_bounded(path: &Path, size_bytes_max: u64) -> Result<Vec<u8>, Unreadable> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
-    file.take(size_bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    file.take(size_bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > size_bytes_max {
-        return Err(format!("has more than {size_bytes_max} bytes"));
+        return Err(Unreadable::for_good(format!("has more than {size_bytes_max} bytes")));
     }
     Ok(bytes)
 }

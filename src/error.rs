@@ -49,8 +49,16 @@ impl fmt::Display for ProgramError {
     }
 }
 
+impl From<crate::config::Unreadable> for ProgramError {
+    fn from(error: crate::config::Unreadable) -> Self {
+        let class = if error.is_temporary { ExitClass::TemporaryFailure } else { ExitClass::Config };
+        ProgramError::new(class, error)
+    }
+}
+
 impl From<crate::config::ConfigError> for ProgramError {
     fn from(error: crate::config::ConfigError) -> Self {
-        ProgramError::new(ExitClass::Config, error)
+        let class = if error.is_temporary { ExitClass::TemporaryFailure } else { ExitClass::Config };
+        ProgramError::new(class, error)
     }
 }

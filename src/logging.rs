@@ -121,7 +121,7 @@ impl Log for Logger {
 
 /// Initializes logging for the process. Called once, by the program.
 pub fn start(program: &'static str, config: &LoggingConfig) -> Result<(), ConfigError> {
-    let error = |text: String| ConfigError { file: "logging".into(), line: None, text };
+    let error = |text: String| ConfigError { file: "logging".into(), line: None, text, is_temporary: false };
     let output = match &config.mode {
         LoggingMode::Stdout => Output::Stdout,
         LoggingMode::File(path) => {

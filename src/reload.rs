@@ -7,7 +7,7 @@
 //! | is there and cannot be used: half a file, a typing error | the one before; logged once, and again every hour |
 //! | is missing, empty, or cannot be read | the one before, logged like that; for [`Reloaded::require`] none, until it is back |
 
-use crate::config::read_bounded;
+use crate::config::{Unreadable, read_bounded};
 use crate::failure::Failure;
 use crate::limits;
 use std::os::unix::fs::MetadataExt;
@@ -80,10 +80,10 @@ impl<T> Reloaded<T> {
     pub fn open(
         path: &Path,
         parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static,
-    ) -> Result<Reloaded<T>, String> {
+    ) -> Result<Reloaded<T>, Unreadable> {
         let stamp = Stamp::of(path);
         let bytes = read_bounded(path, limits::KEYRING_SIZE_BYTES_MAX)?;
-        let value = Arc::new(parse(&bytes, path)?);
+        let value = Arc::new(parse(&bytes, path).map_err(Unreadable::for_good)?);
         Ok(Reloaded { path: path.to_owned(), read: Some(stamp), complained: None, value, parse: Box::new(parse) })
     }
 
@@ -115,7 +115,7 @@ impl<T> Reloaded<T> {
         if self.read == Some(stamp) && stamp.look.is_some() {
             return Ok(());
         }
-        let bytes = read_bounded(&self.path, limits::KEYRING_SIZE_BYTES_MAX).map_err(Problem::Absent)?;
+        let bytes = read_bounded(&self.path, limits::KEYRING_SIZE_BYTES_MAX).map_err(|e| Problem::Absent(e.reason))?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Problem::Absent("is empty".into()));
         }
@@ -195,7 +195,7 @@ mod tests {
     fn what_cannot_be_used_at_the_start_is_an_error() {
         let (_directory, path, _) = file();
         std::fs::write(&path, "x").unwrap();
-        assert_eq!(Reloaded::open(&path, number).err().unwrap(), "is not a number");
-        assert!(Reloaded::open(&path.with_extension("no"), number).err().unwrap().contains("No such file"));
+        assert_eq!(Reloaded::open(&path, number).err().unwrap().reason, "is not a number");
+        assert!(Reloaded::open(&path.with_extension("no"), number).err().unwrap().reason.contains("No such file"));
     }
 }

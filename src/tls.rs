@@ -13,7 +13,7 @@ pub fn trusting(ca: Option<&Path>) -> Result<TlsConnectorBuilder, String> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Some(path) = ca {
         let explain = |reason: String| format!("{}: {reason}", path.display());
-        let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(explain)?;
+        let bytes = read_bounded(path, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(|e| explain(e.reason))?;
         let authorities = Certificate::stack_from_pem(&bytes).map_err(|e| explain(e.to_string()))?;
         if authorities.is_empty() {
             return Err(explain("has no certificate".into()));

@@ -120,7 +120,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// The keys and the access list that the configuration names.
 pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
-    Trusted::open(&config.keyring, &config.acl).map_err(|e| ProgramError::new(ExitClass::Config, e))
+    Trusted::open(&config.keyring, &config.acl).map_err(ProgramError::from)
 }
 
 /// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at

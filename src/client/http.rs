@@ -259,7 +259,7 @@ fn agent(migrc: &Migrc) -> Result<Agent, ProgramError> {
         None => RootCerts::PlatformVerifier,
         Some(file) => {
             let error = |reason: String| migrc.error(&format!("api.cacert: {}: {reason}", file.display()));
-            let bytes = read_bounded(file, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(error)?;
+            let bytes = read_bounded(file, limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(|e| error(e.reason))?;
             let certificates = parse_pem(&bytes).filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,

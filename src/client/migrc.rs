@@ -84,7 +84,7 @@ impl Migrc {
 
     /// An error in the file.
     pub fn error(&self, text: &str) -> ConfigError {
-        ConfigError { file: self.file.display().to_string(), line: None, text: text.to_owned() }
+        ConfigError { file: self.file.display().to_string(), line: None, text: text.to_owned(), is_temporary: false }
     }
 
     /// The target that a macro stands for; another text is returned as it is.

@@ -64,7 +64,12 @@ fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
         (both, _) => {
             let line = ini.sections.get(other).copied().filter(|_| both);
             let text = if both { "are both present; keep one" } else { "are both missing; one of them is needed" };
-            Err(ConfigError { file: ini.file.clone(), line, text: format!("[{first}] and [{other}] {text}") })
+            Err(ConfigError {
+                file: ini.file.clone(),
+                line,
+                text: format!("[{first}] and [{other}] {text}"),
+                is_temporary: false,
+            })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::key;
 use crate::acl::Acl;
+use crate::config::Unreadable;
 use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
 use crate::flow::FindOwner;
@@ -46,10 +47,11 @@ fn open<T>(
     parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static,
 ) -> Result<Option<Reloaded<T>>, ProgramError> {
     let Some(path) = path else { return Ok(None) };
-    Reloaded::open(path, parse).map(Some).map_err(|reason| {
+    Reloaded::open(path, parse).map(Some).map_err(|unreadable| {
         let path = path.display();
-        let text = format!("investigators.{key}: {path} cannot be used: {reason}; without it every action is refused");
-        ProgramError::new(ExitClass::Config, text)
+        let text =
+            format!("investigators.{key}: {path} cannot be used: {unreadable}; without it every action is refused");
+        Unreadable { reason: text, ..unreadable }.into()
     })
 }
 

@@ -268,3 +268,29 @@ fn members_of_the_drop_group_drop_and_neither_read_passwords_nor_write_into_the_
     // Who dropped reads what became of it.
     assert!(shell("cat spool/action/inflight/*.json").status.success());
 }
+
+#[test]
+fn what_cannot_be_read_for_the_moment_is_no_wrong_configuration() {
+    let sandbox = Sandbox::new();
+    let agent = sandbox.agent_cfg(1);
+    let scheduler = sandbox.scheduler_cfg();
+    let keyring = sandbox.path("key.pub").display().to_string();
+    for (program, configuration, file) in [
+        (SCHEDULER, &scheduler, &scheduler),
+        (SCHEDULER, &scheduler, &keyring),
+        (AGENT, &agent, &agent),
+        (AGENT, &agent, &keyring),
+        (AGENT, &agent, &sandbox.path("acl.json").display().to_string()),
+    ] {
+        for (error, code) in [("EMFILE", 75), ("EIO", 75), ("ENOMEM", 75), ("EACCES", 78)] {
+            let inject = format!("inject=openat:error={error}");
+            let traced = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "-e", &inject, "-P", file])
+                .args([program, "-c", configuration, "--once"])
+                .output()
+                .unwrap();
+            assert_eq!(traced.status.code(), Some(code), "{program}: {file}: {error}: {}", text(&traced));
+            assert!(text(&traced).contains(file.as_str()), "{}", text(&traced));
+        }
+    }
+}
