@@ -1,10 +1,13 @@
 //! The REST API over a large store: searches, requests by many callers, memory while rows are streamed.
 
 use crate::common::api::{Api, client};
+use crate::common::broker_fleet::{self, BrokerFleet};
 use crate::common::servers::{self, Broker};
 use crate::common::{Background, Sandbox};
 use crate::report::{Goal, Row};
+use mig::store::postgres::PostgresStore;
 use std::io::Read;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 3;
@@ -144,6 +147,64 @@ fn measure(sandbox: &Sandbox, store: &str) -> Vec<Row> {
     rows
 }
 
+/// `mig file ...` from its start to its end, which is when the last row is printed.
+fn ask(sandbox: &Sandbox, api: &Api, agents: usize) -> f64 {
+    std::fs::write(sandbox.path("migrc"), format!("[api]\nurl = \"{}\"\n", api.url)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mig"));
+    let tree = sandbox.path("tree");
+    command
+        .args(["file", "--yes", "--show", "all", "-c"])
+        .arg(sandbox.path("migrc"))
+        .arg("-k")
+        .arg(sandbox.path("key"));
+    command.arg("-path").arg(tree).args(["-name", "^needle$"]).env("HOME", sandbox.path(""));
+    let started = Instant::now();
+    let output = command.output().unwrap();
+    let took = started.elapsed();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("{agents} of {agents} agents found")), "{said}");
+    took.as_secs_f64() * 1000.0
+}
+
+/// One agent, asked through the API; and the program alone.
+fn one_agent() -> Vec<Row> {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let api = sandbox.start_api();
+    let _running = [sandbox.start_scheduler(), sandbox.start_agent(1)];
+    ask(&sandbox, &api, 1);
+    let asked = (0..5).map(|_| ask(&sandbox, &api, 1)).collect();
+    let help = |_| {
+        let started = Instant::now();
+        assert!(Command::new(env!("CARGO_BIN_EXE_mig")).arg("help").output().unwrap().status.success());
+        started.elapsed().as_secs_f64() * 1000.0
+    };
+    let row = |id: &str, values, goal| Row { id: id.into(), values, unit: "ms", raw: Vec::new(), raw_is: "", goal };
+    vec![
+        row("mig-file-one-agent", asked, Goal::AtMost(400.0)),
+        row("mig-help", (0..5).map(help).collect(), Goal::AtMost(15.0)),
+    ]
+}
+
+/// A thousand simulated agents over RabbitMQ and PostgreSQL.
+fn a_thousand_agents() -> Vec<Row> {
+    let broker = Broker::shared("classic");
+    let server = servers::shared("postgres");
+    let database = servers::copied_database(&server);
+    let mut sandbox = Sandbox::new().with_broker(&broker).with_database(&servers::postgres_section(&database));
+    let own = servers::postgres_section(&servers::reach_as(&server, &database.database, "migapi"));
+    sandbox.api_sections = Some(format!("{own}{}", broker.section("api")));
+    sandbox.once("heartbeats,results");
+    broker_fleet::register(&mut PostgresStore::open(&database).unwrap(), 1000);
+    let api = sandbox.start_api();
+    let _scheduler = sandbox.start_scheduler();
+    let _fleet = BrokerFleet::start(&broker.agent_url(), 1000);
+    ask(&sandbox, &api, 1000);
+    let values = (0..5).map(|_| ask(&sandbox, &api, 1000)).collect();
+    let goal = Goal::AtMost(3000.0);
+    vec![Row { id: "mig-file-1000-agents".into(), values, unit: "ms", raw: Vec::new(), raw_is: "", goal }]
+}
+
 /// The most memory that it has had.
 fn memory(process: &Background) -> f64 {
     process.mebibytes("VmHWM")
@@ -151,10 +212,14 @@ fn memory(process: &Background) -> f64 {
 
 /// Over SQLite.
 pub fn sqlite() -> Vec<Row> {
-    measure(&filled_sqlite(), "sqlite")
+    let mut rows = one_agent();
+    rows.extend(measure(&filled_sqlite(), "sqlite"));
+    rows
 }
 
 /// Over PostgreSQL.
 pub fn postgres() -> Vec<Row> {
-    measure(&filled_postgres(&Broker::shared("classic")), "postgres")
+    let mut rows = a_thousand_agents();
+    rows.extend(measure(&filled_postgres(&Broker::shared("classic")), "postgres"));
+    rows
 }

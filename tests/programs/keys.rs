@@ -22,7 +22,7 @@ const VERSION_3: &str =
     "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQAKAwAAAAAAAAEAAQ==\n-----END PGP PUBLIC KEY BLOCK-----\n";
 
 /// gpg, with words that have it ask nobody; its output.
-fn gpg(gpg: &GnuPg, arguments: &[&str], input: &str) -> Vec<u8> {
+pub fn gpg(gpg: &GnuPg, arguments: &[&str], input: &str) -> Vec<u8> {
     let mut command = gpg.command(&["--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -33,7 +33,7 @@ fn gpg(gpg: &GnuPg, arguments: &[&str], input: &str) -> Vec<u8> {
 }
 
 /// Makes a key in a GnuPG home; returns its fingerprint.
-fn make(home: &GnuPg, name: &str, algorithm: &str, uses: &str) -> String {
+pub fn make(home: &GnuPg, name: &str, algorithm: &str, uses: &str) -> String {
     gpg(home, &["--quick-generate-key", name, algorithm, uses, "never"], "");
     let listed = String::from_utf8(gpg(home, &["--with-colons", "--list-keys", name], "")).unwrap();
     listed.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().trim_end_matches(':').into()

@@ -3,6 +3,7 @@
 use crate::common::api::Api;
 use crate::common::{Background, Sandbox};
 use crate::gnupg::GnuPg;
+use crate::keys::{gpg, make};
 use mig::signature;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -233,6 +234,49 @@ fn two_sign_by_hand_and_one_launches() {
     assert!(printed.contains("\"pgpsignatures\": []"), "{printed}");
     let signed = laptop.find(&["-s"], "^needle$").code(0).stdout();
     assert!(mig::action::Action::parse(signed.as_bytes()).is_ok(), "{signed}");
+}
+
+/// Takes the secret primary key out of a GnuPG home; its subkeys stay.
+fn take_primary_offline(home: &GnuPg, fingerprint: &str) {
+    let subkeys = gpg(home, &["--export-secret-subkeys", fingerprint], "");
+    gpg(home, &["--yes", "--delete-secret-keys", fingerprint], "");
+    let file = home.home().join("subkeys");
+    std::fs::write(&file, subkeys).unwrap();
+    gpg(home, &["--import", file.to_str().unwrap()], "");
+}
+
+#[test]
+fn keys_of_every_kind_sign_through_gpg() {
+    let Some(home) = GnuPg::new() else { return };
+    let sandbox = Sandbox::new();
+    let rsa = make(&home, "rsa", "rsa2048", "sign,cert");
+    let offline = make(&home, "offline", "ed25519", "cert");
+    gpg(&home, &["--quick-add-key", &offline, "ed25519", "sign", "never"], "");
+    let mut listed = serde_json::Map::new();
+    let mut keys = sandbox.keys.0.clone();
+    for (name, fingerprint) in [("rsa", &rsa), ("offline", &offline)] {
+        let public = String::from_utf8(gpg(&home, &["--armor", "--export", fingerprint], "")).unwrap();
+        std::fs::write(sandbox.path(&format!("{name}.pub")), &public).unwrap();
+        let added = sandbox.api(&["--add-investigator", name, sandbox.path(&format!("{name}.pub")).to_str().unwrap()]);
+        assert!(added.status.success(), "{added:?}");
+        listed.insert(name.into(), serde_json::json!({"fingerprint": fingerprint, "weight": 1}));
+        keys.push_str(&public);
+    }
+    std::fs::write(sandbox.path("key.pub"), keys).unwrap();
+    let acl = serde_json::json!([{"default": {"minimumweight": 1, "investigators": listed}}]);
+    std::fs::write(sandbox.path("acl.json"), acl.to_string()).unwrap();
+    take_primary_offline(&home, &offline);
+
+    sandbox.register(1);
+    let api = sandbox.start_api_with("");
+    let _running = [sandbox.start_scheduler(), sandbox.start_agent(1)];
+    let laptop = Laptop::new(&sandbox, &api.url);
+    let tree = sandbox.path("tree").display().to_string();
+    for key in [&rsa, &offline] {
+        let gpg_home = home.home().display();
+        laptop.write_migrc(&format!("[api]\nurl = \"{}\"\n[gpg]\nhome = \"{gpg_home}\"\nkeyid = \"{key}\"\n", api.url));
+        laptop.run(&["file", "-path", &tree, "-name", "^needle$"]).code(0).says("1 of 1 agents found");
+    }
 }
 
 #[test]

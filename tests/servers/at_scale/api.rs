@@ -6,6 +6,8 @@ use crate::common::broker_fleet::BrokerFleet;
 use crate::common::servers::{self, Broker};
 use crate::common::{Sandbox, api::Api};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::process::Command;
 
 /// A sandbox at a broker and a database, the API with its own users.
 fn sandbox(broker: &Broker) -> Sandbox {
@@ -59,6 +61,33 @@ fn a_thousand_answers_arrive_at_who_follows() {
     drop(fleet);
     wait("the API has taken its events", &sandbox, || broker.waiting().is_empty());
     assert_eq!((api.process.terminate(), scheduler.terminate()), (Some(0), Some(0)));
+}
+
+#[test]
+fn mig_asks_a_thousand_agents() {
+    let broker = Broker::shared("quorum");
+    let sandbox = sandbox(&broker);
+    let _scheduler = sandbox.start_scheduler();
+    wait("ready", &sandbox, || broker_has_queues(&broker));
+    register(&sandbox, &broker, 1000);
+    let api = sandbox.start_api();
+    let _fleet = BrokerFleet::start(&broker.agent_url(), 1000);
+    std::fs::write(sandbox.path("migrc"), format!("[api]\nurl = \"{}\"\n", api.url)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_mig"))
+        .args(["file", "-c"])
+        .arg(sandbox.path("migrc"))
+        .arg("-k")
+        .arg(sandbox.path("key"))
+        .args(["--yes", "--format", "jsonl", "--show", "all", "-path", "/etc", "-name", "^passwd$"])
+        .env("HOME", sandbox.path(""))
+        .output()
+        .unwrap();
+    let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the target selects 1000 agents") && said.contains("1000 of 1000 agents found"), "{said}");
+    let row = |line: &str| serde_json::from_str::<Value>(line).unwrap()["agent"].as_str().unwrap().to_owned();
+    let agents: BTreeSet<String> = out.lines().map(row).collect();
+    assert_eq!(agents.len(), 1000, "each agent is in the rows");
 }
 
 #[test]
