@@ -47,7 +47,9 @@ pub fn register(store: &mut impl Store, count: usize) -> Vec<Agent> {
 /// The answer to a command.
 pub fn answer(command: &[u8]) -> Vec<u8> {
     let mut command = Command::parse(command).unwrap();
-    let result = ModuleResult { foundanything: true, success: true, ..ModuleResult::default() };
+    let info = serde_json::json!({"lastmodified": "2026-11-22 08:07:42 +0000 UTC", "mode": "-rw-r--r--", "size": 1349});
+    let elements = serde_json::json!({"s1": [{"file": "/etc/passwd", "fileinfo": info}]});
+    let result = ModuleResult { foundanything: true, success: true, elements, ..ModuleResult::default() };
     command.finish(CommandStatus::Success, &[result], time::now());
     command.to_json()
 }
