@@ -40,7 +40,7 @@ use crate::config::read_bounded;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::signals;
-use crate::store::accounts::Added;
+use crate::store::accounts::{Added, InvestigatorStatus};
 use crate::time;
 use crate::wake::Stop;
 use gumdrop::Options;
@@ -56,7 +56,7 @@ pub const PROGRAM: Program = Program {
     details: "Investigators authenticate with signatures of their keys; the first one is added with --add-investigator, others by\n\
         any investigator (mig investigator add NAME FILE). Until there is one, only this machine is answered.\n\n\
         Files: /etc/mig/mig-api.cfg (see conf/mig-api.cfg.inc). GET openapi.json describes every route.\n\n\
-        Exit codes: 0 done; 64 command line; 65 unusable key; 66 unreadable file; 75 the store or the address cannot be used at the\n\
+        Exit codes: 0 done; 64 command line; 65 unusable key, or that of a disabled investigator; 66 unreadable file; 75 the store or the address cannot be used at the\n\
         moment: start it again; 78 configuration.",
     rest_after: None,
 };
@@ -147,7 +147,19 @@ fn add_investigator(config: &ApiConfig, name: &str, file: &str) -> Result<(), Pr
     let mut store = stores::open(&config.store)?;
     let text = match store.add_investigator(&investigator, time::now())? {
         Added::New(id) => format!("investigator {id} '{name}' added, key {}\n", investigator.fingerprint),
-        Added::Known(id) => format!("investigator {id} has this key already, {}\n", investigator.fingerprint),
+        Added::Known(id) => match store.investigator(id)? {
+            Some(known) if known.status == InvestigatorStatus::Active => {
+                format!(
+                    "investigator {id} '{}' has this key already, {}
+",
+                    known.name, investigator.fingerprint
+                )
+            }
+            known => {
+                let text = format!("add investigator: {file}: {}", investigators::already(id, known.as_ref()));
+                return Err(ProgramError::new(ExitClass::Data, text));
+            }
+        },
     };
     print(&text);
     Ok(())

@@ -63,6 +63,10 @@ pub fn parse(name: &str, key: &[u8]) -> Result<Investigator, String> {
             "publickey: has {size_bytes} bytes, the limit is {max}; export it with --export-options export-minimal"
         ));
     }
+    const SECRET: &[u8] = b"BEGIN PGP PRIVATE KEY BLOCK";
+    if key.windows(SECRET.len()).any(|part| part == SECRET) {
+        return Err("publickey: is a secret key; export the public one: gpg --armor --export KEYID".into());
+    }
     let keyring = Keyring::parse(key).map_err(|e| format!("publickey: {e}"))?;
     if let Some(left_out) = keyring.left_out().first() {
         return Err(format!("publickey: {left_out}"));
@@ -72,6 +76,18 @@ pub fn parse(name: &str, key: &[u8]) -> Result<Investigator, String> {
         (Some(one), None) => Ok(Investigator { name: name.trim().to_owned(), ..one.clone() }),
         _ => Err("publickey: has more than one key; add each investigator alone".into()),
     }
+}
+
+/// What is told of a key that is known.
+pub fn already(id: InvestigatorId, known: Option<&StoredInvestigator>) -> String {
+    let name = known.map_or("", |one| one.name.as_str());
+    let enable = match known.map(|one| one.status) {
+        Some(InvestigatorStatus::Disabled) => {
+            format!(", who is disabled; mig investigator enable {id} has it count again")
+        }
+        _ => String::new(),
+    };
+    format!("is that of investigator {id} '{name}' already{enable}")
 }
 
 /// While it is not known who asks, only this machine changes who may.
@@ -96,9 +112,8 @@ pub async fn create(call: Call) -> Answer {
             let id = match store.add_investigator(&new, time::now())? {
                 Added::New(id) => id,
                 Added::Known(id) => {
-                    return Err(ApiError::conflict(format!(
-                        "parameter 'publickey': is that of investigator {id} already"
-                    )));
+                    let known = store.investigator(id)?;
+                    return Err(ApiError::conflict(format!("parameter 'publickey': {}", already(id, known.as_ref()))));
                 }
             };
             Ok(store.investigator(id)?)

@@ -34,8 +34,8 @@ pub const PROGRAM: Program = Program {
         On a terminal it says how many agents are selected and asks; elsewhere it goes on.\n\
         Results go to standard output, messages and progress to standard error. Ctrl-C ends following, not the action.\n\n\
         Exit codes: 0 all agents answered (with --exit-status 1 if nothing was found); 1 not launched; 64 command line; 65 unusable\n\
-        action, target or key; 66 unreadable file; 68 the target selects no agent; 69 the API fails; 75 agents have not answered, or\n\
-        the API is not reachable; 77 the API does not accept the key; 78 invalid migrc.",
+        action, target or key; 66 unreadable file; 68 the target selects no agent; 69 the API fails; 75 agents have not answered or\n\
+        could not run it, or the API is not reachable; 77 the API does not accept the key; 78 invalid migrc.",
     rest_after: None,
 };
 
@@ -66,7 +66,7 @@ pub struct LaunchOptions {
     /// launch the action in this file
     #[options(short = "i", meta = "ACTION", no_long)]
     input: Option<String>,
-    /// name of the action (default: the arguments)
+    /// name of the action (default: the module and its parameters)
     #[options(short = "n", meta = "NAME", no_long)]
     name: Option<String>,
     /// which results
@@ -110,6 +110,8 @@ impl Common for LaunchOptions {
     }
 }
 
+/// The validity without `-e`.
+const EXPIRATION: &str = "300s";
 /// The target without `-t`.
 const ONLINE: &str = "status='online'";
 
@@ -129,7 +131,7 @@ pub fn main(module: &'static dyn Module, words: &[String]) -> std::process::Exit
         print(&format!("{}\n{}", module.help(), cli::help(&PROGRAM, LaunchOptions::usage())));
         return std::process::ExitCode::SUCCESS;
     }
-    cli::run(&PROGRAM, own, |options: LaunchOptions| run_module(module, &options, words, rest))
+    cli::run(&PROGRAM, own, |options: LaunchOptions| run_module(module, &options, rest))
 }
 
 /// `mig -i ACTION`.
@@ -155,12 +157,7 @@ pub fn launch_file(input: &str, options: &LaunchOptions) -> Result<(), ProgramEr
     launch(action, input, options)
 }
 
-fn run_module(
-    module: &'static dyn Module,
-    options: &LaunchOptions,
-    words: &[String],
-    rest: &[String],
-) -> Result<(), ProgramError> {
+fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[String]) -> Result<(), ProgramError> {
     if options.input.is_some() {
         return Err(usage("-i names an action with its modules: it comes without a module"));
     }
@@ -169,14 +166,18 @@ fn run_module(
         return Err(ProgramError::new(ExitClass::Usage, text));
     }
     let parameters = module.parse_arguments(rest);
-    let parameters =
-        parameters.map_err(|e| ProgramError::new(ExitClass::Usage, format!("{e}; try mig {} help", module.name())))?;
+    let parameters = parameters.map_err(|e| {
+        let misplaced =
+            misplaced(rest).map_or(String::new(), |word| format!("; {word} is mig's: it stands before them"));
+        ProgramError::new(ExitClass::Usage, format!("{e}; try mig {} help{misplaced}", module.name()))
+    })?;
     if options.target.as_deref() == Some("local") {
+        check_local(options)?;
         let (show, format) = shown(&options.show, &options.format)?;
         return super::local::run(module, &parameters, show, format, options.exit_status);
     }
     let default_name: String =
-        std::iter::once(module.name()).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+        std::iter::once(module.name()).chain(rest.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     // A field of the signed text ends at a semicolon.
     let default_name = default_name.replace(';', ",").chars().take(limits::CLIENT_NAME_CHARACTERS_MAX).collect();
     let draft = json!({
@@ -190,6 +191,28 @@ fn run_module(
     launch(action, module.name(), options)
 }
 
+/// An option of ours among the parameters of a module.
+fn misplaced(rest: &[String]) -> Option<&String> {
+    let flags = cli::describe::flags(LaunchOptions::usage());
+    rest.iter().find(|word| word.starts_with('-') && flags.iter().any(|flag| flag.is_named(word)))
+}
+
+/// Refuses what would mean nothing on this machine alone.
+fn check_local(options: &LaunchOptions) -> Result<(), ProgramError> {
+    let others = [
+        (options.of.is_some(), "--of"),
+        (options.acl.is_some(), "--acl"),
+        (options.print, "-p"),
+        (options.sign, "-s"),
+        (options.name.is_some(), "-n"),
+        (options.expiration != EXPIRATION, "-e"),
+    ];
+    match others.into_iter().find(|(is_there, _)| *is_there) {
+        Some((_, other)) => Err(usage(format!("-t local launches no action: it excludes {other}"))),
+        None => Ok(()),
+    }
+}
+
 /// The target of `-t` and `--of`.
 fn target(options: &LaunchOptions, migrc: &Migrc) -> Result<String, ProgramError> {
     let given = options.target.as_deref().map(|text| migrc.target(text));
@@ -197,7 +220,8 @@ fn target(options: &LaunchOptions, migrc: &Migrc) -> Result<String, ProgramError
         (None, given) => given.unwrap_or_else(|| ONLINE.to_owned()),
         (Some((id, kind)), given) => {
             let of = follow_up(id, kind).map_err(|e| usage(format!("--of: {e}")))?;
-            given.map_or(of.clone(), |target| format!("({target}) AND {of}"))
+            let narrower = given.filter(|target| !target.trim().eq_ignore_ascii_case("all"));
+            narrower.map_or(of.clone(), |target| format!("({target}) AND {of}"))
         }
     };
     Target::parse(&target).map_err(|e| {
@@ -260,6 +284,10 @@ fn launch(mut action: Action, origin: &str, options: &LaunchOptions) -> Result<(
     let api = Api::open(&migrc, key.clone())?;
     if options.verbose {
         eprintln!("mig: API {}\nmig: target {}", api.address(), super::printable(&action.target));
+    }
+    if let Some((id, _)) = &options.of {
+        // An action that is missing is told as that.
+        api.get("action", &[("actionid", id)])?;
     }
     ask(&api, &action, options.yes)?;
     // It is valid from now on, however long the answer took.

@@ -1,4 +1,4 @@
-//! An answer as rows: one per file that was found, with the same columns for every module.
+//! An answer as rows: one per file that was found, and one per error, with the same columns for every module.
 
 use super::answer::Answer;
 use crate::modules::{ModuleResult, by_name};
@@ -68,15 +68,17 @@ pub struct Row<'a> {
     pub sum: &'a str,
     /// What other modules say: a line each.
     pub text: &'a str,
+    /// What was not looked at, or not to its end, and why: a row each.
+    pub error: &'a str,
 }
 
 /// The columns of [`Row`], in order.
-pub const COLUMNS: [&str; 12] =
-    ["agent", "action", "command", "status", "module", "label", "path", "size", "mode", "time", "sum", "text"];
+pub const COLUMNS: [&str; 13] =
+    ["agent", "action", "command", "status", "module", "label", "path", "size", "mode", "time", "sum", "text", "error"];
 
 impl Row<'_> {
     /// Its cells, in the order of [`COLUMNS`].
-    pub fn cells(&self) -> [String; 12] {
+    pub fn cells(&self) -> [String; 13] {
         [
             self.agent.to_owned(),
             self.action.to_string(),
@@ -90,6 +92,7 @@ impl Row<'_> {
             self.time.to_owned(),
             self.sum.to_owned(),
             self.text.to_owned(),
+            self.error.to_owned(),
         ]
     }
 }
@@ -117,7 +120,11 @@ pub fn rows<E>(
             time: "",
             sum: "",
             text: "",
+            error: "",
         };
+        for error in result.errors.iter().flatten() {
+            each(&Row { error, ..empty.clone() })?;
+        }
         if module == "file" {
             file_rows(result, show, &empty, &mut each)?;
             continue;

@@ -34,6 +34,9 @@ impl SigningKey {
     ) -> Result<Self, ProgramError> {
         match option {
             Some(key) if Path::new(key).is_file() => Ok(SigningKey::File(key.to_owned())),
+            Some(key) if key.contains('/') => {
+                Err(ProgramError::new(ExitClass::NoInput, format!("-k: there is no key file {key}")))
+            }
             Some(key) => Ok(SigningKey::Gpg { id: key.to_owned(), home: None }),
             None => migrc()?.signing_key(),
         }

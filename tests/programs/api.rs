@@ -203,6 +203,13 @@ fn investigators_are_added_and_disabled_at_once() {
 
     let update = |status: &str| api.post("investigator/update/", &[("id", &id), ("status", status)]).status;
     assert_eq!(update("disabled"), 200);
+    let again = api.post("investigator/create/", &[("name", "Second"), ("publickey", &second.0)]);
+    assert!(again.message().contains(&format!("who is disabled; mig investigator enable {id} has")), "{again:?}");
+    std::fs::write(sandbox.path("second.pub"), &second.0).unwrap();
+    let again = sandbox.api(&["--add-investigator", "Second", sandbox.path("second.pub").to_str().unwrap()]);
+    assert_eq!((again.status.code(), text(&again).contains("who is disabled")), (Some(65), true), "{}", text(&again));
+    let secret = api.post("investigator/create/", &[("name", "x"), ("publickey", &second.1)]);
+    assert!(secret.message().contains("is a secret key"), "{secret:?}");
     assert_eq!(get("dashboard", &as_second()).status, 401);
     assert_eq!(api.get_with("dashboard", &[("Authorization", &bearer)]).status, 401);
     assert_eq!(update("active"), 200);

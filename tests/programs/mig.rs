@@ -137,6 +137,38 @@ fn a_question_is_asked_and_its_answers_are_read_in_every_form() {
 }
 
 #[test]
+fn what_would_be_ignored_or_not_looked_at_is_said() {
+    let sandbox = Sandbox::new();
+    let (api, _running) = fleet(&sandbox, 1);
+    let laptop = Laptop::new(&sandbox, &api.url);
+    for option in [&["-p"][..], &["-s"], &["-e", "5m"], &["--acl", "x"], &["--of", "5", "found"], &["-n", "x"]] {
+        let words = [&["file", "-t", "local"][..], option, &["-path", "/etc", "-name", "x"]].concat();
+        laptop.run(&words).code(64).says(&format!("-t local launches no action: it excludes {}", option[0]));
+    }
+    let words = ["file", "-path", "/etc", "-name", "x", "--format", "csv"];
+    laptop.run(&words).code(64).says("--format is mig's: it stands before them");
+    laptop
+        .run(&["file", "-k", "/nosuch/key", "-path", "/etc", "-name", "x"])
+        .code(66)
+        .says("there is no key file /nosuch/key");
+    laptop.find(&["--of", "12", "found"], "x").says("Action ID '12' not found");
+    // Where the search did not look, a script must see it.
+    let nowhere = ["file", "-k", "key", "--format", "jsonl", "-path", "/nosuch/place", "-name", "x"];
+    let row: Value = serde_json::from_str(laptop.run(&nowhere).stdout().lines().next().unwrap()).unwrap();
+    assert!(row["error"].as_str().unwrap().contains("/nosuch/place"), "{row}");
+    let named = api.get("search").named("action").remove(0);
+    assert_eq!(named["name"], "file -path /nosuch/place -name x", "without what is of this machine alone");
+    let id = named["id"].to_string();
+    laptop.find(&["--of", &id, "notfound", "-t", "all"], "^needle$").code(0).says("1 of 1 agents found");
+    let key = sandbox.path("key.pub").display().to_string();
+    let own = api.get("search?type=investigator").named("investigator")[0]["id"].to_string();
+    laptop
+        .run(&["investigator", "-k", "key", "add", "Again", &key])
+        .code(65)
+        .says(&format!("is that of investigator {own}"));
+}
+
+#[test]
 fn the_endings_differ_in_words_and_codes() {
     let sandbox = Sandbox::new();
     let (api, mut running) = fleet(&sandbox, 2);
