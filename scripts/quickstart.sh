@@ -321,7 +321,8 @@ wait_for_api() {
 ask() {
     wait_for_api
     say "== the same over the API: mig file -path sandbox/demo -path /etc -mode u"
-    "$bin/mig" file -c "$etc/migrc" -k "$etc/investigator.key" --yes -path "$sandbox/demo" -path /etc -mode u | sed 's/^/   /'
+    # Where it keeps its session.
+    XDG_RUNTIME_DIR=$etc "$bin/mig" file -c "$etc/migrc" -k "$etc/investigator.key" --yes -path "$sandbox/demo" -path /etc -mode u | sed 's/^/   /'
 }
 
 run() {
