@@ -40,6 +40,11 @@ impl ActionStatus {
             ActionStatus::Completed => "completed",
         }
     }
+
+    /// Reads [`ActionStatus::as_str`] back.
+    pub fn parse(text: &str) -> Option<ActionStatus> {
+        [ActionStatus::Inflight, ActionStatus::Completed].into_iter().find(|status| status.as_str() == text)
+    }
 }
 
 /// An action's commands, counted by status. Zero counters are omitted.

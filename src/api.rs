@@ -112,9 +112,9 @@ pub fn main(options: ApiOptions) -> Result<(), ProgramError> {
     }
     crate::cli::set_umask();
     crate::logging::start(PROGRAM.name, &config.logging)?;
-    let stores = stores::Stores::open(&config.store)?;
     let investigators = Arc::new(authenticate::Investigators::default());
-    warn_without_investigator(&config, &investigators)?;
+    let stores =
+        stores::Stores::open(&config.store, |store| warn_without_investigator(&config, &investigators, store))?;
     let stop = Stop::default();
     signals::stop_on_signals(&stop)
         .map_err(|e| ProgramError::new(ExitClass::TemporaryFailure, format!("listen for signals: {e}")))?;
@@ -127,9 +127,9 @@ pub fn main(options: ApiOptions) -> Result<(), ProgramError> {
 fn warn_without_investigator(
     config: &ApiConfig,
     investigators: &authenticate::Investigators,
+    store: &mut dyn stores::ApiStore,
 ) -> Result<(), ProgramError> {
-    let mut store = stores::open(&config.store)?;
-    let known = investigators.now(store.as_mut());
+    let known = investigators.now(store);
     let known = known.map_err(|e| ProgramError::new(ExitClass::TemporaryFailure, e.cause.unwrap_or(e.message)))?;
     if known.is_empty() && config.authentication.is_enabled {
         log::warn!(

@@ -19,6 +19,7 @@ pub mod results;
 pub mod rows;
 pub mod session;
 pub mod signing;
+pub mod target;
 pub mod verbs;
 pub mod verifier;
 

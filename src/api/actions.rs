@@ -25,8 +25,7 @@ const COMMAND_LINKS_MAX: usize = 100;
 
 /// The action that a request names.
 pub fn wanted(call: &Call) -> Result<ActionId, ApiError> {
-    let id = call.values.number("actionid").and_then(ActionId::new);
-    id.ok_or_else(|| ApiError::parameter("actionid", "is not an id"))
+    call.values.id("actionid", ActionId::new)
 }
 
 /// The error for a missing action.
@@ -55,8 +54,7 @@ pub async fn show(call: Call) -> Answer {
 
 /// `GET command`
 pub async fn command(call: Call) -> Answer {
-    let id = call.values.number("commandid").and_then(CommandId::new);
-    let id = id.ok_or_else(|| ApiError::parameter("commandid", "is not an id"))?;
+    let id = call.values.id("commandid", CommandId::new)?;
     let command = call.with(move |store| Ok(store.commands(&[id], API_RESULTS_AT_ONCE_BYTES)?.pop())).await?;
     let command = command.ok_or_else(|| ApiError::not_found(format!("Command ID '{id}' not found")))?;
     let item = row(&call.api, &Found::Command(Box::new(command)))?;

@@ -51,8 +51,7 @@ pub async fn template(call: Call, path: &'static str) -> Answer {
 
 /// `GET agent`
 pub async fn show(call: Call) -> Answer {
-    let id = call.values.number("agentid").and_then(AgentId::new);
-    let id = id.ok_or_else(|| ApiError::parameter("agentid", "is not an id"))?;
+    let id = call.values.id("agentid", AgentId::new)?;
     let agent = call.with(move |store| Ok(store.agent(id)?)).await?;
     let agent = agent.ok_or_else(|| ApiError::not_found(format!("agent {id} not found")))?;
     let item = row(&call.api, &Found::Agent(Box::new(agent)))?;

@@ -32,18 +32,13 @@ fn item(call: &Call, investigator: &StoredInvestigator) -> Result<Item, ApiError
     Ok(item.with("investigator", &WithKey { investigator, publickey })?.link("investigator history", history))
 }
 
-fn wanted(call: &Call, parameter: &str) -> Result<InvestigatorId, ApiError> {
-    let id = call.values.number(parameter).and_then(InvestigatorId::new);
-    id.ok_or_else(|| ApiError::parameter(parameter, "is not an id"))
-}
-
 fn missing(id: InvestigatorId) -> ApiError {
     ApiError::not_found(format!("investigator {id} not found"))
 }
 
 /// `GET investigator`
 pub async fn show(call: Call) -> Answer {
-    let id = wanted(&call, "investigatorid")?;
+    let id = call.values.id("investigatorid", InvestigatorId::new)?;
     let found = call.with(move |store| Ok(store.investigator(id)?)).await?.ok_or_else(|| missing(id))?;
     let item = item(&call, &found)?;
     Ok(Collection::new(call.href).item(item).response(StatusCode::OK))
@@ -78,7 +73,7 @@ pub fn parse(name: &str, key: &[u8]) -> Result<Investigator, String> {
     }
 }
 
-/// What is told of a key that is known.
+/// Why a key that is stored is not added.
 pub fn already(id: InvestigatorId, known: Option<&StoredInvestigator>) -> String {
     let name = known.map_or("", |one| one.name.as_str());
     let enable = match known.map(|one| one.status) {
@@ -128,7 +123,7 @@ pub async fn create(call: Call) -> Answer {
 /// `POST investigator/update/`
 pub async fn update(call: Call) -> Answer {
     check_caller(&call)?;
-    let id = wanted(&call, "id")?;
+    let id = call.values.id("id", InvestigatorId::new)?;
     let status = call.values.text("status").and_then(InvestigatorStatus::parse);
     let status = status.ok_or_else(|| ApiError::parameter("status", "is neither active nor disabled"))?;
     if call.caller.as_ref().is_some_and(|caller| caller.id == id) && status == InvestigatorStatus::Disabled {

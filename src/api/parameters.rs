@@ -106,6 +106,11 @@ impl Values {
         self.text(name)?.parse().ok()
     }
 
+    /// An id that must be there, as `make` makes it.
+    pub fn id<T>(&self, name: &str, make: impl Fn(u64) -> Option<T>) -> Result<T, ApiError> {
+        self.number(name).and_then(make).ok_or_else(|| ApiError::parameter(name, "is not an id"))
+    }
+
     /// A time.
     pub fn time(&self, name: &str) -> Option<Timestamp> {
         parse_time(self.text(name)?)

@@ -38,13 +38,17 @@ pub fn open(config: &StoreConfig) -> Result<Box<dyn ApiStore>, Failure> {
 }
 
 impl Stores {
-    /// Opens the first one.
-    pub fn open(config: &StoreConfig) -> Result<Stores, ProgramError> {
+    /// Opens the first one, and looks at it with `look`.
+    pub fn open(
+        config: &StoreConfig,
+        look: impl FnOnce(&mut dyn ApiStore) -> Result<(), ProgramError>,
+    ) -> Result<Stores, ProgramError> {
         let section = match config {
             StoreConfig::Sqlite(_) => "sqlite.file",
             StoreConfig::Postgres(_) => "postgres",
         };
-        let first = open(config).map_err(|failure| failure.at_start(section))?;
+        let mut first = open(config).map_err(|failure| failure.at_start(section))?;
+        look(first.as_mut())?;
         let count = match config {
             StoreConfig::Sqlite(_) => limits::API_STORES_MAX,
             StoreConfig::Postgres(config) => limits::API_STORES_MAX.min(config.connections_max as usize),

@@ -17,7 +17,6 @@ use crate::id::ActionId;
 use crate::json::{Fields, JsonError};
 use crate::limits;
 use crate::modules::Module;
-use crate::targets::Target;
 use crate::time::{self, Timestamp};
 use gumdrop::Options;
 use serde_json::json;
@@ -110,11 +109,15 @@ impl Common for LaunchOptions {
     }
 }
 
+impl LaunchOptions {
+    fn target(&self) -> Result<String, ProgramError> {
+        let migrc = Migrc::read_if_there(self.migrc.as_deref())?;
+        super::target::target(self.target.as_deref(), self.of.as_ref(), &migrc)
+    }
+}
+
 /// The validity without `-e`.
 const EXPIRATION: &str = "300s";
-/// The target without `-t`.
-const ONLINE: &str = "status='online'";
-
 fn usage(text: impl std::fmt::Display) -> ProgramError {
     ProgramError::new(ExitClass::Usage, format!("{text}; try mig help"))
 }
@@ -149,7 +152,7 @@ pub fn launch_file(input: &str, options: &LaunchOptions) -> Result<(), ProgramEr
         Action::parse_draft(&bytes).map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: {e}")))?;
     if action.signatures.is_empty() {
         if options.target.is_some() || options.of.is_some() {
-            action.target = target(options, &Migrc::read_if_there(options.migrc.as_deref())?)?;
+            action.target = options.target()?;
         }
     } else if options.target.is_some() || options.of.is_some() {
         return Err(usage("the action is signed, with its target: it excludes -t and --of"));
@@ -182,7 +185,7 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
     let default_name = default_name.replace(';', ",").chars().take(limits::CLIENT_NAME_CHARACTERS_MAX).collect();
     let draft = json!({
         "name": options.name.clone().unwrap_or(default_name),
-        "target": target(options, &Migrc::read_if_there(options.migrc.as_deref())?)?,
+        "target": options.target()?,
         "operations": [{"module": module.name(), "parameters": parameters}],
         "syntaxversion": 2
     });
@@ -210,49 +213,6 @@ fn check_local(options: &LaunchOptions) -> Result<(), ProgramError> {
     match others.into_iter().find(|(is_there, _)| *is_there) {
         Some((_, other)) => Err(usage(format!("-t local launches no action: it excludes {other}"))),
         None => Ok(()),
-    }
-}
-
-/// The target of `-t` and `--of`.
-fn target(options: &LaunchOptions, migrc: &Migrc) -> Result<String, ProgramError> {
-    let given = options.target.as_deref().map(|text| migrc.target(text));
-    let target = match (&options.of, given) {
-        (None, given) => given.unwrap_or_else(|| ONLINE.to_owned()),
-        (Some((id, kind)), given) => {
-            let of = follow_up(id, kind).map_err(|e| usage(format!("--of: {e}")))?;
-            let narrower = given.filter(|target| !target.trim().eq_ignore_ascii_case("all"));
-            narrower.map_or(of.clone(), |target| format!("({target}) AND {of}"))
-        }
-    };
-    Target::parse(&target).map_err(|e| {
-        let macros = match migrc.macro_names() {
-            names if names.is_empty() => String::new(),
-            names => format!("; macros of {} are {names}", migrc.file.display()),
-        };
-        ProgramError::new(ExitClass::Data, format!("-t: {e}{macros}"))
-    })?;
-    Ok(target)
-}
-
-/// A target that selects agents by their answers to an earlier action. An agent that was started again has another row, so
-/// its queue counts.
-fn follow_up(id: &str, kind: &str) -> Result<String, String> {
-    let id = ActionId::from_digits(id).map_err(|e| e.to_string())?;
-    let found = "json_array_elements(commands.results) AS r WHERE r->>'foundanything' = 'true' AND";
-    let of_commands = |from: &str, condition: &str| {
-        format!(
-            "(queueloc IN (SELECT queueloc FROM agents WHERE id IN (SELECT agentid FROM commands{from} actionid = {id}{condition})))"
-        )
-    };
-    let ended = " AND status IN ('success', 'failed', 'timeout')";
-    match kind {
-        "found" => Ok(of_commands(&format!(", {found}"), "")),
-        "notfound" => {
-            let (answered, found) = (of_commands(" WHERE", ended), of_commands(&format!(", {found}"), ""));
-            Ok(format!("({answered} AND NOT {found})"))
-        }
-        "missing" => Ok(of_commands(" WHERE", " AND status IN ('prepared', 'sent', 'expired')")),
-        _ => Err(format!("'{kind}' is none of found, notfound and missing")),
     }
 }
 
@@ -390,19 +350,4 @@ pub fn list_missing(api: &Api, id: ActionId, output: &mut Output) -> Result<(), 
         let cells = [answer.agent, id, command, status, answer.queueloc, answer.agent_status];
         output.record(&columns, &cells, &object)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn follow_up_targets_are_accepted() {
-        for kind in ["found", "notfound", "missing"] {
-            let target = follow_up("12", kind).unwrap();
-            Target::parse(&target).unwrap_or_else(|e| panic!("{target}: {e}"));
-            Target::parse(&format!("(mode='daemon') AND {target}")).unwrap();
-        }
-        assert!(follow_up("x", "found").is_err() && follow_up("1", "x").is_err());
-    }
 }

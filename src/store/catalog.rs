@@ -15,6 +15,7 @@ use crate::id::{ActionId, AgentId, CommandId};
 use crate::targets::Target;
 use crate::time::Timestamp;
 use serde::Serialize;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a search returns.
@@ -101,11 +102,6 @@ pub struct FoundAction {
     pub action: Action,
     /// Who signed it.
     pub investigators: Vec<StoredInvestigator>,
-}
-
-/// The counters of an action as they are stored; None if they have to be counted.
-pub(super) fn stored_counters(text: Option<&str>) -> Option<Counters> {
-    text.and_then(|text| serde_json::from_str(text).ok())
 }
 
 /// What a search found: one row.
@@ -211,7 +207,7 @@ pub struct Progress {
 
 impl Progress {
     /// Counts commands by their status and, for those that were sent, that of their agents.
-    pub(super) fn count(rows: impl Iterator<Item = (String, Option<String>, u64)>) -> Progress {
+    pub(super) fn count(rows: impl Iterator<Item = CommandCount>) -> Progress {
         let (mut counters, mut waiting) = (Counters::new(), Waiting::default());
         let (mut sent, mut done) = (0, 0);
         for (status, agent, count) in rows {
@@ -250,7 +246,9 @@ pub trait Catalog: Send {
     fn command_ids(&mut self, action: ActionId, count: usize) -> Result<Vec<CommandId>, Failure>;
 
     /// Looks up a registration of an agent.
-    fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure>;
+    fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure> {
+        Ok(self.agents(&[id])?.pop())
+    }
 
     /// Returns a page of what a search finds; a shorter one if the results of commands are large.
     fn search(&mut self, search: &Search, page: Page) -> Result<FoundPage, Failure>;
@@ -275,6 +273,56 @@ pub trait Catalog: Send {
     fn ended_commands(&mut self, id: ActionId) -> Result<Vec<CommandId>, Failure>;
 }
 
+/// A row of an action, before its counters and investigators are looked up.
+pub(super) struct ActionRow {
+    pub id: i64,
+    pub action: Action,
+    /// Whether its counters are stored; others have to be counted.
+    pub is_counted: bool,
+}
+
+impl ActionRow {
+    /// From what is signed, and the other columns: status, starttime, finishtime, lastupdatetime, counters.
+    pub fn new(
+        id: i64,
+        mut action: Action,
+        status: &str,
+        [started, finished, updated]: [Timestamp; 3],
+        counters: Option<&str>,
+    ) -> ActionRow {
+        let counters: Option<Counters> = counters.and_then(|text| serde_json::from_str(text).ok());
+        let is_counted = counters.is_some();
+        action.status = ActionStatus::parse(status);
+        (action.start_time, action.finish_time, action.last_update_time) = (started, finished, updated);
+        action.counters = counters.unwrap_or_default();
+        ActionRow { id, action, is_counted }
+    }
+
+    /// The ids of these, and of those that have to be counted.
+    pub fn ids(rows: &[ActionRow]) -> (Vec<i64>, Vec<i64>) {
+        let uncounted = rows.iter().filter(|row| !row.is_counted).map(|row| row.id).collect();
+        (rows.iter().map(|row| row.id).collect(), uncounted)
+    }
+
+    /// The actions, with commands counted by status, and who signed.
+    pub fn complete(
+        rows: Vec<ActionRow>,
+        mut counts: HashMap<i64, Vec<CommandCount>>,
+        mut signers: HashMap<i64, Vec<StoredInvestigator>>,
+    ) -> Vec<FoundAction> {
+        let complete = |ActionRow { id, mut action, is_counted }: ActionRow| {
+            if !is_counted {
+                action.counters = Progress::count(counts.remove(&id).unwrap_or_default().into_iter()).counters;
+            }
+            FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
+        };
+        rows.into_iter().map(complete).collect()
+    }
+}
+
+/// Commands with a status and, for those that were sent, that of their agent.
+pub(super) type CommandCount = (String, Option<String>, u64);
+
 /// A row of a command, before its action and its agent are looked up.
 pub(super) struct CommandRow {
     pub id: i64,
@@ -287,8 +335,27 @@ pub(super) struct CommandRow {
 }
 
 impl CommandRow {
+    /// The commands with their actions and agents, without rows that are no commands. Commands of one action share it.
+    pub fn complete(rows: Vec<CommandRow>, actions: HashMap<i64, Action>, agents: Vec<Agent>) -> Vec<Command> {
+        let actions: HashMap<i64, Arc<Action>> =
+            actions.into_iter().map(|(id, action)| (id, Arc::new(action))).collect();
+        let agents: HashMap<i64, Agent> =
+            agents.into_iter().filter_map(|agent| Some((agent.id?.get() as i64, agent))).collect();
+        let command = |row: CommandRow| {
+            let (action, agent) = (actions.get(&row.action)?, agents.get(&row.agent)?);
+            row.command(action, agent)
+        };
+        rows.into_iter().filter_map(command).collect()
+    }
+
+    /// The ids of the actions, and of the agents.
+    pub fn ids(rows: &[CommandRow]) -> (BTreeSet<i64>, Vec<AgentId>) {
+        let agents: BTreeSet<AgentId> = rows.iter().filter_map(|row| AgentId::new(row.agent as u64)).collect();
+        (rows.iter().map(|row| row.action).collect(), Vec::from_iter(agents))
+    }
+
     /// The command; None if the row is no command.
-    pub fn command(self, action: &Arc<Action>, agent: &Agent) -> Option<Command> {
+    fn command(self, action: &Arc<Action>, agent: &Agent) -> Option<Command> {
         let id = CommandId::new(self.id as u64)?;
         let mut command = Command::new(id, Arc::clone(action), agent.clone(), self.start_time)?;
         command.status = CommandStatus::parse(&self.status)?;

@@ -2,12 +2,11 @@
 
 use super::super::catalog::query::{self, Query, Value};
 use super::super::catalog::{
-    Catalog, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress, Search, Total, VersionCount,
-    stored_counters,
+    ActionRow, Catalog, CommandCount, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress,
+    Search, Total, VersionCount,
 };
 use super::pool::{Parameter, Session};
 use super::{PostgresStore, accounts, actions, agents, error};
-use crate::action::{Action, ActionStatus};
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::heartbeat::Agent;
@@ -18,8 +17,7 @@ use crate::store::{Store, stored_action};
 use crate::targets::{Dialect, Target};
 use crate::time::Timestamp;
 use postgres::{Error, Row};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 impl PostgresStore {
     /// Runs `work` in one transaction that only reads, and sees one moment.
@@ -93,18 +91,10 @@ fn load(session: &mut Session, ids: &[i64], bytes_max: usize) -> Result<(Vec<Com
 /// Looks up the actions and agents of commands.
 fn complete(session: &mut Session, rows: &[Row]) -> Result<Vec<Command>, Error> {
     let rows = rows.iter().map(command_row).collect::<Result<Vec<_>, _>>()?;
-    let ids: BTreeSet<i64> = rows.iter().map(|row| row.action).collect();
-    let actions = actions::find(session, &Vec::from_iter(ids))?;
-    let actions: HashMap<i64, Arc<Action>> = actions.into_iter().map(|(id, action)| (id, Arc::new(action))).collect();
-    let ids: BTreeSet<AgentId> = rows.iter().filter_map(|row| AgentId::new(row.agent as u64)).collect();
-    let agents = agents::load(session, &Vec::from_iter(ids))?;
-    let agents: HashMap<i64, Agent> =
-        agents.into_iter().filter_map(|agent| Some((agent.id?.get() as i64, agent))).collect();
-    let command = |row: CommandRow| {
-        let (action, agent) = (actions.get(&row.action)?, agents.get(&row.agent)?);
-        row.command(action, agent)
-    };
-    Ok(rows.into_iter().filter_map(command).collect())
+    let (actions, agents) = CommandRow::ids(&rows);
+    let actions = actions::find(session, &Vec::from_iter(actions))?;
+    let agents = agents::load(session, &agents)?;
+    Ok(CommandRow::complete(rows, actions, agents))
 }
 
 /// The columns of actions, and what is not part of a signed action.
@@ -116,30 +106,20 @@ fn action_columns() -> String {
     )
 }
 
-/// The action with its id, and whether its counters are known.
-fn action_row(row: &Row) -> Result<Option<(i64, Action, bool)>, Error> {
-    let Some(mut action) = stored_action(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else { return Ok(None) };
-    let status: &str = row.try_get(4)?;
-    action.status =
-        [ActionStatus::Inflight, ActionStatus::Completed].into_iter().find(|known| known.as_str() == status);
-    action.start_time = row.try_get(5)?;
-    action.finish_time = row.try_get(6)?;
-    action.last_update_time = row.try_get(7)?;
-    let counters = stored_counters(row.try_get(8)?);
-    let is_counted = counters.is_some();
-    action.counters = counters.unwrap_or_default();
-    Ok(Some((row.try_get(3)?, action, is_counted)))
+fn action_row(row: &Row) -> Result<Option<ActionRow>, Error> {
+    let Some(action) = stored_action(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else { return Ok(None) };
+    let times = [row.try_get(5)?, row.try_get(6)?, row.try_get(7)?];
+    Ok(Some(ActionRow::new(row.try_get(3)?, action, row.try_get(4)?, times, row.try_get(8)?)))
 }
 
 /// Looks up the counters and investigators of actions.
 fn complete_actions(session: &mut Session, rows: &[Row]) -> Result<Vec<FoundAction>, Error> {
     let found = rows.iter().filter_map(|row| action_row(row).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let uncounted: Vec<i64> = found.iter().filter(|(.., is_counted)| !is_counted).map(|(id, ..)| *id).collect();
-    let ids: Vec<i64> = found.iter().map(|(id, ..)| *id).collect();
+    let (ids, uncounted) = ActionRow::ids(&found);
     let sql = "SELECT actionid, status, count(*) FROM commands WHERE actionid = ANY($1) GROUP BY actionid, status";
-    let mut counters: HashMap<i64, Vec<_>> = HashMap::new();
+    let mut counts: HashMap<i64, Vec<CommandCount>> = HashMap::new();
     for row in session.query(sql, &[&uncounted])? {
-        counters.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, None, number(&row, 2)?));
+        counts.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, None, number(&row, 2)?));
     }
     let sql = "SELECT id, name, pgpfingerprint, publickey, status, createdat, lastmodified, actionid
         FROM (SELECT DISTINCT actionid, investigatorid FROM signatures WHERE actionid = ANY($1)) AS signed
@@ -148,13 +128,7 @@ fn complete_actions(session: &mut Session, rows: &[Row]) -> Result<Vec<FoundActi
     for row in session.query(sql, &[&ids])? {
         signers.entry(row.try_get(7)?).or_default().extend(accounts::from_row(&row)?);
     }
-    let complete = |(id, mut action, is_counted): (i64, Action, bool)| {
-        if !is_counted {
-            action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
-        }
-        FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
-    };
-    Ok(found.into_iter().map(complete).collect())
+    Ok(ActionRow::complete(found, counts, signers))
 }
 
 fn search(session: &mut Session, search: &Search, page: Page) -> Result<FoundPage, Error> {
@@ -248,10 +222,6 @@ impl Catalog for PostgresStore {
             let ids = rows.iter().map(|row| Ok(CommandId::new(number(row, 0)?))).collect::<Result<Vec<_>, Error>>()?;
             Ok(ids.into_iter().flatten().collect())
         })
-    }
-
-    fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure> {
-        Ok(self.agents(&[id])?.pop())
     }
 
     fn search(&mut self, wanted: &Search, page: Page) -> Result<FoundPage, Failure> {

@@ -2,11 +2,11 @@
 
 use super::super::catalog::query::{self, Query, Value};
 use super::super::catalog::{
-    Catalog, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress, Search, Total, VersionCount,
-    stored_counters,
+    ActionRow, Catalog, CommandCount, CommandRow, Dashboard, Found, FoundAction, FoundPage, Kind, Page, Progress,
+    Search, Total, VersionCount,
 };
 use super::{SqliteStore, accounts, actions, agents, count, error, from_micros, micros};
-use crate::action::{Action, ActionStatus};
+use crate::action::Action;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::heartbeat::Agent;
@@ -18,8 +18,7 @@ use crate::targets::{Dialect, Target};
 use crate::time::Timestamp;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params_from_iter};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Instant;
 
 impl ToSql for Value {
@@ -92,20 +91,14 @@ fn load(connection: &Connection, ids: &[i64], bytes_max: usize) -> rusqlite::Res
 
 /// Looks up the actions and agents of commands.
 fn complete(connection: &Connection, rows: Vec<CommandRow>) -> rusqlite::Result<Vec<Command>> {
-    let mut actions: HashMap<i64, Option<Arc<Action>>> = HashMap::new();
-    for id in rows.iter().map(|row| row.action).collect::<BTreeSet<_>>() {
+    let (ids, agents) = CommandRow::ids(&rows);
+    let mut actions: HashMap<i64, Action> = HashMap::new();
+    for id in ids {
         let found = ActionId::new(id as u64).map(|id| actions::find(connection, id)).transpose()?;
-        actions.insert(id, found.flatten().map(Arc::new));
+        actions.extend(found.flatten().map(|action| (id, action)));
     }
-    let ids: BTreeSet<AgentId> = rows.iter().filter_map(|row| AgentId::new(row.agent as u64)).collect();
-    let agents = agents::load(connection, &Vec::from_iter(ids))?;
-    let agents: HashMap<i64, Agent> =
-        agents.into_iter().filter_map(|agent| Some((agent.id?.get() as i64, agent))).collect();
-    let command = |row: CommandRow| {
-        let (action, agent) = (actions.get(&row.action)?.as_ref()?, agents.get(&row.agent)?);
-        row.command(action, agent)
-    };
-    Ok(rows.into_iter().filter_map(command).collect())
+    let agents = agents::load(connection, &agents)?;
+    Ok(CommandRow::complete(rows, actions, agents))
 }
 
 fn rows<T>(
@@ -125,34 +118,25 @@ fn action_columns() -> String {
     )
 }
 
-/// The action with its id, and whether its counters are known.
-fn action_row(row: &Row) -> rusqlite::Result<Option<(i64, Action, bool)>> {
-    let Some(mut action) = actions::from_row(row)? else { return Ok(None) };
-    action.status = [ActionStatus::Inflight, ActionStatus::Completed]
-        .into_iter()
-        .find(|status| row.get_ref(4).is_ok_and(|text| text.as_str().is_ok_and(|text| text == status.as_str())));
-    action.start_time = from_micros(row.get(5)?);
-    action.finish_time = from_micros(row.get(6)?);
-    action.last_update_time = from_micros(row.get(7)?);
-    let counters = stored_counters(row.get_ref(8)?.as_str_or_null()?);
-    let is_counted = counters.is_some();
-    action.counters = counters.unwrap_or_default();
-    Ok(Some((row.get(3)?, action, is_counted)))
+fn action_row(row: &Row) -> rusqlite::Result<Option<ActionRow>> {
+    let Some(action) = actions::from_row(row)? else { return Ok(None) };
+    let times = [from_micros(row.get(5)?), from_micros(row.get(6)?), from_micros(row.get(7)?)];
+    let (status, counters) = (row.get_ref(4)?.as_str()?, row.get_ref(8)?.as_str_or_null()?);
+    Ok(Some(ActionRow::new(row.get(3)?, action, status, times, counters)))
 }
 
 /// Looks up the counters and investigators of actions.
-fn complete_actions(connection: &Connection, rows: Vec<(i64, Action, bool)>) -> rusqlite::Result<Vec<FoundAction>> {
-    let uncounted = list(rows.iter().filter(|(.., is_counted)| !is_counted).map(|(id, ..)| *id));
-    let ids = list(rows.iter().map(|(id, ..)| *id));
+fn complete_actions(connection: &Connection, rows: Vec<ActionRow>) -> rusqlite::Result<Vec<FoundAction>> {
+    let (ids, uncounted) = ActionRow::ids(&rows);
+    let (ids, uncounted) = (list(ids), list(uncounted));
     let sql =
         format!("SELECT actionid, status, count(*) FROM commands WHERE actionid {IN_LIST} GROUP BY actionid, status");
     let mut statement = connection.prepare_cached(&sql)?;
-    let counts =
-        statement.query_map([&uncounted], |row| Ok((row.get::<_, i64>(0)?, (row.get(1)?, None, count(row, 2)?))))?;
-    let mut counters: HashMap<i64, Vec<_>> = HashMap::new();
-    for row in counts {
+    let counted = |row: &Row| Ok((row.get::<_, i64>(0)?, (row.get(1)?, None, count(row, 2)?)));
+    let mut counts: HashMap<i64, Vec<CommandCount>> = HashMap::new();
+    for row in statement.query_map([&uncounted], counted)? {
         let (id, row) = row?;
-        counters.entry(id).or_default().push(row);
+        counts.entry(id).or_default().push(row);
     }
     let sql = format!(
         "SELECT {}, signatures.actionid FROM signatures JOIN investigators ON investigators.id = signatures.investigatorid
@@ -167,13 +151,7 @@ fn complete_actions(connection: &Connection, rows: Vec<(i64, Action, bool)>) -> 
         let (id, investigator) = row?;
         signers.entry(id).or_default().extend(investigator);
     }
-    let complete = |(id, mut action, is_counted): (i64, Action, bool)| {
-        if !is_counted {
-            action.counters = Progress::count(counters.remove(&id).unwrap_or_default().into_iter()).counters;
-        }
-        FoundAction { action, investigators: signers.remove(&id).unwrap_or_default() }
-    };
-    Ok(rows.into_iter().map(complete).collect())
+    Ok(ActionRow::complete(rows, counts, signers))
 }
 
 fn search(connection: &Connection, search: &Search, page: Page) -> rusqlite::Result<FoundPage> {
@@ -271,10 +249,6 @@ impl Catalog for SqliteStore {
             let row = |row: &Row| Ok(CommandId::new(row.get::<_, i64>(0)? as u64));
             statement.query_map((action.get() as i64, count as i64), row)?.filter_map(Result::transpose).collect()
         })
-    }
-
-    fn agent(&mut self, id: AgentId) -> Result<Option<Agent>, Failure> {
-        Ok(self.agents(&[id])?.pop())
     }
 
     fn search(&mut self, wanted: &Search, page: Page) -> Result<FoundPage, Failure> {
