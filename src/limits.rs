@@ -75,6 +75,8 @@ pub const CLIENT_EVENTS_AHEAD_MAX: usize = 64;
 pub const CLIENT_CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the API may be silent: more than its own limit for a search, and than three comments of a stream of events.
 pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long after the end of an action no answer may have come before following ends.
+pub const CLIENT_LAST_ANSWERS_PAUSE: Duration = Duration::from_secs(2);
 /// Longest pause before a lost connection is tried again.
 pub const CLIENT_RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often an API without events is asked.

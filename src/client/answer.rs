@@ -47,13 +47,20 @@ impl Answer {
         })
     }
 
+    /// Whether all of so many operations ran to their end: only then has an agent that found nothing looked.
+    pub fn is_complete(&self, operations: usize) -> bool {
+        let all_ran = self.results.len() == operations && self.results.iter().all(|result| result.success);
+        self.status == CommandStatus::Success && all_ran
+    }
+
     /// Whether an operation found something.
     pub fn found_anything(&self) -> bool {
         self.results.iter().any(|result| result.foundanything)
     }
 }
 
-/// A result that cannot be read is one with an error, so that the others of the command are shown.
+/// A result that cannot be read is one with an error, so that the others of the command are shown. That it found something
+/// is kept where that can be read.
 fn parse_result(raw: &RawValue) -> ModuleResult {
     let parse = || -> Result<ModuleResult, JsonError> {
         let fields = Fields::at("result", raw.get())?;
@@ -67,7 +74,11 @@ fn parse_result(raw: &RawValue) -> ModuleResult {
             errors: Some(errors).filter(|errors| !errors.is_empty()),
         })
     };
-    parse().unwrap_or_else(|e| ModuleResult::failed(format!("the agent's result cannot be read: {e}")))
+    parse().unwrap_or_else(|e| {
+        let found = Fields::at("result", raw.get()).and_then(|fields| fields.boolean("foundanything"));
+        let failed = ModuleResult::failed(format!("the agent's result cannot be read: {e}"));
+        ModuleResult { foundanything: found.unwrap_or(false), ..failed }
+    })
 }
 
 #[cfg(test)]
@@ -81,5 +92,29 @@ mod tests {
         assert!(answer.found_anything());
         assert!(answer.results[0].errors.as_ref().unwrap()[0].contains("cannot be read"), "{answer:?}");
         assert!(Answer::parse(r#"{"id": 7, "agent": {}, "status": "done"}"#).is_err());
+        let text = text.replace("5, ", r#"{"foundanything": true, "success": true, "errors": [7]}, "#);
+        let partly = Answer::parse(&text.replace(r#", {"foundanything": true}"#, "")).unwrap();
+        assert!(partly.found_anything() && !partly.is_complete(1), "{partly:?}");
+    }
+
+    #[test]
+    fn only_who_ran_everything_to_its_end_has_looked() {
+        let answer = |status: &str, results: &str| {
+            let text = format!(r#"{{"id": 7, "agent": {{"name": "a"}}, "status": "{status}", "results": {results}}}"#);
+            Answer::parse(&text).unwrap()
+        };
+        let good = r#"[{"success": true}, {"success": true}]"#;
+        assert!(answer("success", good).is_complete(2));
+        for (status, results) in [
+            ("success", "[]"),
+            ("success", r#"[{"success": true}]"#),
+            ("success", r#"[{"success": true}, {"success": false}]"#),
+            ("success", r#"[{"success": true}, 5]"#),
+            ("failed", good),
+            ("timeout", good),
+            ("cancelled", good),
+        ] {
+            assert!(!answer(status, results).is_complete(2), "{status} {results}");
+        }
     }
 }

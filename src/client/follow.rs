@@ -12,7 +12,6 @@ use super::progress::Progress;
 use super::results::{self, Wanted};
 use super::rows::Show;
 use crate::action::Action;
-use crate::command::CommandStatus;
 use crate::error::{ExitClass, ProgramError};
 use crate::id::ActionId;
 use crate::json::{Fields, JsonError};
@@ -21,7 +20,7 @@ use crate::time::{self, Timestamp};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The commands of an action, by where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,7 +108,7 @@ pub struct Outcome {
     pub found: u64,
     /// Agents that answered.
     pub answered: u64,
-    /// Of these, agents whose answer is no success: failed, timeout, cancelled, expired.
+    /// Of these, agents that did not run everything to its end.
     pub failed: u64,
     /// The last counters.
     pub waiting: Waiting,
@@ -131,18 +130,24 @@ impl<'a> Following<'a> {
     pub fn run(&self, output: &mut Output) -> Result<Outcome, ProgramError> {
         let (messages, _source) = follow_source::start(self.api, self.id)?;
         let mut state = State { outcome: Outcome::default(), seen: HashSet::new(), progress: Progress::new() };
-        let mut is_polled = false;
+        let (mut is_polled, mut last_answer) = (false, Instant::now());
         while state.outcome.stopped.is_none() {
             let left = time::until(time::now(), self.until);
-            if left == Duration::ZERO {
+            let is_over = left == Duration::ZERO && last_answer.elapsed() >= limits::CLIENT_LAST_ANSWERS_PAUSE;
+            if is_over {
                 state.outcome.stopped = Some("the action has expired");
                 break;
             }
             state.progress.update(&state.outcome.waiting);
-            match messages.recv_timeout(left.min(limits::CLIENT_PROGRESS_AFTER)) {
+            // After the end, what has arrived is taken for as long as it comes.
+            let wait = if left == Duration::ZERO { limits::CLIENT_LAST_ANSWERS_PAUSE } else { left };
+            match messages.recv_timeout(wait.min(limits::CLIENT_PROGRESS_AFTER)) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Ok(message) => {
+                    if matches!(message, Message::Answer(_)) {
+                        last_answer = Instant::now();
+                    }
                     is_polled |= matches!(message, Message::Polled(_));
                     if self.handle(message, &mut state, output)? {
                         break;
@@ -188,9 +193,9 @@ impl<'a> Following<'a> {
         let outcome = &mut state.outcome;
         outcome.answered += 1;
         outcome.found += u64::from(answer.found_anything());
-        outcome.failed += u64::from(answer.status != CommandStatus::Success);
+        outcome.failed += u64::from(!answer.is_complete(self.modules.len()));
         state.progress.above(|| {
-            report_errors(self.program, answer);
+            report_errors(self.program, answer, self.modules.len());
             output.answer(self.id.get(), answer, &self.modules, self.show)
         })
     }
@@ -214,16 +219,17 @@ impl State {
     }
 }
 
-/// Writes the errors of an answer to standard error.
-pub fn report_errors(program: &str, answer: &Answer) {
+/// Writes to standard error what an agent could not do of so many operations.
+pub fn report_errors(program: &str, answer: &Answer, operations: usize) {
     let errors = answer.results.iter().flat_map(|result| result.errors.iter().flatten());
     let mut count = 0;
     for error in errors {
         count += 1;
         eprintln!("{program}: {}: {}", super::printable(&answer.agent), super::printable(error));
     }
-    if count == 0 && answer.status != CommandStatus::Success {
-        eprintln!("{program}: {}: {}", super::printable(&answer.agent), answer.status);
+    if count == 0 && !answer.is_complete(operations) {
+        let (agent, status, results) = (super::printable(&answer.agent), answer.status, answer.results.len());
+        eprintln!("{program}: {agent}: {status}, with {results} of {operations} results");
     }
 }
 

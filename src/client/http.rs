@@ -93,6 +93,9 @@ impl Api {
     pub fn open(migrc: &Migrc, key: Option<SigningKey>) -> Result<Api, ProgramError> {
         let missing = || migrc.error("api.url: is missing; it is where the API is, such as https://mig.example.net");
         let base = migrc.api_url.clone().ok_or_else(missing)?;
+        if let Some(exposure) = migrc.exposure() {
+            eprintln!("mig: {}: {exposure}", migrc.file.display());
+        }
         let agent = agent(migrc)?;
         let sessions = Sessions::new(&base, key);
         Ok(Api(Arc::new(Shared { base, agent, sessions })))

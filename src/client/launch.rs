@@ -56,7 +56,7 @@ pub struct LaunchOptions {
     /// which agents
     #[options(short = "t", meta = "TARGET", no_long)]
     target: Option<String>,
-    /// only agents of this action that found something, found nothing, or have not answered
+    /// only agents of this action that found something, looked and found nothing, or did neither (missing)
     #[options(no_short, meta = "ID KIND")]
     of: Option<(String, String)>,
     /// how long the action is valid
@@ -263,7 +263,7 @@ fn launch(mut action: Action, origin: &str, options: &LaunchOptions) -> Result<(
     if show == Show::Missing {
         list_missing(&api, id, &mut output)?;
     }
-    output.finish(&COLUMNS)?;
+    output.finish(if show == Show::Missing { &MISSING_COLUMNS } else { &COLUMNS })?;
     outcome.report(id, PROGRAM.name, options.exit_status)
 }
 
@@ -339,15 +339,17 @@ pub fn post(api: &Api, action: &Action) -> Result<ActionId, ProgramError> {
     Ok(id().map_err(|e| api.unreadable(PATH, e))?)
 }
 
+/// The columns of [`list_missing`].
+pub const MISSING_COLUMNS: [&str; 6] = ["agent", "action", "command", "status", "queueloc", "agentstatus"];
+
 /// Prints the agents that have not answered.
 pub fn list_missing(api: &Api, id: ActionId, output: &mut Output) -> Result<(), ProgramError> {
     results::each(api, id, results::Wanted::Waiting, |answer| {
-        let columns = ["agent", "action", "command", "status", "queueloc", "agentstatus"];
         let (id, command) = (id.to_string(), answer.id.to_string());
         let object = json!({"agent": answer.agent, "action": id, "command": command, "status": answer.status,
             "queueloc": answer.queueloc, "agentstatus": answer.agent_status});
         let status = answer.status.as_str().to_owned();
         let cells = [answer.agent, id, command, status, answer.queueloc, answer.agent_status];
-        output.record(&columns, &cells, &object)
+        output.record(&MISSING_COLUMNS, &cells, &object)
     })
 }

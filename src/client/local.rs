@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::follow::report_errors;
 use super::launch::PROGRAM;
 use super::output::{Format, Output};
+use super::printable;
 use super::rows::{COLUMNS, Show};
 use crate::command::CommandStatus;
 use crate::error::{ExitClass, ProgramError};
@@ -21,7 +22,7 @@ pub fn run(
 ) -> Result<(), ProgramError> {
     let result = module.run(parameters, Context::by_hand());
     if !result.success {
-        return Err(ProgramError::new(ExitClass::Data, result.errors.unwrap_or_default().join("; ")));
+        return Err(ProgramError::new(ExitClass::Data, printable(&result.errors.unwrap_or_default().join("; "))));
     }
     let found = result.foundanything;
     let answer = Answer {
@@ -33,7 +34,7 @@ pub fn run(
         results: vec![result],
         finish_time: time::now(),
     };
-    report_errors(PROGRAM.name, &answer);
+    report_errors(PROGRAM.name, &answer, 1);
     let mut output = Output::new(format);
     output.answer(0, &answer, &[module.name().to_owned()], show)?;
     output.finish(&COLUMNS)?;

@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Ini};
 use crate::error::{ExitClass, ProgramError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use url::Url;
+use url::{Host, Url};
 
 /// Where the API is below its server, when the address does not say it.
 const BASE_ROUTE: &str = "/api/v1";
@@ -58,15 +58,39 @@ impl Migrc {
             };
             lines.lines().map(one).collect()
         })?;
+        let skip_verify_certificate = ini.boolean("api", "skipverifycert", false)?;
+        let authorities = ini.path("api", "cacert")?;
+        if skip_verify_certificate && authorities.is_some() {
+            return Err(ini.error(None, "api", "skipverifycert", "is on, so cacert would not be used; turn it off"));
+        }
         Ok(Migrc {
             api_url: ini.take("api", "url", None, |text| parse_url(text).map(Some))?,
-            skip_verify_certificate: ini.boolean("api", "skipverifycert", false)?,
-            authorities: ini.path("api", "cacert")?,
+            skip_verify_certificate,
+            authorities,
             gpg_home: ini.path("gpg", "home")?,
             key_id: ini.text("gpg", "keyid", "")?,
             macros,
             file: file.to_owned(),
         })
+    }
+
+    /// What others between here and the API can do, if the file permits it.
+    pub fn exposure(&self) -> Option<&'static str> {
+        let url = self.api_url.as_deref().and_then(|url| Url::parse(url).ok())?;
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        match (url.scheme(), is_loopback) {
+            (_, true) => None,
+            ("http", _) => Some("api.url is http: others on the way read results and can use the session"),
+            _ if self.skip_verify_certificate => {
+                Some("skipverifycert is on: who pretends to be the API reads and changes answers")
+            }
+            _ => None,
+        }
     }
 
     /// The key that it names.
@@ -130,6 +154,22 @@ mod tests {
 
     fn read(text: &str) -> Result<Migrc, String> {
         Migrc::parse(Ini::parse(text, "migrc").unwrap(), Path::new("migrc")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_others_can_read_or_change_is_said() {
+        let file = Path::new("rc");
+        let read = |text: &str| Migrc::parse(Ini::parse(text, "rc").unwrap(), file);
+        let exposure = |text: &str| read(text).unwrap().exposure();
+        assert!(exposure("[api]\nurl = http://mig.example.net\n").unwrap().contains("is http"));
+        assert!(
+            exposure("[api]\nurl = https://x.example.net\nskipverifycert = on\n").unwrap().contains("skipverifycert")
+        );
+        for quiet in ["http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1", "https://mig.example.net"] {
+            assert_eq!(exposure(&format!("[api]\nurl = \"{quiet}\"\n")), None, "{quiet}");
+        }
+        let both = read("[api]\nurl = https://x\nskipverifycert = on\ncacert = /ca.pem\n").unwrap_err().to_string();
+        assert!(both.contains("api.skipverifycert: is on, so cacert would not be used"), "{both}");
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl<W: Write> Output<W> {
     pub fn answer(&mut self, action: u64, answer: &Answer, modules: &[String], show: Show) -> Result<(), ProgramError> {
         if self.format == Format::Text {
             for (index, result) in answer.results.iter().enumerate() {
-                if !show.includes(result.foundanything) && !has_mixed_entries(modules.get(index), result, show) {
+                let is_shown =
+                    show.includes(result.foundanything) || has_mixed_entries(modules.get(index), result, show);
+                if !is_shown || !rows::has_looked(answer, result, show) {
                     continue;
                 }
                 for line in rows::lines(modules.get(index).map_or("", String::as_str), result, show) {
@@ -162,7 +164,7 @@ fn json(object: &impl Serialize) -> String {
     let text = serde_json::to_string(object).unwrap_or_default();
     text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
         if is_interpreted(c) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)))
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
         } else {
             text.push(c)
         }
@@ -173,7 +175,8 @@ fn json(object: &impl Serialize) -> String {
 /// Control characters, and those that change the direction of text or have no width.
 fn is_interpreted(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A cell without control characters that no spreadsheet takes for a formula.
@@ -201,7 +204,7 @@ mod tests {
     use super::*;
 
     /// A file whose name has an escape sequence, a formula and a change of direction.
-    const HOSTILE: &str = "=1\u{1b}[31m\u{9b}\u{202e}\"x\",\ny";
+    const HOSTILE: &str = "=1\u{1b}[31m\u{9b}\u{202e}\u{e0041}\u{61c}\"x\",\ny";
 
     fn written(format: Format, path: &str) -> String {
         let text = serde_json::json!({
@@ -232,7 +235,7 @@ mod tests {
         let text = written(Format::Csv, HOSTILE);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let record = reader.records().next().unwrap().unwrap();
-        assert_eq!(&record[6], "'=1\\u{1b}[31m\\u{9b}\\u{202e}\"x\",\\ny");
+        assert_eq!(&record[6], "'=1\\u{1b}[31m\\u{9b}\\u{202e}\\u{e0041}\\u{61c}\"x\",\\ny");
         assert_eq!((&record[7], &record[8]), ("3", "'-rw-r--r--"));
         assert_eq!(record.len(), COLUMNS.len());
     }

@@ -4,7 +4,7 @@ use super::answer::Answer;
 use super::collection::Collection;
 use super::http::{Api, ApiError};
 use crate::action::Action;
-use crate::error::ProgramError;
+use crate::error::{ExitClass, ProgramError};
 use crate::id::ActionId;
 use crate::json::Fields;
 use crate::limits;
@@ -33,7 +33,13 @@ pub fn each(
         let answer = Answer::parse(raw.get()).map_err(|e| api.unreadable("search", e))?;
         if answer.status.is_final() == (wanted == Wanted::Ended) { take(answer) } else { Ok(()) }
     })
-    .map(drop)
+    .and_then(|is_more| if is_more { Err(too_many(action)) } else { Ok(()) })
+}
+
+/// The error for commands that were not all read.
+fn too_many(action: ActionId) -> ProgramError {
+    let text = format!("action {action} has more than {} commands: not all were read", limits::CLIENT_ROWS_MAX);
+    ProgramError::new(ExitClass::TemporaryFailure, text)
 }
 
 /// Calls `each` with up to `rows_max` rows of a search; follows the links to next pages, or counts on by offset where the API
@@ -47,7 +53,8 @@ pub fn pages(
     let (mut count, mut page) = (0, limits::CLIENT_PAGE_ROWS.min(rows_max.max(1)));
     let mut next: Option<String> = None;
     loop {
-        let limit = page.min(rows_max - count).to_string();
+        let asked = page.min(rows_max - count);
+        let limit = asked.to_string();
         let body = match &next {
             Some(after) => read(api, parameters, &[("limit", &limit), ("afterid", after)]),
             None => read(api, parameters, &[("limit", &limit), ("offset", &count.to_string())]),
@@ -69,7 +76,7 @@ pub fn pages(
         let after = collection.next.as_deref().and_then(after_id);
         // An API of the original has no links; a full page may have another behind it.
         let has_links = collection.search.is_some_and(has_total);
-        let is_more = if has_links { after.is_some() } else { returned > 0 && returned >= page.min(rows_max) };
+        let is_more = if has_links { after.is_some() } else { returned > 0 && returned >= asked };
         if !is_more || count >= rows_max || returned == 0 {
             return Ok(is_more);
         }

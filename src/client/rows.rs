@@ -1,6 +1,7 @@
 //! An answer as rows: one per file that was found, and one per error, with the same columns for every module.
 
 use super::answer::Answer;
+use crate::command::CommandStatus;
 use crate::modules::{ModuleResult, by_name};
 use serde::Serialize;
 use serde_json::Value;
@@ -105,6 +106,9 @@ pub fn rows<E>(
     show: Show,
     mut each: impl FnMut(&Row) -> Result<(), E>,
 ) -> Result<(), E> {
+    if show == Show::Missing {
+        return Ok(());
+    }
     for (index, result) in answer.results.iter().enumerate() {
         let module = modules.get(index).map_or("", String::as_str);
         let empty = Row {
@@ -125,6 +129,9 @@ pub fn rows<E>(
         for error in result.errors.iter().flatten() {
             each(&Row { error, ..empty.clone() })?;
         }
+        if !has_looked(answer, result, show) {
+            continue;
+        }
         if module == "file" {
             file_rows(result, show, &empty, &mut each)?;
             continue;
@@ -136,6 +143,11 @@ pub fn rows<E>(
         }
     }
     Ok(())
+}
+
+/// Whether a result may be shown as one that found nothing: what failed did not look to its end.
+pub fn has_looked(answer: &Answer, result: &ModuleResult, show: Show) -> bool {
+    show != Show::NotFound || (answer.status == CommandStatus::Success && result.success)
 }
 
 fn file_rows<E>(

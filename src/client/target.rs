@@ -34,20 +34,25 @@ pub fn target(given: Option<&str>, of: Option<&(String, String)>, migrc: &Migrc)
 /// its queue counts.
 fn follow_up(id: &str, kind: &str) -> Result<String, String> {
     let id = ActionId::from_digits(id).map_err(|e| e.to_string())?;
-    let found = "json_array_elements(commands.results) AS r WHERE r->>'foundanything' = 'true' AND";
+    let with = |field: &str, value: &str| {
+        format!(", json_array_elements(commands.results) AS r WHERE r->>'{field}' = '{value}' AND")
+    };
     let of_commands = |from: &str, condition: &str| {
         format!(
             "(queueloc IN (SELECT queueloc FROM agents WHERE id IN (SELECT agentid FROM commands{from} actionid = {id}{condition})))"
         )
     };
-    let ended = " AND status IN ('success', 'failed', 'timeout')";
+    let found = of_commands(&with("foundanything", "true"), "");
+    // Only who ran everything to its end has looked.
+    let (ran, failed) =
+        (of_commands(&with("success", "true"), " AND status = 'success'"), of_commands(&with("success", "false"), ""));
     match kind {
-        "found" => Ok(of_commands(&format!(", {found}"), "")),
-        "notfound" => {
-            let (answered, found) = (of_commands(" WHERE", ended), of_commands(&format!(", {found}"), ""));
-            Ok(format!("({answered} AND NOT {found})"))
+        "found" => Ok(found),
+        "notfound" => Ok(format!("({ran} AND NOT {failed} AND NOT {found})")),
+        "missing" => {
+            let asked = of_commands(" WHERE", "");
+            Ok(format!("({asked} AND NOT ({ran} AND NOT {failed}) AND NOT {found})"))
         }
-        "missing" => Ok(of_commands(" WHERE", " AND status IN ('prepared', 'sent', 'expired')")),
         _ => Err(format!("'{kind}' is none of found, notfound and missing")),
     }
 }

@@ -169,6 +169,36 @@ fn what_would_be_ignored_or_not_looked_at_is_said() {
 }
 
 #[test]
+fn who_could_not_look_has_not_found_nothing() {
+    let sandbox = Sandbox::new();
+    // The agent's access list names somebody else: it refuses.
+    let acl = std::fs::read_to_string(sandbox.path("acl.json")).unwrap();
+    let other = serde_json::json!([{"default": {"minimumweight": 1, "investigators": {"x": {"fingerprint": "AB".repeat(20), "weight": 1}}}}]);
+    std::fs::write(sandbox.path("acl.json"), other.to_string()).unwrap();
+    let (api, _running) = fleet(&sandbox, 1);
+    let laptop = Laptop::new(&sandbox, &api.url);
+    let refused =
+        laptop.find(&["--show", "all"], "^nothing has this name$").code(75).says("1 could not run it to its end");
+    let id = refused.action();
+    laptop.run(&["results", &id, "-k", "key"]).code(75).says("1 could not run it to its end");
+    assert_eq!(
+        laptop
+            .run(&["results", &id, "-k", "key", "--show", "notfound", "--format", "csv"])
+            .stdout()
+            .matches("cancelled")
+            .count(),
+        1,
+        "its error"
+    );
+    laptop.find(&["--of", &id, "notfound"], "^needle$").code(68).says("no agent is targeted");
+    std::fs::write(sandbox.path("acl.json"), acl).unwrap();
+    laptop.find(&["--of", &id, "missing"], "^needle$").code(0).says("1 of 1 agents found");
+    let looked = laptop.find(&[], "^nothing has this name$").code(0).says("found nothing").action();
+    laptop.find(&["--of", &looked, "missing"], "^needle$").code(68);
+    laptop.find(&["--of", &looked, "notfound"], "^needle$").code(0).says("1 of 1 agents found");
+}
+
+#[test]
 fn the_endings_differ_in_words_and_codes() {
     let sandbox = Sandbox::new();
     let (api, mut running) = fleet(&sandbox, 2);

@@ -3,11 +3,11 @@
 use super::{action_id, common_options, connect, exit_codes};
 use crate::cli::Program;
 use crate::client::follow::report_errors;
-use crate::client::launch::{list_missing, shown};
+use crate::client::launch::{MISSING_COLUMNS, list_missing, shown};
 use crate::client::output::Output;
 use crate::client::results::{self, Wanted};
 use crate::client::rows::{COLUMNS, Show};
-use crate::error::ProgramError;
+use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 
 /// What `mig results --help` says.
@@ -55,13 +55,26 @@ pub fn main(options: ResultsOptions) -> Result<(), ProgramError> {
         // An id that does not exist is an error, not an action without agents.
         results::action(&api, id)?;
         list_missing(&api, id, &mut output)?;
-        return output.finish(&["agent", "action", "command", "status", "queueloc", "agentstatus"]);
+        return output.finish(&MISSING_COLUMNS);
     }
     let (action, _) = results::action(&api, id)?;
+    let sent = action.counters.get("sent").copied().unwrap_or_default();
     let modules: Vec<String> = action.operations.into_iter().map(|operation| operation.module).collect();
+    let (mut answered, mut failed) = (0, 0);
     results::each(&api, id, Wanted::Ended, |answer| {
-        report_errors(PROGRAM.name, &answer);
+        answered += 1;
+        failed += u64::from(!answer.is_complete(modules.len()));
+        report_errors(PROGRAM.name, &answer, modules.len());
         output.answer(id.get(), &answer, &modules, show)
     })?;
-    output.finish(&COLUMNS)
+    output.finish(&COLUMNS)?;
+    let missing = sent.saturating_sub(answered);
+    if missing == 0 && failed == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "of {} agents {missing} have not answered (--show missing names them), {failed} could not run it to its end",
+        sent.max(answered)
+    );
+    Err(ProgramError::new(ExitClass::TemporaryFailure, text))
 }
