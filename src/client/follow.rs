@@ -128,7 +128,7 @@ impl<'a> Following<'a> {
 
     /// Follows to the end; prints answers as they come.
     pub fn run(&self, output: &mut Output) -> Result<Outcome, ProgramError> {
-        let (messages, _source) = follow_source::start(self.api, self.id)?;
+        let (messages, source) = follow_source::start(self.api, self.id)?;
         let mut state = State { outcome: Outcome::default(), seen: HashSet::new(), progress: Progress::new() };
         let (mut is_polled, mut last_answer) = (false, Instant::now());
         while state.outcome.stopped.is_none() {
@@ -159,6 +159,7 @@ impl<'a> Following<'a> {
             }
         }
         state.progress.end();
+        drop(source);
         if is_polled {
             self.read_answers(&mut state, output)?;
         }
@@ -170,6 +171,12 @@ impl<'a> Following<'a> {
         match message {
             Message::Counters(waiting) | Message::Polled(waiting) => state.outcome.waiting = waiting,
             Message::Answer(answer) => self.take(&answer, state, output)?,
+            Message::Unreadable(reason) => {
+                state.outcome.answered += 1;
+                state.outcome.failed += 1;
+                let reason = super::printable(&reason);
+                state.progress.above(|| eprintln!("{}: an answer cannot be read: {reason}", self.program));
+            }
             Message::Lost(reason) => {
                 state.progress.above(|| eprintln!("{}: {reason}; trying again", self.program));
             }

@@ -10,7 +10,10 @@ use crate::id::ActionId;
 use crate::json::Fields;
 use crate::limits;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -26,6 +29,8 @@ pub enum Message {
     Lost(String),
     /// The scheduler refused the action.
     Refused(String),
+    /// An agent's answer that cannot be read.
+    Unreadable(String),
     /// It cannot be followed.
     Failed(ApiError),
     /// Ctrl-C.
@@ -35,12 +40,28 @@ pub enum Message {
 }
 
 /// Ends waiting for Ctrl-C: afterwards it ends the program as usual.
-pub struct Source(Handle);
+pub struct Source {
+    handle: Handle,
+    ends: Arc<AtomicBool>,
+}
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.0.close();
+        self.handle.close();
+        self.ends.store(true, Ordering::SeqCst);
     }
+}
+
+/// Has the second signal end the program, whatever it waits for: a reader of its output, or the API. While the flag is set,
+/// each signal does.
+fn end_at_second_signal() -> std::io::Result<Arc<AtomicBool>> {
+    let ends = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal only sets the flag.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends))?;
+        flag::register(signal, Arc::clone(&ends))?;
+    }
+    Ok(ends)
 }
 
 /// The receiver has gone: nothing is left to do.
@@ -50,6 +71,7 @@ struct Gone;
 pub fn start(api: &Api, id: ActionId) -> Result<(Receiver<Message>, Source), ProgramError> {
     let (sender, receiver) = sync_channel(limits::CLIENT_EVENTS_AHEAD_MAX);
     let failed = |e| ProgramError::new(ExitClass::Io, format!("wait for signals: {e}"));
+    let ends = end_at_second_signal().map_err(failed)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let handle = signals.handle();
     let interrupts = sender.clone();
@@ -66,7 +88,7 @@ pub fn start(api: &Api, id: ActionId) -> Result<(Receiver<Message>, Source), Pro
         // Without a receiver nothing is left to do.
         let _ = reader.read();
     });
-    Ok((receiver, Source(handle)))
+    Ok((receiver, Source { handle, ends }))
 }
 
 struct Reader {
@@ -124,6 +146,11 @@ impl Reader {
                 Ok(None) => {
                     self.lost("the API closed the stream of events".into())?;
                     return Ok(false);
+                }
+                // It would come again, and be as wrong.
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    self.send(Message::Failed(self.api.unreadable("action/events", error)))?;
+                    return Ok(true);
                 }
                 Err(error) => {
                     self.lost(format!("read events of {}: {error}", self.api.address()))?;
@@ -186,7 +213,10 @@ fn message(event: &Event) -> Result<Option<Message>, String> {
     let read = |e: crate::json::JsonError| format!("event '{}': {e}", event.kind);
     Ok(Some(match event.kind.as_str() {
         "counters" => Message::Counters(Waiting::parse(&event.data).map_err(read)?),
-        "command" => Message::Answer(Box::new(Answer::parse(&event.data).map_err(read)?)),
+        "command" => match Answer::parse(&event.data) {
+            Ok(answer) => Message::Answer(Box::new(answer)),
+            Err(e) => Message::Unreadable(read(e)),
+        },
         "refused" => {
             let fields = Fields::at("refused", &event.data).map_err(read)?;
             Message::Refused(fields.text("reason", usize::MAX).map_err(read)?)

@@ -4,6 +4,7 @@ use super::checks::{check_operations, check_signed};
 use super::http::Api;
 use super::launch;
 use super::migrc::Migrc;
+use super::output;
 use super::signing::SigningKey;
 use super::{parse_time, read_file, warn_left_out};
 use crate::action::Action;
@@ -151,8 +152,7 @@ pub fn main(options: GeneratorOptions) -> Result<(), ProgramError> {
         }
     }
     let pretty = serde_json::to_string_pretty(&action).unwrap_or_default() + "\n";
-    print(&if options.pretty { pretty } else { String::from_utf8_lossy(&action.to_json()).into_owned() });
-    Ok(())
+    output::write(&if options.pretty { pretty } else { String::from_utf8_lossy(&action.to_json()).into_owned() })
 }
 
 fn data(input: &str, error: JsonError) -> ProgramError {

@@ -4,7 +4,7 @@ use super::checks::{check_operations, check_signed};
 use super::follow::Following;
 use super::http::{Api, Content};
 use super::migrc::Migrc;
-use super::output::{Format, Output};
+use super::output::{self, Format, Output};
 use super::prompt::confirm;
 use super::rows::{COLUMNS, Show};
 use super::session::key_is_missing;
@@ -225,8 +225,7 @@ fn launch(mut action: Action, origin: &str, options: &LaunchOptions) -> Result<(
     }
     check_operations(&action, origin, options.force)?;
     if options.print {
-        print(&(serde_json::to_string_pretty(&action).unwrap_or_default() + "\n"));
-        return Ok(());
+        return output::write(&(serde_json::to_string_pretty(&action).unwrap_or_default() + "\n"));
     }
     let (show, format) = shown(&options.show, &options.format)?;
     let migrc = Migrc::read_if_there(options.migrc.as_deref())?;
@@ -238,8 +237,7 @@ fn launch(mut action: Action, origin: &str, options: &LaunchOptions) -> Result<(
     }
     if options.sign {
         let signed = if is_signed { action } else { sign(action, origin, key.as_ref(), now)? };
-        print(&(String::from_utf8_lossy(&signed.to_json()).into_owned() + "\n"));
-        return Ok(());
+        return output::write(&(String::from_utf8_lossy(&signed.to_json()).into_owned() + "\n"));
     }
     let api = Api::open(&migrc, key.clone())?;
     if options.verbose {

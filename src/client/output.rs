@@ -151,6 +151,12 @@ fn has_mixed_entries(module: Option<&String>, result: &crate::modules::ModuleRes
     module.is_some_and(|module| module == "file") && show == Show::NotFound && result.foundanything
 }
 
+/// Writes a text that is what was asked for: that it is lost is an error.
+pub fn write(text: &str) -> Result<(), ProgramError> {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).or_else(closed)
+}
+
 /// A reader that has enough (`| head`) ends the program without a message.
 fn closed(error: io::Error) -> Result<(), ProgramError> {
     if error.kind() == io::ErrorKind::BrokenPipe {

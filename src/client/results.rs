@@ -29,17 +29,25 @@ pub fn each(
     let id = action.to_string();
     // The default of a search is the last seven days.
     let parameters = [("type", "command"), ("actionid", id.as_str()), ("after", "1970-01-01T00:00:00Z")];
-    pages(api, &parameters, limits::CLIENT_ROWS_MAX, |raw| {
-        let answer = Answer::parse(raw.get()).map_err(|e| api.unreadable("search", e))?;
+    let mut unreadable = 0;
+    let is_more = pages(api, &parameters, limits::CLIENT_ROWS_MAX, |raw| {
+        let answer = match Answer::parse(raw.get()) {
+            Ok(answer) => answer,
+            // One that is wrong does not hide the others.
+            Err(e) => {
+                unreadable += 1;
+                eprintln!("mig: an answer cannot be read: {}", super::printable(&e.to_string()));
+                return Ok(());
+            }
+        };
         if answer.status.is_final() == (wanted == Wanted::Ended) { take(answer) } else { Ok(()) }
-    })
-    .and_then(|is_more| if is_more { Err(too_many(action)) } else { Ok(()) })
-}
-
-/// The error for commands that were not all read.
-fn too_many(action: ActionId) -> ProgramError {
-    let text = format!("action {action} has more than {} commands: not all were read", limits::CLIENT_ROWS_MAX);
-    ProgramError::new(ExitClass::TemporaryFailure, text)
+    })?;
+    let text = match (is_more, unreadable) {
+        (true, _) => format!("action {action} has more than {} commands: not all were read", limits::CLIENT_ROWS_MAX),
+        (false, 0) => return Ok(()),
+        (false, count) => format!("{count} answers to action {action} cannot be read"),
+    };
+    Err(ProgramError::new(ExitClass::TemporaryFailure, text))
 }
 
 /// Calls `each` with up to `rows_max` rows of a search; follows the links to next pages, or counts on by offset where the API

@@ -199,6 +199,23 @@ fn who_could_not_look_has_not_found_nothing() {
 }
 
 #[test]
+fn a_signed_action_that_cannot_be_written_is_an_error() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox, "http://127.0.0.1:1");
+    std::fs::write(sandbox.path("draft.json"), sandbox.draft("lost").to_string()).unwrap();
+    let into_full = |command: &mut Command| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    into_full(&mut laptop.command(&["sign", "draft.json", "-k", "key"]));
+    into_full(&mut laptop.command(&["file", "-k", "key", "-s", "-path", "/etc", "-name", "x"]));
+    into_full(&mut laptop.command(&["file", "-p", "-path", "/etc", "-name", "x"]));
+    let mut generator = Command::new(env!("CARGO_BIN_EXE_mig-action-generator"));
+    into_full(generator.args(["-nolaunch", "-i", "draft.json", "-k", "key"]).current_dir(sandbox.path("")));
+}
+
+#[test]
 fn the_endings_differ_in_words_and_codes() {
     let sandbox = Sandbox::new();
     let (api, mut running) = fleet(&sandbox, 2);

@@ -2,10 +2,11 @@
 
 use super::{common_options, usage};
 use crate::action::Action;
-use crate::cli::{Program, print};
+use crate::cli::Program;
 use crate::client::checks::{check_operations, check_signed};
 use crate::client::launch::key;
 use crate::client::migrc::Migrc;
+use crate::client::output;
 use crate::client::session::key_is_missing;
 use crate::client::signing::check_weight;
 use crate::client::{parse_time, read_file};
@@ -101,10 +102,9 @@ pub fn main(options: SignOptions) -> Result<(), ProgramError> {
     let action = check_signed(&action, input)?;
     let text = String::from_utf8_lossy(&action.to_json()).into_owned() + "\n";
     match &options.output {
-        None => print(&text),
+        None => output::write(&text),
         Some(file) => {
-            std::fs::write(file, text).map_err(|e| ProgramError::new(ExitClass::Io, format!("write {file}: {e}")))?
+            std::fs::write(file, text).map_err(|e| ProgramError::new(ExitClass::Io, format!("write {file}: {e}")))
         }
     }
-    Ok(())
 }
