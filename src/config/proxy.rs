@@ -90,7 +90,7 @@ mod tests {
             ("192.0.2.1:3128", "192.0.2.1:3128", None, None),
             ("http://[2001:db8::1]:3128", "[2001:db8::1]:3128", None, None),
             ("http://u:p%40%3As@h:1", "h:1", Some("u"), Some("p@:s")),
-            ("u:word@h:1", "h:1", Some("u"), Some("word")),
+            ("u:tiger@h:1", "h:1", Some("u"), Some("tiger")),
             ("u@h:1", "h:1", Some("u"), None),
         ] {
             let proxy = Proxy::parse(text).unwrap();
