@@ -22,6 +22,8 @@
 //! | run | received | `agent/run.rs`, `agent/claim.rs` |
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
+//!
+//! Around them: `agent/start.rs` builds and runs them, `agent/status.rs` says what they do and `agent/stat_socket.rs` to whom.
 
 pub mod answer;
 pub mod claim;
@@ -40,6 +42,7 @@ pub mod room;
 pub mod run;
 pub mod start;
 pub mod stat_socket;
+pub mod status;
 mod talk;
 
 use crate::acl::Acl;
@@ -56,6 +59,27 @@ use crate::spool::{Entry, Stage};
 use crate::time::Timestamp;
 use crate::worker::stage::{Source, Verdict};
 use std::path::Path;
+
+/// How an agent works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until a signal comes.
+    Daemon,
+    /// To the end of what is there: `--once`.
+    Once,
+    /// The same, for a limited time, and beside others without harm: `--checkin`.
+    CheckIn,
+}
+
+impl Mode {
+    /// The heartbeats' `mode`.
+    fn in_heartbeats(self) -> &'static str {
+        match self {
+            Mode::Daemon | Mode::Once => "daemon",
+            Mode::CheckIn => "checkin",
+        }
+    }
+}
 
 /// Why the agent does not run a command.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! `mig-agent`: the command line.
 
 use super::execute::Executor;
-use super::{local, start};
+use super::stat_socket::ask;
+use super::{Mode, local, start};
 use crate::cli::{Common, Program};
+use crate::config::LoggingMode;
 use crate::config::agent::AgentConfig;
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
@@ -12,12 +14,12 @@ use std::path::Path;
 pub const PROGRAM: Program = Program {
     name: start::NAME,
     about: "mig-agent - runs signed investigations on this machine\n\n\
-        Usage: mig-agent [-c FILE] [--once]\n       mig-agent -m MODULE help | PARAMETERS | - | MODULE'S OPTIONS\n       mig-agent -i ACTION",
+        Usage: mig-agent [-c FILE] [-f | -d | --checkin | --once]\n       mig-agent [-c FILE] -q help | pid | status | shutdown\n       mig-agent -m MODULE help | PARAMETERS | - | MODULE'S OPTIONS\n       mig-agent -i ACTION",
     details: "Files: /etc/mig/mig-agent.cfg (see conf/mig-agent.cfg.inc), and the keyring, access list and run directory it names.\n\
         Keyring and access list are read again when they change, and after SIGHUP.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
-        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
+        69 another agent uses the run directory, or none answers (-q); 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
         be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM: start it again;\n\
         78 configuration.",
     rest_after: Some("-m"),
@@ -32,12 +34,24 @@ pub struct AgentOptions {
     /// the version
     #[options(short = "V", long = "version")]
     version: bool,
-    /// configuration file
-    #[options(short = "c", meta = "FILE", default = "/etc/mig/mig-agent.cfg", no_long)]
-    config: String,
+    /// configuration file (default: /etc/mig/mig-agent.cfg)
+    #[options(short = "c", meta = "FILE", no_long)]
+    config: Option<String>,
     /// run in the foreground (it always does; a supervisor such as systemd keeps it running)
     #[options(short = "f", no_long)]
     foreground: bool,
+    /// as -f, and log everything to standard output
+    #[options(short = "d", no_long)]
+    debug: bool,
+    /// ask the running agent: help, pid, status, shutdown
+    #[options(short = "q", meta = "QUESTION", no_long)]
+    query: Option<String>,
+    /// with -q status: as JSON
+    #[options(no_short)]
+    json: bool,
+    /// run what waits, for a limited time, then exit: for cron; does nothing while another agent runs
+    #[options(no_short)]
+    checkin: bool,
     /// run a module here and print its result
     #[options(short = "m", meta = "MODULE", no_long)]
     module: Option<String>,
@@ -75,7 +89,21 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(action) = &options.action {
         return local::run_action(Path::new(action));
     }
-    let config = AgentConfig::read(Path::new(&options.config))?;
+    let question = options.query.as_deref().map(|words| ask::question(words, options.json)).transpose()?;
+    let config = options.config.as_deref().unwrap_or("/etc/mig/mig-agent.cfg");
+    let mut config = AgentConfig::read(Path::new(config))?;
+    if let Some(question) = question {
+        return ask::ask(&config.socket, question);
+    }
+    if options.debug {
+        (config.logging.mode, config.logging.level) = (LoggingMode::Stdout, log::LevelFilter::Debug);
+    }
     crate::cli::set_umask();
-    start::run(&config, Executor::new(config.module_timeout), options.once)
+    crate::logging::start(start::NAME, &config.logging)?;
+    let mode = match options.once {
+        true => Mode::Once,
+        false if options.checkin || config.check_in => Mode::CheckIn,
+        false => Mode::Daemon,
+    };
+    start::run(&config, Executor::new(config.module_timeout), mode)
 }

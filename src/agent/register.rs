@@ -1,8 +1,9 @@
 //! register sends a heartbeat at once, and again every period. A lost one is made good by the next.
 
-use super::check_kept;
 use super::environment::environment;
 use super::identity::host_name;
+use super::status::Status;
+use super::{Mode, check_kept};
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
@@ -18,8 +19,10 @@ use std::time::{Duration, Instant};
 pub struct Register {
     relay: Box<dyn Relay>,
     queueloc: QueueLoc,
+    mode: Mode,
     period: Duration,
     tags: Map<String, Value>,
+    status: Status,
     start_time: Timestamp,
     started: Instant,
     due: Timestamp,
@@ -30,11 +33,14 @@ impl Register {
     pub fn new(
         relay: Box<dyn Relay>,
         queueloc: QueueLoc,
+        mode: Mode,
         period: Duration,
         tags: Map<String, Value>,
-        now: Timestamp,
+        status: Status,
     ) -> Register {
-        Register { relay, queueloc, period, tags, start_time: now, started: Instant::now(), due: now }
+        let now = time::now();
+        let (start_time, started, due) = (now, Instant::now(), now);
+        Register { relay, queueloc, mode, period, tags, status, start_time, started, due }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
@@ -46,7 +52,7 @@ impl Register {
             id: None,
             name: host_name(),
             queueloc: self.queueloc.clone(),
-            mode: "daemon".into(),
+            mode: self.mode.in_heartbeats().into(),
             version: crate::cli::VERSION.into(),
             pid: std::process::id().into(),
             start_time: self.start_time,
@@ -80,6 +86,7 @@ impl Worker for Register {
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
+            self.status.heartbeat_sent(now);
             self.due = time::after(now, self.period);
         }
         Ok(Pass { handled: 0, again: Some(self.due) })

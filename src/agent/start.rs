@@ -8,8 +8,9 @@ use super::machine::Marks;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
-use super::{Trusted, identity, stat_socket};
-use crate::config::agent::{AgentConfig, StatSocket};
+use super::status::Status;
+use super::{Mode, Trusted, identity, stat_socket};
+use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
@@ -22,25 +23,31 @@ use crate::spool::{Mover, stages};
 use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
 use crate::worker::{Worker, run};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What an agent is called in its log.
 pub const NAME: &str = "mig-agent";
 
-/// Runs an agent, to the end of what is there (`once`) or until a signal comes. Tests give it another executor, to count
-/// what is run.
-pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), ProgramError> {
-    crate::logging::start(NAME, &config.logging)?;
-    let (mut workers, _lock) = build(config, read_trust(config)?, executor)?;
-    if once {
-        return run::once(&mut workers).map_err(ProgramError::from);
+/// Runs an agent. Tests give it another executor, to count what is run.
+pub fn run(config: &AgentConfig, executor: Executor, mode: Mode) -> Result<(), ProgramError> {
+    let Built { mut workers, lock: _lock, status } = match build(config, read_trust(config)?, executor, mode) {
+        // The other one runs what waits.
+        Err(error) if mode == Mode::CheckIn && error.class == ExitClass::Unavailable => {
+            log::info!("nothing to do: {error}");
+            return Ok(());
+        }
+        built => built?,
+    };
+    match mode {
+        Mode::Once => run::once(&mut workers).map_err(ProgramError::from),
+        Mode::CheckIn => run::once_within(&mut workers, config.check_in_time),
+        Mode::Daemon => {
+            stat_socket::start(config, &status)?;
+            let workers = workers.into_iter().map(|worker| (worker, SWEEP));
+            run::threads(NAME, workers.collect(), limits::AGENT_RETRY_PAUSE_MAX)
+        }
     }
-    if let StatSocket::Tcp(address) = config.socket {
-        let started = stat_socket::start(address);
-        started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
-    }
-    let workers = workers.into_iter().map(|worker| (worker, SWEEP));
-    run::threads(NAME, workers.collect(), limits::AGENT_RETRY_PAUSE_MAX)
 }
 
 /// How often a worker looks for what notifications missed.
@@ -51,20 +58,27 @@ pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
     Trusted::open(&config.keyring, &config.acl).map_err(ProgramError::from)
 }
 
-/// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at
-/// times of their own.
-pub fn build(
-    config: &AgentConfig,
-    trusted: Trusted,
-    executor: Executor,
-) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
-    let relay = || -> Result<Box<dyn Relay>, ProgramError> {
+/// An agent that is about to work.
+pub struct Built {
+    /// In the order register, receive, run, answer, forget.
+    pub workers: Vec<Box<dyn Worker>>,
+    /// Theirs.
+    pub lock: Lock,
+    /// What they note.
+    pub status: Status,
+}
+
+/// Builds an agent. Tests run the passes themselves, at times of their own. An error of the class `Unavailable` is that
+/// another agent has the lock.
+pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, mode: Mode) -> Result<Built, ProgramError> {
+    let open_relay = || -> Result<Box<dyn Relay>, ProgramError> {
         match &config.relay {
             RelayConfig::Directory(path) => {
                 Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
             }
             RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
-                Ok(relay) => Ok(Box::new(relay)),
+                Ok(relay) if mode == Mode::Daemon => Ok(Box::new(relay)),
+                Ok(relay) => Ok(Box::new(relay.pulling())),
                 Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
             },
         }
@@ -77,16 +91,20 @@ pub fn build(
     agent.recover().map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     log::info!("{NAME} {} is {queueloc}", crate::cli::VERSION);
+    let status = Status::new(queueloc.clone(), Arc::clone(agent.spool()));
+    let relay = || Ok::<_, ProgramError>(status.noting(open_relay()?));
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
-    let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
+    let register = Register::new(relay()?, queueloc.clone(), mode, period, tags, status.clone());
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
-    let run = StageWorker::new(running.clone(), Run::new(running, trusted, executor));
+    let run = StageWorker::new(running.clone(), Run::new(running, trusted, executor, status.clone()));
     let answer = Answer::new(relay()?, period * limits::AGENT_MESSAGE_PERIODS);
     let answer = StageWorker::new(mover("answer")?, answer);
     let forgetting = mover("forget")?;
     let forgotten = Forgotten::new(forgetting.notes());
     forgotten.until().map_err(rundir)?;
     let forget = StageWorker::new(forgetting, Forget::new(forgotten));
-    Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)], lock))
+    let workers: Vec<Box<dyn Worker>> =
+        vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)];
+    Ok(Built { workers, lock, status })
 }

@@ -75,6 +75,13 @@ pub enum StatSocket {
     Tcp(SocketAddr),
 }
 
+impl StatSocket {
+    /// Where it is if the configuration does not say.
+    pub fn in_run_directory(run_directory: &Path) -> StatSocket {
+        StatSocket::Unix(run_directory.join("agent.sock"))
+    }
+}
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
 const FIXED: [((&str, &str), (&str, &str)); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
@@ -114,7 +121,7 @@ impl AgentConfig {
         let keyring = take_keyring(&mut ini)?;
         let acl = take_acl(&mut ini, &keyring)?;
         let run_directory = ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent"));
-        let own_socket = StatSocket::Unix(run_directory.join("agent.sock"));
+        let own_socket = StatSocket::in_run_directory(&run_directory);
         let config = AgentConfig {
             relay,
             api: ini.take(SECTION, "api", None, parse_api)?,

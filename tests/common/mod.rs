@@ -16,7 +16,7 @@ pub use servers::PATIENCE;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
-use mig::agent::start;
+use mig::agent::{Mode, start};
 use mig::config::agent::AgentConfig;
 use mig::error::ExitClass;
 use mig::id::CommandRef;
@@ -203,7 +203,8 @@ impl Sandbox {
     /// Starts an agent in the background.
     pub fn start_agent(&self, number: usize) -> Background {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
-        command.arg("-c").arg(self.agent_cfg(number));
+        // As a service manager does it: no other process than this one.
+        command.arg("-f").arg("-c").arg(self.agent_cfg(number));
         Background::start(command, self.path(&format!("agent-{number}.log")))
     }
 
@@ -311,7 +312,8 @@ pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let Err(error) = start::run(&config, executor, false) else { std::process::exit(0) };
+    mig::logging::start(start::NAME, &config.logging).unwrap();
+    let Err(error) = start::run(&config, executor, Mode::Daemon) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.

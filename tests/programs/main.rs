@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod backup;
+mod checkin;
 mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
@@ -24,4 +25,5 @@ mod quickstart;
 mod scripts;
 mod short_signatures;
 mod signers;
+mod stat_socket;
 mod systemd;

@@ -3,8 +3,9 @@
 
 use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
+use mig::agent::Mode;
 use mig::agent::execute::Executor;
-use mig::agent::start;
+use mig::agent::start::{self, Built};
 use mig::config::agent::AgentConfig;
 use mig::config::scheduler::SchedulerConfig;
 use mig::error::{ExitClass, ProgramError};
@@ -121,7 +122,8 @@ impl System {
             let config = AgentConfig::read(Path::new(&self.sandbox.agent_cfg(number))).unwrap();
             self.running.remove(&format!("agent {number}"));
             let executor = || System::executor(&self.sandbox, number);
-            let (mut workers, lock) = when_unlocked(|| start::build(&config, start::read_trust(&config)?, executor()));
+            let build = || start::build(&config, start::read_trust(&config)?, executor(), Mode::Daemon);
+            let Built { mut workers, lock, .. } = when_unlocked(build);
             let handling = workers.split_off(1);
             self.running.insert(format!("agent {number}"), Running::new(handling, Some(lock)));
             self.running.insert(format!("register {number}"), Running::new(workers, None));
