@@ -23,7 +23,8 @@
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
 //!
-//! Around them: `agent/start.rs` builds and runs them, `agent/status.rs` says what they do and `agent/stat_socket.rs` to whom.
+//! Around them: `agent/start.rs` builds and runs them, `agent/status.rs` says what they do and `agent/stat_socket.rs` to whom,
+//! `agent/immortal.rs` starts an agent again that ended, and `agent/os.rs` is what differs between operating systems.
 
 pub mod answer;
 pub mod claim;
@@ -32,9 +33,11 @@ pub mod execute;
 pub mod forget;
 pub mod forgotten;
 pub mod identity;
+pub mod immortal;
 pub mod local;
 pub mod machine;
 mod memory;
+pub mod os;
 pub mod program;
 pub mod receive;
 pub mod register;

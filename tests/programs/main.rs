@@ -13,6 +13,7 @@ mod formats;
 #[path = "../gnupg/mod.rs"]
 mod gnupg;
 mod hostile;
+mod immortal;
 mod journey;
 mod keys;
 mod logging;
@@ -23,6 +24,7 @@ mod openapi;
 mod places;
 mod quickstart;
 mod scripts;
+mod service;
 mod short_signatures;
 mod signers;
 mod stat_socket;
