@@ -296,6 +296,12 @@ pub const ADDRESSES_LOGGED_MAX: usize = 4;
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
+/// Longest pause before an action that ends an upgraded agent is repeated: one that an access list refuses is refused again.
+pub const KILL_ACTION_PAUSE_MAX: Duration = Duration::from_secs(86400);
+/// Upgraded agents that one round of periodic looks at: each costs an action and its signature.
+pub const UPGRADED_AT_ONCE: usize = 100;
+/// Upgraded agents whose actions are remembered; further ones wait.
+pub const UPGRADED_AGENTS_MAX: usize = 10_000;
 /// Queues of expired agents that are looked up at a time.
 pub const QUEUES_CLEANED_AT_ONCE: usize = 500;
 /// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.
