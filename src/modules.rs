@@ -76,10 +76,25 @@ impl Context<'_> {
     }
 }
 
+/// What a module does to the machine that it runs on. The agent has the kernel deny the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// It reads files of the machine.
+    pub reads_files: bool,
+    /// It opens connections, or listens.
+    pub opens_network: bool,
+    /// It makes, renames and removes files beside the agent's own program.
+    pub writes_program_directory: bool,
+    /// It sends signals to other processes.
+    pub ends_processes: bool,
+}
+
 /// A kind of operation. See the module docs for how one is called.
 pub trait Module: Sync {
     /// The word in an operation's `module` field.
     fn name(&self) -> &'static str;
+    /// What it does to the machine.
+    fn needs(&self) -> Needs;
     /// Refuses parameters that [`Module::run`] cannot use, naming the field. Returns warnings about the others: valid
     /// input that cannot mean what was intended, such as a misspelt field.
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError>;

@@ -62,7 +62,7 @@ mod tasks;
 mod tests;
 mod walk;
 
-use super::{Context, Module, ModuleResult, ParameterError};
+use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use evaluate::Shared;
 use mounts::Mounts;
 use parameters::{Plan, Search};
@@ -82,6 +82,10 @@ pub struct File;
 impl Module for File {
     fn name(&self) -> &'static str {
         "file"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { reads_files: true, ..Needs::default() }
     }
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
