@@ -24,6 +24,7 @@
 //! | forget | done | `agent/forget.rs` |
 
 pub mod answer;
+pub mod build;
 pub mod claim;
 pub mod environment;
 pub mod execute;
@@ -38,6 +39,9 @@ pub mod receive;
 pub mod register;
 pub mod room;
 pub mod run;
+pub mod show;
+pub mod stamp;
+pub mod stamping;
 pub mod start;
 pub mod stat_socket;
 mod talk;

@@ -19,6 +19,10 @@ pub const AGENT_NAME_BYTES_MAX: usize = 1024;
 pub const AGENT_VERSION_BYTES_MAX: usize = 128;
 /// Addresses in a heartbeat of ours: a host of containers may have thousands, and 256 of the longest have 12 kB.
 pub const AGENT_ADDRESSES_MAX: usize = 256;
+/// Bytes of the configuration behind an agent's program: keys of hundreds of investigators.
+pub const STAMP_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a program that may be an agent: some ten times the size of one.
+pub const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of an agent's tags in its configuration: with everything else they fit into a heartbeat, also escaped.
 pub const AGENT_TAGS_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names are limited to 255.

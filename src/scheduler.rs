@@ -117,7 +117,7 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     if options.once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
-    log::info!("mig-scheduler {} works on {}", crate::cli::VERSION, config.spool.display());
+    log::info!("mig-scheduler {} works on {}", crate::cli::version(), config.spool.display());
     let workers = workers.into_iter().map(|worker| {
         let sweep = sweep_of(worker.name(), &config);
         (worker, sweep)

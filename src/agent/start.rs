@@ -76,7 +76,7 @@ pub fn build(
     let lock = agent.lock().map_err(|error| error.at_start("agent.rundir"))?;
     agent.recover().map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
-    log::info!("{NAME} {} is {queueloc}", crate::cli::VERSION);
+    log::info!("{NAME} {} is {queueloc}", crate::cli::version());
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let register = Register::new(relay()?, queueloc.clone(), period, tags, crate::time::now());
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));

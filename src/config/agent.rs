@@ -11,9 +11,11 @@
 
 mod inside;
 
+pub use inside::Inside;
+
 use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
-use super::{ConfigError, Ini, LoggingConfig, Material, Secret};
+use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
 use crate::acl::Acl;
 use crate::limits;
 use crate::signature::Keyring;
@@ -73,6 +75,14 @@ pub enum StatSocket {
     Unix(PathBuf),
     /// An address of this machine, as of the original.
     Tcp(SocketAddr),
+}
+
+/// The settings in force, as [`AgentConfig::resolve`] takes them, with the section and the key of each.
+pub fn settings(
+    inside: Option<&str>,
+    file: Option<Ini>,
+) -> Result<impl Iterator<Item = ((String, String), Setting)>, ConfigError> {
+    Ok(merge(inside, file)?.into_settings())
 }
 
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.

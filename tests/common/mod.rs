@@ -435,7 +435,7 @@ pub fn write_program(path: &Path, script: &str) {
 }
 
 /// Writes a file that may hold a password.
-fn write_private(path: &Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -24,4 +24,5 @@ mod quickstart;
 mod scripts;
 mod short_signatures;
 mod signers;
+mod stamp;
 mod systemd;

@@ -15,6 +15,33 @@ pub(super) const CA: (&str, &str) = ("certs", "cacert inside");
 pub(super) const CERTIFICATE: (&str, &str) = ("certs", "agentcert inside");
 pub(super) const KEY: (&str, &str) = ("certs", "agentkey inside");
 
+/// The kinds of such text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// Keys of investigators.
+    Keys,
+    /// An access list.
+    Acl,
+    /// PEM certificates.
+    Certificates,
+    /// The agent's private key.
+    PrivateKey,
+}
+
+impl Inside {
+    /// The kind of a setting; None if it is one that a file has too.
+    pub fn of(section: &str, key: &str) -> Option<Inside> {
+        let kinds = [
+            (KEYS, Inside::Keys),
+            (ACL, Inside::Acl),
+            (CA, Inside::Certificates),
+            (CERTIFICATE, Inside::Certificates),
+            (KEY, Inside::PrivateKey),
+        ];
+        kinds.into_iter().find(|(place, _)| *place == (section, key)).map(|(_, kind)| kind)
+    }
+}
+
 /// What a key holds.
 #[derive(Clone, Copy)]
 enum Shape {
