@@ -22,6 +22,7 @@
 //! | run | received | `agent/run.rs`, `agent/claim.rs` |
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
+//!
 
 pub mod answer;
 pub mod build;
@@ -31,6 +32,7 @@ pub mod execute;
 pub mod forget;
 pub mod forgotten;
 pub mod identity;
+pub mod installed;
 pub mod local;
 pub mod machine;
 mod memory;

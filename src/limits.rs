@@ -184,6 +184,25 @@ pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Maximum interval between two scans of all kept files and queues for expired ones.
 pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
 
+/// Platforms of one `upgrade`: more than there are.
+pub const UPGRADE_PLATFORMS_MAX: usize = 64;
+/// Bytes of a URL in its parameters.
+pub const UPGRADE_LOCATION_BYTES_MAX: usize = 2048;
+/// How long its download may take where no agent sets a limit.
+pub const UPGRADE_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long a new program may take to say its version: a slow disk reads some 20 MB.
+pub const PROGRAM_VERSION_TIME_MAX: Duration = Duration::from_secs(20);
+/// Drafts of programs that one run removes.
+pub const PROGRAM_DRAFTS_REMOVED_MAX: usize = 100;
+/// How long the new program may take to work after an upgrade: it waits for the lock, and reads what is there.
+pub const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long an agent that is destroyed may take to end after SIGTERM: it ends itself after [`STOP_TIME_MAX`].
+pub const AGENT_END_TIME_MAX: Duration = Duration::from_secs(STOP_TIME_MAX.as_secs() + 4);
+/// Largest process id of Linux.
+pub const PID_MAX: i32 = 4_194_304;
+/// Bytes of a unit of systemd.
+pub const UNIT_SIZE_BYTES_MAX: u64 = 64 << 10;
+
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
 /// Files in an agent's received and in its answered, after which it takes, or runs, no further command: a relay must not

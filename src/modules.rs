@@ -8,8 +8,14 @@
 //! To add one: implement [`Module`] in a file of its own below `modules/` and name it in [`all`].
 
 #[cfg(feature = "modules")]
+pub mod agentdestroy;
+#[cfg(feature = "modules")]
 pub mod file;
+#[cfg(feature = "modules")]
+mod form;
 pub mod network;
+#[cfg(feature = "modules")]
+pub mod upgrade;
 
 use network::Fetch;
 use serde::{Deserialize, Serialize};
@@ -115,7 +121,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File]
+    &[&file::File, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
 }
 
 /// Returns the module called `name`.
