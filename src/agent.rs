@@ -23,6 +23,7 @@
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
 //!
+//! When the module `upgrade` has installed another version, they all end, and that one takes over (`agent/handover.rs`).
 
 pub mod answer;
 pub mod build;
@@ -31,6 +32,7 @@ pub mod environment;
 pub mod execute;
 pub mod forget;
 pub mod forgotten;
+pub mod handover;
 pub mod identity;
 pub mod installed;
 pub mod local;

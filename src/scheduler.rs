@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::targets::Target;
+use crate::wake::Stop;
 use crate::worker::clock::ClockWorker;
 use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
@@ -122,7 +123,9 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
         let sweep = sweep_of(worker.name(), &config);
         (worker, sweep)
     });
-    run::threads(PROGRAM.name, workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX)
+    let stop = Stop::default();
+    crate::signals::stop_on_signals(&stop)?;
+    run::threads(PROGRAM.name, workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX, &stop)
 }
 
 fn chosen(only: Option<&str>, config: &SchedulerConfig) -> Result<Vec<&'static str>, ProgramError> {

@@ -52,6 +52,9 @@ pub struct AgentOptions {
     /// register, handle what is there now, then exit
     #[options(no_short)]
     once: bool,
+    /// wait for the run directory, which another version hands over after an upgrade
+    #[options(no_short)]
+    takeover: bool,
     /// with -m: limit address space and priority, and end with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
@@ -120,7 +123,7 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
     crate::cli::set_umask();
-    start::run(&config, Executor::new(config.module_timeout), options.once)
+    start::run(&config, Executor::new(config.module_timeout), options.once, options.takeover)
 }
 
 const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
