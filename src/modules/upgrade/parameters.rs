@@ -43,7 +43,14 @@ pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
         }
         let fields = Fields::at(platform, top.raw(platform).map_or("null", |raw| raw.get()))?;
         doubts.extend(unknown_names(&fields, &["to_version", "location", "checksum"]));
-        releases.insert(platform.to_owned(), release(&fields)?);
+        let release = release(&fields)?;
+        // Agents of the original take others.
+        let host = release.location.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+        if host.is_none_or(str::is_empty) {
+            let reason = "is not a URL that begins with https:// and a host";
+            doubts.push(ParameterError::new(fields.path("location"), reason));
+        }
+        releases.insert(platform.to_owned(), release);
         if releases.len() > limits::UPGRADE_PLATFORMS_MAX {
             let reason = format!("hold more than {} platforms", limits::UPGRADE_PLATFORMS_MAX);
             return Err(ParameterError::new("parameters", reason));
@@ -67,10 +74,6 @@ fn release(fields: &Fields) -> Result<Release, ParameterError> {
     };
     let to_version = graphic("to_version", limits::AGENT_VERSION_BYTES_MAX)?;
     let location = graphic("location", limits::UPGRADE_LOCATION_BYTES_MAX)?;
-    let host = location.strip_prefix("https://").map(|rest| rest.split('/').next().unwrap_or_default());
-    if host.is_none_or(str::is_empty) {
-        return Err(fields.error("location", "is not a URL that begins with https:// and a host").into());
-    }
     let checksum = graphic("checksum", 64)?.to_lowercase();
     if checksum.len() != 64 || !checksum.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(fields.error("checksum", "is not a SHA-256 in 64 hexadecimal digits").into());
@@ -109,13 +112,6 @@ mod tests {
             ("to_version", json!("2 3"), "linux/amd64.to_version: holds a space"),
             ("to_version", json!("x".repeat(129)), "linux/amd64.to_version: has 129 bytes"),
             ("to_version", json!(2), "linux/amd64.to_version: is not a string"),
-            (
-                "location",
-                json!("http://example.net/agent"),
-                "linux/amd64.location: is not a URL that begins with https://",
-            ),
-            ("location", json!("https:///agent"), "linux/amd64.location: is not a URL"),
-            ("location", json!("file:///agent"), "linux/amd64.location: is not a URL"),
             ("location", json!("https://example.net/\n"), "linux/amd64.location: holds a space, a control"),
             ("checksum", json!("ab"), "linux/amd64.checksum: is not a SHA-256"),
             ("checksum", json!("g".repeat(64)), "linux/amd64.checksum: is not a SHA-256"),
@@ -127,6 +123,21 @@ mod tests {
         }
         for parameters in [json!({}), json!([]), json!({"linux": good()}), json!({"linux/amd64": []})] {
             assert!(parse(&parameters).is_err(), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn a_location_without_https_is_a_doubt() {
+        for location in
+            ["http://example.net/agent", "https:///agent", "https://", "file:///agent", "HTTPS://example.net/a"]
+        {
+            let mut release = good();
+            release["location"] = location.into();
+            let doubts = parse(&json!({"linux/amd64": release})).unwrap().doubts;
+            assert_eq!(
+                doubts[0].to_string(),
+                "linux/amd64.location: is not a URL that begins with https:// and a host"
+            );
         }
     }
 

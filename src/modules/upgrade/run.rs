@@ -48,10 +48,16 @@ fn upgrade(parameters: &Value, context: Context) -> Result<(String, u64), String
         return Err(format!("version {} runs here already; nothing is installed", release.to_version));
     }
     let path = installed::path().map_err(|e| format!("find the program that runs: {e}"))?;
-    let (draft, size_bytes) = download(release, &path, context)?;
-    check(&draft, release)?;
-    installed::install(&draft, &path).map_err(|e| format!("install {}: {e}", path.display()))?;
+    let size_bytes = install(release, &path, context)?;
     Ok((release.to_version.clone(), size_bytes))
+}
+
+/// Puts a release in the place of the program at `path`. Returns its size.
+fn install(release: &Release, path: &Path, context: Context) -> Result<u64, String> {
+    let (draft, size_bytes) = download(release, path, context)?;
+    check(&draft, release)?;
+    installed::install(&draft, path).map_err(|e| format!("install {}: {e}", path.display()))?;
+    Ok(size_bytes)
 }
 
 /// Writes the release into a file beside the program, executable and on the disk.
@@ -146,5 +152,90 @@ fn listen(child: &mut Child, deadline: Instant) -> Result<String, String> {
         if said.len() > limits::AGENT_VERSION_BYTES_MAX + 1 {
             return Err("it says more than a version".into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::network::{Fetch, FetchError, Fetched};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A server of one file.
+    struct Serves(Vec<u8>);
+
+    impl Fetch for Serves {
+        fn get(&self, url: &str, _max: u64, _deadline: Instant, to: &mut dyn Write) -> Result<Fetched, FetchError> {
+            to.write_all(&self.0).unwrap();
+            Ok(Fetched { size_bytes: self.0.len() as u64, url: url.into(), proxy: None })
+        }
+    }
+
+    fn sum(bytes: &[u8]) -> String {
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn what_is_not_the_release_is_not_installed_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mig-agent");
+        std::fs::write(&path, "old").unwrap();
+        let script = b"#!/bin/sh\ntouch started; echo 2\n".to_vec();
+        let foreign = std::fs::read("/bin/true").unwrap();
+        for (bytes, checksum, error) in [
+            (script.clone(), sum(b"other"), "https://example.net/agent has the SHA-256"),
+            (script.clone(), sum(&script), "https://example.net/agent is not a whole program"),
+            (foreign.clone(), sum(&foreign), "https://example.net/agent is not an agent of this kind"),
+            (foreign[..1000].to_vec(), sum(&foreign[..1000]), "https://example.net/agent is not a whole program"),
+            (Vec::new(), sum(b""), "https://example.net/agent is not a whole program"),
+        ] {
+            let location = "https://example.net/agent".to_owned();
+            let release = Release { to_version: "2".into(), location, checksum };
+            let context = Context { network: Some(&Serves(bytes)), ..Context::by_hand() };
+            let found = install(&release, &path, context).unwrap_err();
+            assert!(found.starts_with(error) && found.contains("nothing is installed"), "{found}");
+            let found = install(&release, &path, Context::by_hand()).unwrap_err();
+            assert_eq!(found, "there is no network for it; let an agent run it");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_release_for_other_platforms_is_named() {
+        let release = json!({"to_version": "2", "location": "https://example.net/a", "checksum": sum(b"")});
+        let parameters = json!({"windows/amd64": release, "darwin/arm64": release});
+        let result = run(&parameters, Context::by_hand());
+        let error = &result.errors.unwrap()[0];
+        assert!(error.ends_with("only for darwin/arm64, windows/amd64") && !result.success, "{error}");
+        let error =
+            run(&json!({"linux/amd64": release, "linux/x/y": {}}), Context::by_hand()).errors.unwrap().remove(0);
+        assert!(error.starts_with("nothing is installed: linux/x/y: is not a platform"), "{error}");
+    }
+
+    #[test]
+    fn a_program_has_a_limited_time_to_say_a_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let ask = |script: &str| {
+            let path = directory.path().join("program");
+            // Another test may be starting a program, which has this file open for writing until it runs.
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            let is_busy = |said: &Result<String, String>| said.as_ref().is_err_and(|e| e.contains("Text file busy"));
+            let begun = Instant::now();
+            loop {
+                match asked_version(&path, Duration::from_millis(500)) {
+                    said if is_busy(&said) && begun.elapsed() < Duration::from_secs(10) => {}
+                    said => return said,
+                }
+            }
+        };
+        assert_eq!(ask("[ \"$*\" = -V ] && [ -z \"$HOME\" ] && echo 2.prod"), Ok("2.prod".into()));
+        assert_eq!(ask("echo 2; echo 3"), Ok("2\n3".into()));
+        assert_eq!(ask("exit 1"), Ok(String::new()));
+        assert_eq!(ask("exec sleep 1000"), Err("it does not end".into()));
+        assert_eq!(ask("while :; do echo x; done"), Err("it says more than a version".into()));
+        assert_eq!(ask("printf '\\377'"), Err("what it says is no text".into()));
+        assert!(asked_version(Path::new("/etc/passwd"), Duration::from_secs(1)).unwrap_err().contains("denied"));
     }
 }
