@@ -92,7 +92,7 @@ fn what_is_inside_is_shown_without_secrets_and_a_file_replaces_parts_of_it() {
     for line in [
         "amqpbroker = \"amqps://agent:hidden@relay.example.net/mig\" # (inside):1",
         "proxies = [\"me:(hidden)@proxy:1\"] # (inside):2",
-        "Test Investigator <test@example.net>",
+        " Test Investigator\"] # (inside):",
         "heartbeatfreq = \"30s\"",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
