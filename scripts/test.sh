@@ -74,7 +74,7 @@ check_built_agent() {
     mkdir -m 700 "$made/gnupg"
     export GNUPGHOME=$made/gnupg
     gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-gen-key 'Fleet <fleet@example.net>' ed25519 sign never
-    key=$(gpg --batch --with-colons --list-keys | awk -F: '$1 == "fpr" { print $10; exit }')
+    key=$(gpg --batch --no-auto-check-trustdb --with-colons --list-keys | awk -F: '$1 == "fpr" { print $10; exit }')
     gpg --batch --armor --export >"$made/fleet.asc"
     cat >"$made/conf.toml" <<EOF
 amqpbroker = "dir:///var/lib/mig/relay"
