@@ -27,6 +27,7 @@ pub mod answer;
 pub mod claim;
 pub mod environment;
 pub mod execute;
+pub mod fetch;
 pub mod forget;
 pub mod forgotten;
 pub mod identity;
