@@ -9,7 +9,9 @@
 
 #[cfg(feature = "modules")]
 pub mod file;
+pub mod network;
 
+use network::Fetch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Instant;
@@ -53,7 +55,7 @@ impl ParameterError {
     }
 }
 
-/// The limits of a run, and the callback for its progress.
+/// The limits of a run, and what it may use.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Threads the module may start.
@@ -64,6 +66,8 @@ pub struct Context<'a> {
     pub result_bytes_max: usize,
     /// Receives partial results periodically: the last one is used if the module is killed.
     pub progress: Option<&'a (dyn Fn(&ModuleResult) + Sync)>,
+    /// The network, for a module that [`Needs`] it and that an agent's program runs.
+    pub network: Option<&'a dyn Fetch>,
 }
 
 impl Context<'_> {
@@ -72,7 +76,7 @@ impl Context<'_> {
         // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
         let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
         let result_bytes_max = crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
-        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
+        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None, network: None }
     }
 }
 
