@@ -85,7 +85,7 @@ main() {
     MIG_VERSION=$(version)
     [ -z "$STAMPKEY" ] || export MIG_STAMP_KEY=${STAMPKEY// /}
     cargo build --manifest-path "$root/Cargo.toml" --locked "${cargo_says[@]}" --bin mig-agent "${flags[@]}"
-    install -m 755 "$(programs "$PROFILE")/mig-agent" "$folder/mig-agent.unstamped"
+    command install -m 755 "$(programs "$PROFILE")/mig-agent" "$folder/mig-agent.unstamped"
     "$folder/mig-agent.unstamped" --stamp "$AGTCONF" --output "$OUTPUT" "${stamp[@]}"
 }
 

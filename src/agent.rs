@@ -30,6 +30,7 @@ pub mod build;
 pub mod claim;
 pub mod environment;
 pub mod execute;
+pub mod fetch;
 pub mod forget;
 pub mod forgotten;
 pub mod handover;

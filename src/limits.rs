@@ -150,6 +150,25 @@ pub const STORED_KEY_BYTES_MAX: usize = 256 << 10;
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(6);
 /// How long a program that must end waits for its last log line to be written.
 pub const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long one way to a server (directly, or through a proxy) may take to open, when there are others: three attempts of the
+/// kernel, and what a proxy needs to reach the server itself.
+pub const DIAL_WAY_TIME_MAX: Duration = Duration::from_secs(10);
+/// No further way to a server is begun after this time: less than a service manager waits for a worker.
+pub const DIAL_TIME_MAX: Duration = Duration::from_secs(120);
+/// Bytes of a proxy's answer to CONNECT: some show a page of headers.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Redirects that a download follows.
+pub const FETCH_REDIRECTS_MAX: usize = 5;
+/// Bytes that a download reads at once.
+pub const FETCH_CHUNK_BYTES: usize = 64 << 10;
+/// Characters of a download's URL that a message repeats.
+pub const URL_SHOWN_CHARACTERS_MAX: usize = 300;
+/// Bytes of the authorities that a module's process receives: a bundle of all public ones has a quarter of this.
+pub const MODULE_AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
+/// How long the API may take to say the agent's address.
+pub const PUBLIC_IP_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes of the API's answer to that.
+pub const PUBLIC_IP_BYTES_MAX: u64 = 64;
 /// Initial back-off after a failure; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Maximum back-off of a scheduler's worker whose store or relay is unavailable: results are pending meanwhile.

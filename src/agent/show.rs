@@ -30,7 +30,7 @@ fn shown(section: &str, key: &str, value: &str) -> String {
         Some(Inside::PrivateKey) => return toml_text("(hidden)"),
         Some(Inside::Certificates) => return toml_text(&format!("(PEM, {} bytes)", value.len())),
         Some(Inside::Keys) => return keys(value),
-        Some(Inside::Acl) => return format!("'''{value}'''"),
+        Some(Inside::Acl) => return on_one_line(value),
         None => {}
     }
     match key {
@@ -50,6 +50,12 @@ fn shown(section: &str, key: &str, value: &str) -> String {
 /// Text as TOML, on one line.
 fn toml_text(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
+}
+
+/// JSON without its line ends.
+fn on_one_line(json: &str) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
+    format!("'''{value}'''")
 }
 
 /// A broker's URL without its password; of what is none, nothing is shown.

@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod score;
 pub mod servers;
+pub mod stamped;
 pub mod status;
 pub mod store;
 

@@ -121,6 +121,18 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
     Ok(ini)
 }
 
+/// Refuses settings with which an agent would need a file, by the names that they have inside.
+pub(super) fn check_complete(ini: &Ini) -> Result<(), ConfigError> {
+    for required in ["amqpbroker", "publicpgpkeys", "agentacl"] {
+        let place = NAMES.iter().find(|(name, ..)| *name == required).map(|(_, place, _)| place);
+        if place.is_some_and(|(section, key)| !ini.has(section, key)) {
+            let text = format!("{required}: is missing");
+            return Err(ConfigError { file: ini.file().to_owned(), line: None, text, is_temporary: false });
+        }
+    }
+    Ok(())
+}
+
 /// A value as the text of a setting.
 fn text_of(value: &DeValue, shape: Shape) -> Result<String, String> {
     match shape {
