@@ -23,17 +23,23 @@
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
 //!
+//! When the module `upgrade` has installed another version, they all end, and that one takes over (`agent/handover.rs`).
+//!
 //! Around them: `agent/start.rs` builds and runs them, `agent/status.rs` says what they do and `agent/stat_socket.rs` to whom,
 //! `agent/immortal.rs` starts an agent again that ended, and `agent/os.rs` is what differs between operating systems.
 
 pub mod answer;
+pub mod build;
 pub mod claim;
 pub mod environment;
 pub mod execute;
+pub mod fetch;
 pub mod forget;
 pub mod forgotten;
+pub mod handover;
 pub mod identity;
 pub mod immortal;
+pub mod installed;
 pub mod local;
 pub mod machine;
 mod memory;
@@ -43,6 +49,9 @@ pub mod receive;
 pub mod register;
 pub mod room;
 pub mod run;
+pub mod show;
+pub mod stamp;
+pub mod stamping;
 pub mod start;
 pub mod stat_socket;
 pub mod status;

@@ -1,15 +1,19 @@
 //! `mig-agent`: the command line.
 
+use super::build::{self, Build};
 use super::execute::Executor;
 use super::os::service::{Service, Wish, is_supervised};
+use super::stamp::Stamp;
+use super::stamping::{self, Stamping};
 use super::stat_socket::ask;
-use super::{Mode, immortal, local, start};
-use crate::cli::{Common, Program};
-use crate::config::LoggingMode;
+use super::{Mode, immortal, local, show, start};
+use crate::cli::{Common, Program, print};
 use crate::config::agent::AgentConfig;
+use crate::config::{ConfigError, Ini, LoggingMode};
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// What `mig-agent --help` says.
 pub const PROGRAM: Program = Program {
@@ -38,7 +42,7 @@ pub struct AgentOptions {
     /// the version
     #[options(short = "V", long = "version")]
     version: bool,
-    /// configuration file (default: /etc/mig/mig-agent.cfg)
+    /// configuration file (default: /etc/mig/mig-agent.cfg, if it is there; "" for none)
     #[options(short = "c", meta = "FILE", no_long)]
     config: Option<String>,
     /// only run: neither become a service nor start itself again; a supervisor keeps it running
@@ -74,9 +78,30 @@ pub struct AgentOptions {
     /// register, handle what is there now, then exit
     #[options(no_short)]
     once: bool,
+    /// wait for the run directory, which another version hands over after an upgrade
+    #[options(no_short)]
+    takeover: bool,
     /// with -m: limit address space and priority, and end with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
+    /// print the settings in force, and where each comes from, without secrets
+    #[options(no_short)]
+    show_config: bool,
+    /// make an agent with this configuration inside; needs --output
+    #[options(no_short, meta = "TOML")]
+    stamp: Option<String>,
+    /// with --stamp: the program to make
+    #[options(no_short, meta = "FILE")]
+    output: Option<String>,
+    /// with --stamp: last part of the agent's version
+    #[options(no_short, meta = "NAME")]
+    buildenv: Option<String>,
+    /// with --stamp: detached signature of the configuration, as gpg --armor --detach-sign makes it
+    #[options(no_short, meta = "FILE")]
+    signature: Option<String>,
+    /// with --signature: the signer's public key
+    #[options(no_short, meta = "FILE")]
+    signer: Option<String>,
     /// with -m: help, parameters as JSON, - for standard input, or the module's own options
     #[options(free)]
     words: Vec<String>,
@@ -91,7 +116,18 @@ impl Common for AgentOptions {
     }
 }
 
-/// `mig-agent`.
+/// `mig-agent`: the whole program.
+pub fn start(build: &'static Build) -> ExitCode {
+    build::set(build);
+    // A module's process is started often, and needs nothing of it.
+    let is_module = std::env::args_os().any(|argument| argument == "--limited");
+    let stamp = if is_module { None } else { Stamp::own().ok().flatten() };
+    let environment = stamp.and_then(|stamp| stamp.environment.as_deref());
+    crate::cli::set_version(build::full_version(build::version(), environment));
+    crate::cli::main(&PROGRAM, main)
+}
+
+/// `mig-agent` with these options.
 pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(module) = &options.module {
         return local::run_module(module, &options.words, options.limited);
@@ -102,16 +138,32 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(action) = &options.action {
         return local::run_action(Path::new(action));
     }
+    if let Some(configuration) = &options.stamp {
+        return stamp(&options, Path::new(configuration));
+    }
     let question = options.query.as_deref().map(|words| ask::question(words, options.json)).transpose()?;
     let place = Place::of(&options)?;
-    let mut config = AgentConfig::read(&place.configuration())?;
+    let stamp = Stamp::own().map_err(stamping::own_stamp_error)?;
+    let file = place.configuration_file(stamp.is_some())?;
+    if options.show_config {
+        print(&show::settings(stamp, file)?);
+        return Ok(());
+    }
+    let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
     if let Some(question) = question {
         return ask::ask(&config.socket, question);
     }
-    if options.install || options.uninstall {
-        let service = place.service(&config);
-        return if options.install { service.install(Wish::Request) } else { service.uninstall() };
+    if options.install {
+        return place.service(&config).install(Wish::Request);
     }
+    if options.uninstall {
+        return place.service(&config).uninstall();
+    }
+    work(&options, &place, config)
+}
+
+/// Runs the agent, or has it run by its service or by a child.
+fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Result<(), ProgramError> {
     if options.debug {
         (config.logging.mode, config.logging.level) = (LoggingMode::Stdout, log::LevelFilter::Debug);
     }
@@ -122,14 +174,16 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
         false if options.checkin || config.check_in => Mode::CheckIn,
         false => Mode::Daemon,
     };
-    let is_alone = mode == Mode::Daemon && !options.foreground && !options.debug && !is_supervised();
-    if is_alone && config.install_service && becomes_service(&place.service(&config))? {
-        return Ok(());
+    let is_watched = options.foreground || options.debug || options.takeover || is_supervised();
+    if mode == Mode::Daemon && !is_watched {
+        if config.install_service && becomes_service(&place.service(&config))? {
+            return Ok(());
+        }
+        if config.is_immortal {
+            return immortal::keep_running();
+        }
     }
-    if is_alone && config.is_immortal {
-        return immortal::keep_running();
-    }
-    start::run(&config, Executor::new(config.module_timeout), mode)
+    start::run(&config, Executor::new(config.module_timeout), mode, options.takeover)
 }
 
 /// Whether the service has the agent now. Where there can be none, the agent runs here.
@@ -143,38 +197,65 @@ fn becomes_service(service: &Service) -> Result<bool, ProgramError> {
     }
 }
 
+const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
+
 /// Where the files are.
 struct Place {
+    /// `/`, or the directory of an image.
     root: PathBuf,
-    /// As named with -c, absolute.
-    file: Option<PathBuf>,
+    /// As named with -c, absolute; empty for none.
+    named: Option<PathBuf>,
 }
 
 impl Place {
     fn of(options: &AgentOptions) -> Result<Place, ProgramError> {
         let usage = |text: &str| ProgramError::new(ExitClass::Usage, text);
-        let is_for_service = options.install || options.uninstall;
+        let unusable = |what: &str, e| ProgramError::new(ExitClass::NoInput, format!("{what}: {e}"));
         let root = match &options.root {
-            Some(_) if !is_for_service => return Err(usage("--root needs --install or --uninstall")),
-            Some(root) => std::fs::canonicalize(root)
-                .map_err(|e| ProgramError::new(ExitClass::NoInput, format!("--root {root}: {e}")))?,
+            Some(_) if !options.install && !options.uninstall => {
+                return Err(usage("--root needs --install or --uninstall"));
+            }
+            Some(root) => std::fs::canonicalize(root).map_err(|e| unusable(&format!("--root {root}"), e))?,
             None => PathBuf::from("/"),
         };
         if options.install && options.uninstall {
             return Err(usage("--install and --uninstall exclude each other"));
         }
-        let absolute = |file: &String| {
-            std::path::absolute(file).map_err(|e| ProgramError::new(ExitClass::NoInput, format!("-c {file}: {e}")))
+        let named = match options.config.as_deref() {
+            Some("") => Some(PathBuf::new()),
+            Some(file) => Some(std::path::absolute(file).map_err(|e| unusable(&format!("-c {file}"), e))?),
+            None => None,
         };
-        Ok(Place { root, file: options.config.as_ref().map(absolute).transpose()? })
+        Ok(Place { root, named })
     }
 
-    fn configuration(&self) -> PathBuf {
-        let named = self.file.as_deref().unwrap_or(Path::new("/etc/mig/mig-agent.cfg"));
-        self.root.join(named.strip_prefix("/").unwrap_or(named))
+    /// The configuration file. The default one may be missing when there is a configuration inside.
+    fn configuration_file(&self, is_inside: bool) -> Result<Option<Ini>, ConfigError> {
+        let file = self.named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let path = self.root.join(file.strip_prefix("/").unwrap_or(file));
+        match &self.named {
+            Some(named) if named.as_os_str().is_empty() => Ok(None),
+            None if is_inside && !path.exists() => Ok(None),
+            _ => Ini::read(&path).map(Some),
+        }
     }
 
     fn service<'a>(&'a self, config: &'a AgentConfig) -> Service<'a> {
-        Service { root: &self.root, config, file: self.file.as_deref() }
+        Service { root: &self.root, config, file: self.named.as_deref() }
     }
+}
+
+fn stamp(options: &AgentOptions, configuration: &Path) -> Result<(), ProgramError> {
+    let usage = |text: &str| ProgramError::new(ExitClass::Usage, text);
+    let output = options.output.as_deref().ok_or_else(|| usage("--stamp: --output is missing: the program to make"))?;
+    let signature = match (&options.signature, &options.signer) {
+        (Some(signature), Some(signer)) => Some((Path::new(signature), Path::new(signer))),
+        (None, None) => None,
+        _ => return Err(usage("--signature and --signer belong together")),
+    };
+    let stamping =
+        Stamping { configuration, output: Path::new(output), environment: options.buildenv.as_deref(), signature };
+    let version = stamping::make(&stamping)?;
+    print(&format!("{output}: mig-agent {version}\n"));
+    Ok(())
 }

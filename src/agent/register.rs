@@ -37,8 +37,8 @@ impl Register {
         period: Duration,
         tags: Map<String, Value>,
         status: Status,
+        now: Timestamp,
     ) -> Register {
-        let now = time::now();
         let (start_time, started, due) = (now, Instant::now(), now);
         Register { relay, queueloc, mode, period, tags, status, start_time, started, due }
     }
@@ -53,7 +53,7 @@ impl Register {
             name: host_name(),
             queueloc: self.queueloc.clone(),
             mode: self.mode.in_heartbeats().into(),
-            version: crate::cli::VERSION.into(),
+            version: crate::cli::version().into(),
             pid: std::process::id().into(),
             start_time: self.start_time,
             destruction_time: time::not_set(),

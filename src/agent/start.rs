@@ -9,7 +9,7 @@ use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
 use super::status::Status;
-use super::{Mode, Trusted, identity, stat_socket};
+use super::{Mode, Trusted, handover, identity, installed, stat_socket};
 use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
@@ -18,8 +18,11 @@ use crate::limits;
 use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
+use crate::signals;
 use crate::spool::lock::Lock;
 use crate::spool::{Mover, stages};
+use crate::time::Timestamp;
+use crate::wake::Stop;
 use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
 use crate::worker::{Worker, run};
@@ -29,9 +32,30 @@ use std::time::Duration;
 /// What an agent is called in its log.
 pub const NAME: &str = "mig-agent";
 
-/// Runs an agent. Tests give it another executor, to count what is run.
-pub fn run(config: &AgentConfig, executor: Executor, mode: Mode) -> Result<(), ProgramError> {
-    let Built { mut workers, lock: _lock, status } = match build(config, read_trust(config)?, executor, mode) {
+/// One life of an agent: from its start, or from when it took the run directory back after a hand-over that failed.
+pub struct Life {
+    /// When it began, for its heartbeats.
+    pub started: Timestamp,
+    /// Ends its workers.
+    pub stop: Stop,
+    /// How it works.
+    pub mode: Mode,
+    /// Whether it waits for the lock of the agent that hands over.
+    pub takes_over: bool,
+}
+
+impl Life {
+    /// Begins now.
+    pub fn begin(mode: Mode, takes_over: bool) -> Life {
+        Life { started: crate::time::now(), stop: Stop::default(), mode, takes_over }
+    }
+}
+
+/// Runs an agent; `takes_over` from another version that hands over. Tests give it another executor, to count what is run.
+pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: bool) -> Result<(), ProgramError> {
+    let path = installed::path().map_err(|e| ProgramError::new(ExitClass::Io, format!("find this program: {e}")))?;
+    let mut life = Life::begin(mode, takes_over);
+    let mut built = match build(config, read_trust(config)?, executor.clone(), &life) {
         // The other one runs what waits.
         Err(error) if mode == Mode::CheckIn && error.class == ExitClass::Unavailable => {
             log::info!("nothing to do: {error}");
@@ -39,23 +63,57 @@ pub fn run(config: &AgentConfig, executor: Executor, mode: Mode) -> Result<(), P
         }
         built => built?,
     };
-    match mode {
-        Mode::Once => run::once(&mut workers).map_err(ProgramError::from),
-        Mode::CheckIn => run::once_within(&mut workers, config.check_in_time),
-        Mode::Daemon => {
-            stat_socket::start(config, &status)?;
-            let workers = workers.into_iter().map(|worker| (worker, SWEEP));
-            run::threads(NAME, workers.collect(), limits::AGENT_RETRY_PAUSE_MAX)
+    if mode == Mode::Once {
+        return run::once(&mut built.workers).map_err(ProgramError::from);
+    }
+    signals::stop_on_signals(&life.stop)?;
+    if mode == Mode::CheckIn {
+        return run::once_within(&mut built.workers, config.check_in_time, &life.stop).map_err(ProgramError::from);
+    }
+    loop {
+        let Built { workers, lock, status } = built;
+        let socket = stat_socket::start(config, &status)?;
+        let swept = workers.into_iter().map(|worker| (worker, SWEEP)).collect();
+        run::threads(NAME, swept, limits::AGENT_RETRY_PAUSE_MAX, &life.stop)?;
+        // The successor has one in the same place.
+        drop(socket);
+        if life.stop.is_end() || !handover::hand_over(config, &path, lock, &life, &status)? {
+            return Ok(());
         }
+        life = Life { started: crate::time::now(), takes_over: false, ..life };
+        built = build(config, read_trust(config)?, executor.clone(), &life)?;
     }
 }
 
 /// How often a worker looks for what notifications missed.
-const SWEEP: Duration = Duration::from_secs(60);
+pub(super) const SWEEP: Duration = Duration::from_secs(60);
 
 /// The keys and the access list that the configuration names.
 pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
     Trusted::open(&config.keyring, &config.acl).map_err(ProgramError::from)
+}
+
+fn open_relay(config: &AgentConfig, mode: Mode) -> Result<Box<dyn Relay>, ProgramError> {
+    match &config.relay {
+        RelayConfig::Directory(path) => {
+            Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
+        }
+        RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
+            Ok(relay) if mode == Mode::Daemon => Ok(Box::new(relay)),
+            Ok(relay) => Ok(Box::new(relay.pulling())),
+            Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
+        },
+    }
+}
+
+/// What sends the heartbeats of this life. Needs the agent's lock.
+pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Result<Register, ProgramError> {
+    let rundir = |failure: Failure| failure.at_start("agent.rundir");
+    let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
+    let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
+    let (period, tags) = (config.heartbeat_freq, config.tags.clone());
+    let relay = status.noting(open_relay(config, life.mode)?);
+    Ok(Register::new(relay, queueloc, life.mode, period, tags, status.clone(), life.started))
 }
 
 /// An agent that is about to work.
@@ -70,35 +128,24 @@ pub struct Built {
 
 /// Builds an agent. Tests run the passes themselves, at times of their own. An error of the class `Unavailable` is that
 /// another agent has the lock.
-pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, mode: Mode) -> Result<Built, ProgramError> {
-    let open_relay = || -> Result<Box<dyn Relay>, ProgramError> {
-        match &config.relay {
-            RelayConfig::Directory(path) => {
-                Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
-            }
-            RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
-                Ok(relay) if mode == Mode::Daemon => Ok(Box::new(relay)),
-                Ok(relay) => Ok(Box::new(relay.pulling())),
-                Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
-            },
-        }
-    };
+pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &Life) -> Result<Built, ProgramError> {
     let rundir = |failure: Failure| failure.at_start("agent.rundir");
     stages::make(&config.run_directory, &stages::AGENT).map_err(rundir)?;
     let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(rundir);
     let agent = mover("agent")?;
-    let lock = agent.lock().map_err(|error| error.at_start("agent.rundir"))?;
+    let lock = if life.takes_over { agent.lock_within(limits::HAND_OVER_TIME_MAX) } else { agent.lock() };
+    let lock = lock.map_err(|error| error.at_start("agent.rundir"))?;
     agent.recover().map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
-    log::info!("{NAME} {} is {queueloc}", crate::cli::VERSION);
-    let status = Status::new(queueloc.clone(), Arc::clone(agent.spool()));
-    let relay = || Ok::<_, ProgramError>(status.noting(open_relay()?));
-    let (period, tags) = (config.heartbeat_freq, config.tags.clone());
-    let register = Register::new(relay()?, queueloc.clone(), mode, period, tags, status.clone());
+    log::info!("{NAME} {} is {queueloc}", crate::cli::version());
+    let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
+    let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
+    let register = register(config, life, &status)?;
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
-    let run = StageWorker::new(running.clone(), Run::new(running, trusted, executor, status.clone()));
-    let answer = Answer::new(relay()?, period * limits::AGENT_MESSAGE_PERIODS);
+    let run =
+        StageWorker::new(running.clone(), Run::new(running, trusted, executor, status.clone(), life.stop.clone()));
+    let answer = Answer::new(relay()?, config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS);
     let answer = StageWorker::new(mover("answer")?, answer);
     let forgetting = mover("forget")?;
     let forgotten = Forgotten::new(forgetting.notes());

@@ -17,6 +17,7 @@ use super::status::Status;
 use crate::config::agent::{AgentConfig, StatSocket};
 use crate::error::{ExitClass, ProgramError};
 use clients::Clients;
+pub use clients::Listening;
 use rustix::net::UCred;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -63,23 +64,22 @@ const HELP: &str = "Welcome to the MIG agent socket. The commands are:\n\
     shutdown\tends the agent; for root and the agent's user, over the Unix socket\n\
     help\treturns this text\n";
 
-/// Listens, and answers until the process ends. The default socket that cannot be made is logged, a configured one is an
+/// Listens, and answers as long as the result lives. The default socket that cannot be made is logged, a configured one is an
 /// error.
-pub fn start(config: &AgentConfig, status: &Status) -> Result<(), ProgramError> {
+pub fn start(config: &AgentConfig, status: &Status) -> Result<Option<Listening>, ProgramError> {
     let (listener, place) = match &config.socket {
-        StatSocket::Off => return Ok(()),
+        StatSocket::Off => return Ok(None),
         StatSocket::Unix(path) => (listen::unix(path), path.display().to_string()),
         StatSocket::Tcp(address) => (listen::tcp(*address), address.to_string()),
     };
     match listener {
         Ok(listener) => {
             let has_peers = matches!(config.socket, StatSocket::Unix(_));
-            Clients::new(listener, has_peers, status.clone()).start();
-            Ok(())
+            Ok(Some(Clients::start(listener, has_peers, status.clone())))
         }
         Err(error) if config.socket == StatSocket::in_run_directory(&config.run_directory) => {
             log::warn!("no stat socket: listen on {place}: {error}; agent.socket names another place");
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {place}: {error}"))),
     }

@@ -64,9 +64,9 @@ struct Report {
 }
 
 impl Status {
-    /// Of the agent of this name, whose run directory is `spool`.
-    pub fn new(queueloc: QueueLoc, spool: Arc<Spool>) -> Status {
-        Status { noted: Arc::default(), spool, queueloc, start_time: time::now() }
+    /// Of the agent of this name since then, whose run directory is `spool`.
+    pub fn new(queueloc: QueueLoc, start_time: Timestamp, spool: Arc<Spool>) -> Status {
+        Status { noted: Arc::default(), spool, queueloc, start_time }
     }
 
     /// The relay keeps a heartbeat.
@@ -106,7 +106,7 @@ impl Status {
         let count = |stage: Stage| self.spool.list(stage).ok().map(|names| names.len());
         Report {
             pid: std::process::id(),
-            version: crate::cli::VERSION,
+            version: crate::cli::version(),
             queueloc: self.queueloc.clone(),
             start_time: self.start_time,
             connected: relay == Some(Ok(())),
@@ -210,7 +210,7 @@ mod tests {
         std::fs::write(directory.path().join("received/1-2.json"), "{}").unwrap();
         let mover = Mover::open(directory.path(), &stages::AGENT, "agent").unwrap();
         let queueloc = QueueLoc::parse("linux.host.example.net.1").unwrap();
-        let status = Status::new(queueloc, Arc::clone(mover.spool()));
+        let status = Status::new(queueloc, time::now(), Arc::clone(mover.spool()));
         let text = status.text();
         for line in
             ["connected: false", "failure: -", "lastheartbeat: -", "lastcommand: -", "received: 1", "running: 0"]

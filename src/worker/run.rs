@@ -121,14 +121,14 @@ fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
     }
 }
 
-/// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
+/// Runs each worker in a thread of its own, looking at least every so often, until `stop` is asked or one of them must end.
 /// A failure is retried after `pause_max` at most. `program` is named in the log when it ends.
 pub fn threads(
     program: &str,
     workers: Vec<(Box<dyn Worker>, Duration)>,
     pause_max: Duration,
+    stop: &Stop,
 ) -> Result<(), ProgramError> {
-    let stop = stop_on_signals()?;
     let outages = Outages::default();
     let mut pulses = Vec::with_capacity(workers.len());
     let threads = workers.into_iter().map(|(mut worker, sweep)| {
@@ -150,8 +150,8 @@ pub fn threads(
         })
     });
     let threads: Vec<_> = threads.collect();
-    let _limit = TimeLimit::start(pulses.clone(), &stop);
-    let watchdog = watchdog::start(pulses, &stop);
+    let _limit = TimeLimit::start(pulses.clone(), stop);
+    let watchdog = watchdog::start(pulses, stop);
     let panicked = |_| Failure::End("a worker panicked; this is a bug, please report the lines above".into());
     let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
     let first_failure = outcomes.filter_map(Result::err).next();
@@ -160,7 +160,9 @@ pub fn threads(
     if let Some(failure) = &first_failure {
         log::error!("{failure}");
     }
-    log::info!("{program} ends");
+    if stop.is_end() {
+        log::info!("{program} ends");
+    }
     first_failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
@@ -168,7 +170,9 @@ struct EndAll(Stop);
 
 impl Drop for EndAll {
     fn drop(&mut self) {
-        self.0.ask();
+        if !self.0.is_asked() {
+            self.0.ask();
+        }
     }
 }
 
@@ -177,21 +181,21 @@ pub fn once(workers: &mut [Box<dyn Worker>]) -> Result<(), Failure> {
     drain(workers, &Vec::new(), &Stop::default())
 }
 
-/// The same for a limited time. What was not begun by then stays where it is; what is at work then ends as after SIGTERM.
-pub fn once_within(workers: &mut [Box<dyn Worker>], time_max: Duration) -> Result<(), ProgramError> {
-    let stop = stop_on_signals()?;
+/// The same for a limited time, or until `stop` is asked for the end. What was not begun by then stays where it is; what is at
+/// work then ends as after SIGTERM.
+pub fn once_within(workers: &mut [Box<dyn Worker>], time_max: Duration, stop: &Stop) -> Result<(), Failure> {
     let pulses: Pulses = workers.iter().map(|worker| (worker.name(), Pulse::default())).collect();
-    let _limit = TimeLimit::start(pulses.clone(), &stop);
+    let _limit = TimeLimit::start(pulses.clone(), stop);
     let over = stop.clone();
     std::thread::spawn(move || {
         std::thread::sleep(time_max);
         log::info!("the time of {time_max:.0?} is over");
         over.ask();
     });
-    drain(workers, &pulses, &stop).map_err(ProgramError::from)
+    drain(workers, &pulses, stop)
 }
 
-/// Passes over all workers until none finds anything, or `stop` is asked.
+/// Passes over all workers until none finds anything, or the end is asked for.
 fn drain(workers: &mut [Box<dyn Worker>], pulses: &Pulses, stop: &Stop) -> Result<(), Failure> {
     for worker in workers.iter_mut() {
         worker.recover(time::now())?;
@@ -200,7 +204,7 @@ fn drain(workers: &mut [Box<dyn Worker>], pulses: &Pulses, stop: &Stop) -> Resul
     while more {
         more = false;
         for (index, worker) in workers.iter_mut().enumerate() {
-            if stop.is_asked() {
+            if stop.is_end() {
                 return Ok(());
             }
             let pulse = pulses.get(index).map(|(_, pulse)| pulse);
@@ -211,12 +215,4 @@ fn drain(workers: &mut [Box<dyn Worker>], pulses: &Pulses, stop: &Stop) -> Resul
         }
     }
     Ok(())
-}
-
-fn stop_on_signals() -> Result<Stop, ProgramError> {
-    let stop = Stop::default();
-    match crate::signals::stop_on_signals(&stop) {
-        Ok(()) => Ok(stop),
-        Err(e) => Err(ProgramError::new(ExitClass::Io, format!("handle signals: {e}"))),
-    }
 }

@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod score;
 pub mod servers;
+pub mod stamped;
 pub mod status;
 pub mod store;
 
@@ -313,7 +314,7 @@ pub fn agent_process() {
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
     mig::logging::start(start::NAME, &config.logging).unwrap();
-    let Err(error) = start::run(&config, executor, Mode::Daemon) else { std::process::exit(0) };
+    let Err(error) = start::run(&config, executor, Mode::Daemon, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.
@@ -437,7 +438,7 @@ pub fn write_program(path: &Path, script: &str) {
 }
 
 /// Writes a file that may hold a password.
-fn write_private(path: &Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -27,5 +27,6 @@ mod scripts;
 mod service;
 mod short_signatures;
 mod signers;
+mod stamp;
 mod stat_socket;
 mod systemd;

@@ -8,15 +8,17 @@ use crate::waiting::waiting_for;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, UCred, accept_with};
+use rustix::net::{Shutdown, SocketFlags, UCred, accept_with};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// See the module docs.
 pub(super) struct Clients {
-    listener: OwnedFd,
+    listener: Arc<OwnedFd>,
     /// Whether the kernel says who they are.
     has_peers: bool,
     status: Status,
@@ -61,26 +63,44 @@ impl Client {
     }
 }
 
-impl Clients {
-    /// None yet.
-    pub(super) fn new(listener: OwnedFd, has_peers: bool, status: Status) -> Clients {
-        Clients { listener, has_peers, status, connected: VecDeque::new() }
-    }
+/// A socket that answers, until this is dropped: then its place is free.
+pub struct Listening {
+    listener: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
 
-    /// Answers until the process ends.
-    pub(super) fn start(mut self) {
-        std::thread::spawn(move || {
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // What wakes its thread, and has the kernel refuse whoever connects from now on.
+        if rustix::net::shutdown(&*self.listener, Shutdown::Both).is_ok() {
+            let _ = self.thread.take().map(JoinHandle::join);
+        }
+    }
+}
+
+impl Clients {
+    /// Answers in a thread of their own.
+    pub(super) fn start(listener: OwnedFd, has_peers: bool, status: Status) -> Listening {
+        let listener = Arc::new(listener);
+        let mut clients = Clients { listener: Arc::clone(&listener), has_peers, status, connected: VecDeque::new() };
+        let thread = std::thread::spawn(move || {
             loop {
-                if let Err(error) = self.round() {
-                    log::debug!("stat socket: {error}");
-                    std::thread::sleep(RETRY_PAUSE_MIN);
+                match clients.round() {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        log::debug!("stat socket: {error}");
+                        std::thread::sleep(RETRY_PAUSE_MIN);
+                    }
                 }
             }
         });
+        Listening { listener, thread: Some(thread) }
     }
 
-    fn round(&mut self) -> Result<(), Errno> {
-        let ready = self.wait()?;
+    /// Waits for something to do, and does it. Returns whether there may be more.
+    fn round(&mut self) -> Result<bool, Errno> {
+        let Some(ready) = self.wait()? else { return Ok(false) };
         let status = &self.status;
         let mut is_ready = ready.iter().skip(1);
         // Those that have said something first: they make room.
@@ -93,11 +113,15 @@ impl Clients {
                 false
             }
         });
-        if ready.first() == Some(&true) { self.accept() } else { Ok(()) }
+        if ready.first() == Some(&true) {
+            self.accept()?;
+        }
+        Ok(true)
     }
 
-    /// Waits until something happens. Returns whether somebody connects, then whether each client has sent something.
-    fn wait(&self) -> Result<Vec<bool>, Errno> {
+    /// Waits until something happens. Returns whether somebody connects, then whether each client has sent something; None
+    /// when the socket was shut down.
+    fn wait(&self) -> Result<Option<Vec<bool>>, Errno> {
         let oldest = self.connected.front();
         let left = oldest.map(|client| STAT_SOCKET_TIMEOUT.saturating_sub(client.since.elapsed()));
         // A moment more, so that its time is over then.
@@ -107,13 +131,14 @@ impl Clients {
         let all = std::iter::once(self.listener.as_fd()).chain(streams);
         let mut fds: Vec<PollFd> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect()),
+            Ok(_) if fds.first().is_some_and(|fd| fd.revents().contains(PollFlags::HUP)) => Ok(None),
+            Ok(_) | Err(Errno::INTR) => Ok(Some(fds.iter().map(|fd| !fd.revents().is_empty()).collect())),
             Err(errno) => Err(errno),
         }
     }
 
     fn accept(&mut self) -> Result<(), Errno> {
-        let stream = match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        let stream = match accept_with(&*self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(stream) => stream,
             // It has gone again.
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
@@ -126,5 +151,36 @@ impl Clients {
         let (since, line) = (Instant::now(), Vec::new());
         self.connected.push_back(Client { stream: stream.into(), peer, since, line });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listen;
+    use super::*;
+    use crate::heartbeat::QueueLoc;
+    use crate::spool::{Mover, stages};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_socket_that_is_dropped_makes_room_for_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::AGENT).unwrap();
+        let mover = Mover::open(directory.path(), &stages::AGENT, "agent").unwrap();
+        let queueloc = QueueLoc::parse("linux.host.example.net.1").unwrap();
+        let status = Status::new(queueloc, crate::time::now(), Arc::clone(mover.spool()));
+        let path = directory.path().join("agent.sock");
+        for _ in 0..3 {
+            let listening = Clients::start(listen::unix(&path).unwrap(), true, status.clone());
+            let silent = UnixStream::connect(&path).unwrap();
+            let mut client = UnixStream::connect(&path).unwrap();
+            client.write_all(b"pid\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, std::process::id().to_string());
+            drop(listening);
+            assert!(UnixStream::connect(&path).is_err());
+            drop(silent);
+        }
     }
 }

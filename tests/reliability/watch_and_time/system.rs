@@ -5,7 +5,7 @@ use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
 use mig::agent::Mode;
 use mig::agent::execute::Executor;
-use mig::agent::start::{self, Built};
+use mig::agent::start::{self, Built, Life};
 use mig::config::agent::AgentConfig;
 use mig::config::scheduler::SchedulerConfig;
 use mig::error::{ExitClass, ProgramError};
@@ -122,8 +122,10 @@ impl System {
             let config = AgentConfig::read(Path::new(&self.sandbox.agent_cfg(number))).unwrap();
             self.running.remove(&format!("agent {number}"));
             let executor = || System::executor(&self.sandbox, number);
-            let build = || start::build(&config, start::read_trust(&config)?, executor(), Mode::Daemon);
-            let Built { mut workers, lock, .. } = when_unlocked(build);
+            let Built { mut workers, lock, .. } = when_unlocked(|| {
+                let life = Life::begin(Mode::Daemon, false);
+                start::build(&config, start::read_trust(&config)?, executor(), &life)
+            });
             let handling = workers.split_off(1);
             self.running.insert(format!("agent {number}"), Running::new(handling, Some(lock)));
             self.running.insert(format!("register {number}"), Running::new(workers, None));

@@ -54,7 +54,7 @@ fn word(path: &Path) -> Result<String, String> {
     let refused = || format!("{} cannot be named in a unit of systemd; choose another path", path.display());
     let text = path.to_str().filter(|text| !text.chars().any(char::is_control)).ok_or_else(refused)?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.+@:".contains(c);
-    if text.chars().all(is_plain) {
+    if !text.is_empty() && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
     Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")))
