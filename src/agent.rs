@@ -32,7 +32,7 @@ pub mod forgotten;
 pub mod identity;
 pub mod local;
 pub mod machine;
-mod memory;
+pub mod os;
 pub mod program;
 pub mod receive;
 pub mod register;

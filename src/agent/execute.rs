@@ -4,7 +4,8 @@
 //! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
-use super::memory::KillsForMemory;
+use super::os::groups::{self, Group, KilledFor};
+use super::os::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
 use crate::action::{Action, Operation};
 use crate::command::CommandStatus;
@@ -13,7 +14,7 @@ use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
 use crate::waiting::waiting_for;
 use rustix::process::Signal;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +112,11 @@ impl Executor {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
         };
+        let group = groups::for_operation();
+        // It waits for its input: nothing of the operation happens outside of the group.
+        if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
+            log::warn!("module {} runs outside of its control group: {error}", operation.module);
+        }
         let own_limits = ModuleLimits::below(timeout, output_max);
         let input = own_limits.line() + &operation.parameters.to_string();
         let (begun, kills) = (Instant::now(), KillsForMemory::now());
@@ -122,7 +128,7 @@ impl Executor {
         let ended = end(child, talked.is_ok());
         let reason = match (talked, ended) {
             (Ok(()), Some(status)) if status.success() => None,
-            (Ok(()), Some(status)) => Some(ending(status, kills)),
+            (Ok(()), Some(status)) => Some(ending(status, kills, group.as_ref())),
             (Ok(()), None) => Some("its process does not end".into()),
             (Err(TalkError::TimedOut), _) => Some(format!("took longer than {timeout:.1?} and was ended")),
             (Err(TalkError::TooMuch), _) => {
@@ -152,18 +158,34 @@ impl Executor {
     fn spawn(&self, module: &str) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        // A process group, so that what it may have started ends with it.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }
 }
 
 /// How a process ended by itself that was not to end so. A SIGKILL is not this agent's, which kills only what it does not
 /// listen to any more.
-fn ending(status: ExitStatus, kills_before: KillsForMemory) -> String {
+fn ending(status: ExitStatus, kills_before: KillsForMemory, group: Option<&Group>) -> String {
     let ended = format!("its process ended with {status}");
-    if status.signal() != Some(Signal::KILL.as_raw()) {
+    let signal = status.signal();
+    if signal == Some(Signal::ABORT.as_raw()) {
+        let mebibytes = limits::MODULE_ADDRESS_SPACE_BYTES >> 20;
+        return format!(
+            "{ended}: it needed more than the {mebibytes} MiB of address space of an operation, or found an error in \
+             itself; the agent's log says which; narrow the search"
+        );
+    }
+    if signal != Some(Signal::KILL.as_raw()) {
         return ended;
     }
-    if KillsForMemory::now().has_risen_since(kills_before) {
+    let killed = group.and_then(Group::killed_for_memory);
+    if killed == Some(KilledFor::Limit) {
+        let mebibytes = limits::MODULE_MEMORY_BYTES >> 20;
+        return format!(
+            "{ended}: it needed more than the {mebibytes} MiB of memory of an operation; narrow the search"
+        );
+    }
+    if killed == Some(KilledFor::Machine) || KillsForMemory::now().has_risen_since(kills_before) {
         return format!(
             "{ended}: it was killed for memory, of which this machine or its service has too little; narrow the search"
         );

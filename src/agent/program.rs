@@ -5,6 +5,7 @@ use super::execute::Executor;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
+use super::os::groups;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
@@ -66,7 +67,7 @@ pub struct AgentOptions {
     /// register, handle what is there now, then exit
     #[options(no_short)]
     once: bool,
-    /// with -m: limit address space and priority, and end with the parent, as the agent does
+    /// with -m: limit and confine the module, and end it with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
     /// with -m: help, parameters as JSON, - for standard input, or the module's own options
@@ -104,6 +105,8 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
 pub fn run(config: &AgentConfig, executor: Executor, once: bool) -> Result<(), ProgramError> {
     crate::logging::start(PROGRAM.name, &config.logging)?;
     let (mut workers, _lock) = build(config, read_trust(config)?, executor)?;
+    // With the lock: it ends what an agent before this one has left.
+    groups::prepare();
     if once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
