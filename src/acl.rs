@@ -89,6 +89,23 @@ impl Acl {
         self.permissions.is_empty()
     }
 
+    /// Refuses a permission that no signatures can satisfy: what it requires is more than all weigh that it lists, of
+    /// those whose keys are `known`.
+    pub fn check_satisfiable(&self, known: Option<&BTreeSet<Fingerprint>>) -> Result<(), String> {
+        for (module, Permission { minimum_weight, weights }) in &self.permissions {
+            let counts = |signer: &Fingerprint| known.is_none_or(|known| known.contains(signer));
+            let counted = weights.iter().filter(|(signer, _)| counts(signer)).map(|(_, weight)| *weight);
+            let possible = counted.fold(0, u64::saturating_add);
+            if possible < *minimum_weight {
+                let of = if known.is_some() { " and whose keys are there" } else { "" };
+                return Err(format!(
+                    "{module}.minimumweight is {minimum_weight}, but all investigators that it lists{of} weigh {possible}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that the signers are permitted to run every operation of the action.
     pub fn check(&self, action: &Action, signers: &BTreeSet<Fingerprint>) -> Result<(), Denied> {
         action.operations.iter().try_for_each(|operation| self.check_module(&operation.module, signers))
@@ -170,6 +187,20 @@ mod tests {
 
     fn signers(names: &[&str]) -> BTreeSet<Fingerprint> {
         names.iter().map(|name| Fingerprint::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_permission_that_nobody_can_have_is_found() {
+        let everybody = signers(&[ALICE, BOB]);
+        assert_eq!(acl().check_satisfiable(None), Ok(()));
+        assert_eq!(acl().check_satisfiable(Some(&everybody)), Ok(()));
+        let error = acl().check_satisfiable(Some(&signers(&[BOB]))).unwrap_err();
+        assert!(
+            error.starts_with("default.minimumweight is 2, but all investigators that it lists and whose keys"),
+            "{error}"
+        );
+        let error = acl().check_satisfiable(Some(&signers(&[ALICE]))).unwrap_err();
+        assert!(error.starts_with("agentdestroy.minimumweight is 1, "), "{error}");
     }
 
     #[test]

@@ -38,13 +38,14 @@ pub mod receive;
 pub mod register;
 pub mod room;
 pub mod run;
+pub mod start;
 pub mod stat_socket;
 mod talk;
 
 use crate::acl::Acl;
 use crate::action::Action;
 use crate::command::{Command, CommandStatus};
-use crate::config::Unreadable;
+use crate::config::{Material, Unreadable};
 use crate::failure::Failure;
 use crate::limits;
 use crate::relay::{Queue, Sent};
@@ -137,17 +138,17 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// Reads both files now; fails with the configuration's key, the file and the reason. An access list without any
-    /// permission is a mistake at the start; while the agent runs, it is a way to deny everything.
-    pub fn open(keyring: &Path, acl: &Path) -> Result<Trusted, Unreadable> {
-        let named = |key: &str, path: &Path, e: Unreadable| Unreadable {
-            reason: format!("agent.{key}: {}: {e}", path.display()),
+    /// Reads both now; fails with the configuration's key, the file and the reason. An access list without any permission is
+    /// a mistake at the start; while the agent runs, it is a way to deny everything.
+    pub fn open(keyring: &Material, acl: &Material) -> Result<Trusted, Unreadable> {
+        let named = |key: &str, place: &Material, e: Unreadable| Unreadable {
+            reason: format!("agent.{key}: {place}: {e}"),
             ..e
         };
         let parse_acl = |bytes: &[u8], _: &Path| Acl::parse(bytes).map_err(|error| error.to_string());
         let mut trusted = Trusted {
-            keyring: Reloaded::open(keyring, Keyring::parse_file).map_err(|e| named("keyring", keyring, e))?,
-            acl: Reloaded::open(acl, parse_acl).map_err(|e| named("acl", acl, e))?,
+            keyring: Reloaded::of(keyring, Keyring::parse_file).map_err(|e| named("keyring", keyring, e))?,
+            acl: Reloaded::of(acl, parse_acl).map_err(|e| named("acl", acl, e))?,
         };
         if trusted.acl.get().is_empty() {
             let reason = "the access list is empty: every module would be denied".to_owned();

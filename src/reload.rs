@@ -7,7 +7,7 @@
 //! | is there and cannot be used: half a file, a typing error | the one before; logged once, and again every hour |
 //! | is missing, empty, or cannot be read | the one before, logged like that; for [`Reloaded::require`] none, until it is back |
 
-use crate::config::{Unreadable, read_bounded};
+use crate::config::{Material, Unreadable, read_bounded};
 use crate::failure::Failure;
 use crate::limits;
 use std::os::unix::fs::MetadataExt;
@@ -39,9 +39,11 @@ impl Stamp {
     }
 }
 
-/// The last usable content of a file.
+/// The last usable content of a file; or what does not change, as it is inside the configuration.
 pub struct Reloaded<T> {
     path: PathBuf,
+    /// Whether it is inside the configuration.
+    is_fixed: bool,
     /// When it was last read with success.
     read: Option<Stamp>,
     /// When a failure was last logged.
@@ -65,6 +67,7 @@ impl<T: Default> Reloaded<T> {
     pub fn new(path: &Path, parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static) -> Reloaded<T> {
         let mut reloaded = Reloaded {
             path: path.to_owned(),
+            is_fixed: false,
             read: None,
             complained: None,
             value: Arc::default(),
@@ -81,10 +84,22 @@ impl<T> Reloaded<T> {
         path: &Path,
         parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static,
     ) -> Result<Reloaded<T>, Unreadable> {
-        let stamp = Stamp::of(path);
-        let bytes = read_bounded(path, limits::KEYRING_SIZE_BYTES_MAX)?;
-        let value = Arc::new(parse(&bytes, path).map_err(Unreadable::for_good)?);
-        Ok(Reloaded { path: path.to_owned(), read: Some(stamp), complained: None, value, parse: Box::new(parse) })
+        Reloaded::of(&Material::File(path.to_owned()), parse)
+    }
+
+    /// The same for text that may be inside the configuration.
+    pub fn of(
+        text: &Material,
+        parse: impl Fn(&[u8], &Path) -> Result<T, String> + Send + 'static,
+    ) -> Result<Reloaded<T>, Unreadable> {
+        let (path, is_fixed) = match text {
+            Material::File(path) => (path.clone(), false),
+            Material::Inside(_) => (PathBuf::from(text.to_string()), true),
+        };
+        let stamp = Stamp::of(&path);
+        let bytes = text.read(limits::KEYRING_SIZE_BYTES_MAX)?;
+        let value = Arc::new(parse(&bytes, &path).map_err(Unreadable::for_good)?);
+        Ok(Reloaded { path, is_fixed, read: Some(stamp), complained: None, value, parse: Box::new(parse) })
     }
 
     /// The value in force, read again if the file was changed: one stat(2) when it was not.
@@ -111,6 +126,9 @@ impl<T> Reloaded<T> {
 
     /// Reads the file unless it is unchanged. A failure is tried again every time.
     fn refresh(&mut self) -> Result<(), Problem> {
+        if self.is_fixed {
+            return Ok(());
+        }
         let stamp = Stamp::of(&self.path);
         if self.read == Some(stamp) && stamp.look.is_some() {
             return Ok(());

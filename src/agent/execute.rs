@@ -4,7 +4,7 @@
 //! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
-use super::os::groups::{self, Group, KilledFor};
+use super::os::groups::{self, KilledFor};
 use super::os::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
 use crate::action::{Action, Operation};
@@ -126,9 +126,13 @@ impl Executor {
         });
         let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
+        let killed = || {
+            let elsewhere = || KillsForMemory::now().has_risen_since(kills).then_some(KilledFor::Machine);
+            group.as_ref().and_then(|group| group.killed_for_memory()).or_else(elsewhere)
+        };
         let reason = match (talked, ended) {
             (Ok(()), Some(status)) if status.success() => None,
-            (Ok(()), Some(status)) => Some(ending(status, kills, group.as_ref())),
+            (Ok(()), Some(status)) => Some(ending(status, killed())),
             (Ok(()), None) => Some("its process does not end".into()),
             (Err(TalkError::TimedOut), _) => Some(format!("took longer than {timeout:.1?} and was ended")),
             (Err(TalkError::TooMuch), _) => {
@@ -164,31 +168,46 @@ impl Executor {
 }
 
 /// How a process ended by itself that was not to end so. A SIGKILL is not this agent's, which kills only what it does not
-/// listen to any more.
-fn ending(status: ExitStatus, kills_before: KillsForMemory, group: Option<&Group>) -> String {
-    let ended = format!("its process ended with {status}");
-    let signal = status.signal();
-    if signal == Some(Signal::ABORT.as_raw()) {
-        let mebibytes = limits::MODULE_ADDRESS_SPACE_BYTES >> 20;
-        return format!(
-            "{ended}: it needed more than the {mebibytes} MiB of address space of an operation, or found an error in \
-             itself; the agent's log says which; narrow the search"
-        );
+/// listen to any more; `killed` is what the kernel says that it killed for.
+fn ending(status: ExitStatus, killed: Option<KilledFor>) -> String {
+    let why = match (status.signal().and_then(Signal::from_named_raw), killed) {
+        (Some(Signal::ABORT), _) => format!(
+            "it needed more than the {} MiB of address space of an operation, or found an error in itself, as it wrote to the \
+             agent's standard error; narrow the search",
+            limits::MODULE_ADDRESS_SPACE_BYTES >> 20
+        ),
+        (Some(Signal::KILL), Some(KilledFor::Limit)) => format!(
+            "it needed more than the {} MiB of memory of an operation; narrow the search",
+            limits::MODULE_MEMORY_BYTES >> 20
+        ),
+        (Some(Signal::KILL), Some(KilledFor::Machine)) => {
+            "it was killed for memory, of which this machine or its service has too little; narrow the search".into()
+        }
+        (Some(Signal::KILL), None) => {
+            "it was killed for memory, if the kernel's log says so, or by somebody on this machine".into()
+        }
+        _ => return format!("its process ended with {status}"),
+    };
+    format!("its process ended with {status}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_the_kernel_ended_names_the_limit() {
+        let [abort, kill, fault] =
+            [Signal::ABORT, Signal::KILL, Signal::SEGV].map(|signal| ExitStatus::from_raw(signal.as_raw()));
+        for (status, killed, words) in [
+            (abort, None, "the 2048 MiB of address space"),
+            (kill, Some(KilledFor::Limit), "the 1024 MiB of memory of an operation"),
+            (kill, Some(KilledFor::Machine), "this machine or its service has too little"),
+            (kill, None, "by somebody on this machine"),
+            (fault, Some(KilledFor::Limit), "its process ended with signal: 11 (SIGSEGV)"),
+        ] {
+            assert!(ending(status, killed).contains(words), "{status}: {}", ending(status, killed));
+        }
+        assert_eq!(ending(ExitStatus::from_raw(3 << 8), None), "its process ended with exit status: 3");
     }
-    if signal != Some(Signal::KILL.as_raw()) {
-        return ended;
-    }
-    let killed = group.and_then(Group::killed_for_memory);
-    if killed == Some(KilledFor::Limit) {
-        let mebibytes = limits::MODULE_MEMORY_BYTES >> 20;
-        return format!(
-            "{ended}: it needed more than the {mebibytes} MiB of memory of an operation; narrow the search"
-        );
-    }
-    if killed == Some(KilledFor::Machine) || KillsForMemory::now().has_risen_since(kills_before) {
-        return format!(
-            "{ended}: it was killed for memory, of which this machine or its service has too little; narrow the search"
-        );
-    }
-    format!("{ended}: it was killed for memory, if the kernel's log says so, or by somebody on this machine")
 }

@@ -11,6 +11,7 @@ use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use crate::worker::{Pass, Worker};
+use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The worker that sends heartbeats.
@@ -18,7 +19,7 @@ pub struct Register {
     relay: Box<dyn Relay>,
     queueloc: QueueLoc,
     period: Duration,
-    tags: Vec<(String, String)>,
+    tags: Map<String, Value>,
     start_time: Timestamp,
     started: Instant,
     due: Timestamp,
@@ -30,7 +31,7 @@ impl Register {
         relay: Box<dyn Relay>,
         queueloc: QueueLoc,
         period: Duration,
-        tags: Vec<(String, String)>,
+        tags: Map<String, Value>,
         now: Timestamp,
     ) -> Register {
         Register { relay, queueloc, period, tags, start_time: now, started: Instant::now(), due: now }
@@ -53,7 +54,7 @@ impl Register {
             heartbeat_time: now,
             status: None,
             environment: environment(),
-            tags: self.tags.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect(),
+            tags: self.tags.clone(),
         }
     }
 }

@@ -1,8 +1,24 @@
-//! The agent's configuration: `/etc/mig/mig-agent.cfg`. `conf/mig-agent.cfg.inc` shows every key.
+//! The agent's configuration: what is inside the program, and a file, `/etc/mig/mig-agent.cfg`, that replaces parts of it.
+//! `conf/mig-agent.cfg.inc` and `conf/mig-agent-conf.toml.inc` show every key.
+//!
+//! | setting | inside | file | both |
+//! |---|---|---|---|
+//! | keys of investigators | `publicpgpkeys` | `agent.keyring` | refused |
+//! | access list | `agentacl` | `agent.acl` | refused |
+//! | proxies | `proxies` | `agent.proxies` | refused |
+//! | certificates | `cacert`, `agentcert`, `agentkey` | `certs.ca`, `certs.cert`, `certs.key` | the file's |
+//! | others | a name each | a name each | the file's |
 
-use super::broker::{self, BrokerConfig, QueueType, RelayConfig};
-use super::{ConfigError, Ini, LoggingConfig};
+mod inside;
+
+use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
+use super::proxy::Proxy;
+use super::{ConfigError, Ini, LoggingConfig, Material, Secret};
+use crate::acl::Acl;
 use crate::limits;
+use crate::signature::Keyring;
+use native_tls::{Certificate, Identity};
+use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,25 +28,62 @@ use std::time::Duration;
 pub struct AgentConfig {
     /// `agent.relay`: `dir:///path`, or `amqps://user:password@host:port/vhost` with `[certs]`.
     pub relay: RelayConfig,
+    /// `agent.api`: where the API is, without a slash at the end.
+    pub api: Option<String>,
+    /// `agent.proxies`: tried in this order when there is no other way to the relay.
+    pub proxies: Vec<Proxy>,
     /// `agent.keyring`: public keys of investigators.
-    pub keyring: PathBuf,
+    pub keyring: Material,
     /// `agent.acl`: which investigators may run which modules.
-    pub acl: PathBuf,
+    pub acl: Material,
     /// `agent.rundir`: the agent's spool and its id.
     pub run_directory: PathBuf,
     /// `agent.heartbeatfreq`
     pub heartbeat_freq: Duration,
+    /// `agent.refreshenv`: how often it looks what its machine is like.
+    pub refresh_environment: Duration,
+    /// `agent.discoverpublicip`: whether the API is asked for the address that it sees.
+    pub discover_public_ip: bool,
     /// `agent.moduletimeout`
     pub module_timeout: Duration,
-    /// `agent.socket`: address of the stat socket, on this machine only; None if empty.
-    pub socket: Option<SocketAddr>,
-    /// `agent.tags`: `key=value` pairs, separated by commas.
-    pub tags: Vec<(String, String)>,
+    /// `agent.socket`
+    pub socket: StatSocket,
+    /// `agent.tags`: an object, or `key=value` pairs, separated by commas.
+    pub tags: Map<String, Value>,
+    /// `agent.isimmortal`: whether an agent that ends without having been asked to is started again.
+    pub is_immortal: bool,
+    /// `agent.installservice`: whether the first start makes it a service.
+    pub install_service: bool,
+    /// `agent.installdir`: where the service's program is.
+    pub install_directory: PathBuf,
+    /// `agent.checkin`: whether it runs what waits, and ends.
+    pub check_in: bool,
+    /// `agent.checkintime`: the longest that this may take.
+    pub check_in_time: Duration,
     /// `[logging]`
     pub logging: LoggingConfig,
 }
 
+/// Where a running agent answers queries, on this machine only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatSocket {
+    /// Nowhere.
+    Off,
+    /// A socket in the file system; the kernel says who asks.
+    Unix(PathBuf),
+    /// An address of this machine, as of the original.
+    Tcp(SocketAddr),
+}
+
+/// What a file may not replace: the setting inside, the key of the file, and the name inside.
+const FIXED: [((&str, &str), (&str, &str)); 3] =
+    [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
+
+const PROXIES: (&str, &str) = ("agent", "proxies");
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
+
+/// What the configuration inside an agent is called in messages.
+pub const INSIDE: &str = "(inside)";
 
 impl AgentConfig {
     /// Reads and checks the file. Changes nothing.
@@ -43,79 +96,220 @@ impl AgentConfig {
         AgentConfig::from_ini(Ini::parse(text, file)?)
     }
 
+    /// Checks the text of a configuration that is inside an agent, or will be. It is complete but for what only a file can
+    /// say: the names of other files.
+    pub fn parse_inside(text: &str, file: &str) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::from_ini(inside::parse(text, file)?)
+    }
+
+    /// What is in force when there is a text inside, or a file, or both.
+    pub fn resolve(inside: Option<&str>, file: Option<Ini>) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::from_ini(merge(inside, file)?)
+    }
+
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
         const SECTION: &str = "agent";
-        take_originals(&mut ini)?;
-        let tls = broker::take_tls(&mut ini, "certs", ["ca", "cert", "key"])?;
-        let queue_type = ini.take(SECTION, "queuetype", QueueType::Classic, broker::parse_queue_type)?;
-        let relay = ini.take(SECTION, "relay", None, |value| match value.strip_prefix("dir://") {
-            Some(path) if path.starts_with('/') => Ok(Some(RelayConfig::Directory(PathBuf::from(path)))),
-            _ if value.starts_with("amqp") => {
-                let broker = BrokerConfig::parse_url(value, tls.clone(), queue_type);
-                let refused =
-                    |e| format!("is not a broker such as amqps://agent:password@relay.example.net:5671/mig: {e}");
-                broker.map(|broker| Some(RelayConfig::Broker(broker))).map_err(refused)
-            }
-            _ => Err(
-                "is not a relay such as dir:///var/lib/mig/relay or amqps://agent:password@relay.example.net:5671/mig"
-                    .into(),
-            ),
-        })?;
-        if matches!(relay, Some(RelayConfig::Broker(_))) {
-            ini.check_private(SECTION, "relay")?;
-        }
+        let tls = take_tls(&mut ini)?;
+        let relay = take_relay(&mut ini, tls)?;
+        let keyring = take_keyring(&mut ini)?;
+        let acl = take_acl(&mut ini, &keyring)?;
+        let run_directory = ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent"));
+        let own_socket = StatSocket::Unix(run_directory.join("agent.sock"));
         let config = AgentConfig {
-            relay: relay.ok_or_else(|| ini.error(None, SECTION, "relay", "is missing"))?,
-            keyring: ini.path_required(SECTION, "keyring")?,
-            acl: ini.path_required(SECTION, "acl")?,
-            run_directory: ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent")),
+            relay,
+            api: ini.take(SECTION, "api", None, parse_api)?,
+            proxies: take_proxies(&mut ini)?,
+            keyring,
+            acl,
             heartbeat_freq: ini.duration(SECTION, "heartbeatfreq", Duration::from_secs(300))?,
+            refresh_environment: ini.duration(SECTION, "refreshenv", Duration::from_secs(300))?,
+            discover_public_ip: ini.boolean(SECTION, "discoverpublicip", false)?,
             module_timeout: ini.duration(SECTION, "moduletimeout", Duration::from_secs(300))?,
-            socket: ini.take(SECTION, "socket", None, parse_socket)?,
-            tags: ini.take(SECTION, "tags", Vec::new(), parse_tags)?,
+            socket: ini.take(SECTION, "socket", own_socket, parse_socket)?,
+            tags: ini.take(SECTION, "tags", Map::new(), parse_tags)?,
+            is_immortal: ini.boolean(SECTION, "isimmortal", true)?,
+            install_service: ini.boolean(SECTION, "installservice", false)?,
+            install_directory: ini.path(SECTION, "installdir")?.unwrap_or_else(|| PathBuf::from("/usr/local/sbin")),
+            check_in: ini.boolean(SECTION, "checkin", false)?,
+            check_in_time: ini.duration(SECTION, "checkintime", Duration::from_secs(600))?,
             logging: LoggingConfig::take(&mut ini)?,
+            run_directory,
         };
+        if config.discover_public_ip && config.api.is_none() {
+            return Err(ini.error(None, SECTION, "api", "is missing, but discoverpublicip is on"));
+        }
         ini.finish(&SECTIONS)?;
         Ok(config)
     }
 }
 
-/// Takes the keys of the original's configuration that this agent ignores, and warns if they request something.
-fn take_originals(ini: &mut Ini) -> Result<(), ConfigError> {
-    const SECTION: &str = "agent";
-    // systemd restarts the agent and starts it at boot.
-    ini.boolean(SECTION, "isimmortal", true)?;
-    ini.boolean(SECTION, "installservice", false)?;
-    if ini.boolean(SECTION, "checkin", false)? {
-        log::warn!("agent.checkin is ignored: mig-agent --once registers, handles the waiting commands, and exits");
+/// A file's settings, then those inside, as far as the file says nothing.
+fn merge(inside: Option<&str>, file: Option<Ini>) -> Result<Ini, ConfigError> {
+    let inside = inside.map(|text| inside::parse(text, INSIDE)).transpose()?;
+    let (mut inside, file) = match (inside, file) {
+        (Some(inside), Some(file)) => (inside, file),
+        (Some(one), None) | (None, Some(one)) => return Ok(one),
+        (None, None) => return Ok(Ini::empty(INSIDE)),
+    };
+    for ((section, key), (file_section, file_key)) in FIXED {
+        if inside.has(section, key) && file.has(file_section, file_key) {
+            let reason = "is inside this program, which no file replaces; remove the line";
+            return Err(file.error_at(file_section, file_key, reason));
+        }
     }
-    if ini.boolean(SECTION, "discoverpublicip", false)? {
-        log::warn!("agent.discoverpublicip is ignored: heartbeats have no publicip");
+    let replaced = |keys: &[&str]| keys.iter().any(|key| file.has("certs", key));
+    if replaced(&["ca"]) {
+        inside.remove(inside::CA.0, inside::CA.1);
     }
-    // The original needs it for the public address only.
-    ini.text(SECTION, "api", "").map(drop)
+    // They belong together.
+    if replaced(&["cert", "key"]) {
+        inside.remove(inside::CERTIFICATE.0, inside::CERTIFICATE.1);
+        inside.remove(inside::KEY.0, inside::KEY.1);
+    }
+    let mut merged = file;
+    merged.add_defaults(inside);
+    Ok(merged)
 }
 
-fn parse_socket(value: &str) -> Result<Option<SocketAddr>, String> {
+fn take_relay(ini: &mut Ini, tls: TlsConfig) -> Result<RelayConfig, ConfigError> {
+    const SECTION: &str = "agent";
+    let queue_type = ini.take(SECTION, "queuetype", QueueType::Classic, broker::parse_queue_type)?;
+    let is_private = ini.check_private(SECTION, "relay");
+    let relay = ini.take(SECTION, "relay", None, |value| match value.strip_prefix("dir://") {
+        Some(path) if path.starts_with('/') => Ok(Some(RelayConfig::Directory(PathBuf::from(path)))),
+        _ if value.starts_with("amqp") => {
+            let broker = BrokerConfig::parse_url(value, tls.clone(), queue_type);
+            let refused = |e| format!("is not a broker such as amqps://agent:password@relay.example.net:5671/mig: {e}");
+            broker.map(|broker| Some(RelayConfig::Broker(broker))).map_err(refused)
+        }
+        _ => {
+            Err("is not a relay such as dir:///var/lib/mig/relay or amqps://agent:password@relay.example.net:5671/mig"
+                .into())
+        }
+    })?;
+    if matches!(relay, Some(RelayConfig::Broker(_))) {
+        is_private?;
+    }
+    relay.ok_or_else(|| ini.error(None, SECTION, "relay", "is missing"))
+}
+
+fn take_proxies(ini: &mut Ini) -> Result<Vec<Proxy>, ConfigError> {
+    let (section, key) = PROXIES;
+    let is_private = ini.check_private(section, key);
+    let proxies = ini.take(section, key, Vec::new(), Proxy::parse_list)?;
+    if proxies.iter().any(|proxy| proxy.password.is_some()) {
+        is_private?;
+    }
+    Ok(proxies)
+}
+
+/// Takes text that is inside, once it is checked.
+fn take_inside(
+    ini: &mut Ini,
+    (section, key): (&str, &str),
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<Option<Material>, ConfigError> {
+    let inside = |text: &str| Some(Material::Inside(Secret::new(text.to_owned())));
+    ini.take(section, key, None, |text| check(text).map(|()| inside(text)))
+}
+
+fn take_file(ini: &mut Ini, section: &str, key: &str) -> Result<Option<Material>, ConfigError> {
+    Ok(ini.path(section, key)?.map(Material::File))
+}
+
+fn take_keyring(ini: &mut Ini) -> Result<Material, ConfigError> {
+    let inside = take_inside(ini, inside::KEYS, |text| {
+        let keyring = Keyring::parse(text.as_bytes()).map_err(|e| e.to_string())?;
+        keyring.left_out().first().map_or(Ok(()), |left_out| Err(left_out.to_string()))
+    })?;
+    let file = take_file(ini, "agent", "keyring")?;
+    inside.or(file).ok_or_else(|| ini.error(None, "agent", "keyring", "is missing"))
+}
+
+fn take_acl(ini: &mut Ini, keyring: &Material) -> Result<Material, ConfigError> {
+    let inside = take_inside(ini, inside::ACL, |text| {
+        let acl = Acl::parse(text.as_bytes()).map_err(|e| e.to_string())?;
+        if acl.is_empty() {
+            return Err("is empty: every module would be denied".into());
+        }
+        let keyring = match keyring {
+            Material::Inside(keys) => Keyring::parse(keys.expose().as_bytes()).ok(),
+            Material::File(_) => None,
+        };
+        let known = keyring.map(|keyring| keyring.fingerprints());
+        acl.check_satisfiable(known.as_ref())
+    })?;
+    let file = take_file(ini, "agent", "acl")?;
+    inside.or(file).ok_or_else(|| ini.error(None, "agent", "acl", "is missing"))
+}
+
+fn take_tls(ini: &mut Ini) -> Result<TlsConfig, ConfigError> {
+    let certificates = |text: &str| match Certificate::stack_from_pem(text.as_bytes()) {
+        Ok(found) if found.is_empty() => Err("has no certificate in PEM".to_owned()),
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("is not a certificate in PEM: {e}")),
+    };
+    let ca = take_inside(ini, inside::CA, certificates)?;
+    let certificate = take_inside(ini, inside::CERTIFICATE, certificates)?;
+    let key = take_inside(ini, inside::KEY, |key| match &certificate {
+        Some(Material::Inside(certificate)) => {
+            let identity = Identity::from_pkcs8(certificate.expose().as_bytes(), key.as_bytes());
+            identity.map(drop).map_err(|e| format!("is not the key of agentcert in PKCS #8: {e}"))
+        }
+        _ => Err("is there, but agentcert is missing".into()),
+    })?;
+    let tls = broker::take_tls(ini, "certs", ["ca", "cert", "key"])?;
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(_), None) => {
+            return Err(ini.error(None, "certs", "key", "is missing: there is an agentcert, but no agentkey"));
+        }
+        _ => tls.identity,
+    };
+    Ok(TlsConfig { ca: ca.or(tls.ca), identity })
+}
+
+fn parse_api(value: &str) -> Result<Option<String>, String> {
     if value.is_empty() {
         return Ok(None);
     }
+    let url = url::Url::parse(value).map_err(|e| format!("is not an URL: {e}"))?;
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() || !url.username().is_empty() {
+        return Err("is not an URL such as https://api.example.net/api/v1".into());
+    }
+    Ok(Some(value.trim_end_matches('/').to_owned()))
+}
+
+fn parse_socket(value: &str) -> Result<StatSocket, String> {
+    if value.is_empty() {
+        return Ok(StatSocket::Off);
+    }
+    if value.starts_with('/') {
+        return Ok(StatSocket::Unix(PathBuf::from(value)));
+    }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     match local.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+        Ok(address) if address.ip().is_loopback() => Ok(StatSocket::Tcp(address)),
         Ok(_) => Err(format!("'{value}' is not on this machine: the stat socket has no authentication")),
-        Err(_) => Err(format!("'{value}' is not an address such as 127.0.0.1:51664")),
+        Err(_) => Err(format!("'{value}' is neither a path nor an address such as 127.0.0.1:51664")),
     }
 }
 
-fn parse_tags(value: &str) -> Result<Vec<(String, String)>, String> {
+fn parse_tags(value: &str) -> Result<Map<String, Value>, String> {
     let max = limits::AGENT_TAGS_BYTES_MAX;
     if value.len() > max {
         return Err(format!("has {} bytes, the limit is {max}: they are in each heartbeat", value.len()));
     }
+    if value.trim_start().starts_with('{') {
+        return match crate::json::value(value) {
+            Ok(Value::Object(tags)) => Ok(tags),
+            Ok(_) => Err("is not a JSON object".into()),
+            Err(e) => Err(format!("is not a JSON object: {e}")),
+        };
+    }
     let pairs = value.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let split = |pair: &str| match pair.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().into())),
         _ => Err(format!("'{pair}' is not a tag such as operator=infra")),
     };
     pairs.map(split).collect()
@@ -135,7 +329,8 @@ mod tests {
     fn the_sample_file_and_the_least_file_are_valid() {
         parse(include_str!("../../conf/mig-agent.cfg.inc")).unwrap();
         let config = parse(LEAST).unwrap();
-        assert_eq!((config.relay, config.socket), (RelayConfig::Directory("/r".into()), None));
+        assert_eq!(config.relay, RelayConfig::Directory("/r".into()));
+        assert_eq!(config.socket, StatSocket::Unix("/var/lib/mig-agent/agent.sock".into()));
         assert_eq!(config.module_timeout, Duration::from_secs(300));
     }
 
@@ -151,7 +346,9 @@ mod tests {
         let config = parse(&text.replace("[agent]\n", "[agent]\nkeyring = /k\nacl = /a\n")).unwrap();
         let RelayConfig::Broker(broker) = config.relay else { panic!("{:?}", config.relay) };
         assert_eq!((broker.host.as_str(), broker.vhost.as_str(), broker.tls), ("localhost", "/", None));
-        assert_eq!(config.socket, Some("127.0.0.1:51664".parse().unwrap()));
+        assert_eq!(config.socket, StatSocket::Tcp("127.0.0.1:51664".parse().unwrap()));
+        assert!(config.is_immortal && config.install_service && !config.check_in);
+        assert_eq!(config.api.as_deref(), Some("http://localhost:12345/api/v1"));
         assert_eq!(config.logging.level, log::LevelFilter::Info);
     }
 
@@ -159,7 +356,7 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
-            ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is not an address"),
+            ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is neither a path nor an address"),
             (&format!("tags = x={}", "y".repeat(9000)), "a.cfg:5: agent.tags: has 9002 bytes, the limit is 8192"),
             ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
             ("isimmortal = often", "a.cfg:5: agent.isimmortal: 'often' is neither"),
@@ -170,5 +367,71 @@ mod tests {
         }
         let broker = parse("[agent]\nrelay = amqp://x\n").unwrap_err().to_string();
         assert!(broker.ends_with("relay.example.net:5671/mig: it has no user:password@"), "{broker}");
+    }
+
+    const INSIDE_LEAST: &str = "amqpbroker = 'dir:///r'\n";
+
+    fn resolve(inside: &str, file: &str) -> Result<AgentConfig, String> {
+        let file = Some(file).filter(|file| !file.is_empty()).map(|text| Ini::parse(text, "a.cfg").unwrap());
+        AgentConfig::resolve(Some(inside), file).map_err(|e| e.to_string())
+    }
+
+    /// A key inside, and an access list that names it.
+    fn trust() -> (String, String) {
+        let (public, _) = crate::signature::generate_key("Kelso <kelso@example.net>").unwrap();
+        let keyring = Keyring::parse(public.as_bytes()).unwrap();
+        let fingerprint = keyring.fingerprints().into_iter().next().unwrap();
+        let acl = serde_json::json!({"default": {"minimumweight": 2,
+            "investigators": {"Kelso": {"fingerprint": fingerprint.to_string(), "weight": 2}}}});
+        (format!("publicpgpkeys = ['''\n{public}''']\n"), format!("agentacl = ['{acl}']\n"))
+    }
+
+    #[test]
+    fn a_file_replaces_what_is_inside_except_keys_access_list_and_proxies() {
+        let (keys, acl) = trust();
+        let inside = format!("{INSIDE_LEAST}heartbeatfreq = '9s'\nproxies = ['p:1']\n{keys}{acl}tags = {{ a = 1 }}\n");
+        let config = resolve(&inside, "").unwrap();
+        assert!(matches!((&config.keyring, &config.acl), (Material::Inside(_), Material::Inside(_))), "{config:?}");
+        assert_eq!((config.heartbeat_freq, config.proxies.len()), (Duration::from_secs(9), 1));
+        let config = resolve(&inside, "[agent]\nrelay = dir:///other\nheartbeatfreq = 8s\n").unwrap();
+        assert_eq!(config.relay, RelayConfig::Directory("/other".into()));
+        assert_eq!((config.heartbeat_freq, &config.tags["a"]), (Duration::from_secs(8), &1.into()));
+        for line in ["keyring = /k", "acl = /a", "proxies = q:1"] {
+            let error = resolve(&inside, &format!("[agent]\n\n{line}\n")).unwrap_err();
+            let key = line.split(' ').next().unwrap();
+            assert!(error.starts_with(&format!("a.cfg:3: agent.{key}: is inside this program")), "{error}");
+        }
+        // What is not inside may come from a file.
+        let config = resolve(INSIDE_LEAST, "[agent]\nkeyring = /k\nacl = /a\nproxies = q:1\n").unwrap();
+        assert_eq!((config.keyring, config.proxies.len()), (Material::File("/k".into()), 1));
+        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): agent.keyring: is missing");
+    }
+
+    #[test]
+    fn what_is_inside_is_parsed_to_its_end() {
+        let (keys, acl) = trust();
+        let least = format!("{INSIDE_LEAST}{keys}{acl}");
+        AgentConfig::parse_inside(&least, "c.toml").unwrap();
+        let next = least.lines().count() + 1;
+        for (text, error) in [
+            (least.replace("'''\n-----BEGIN", "'''\n---BEGIN"), "c.toml:2: publicpgpkeys: "),
+            (
+                least.replace("\"minimumweight\":2", "\"minimumweight\":3"),
+                "agentacl: default.minimumweight is 3, but all",
+            ),
+            (least.replace("\"weight\":2", "\"weight\":0"), "agentacl: "),
+            (format!("{INSIDE_LEAST}{keys}agentacl = []\n"), "agentacl: is empty"),
+            (format!("{least}cacert = 'x'\n"), &format!("c.toml:{next}: cacert: ")),
+            (format!("{least}agentkey = 'x'\n"), "agentkey: is there, but agentcert is missing"),
+            (format!("{least}apiurl = 'x'\n"), "apiurl: is not an URL"),
+            (format!("{least}discoverpublicip = true\n"), "agent.api: is missing, but discoverpublicip is on"),
+            (format!("{least}proxies = ['http://u:secret@h:0']\n"), "proxies: the proxy number 1 is not a proxy"),
+            (least.replace("dir:///r", "amqp://u:secret@"), "c.toml:1: amqpbroker: is not a broker"),
+            (format!("{least}tags = {{ x = '{}' }}\n", "y".repeat(9000)), "tags: has 9008 bytes"),
+        ] {
+            let found = AgentConfig::parse_inside(&text, "c.toml").unwrap_err().to_string();
+            let is_said = found.starts_with("c.toml") && found.contains(error);
+            assert!(is_said && !found.contains("secret"), "{error}: {found}");
+        }
     }
 }

@@ -138,7 +138,11 @@ impl ApiConfig {
             authentication,
             spool: ini.path_required("directories", "spool")?,
             store: take_store(&mut ini)?,
-            relay: if ini.has_section("mq") || ini.has_section("relay") { Some(take_relay(&mut ini)?) } else { None },
+            relay: if ini.section_line("mq").or(ini.section_line("relay")).is_some() {
+                Some(take_relay(&mut ini)?)
+            } else {
+                None
+            },
             logging: LoggingConfig::take(&mut ini)?,
         };
         ini.finish(&SECTIONS)?;

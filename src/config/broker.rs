@@ -1,6 +1,6 @@
 //! How to reach the broker: `[mq]` of the scheduler, `agent.relay` and `[certs]` of the agent.
 
-use super::{ConfigError, Ini, Secret};
+use super::{ConfigError, Ini, Material, Secret};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,13 +34,13 @@ pub struct BrokerConfig {
     pub queue_type: QueueType,
 }
 
-/// What TLS needs. Paths are opened for each connection, so that new certificates count without a restart.
+/// What TLS needs. Files are read for each connection, so that new certificates count without a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsConfig {
     /// PEM certificates of the authorities that may have signed the server's; the system's when missing.
-    pub ca: Option<PathBuf>,
+    pub ca: Option<Material>,
     /// PEM certificate and key that are shown to the server.
-    pub identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(Material, Material)>,
 }
 
 /// How queues are declared.
@@ -82,12 +82,12 @@ pub fn take_tls(ini: &mut Ini, section: &str, keys: [&str; 3]) -> Result<TlsConf
     let [ca, cert, key] = keys;
     let paths = (ini.path(section, cert)?, ini.path(section, key)?);
     let identity = match paths {
-        (Some(cert), Some(key)) => Some((cert, key)),
+        (Some(cert), Some(key)) => Some((Material::File(cert), Material::File(key))),
         (None, None) => None,
         (Some(_), None) => return Err(ini.error(None, section, key, &format!("is missing, but there is a {cert}"))),
         (None, Some(_)) => return Err(ini.error(None, section, cert, &format!("is missing, but there is a {key}"))),
     };
-    Ok(TlsConfig { ca: ini.path(section, ca)?, identity })
+    Ok(TlsConfig { ca: ini.path(section, ca)?.map(Material::File), identity })
 }
 
 /// Reads `mq.queuetype`.

@@ -1,7 +1,6 @@
 //! The connection to the PostgreSQL database: `[postgres]`.
 
-use super::{ConfigError, Ini, Secret};
-use std::path::PathBuf;
+use super::{ConfigError, Ini, Material, Secret};
 use std::time::Duration;
 
 /// A PostgreSQL database.
@@ -20,7 +19,7 @@ pub struct PostgresConfig {
     /// `postgres.sslmode`
     pub ssl_mode: SslMode,
     /// `postgres.cacert`: PEM certificates of the authorities that may sign the server's; the system's if missing.
-    pub ca: Option<PathBuf>,
+    pub ca: Option<Material>,
     /// `postgres.maxconn`: connections that the process may hold.
     pub connections_max: u32,
     /// `postgres.timeout`: time limit for a connection to be made, or to become free in the pool.
@@ -58,7 +57,7 @@ impl PostgresConfig {
                 "verify-full" => Ok(SslMode::VerifyFull),
                 _ => Err(format!("'{value}' is none of disable, require, verify-full")),
             })?,
-            ca: ini.path(SECTION, "cacert")?,
+            ca: ini.path(SECTION, "cacert")?.map(Material::File),
             connections_max,
             timeout: ini.duration(SECTION, "timeout", Duration::from_secs(10))?,
         })

@@ -58,14 +58,14 @@ const SECTIONS: [&str; 10] =
 
 /// Whether `first` of two sections is present; exactly one must be.
 fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
-    match (ini.has_section(first), ini.has_section(other)) {
-        (true, false) => Ok(true),
-        (false, true) => Ok(false),
-        (both, _) => {
-            let line = ini.sections.get(other).copied().filter(|_| both);
-            let text = if both { "are both present; keep one" } else { "are both missing; one of them is needed" };
+    match (ini.section_line(first), ini.section_line(other)) {
+        (Some(_), None) => Ok(true),
+        (None, Some(_)) => Ok(false),
+        (_, line) => {
+            let text =
+                if line.is_some() { "are both present; keep one" } else { "are both missing; one of them is needed" };
             Err(ConfigError {
-                file: ini.file.clone(),
+                file: ini.file().to_owned(),
                 line,
                 text: format!("[{first}] and [{other}] {text}"),
                 is_temporary: false,
@@ -152,6 +152,7 @@ impl SchedulerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Material;
 
     fn parse(text: &str) -> Result<SchedulerConfig, ConfigError> {
         SchedulerConfig::parse(text, "s.cfg")
@@ -182,7 +183,7 @@ mod tests {
         let config = parse(text).unwrap();
         assert!(!format!("{config:?}").contains("secretrabbit") && !format!("{config:?}").contains("4NvQ"));
         let RelayConfig::Broker(broker) = config.relay else { panic!() };
-        assert_eq!((broker.vhost.as_str(), broker.tls.unwrap().ca.as_deref()), ("mig", Some(Path::new("/c"))));
+        assert_eq!((broker.vhost.as_str(), broker.tls.unwrap().ca), ("mig", Some(Material::File("/c".into()))));
         let StoreConfig::Postgres(postgres) = config.store else { panic!() };
         assert_eq!((postgres.connections_max, postgres.port), (10, 5432));
         for (from, to, error) in [

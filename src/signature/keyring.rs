@@ -90,6 +90,11 @@ impl Keyring {
         self.certs.iter().map(Known::investigator)
     }
 
+    /// The fingerprints of all.
+    pub fn fingerprints(&self) -> BTreeSet<Fingerprint> {
+        self.certs.iter().map(|known| Fingerprint::from(&known.cert)).collect()
+    }
+
     /// Returns the certificate with this fingerprint, as an investigator.
     pub fn investigator(&self, fingerprint: &Fingerprint) -> Option<&Investigator> {
         self.certs.iter().find(|known| Fingerprint::from(&known.cert) == *fingerprint).map(Known::investigator)

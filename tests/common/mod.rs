@@ -16,7 +16,7 @@ pub use servers::PATIENCE;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
-use mig::agent::program;
+use mig::agent::start;
 use mig::config::agent::AgentConfig;
 use mig::error::ExitClass;
 use mig::id::CommandRef;
@@ -311,7 +311,7 @@ pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let Err(error) = program::run(&config, executor, false) else { std::process::exit(0) };
+    let Err(error) = start::run(&config, executor, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.

@@ -1,6 +1,7 @@
 //! What every relay promises, each promise a test for each implementation. RabbitMQ's need `scripts/servers.sh run`.
 
 use crate::common::{servers, status, text};
+use mig::config::Material;
 use mig::config::Secret;
 use mig::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use mig::limits::{BATCH_ENTRIES_MAX, BROKER_GOODBYE_TIME_MAX, RESULT_SIZE_BYTES_MAX};
@@ -499,7 +500,7 @@ fn what_is_wrong_with_the_way_to_the_broker_is_named() {
         (BrokerConfig { tls: Some(TlsConfig::default()), ..good.clone() }, "connect at the broker"),
         (
             BrokerConfig {
-                tls: Some(TlsConfig { ca: Some("/nonexistent.pem".into()), identity: None }),
+                tls: Some(TlsConfig { ca: Some(Material::File("/nonexistent.pem".into())), identity: None }),
                 ..good.clone()
             },
             "read /nonexistent.pem: No such file",

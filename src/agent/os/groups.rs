@@ -22,8 +22,10 @@ use std::time::Duration;
 const AGENT: &str = "agent";
 /// The names of operations' groups begin with this.
 const OPERATION: &str = "operation-";
-/// Controllers that are used where they are there; the first must be.
-const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
+/// The controller without which a group is no use.
+const REQUIRED: &str = "memory";
+/// Others that are used where they can be.
+const OPTIONAL: [&str; 3] = ["pids", "cpu", "io"];
 
 /// The groups of this agent, or why there are none. Set once, before the first operation.
 static PREPARED: OnceLock<Result<Groups, String>> = OnceLock::new();
@@ -31,7 +33,7 @@ static PREPARED: OnceLock<Result<Groups, String>> = OnceLock::new();
 /// Finds this process's group and moves the process into one below it, so that operations can have groups. For a program at
 /// its start: it concerns the whole process.
 pub fn prepare() {
-    let prepared = PREPARED.get_or_init(|| Groups::below(&own_group()?, CONTROLLERS[0]));
+    let prepared = PREPARED.get_or_init(|| Groups::below(&own_group()?, REQUIRED));
     if let Err(reason) = prepared {
         log::info!("no control groups for operations: {reason}");
     }
@@ -77,9 +79,10 @@ impl Groups {
         }
         let leaf = base.join(AGENT);
         make(&leaf).and_then(|()| write(&leaf, "cgroup.procs", &own)).map_err(|e| failed("make groups in", e))?;
-        for controller in CONTROLLERS.into_iter().chain([required]).filter(|one| there.contains(one)) {
-            let enabled = write(base, "cgroup.subtree_control", &format!("+{controller}"));
-            enabled.map_err(|e| failed(&format!("enable {controller} in"), e))?;
+        let enable = |controller: &str| write(base, "cgroup.subtree_control", &format!("+{controller}"));
+        enable(required).map_err(|e| failed(&format!("enable {required} in"), e))?;
+        for controller in OPTIONAL.iter().filter(|one| there.contains(one)) {
+            enable(controller).unwrap_or_else(|e| log::info!("operations are not limited by {controller}: {e}"));
         }
         let groups = Groups { base: base.to_owned(), begun: AtomicU64::new(0) };
         groups.remove_leftovers().map_err(|e| failed("look into", e))?;

@@ -72,9 +72,10 @@ pub(super) fn restrict(needs: Needs, directory: Option<&Path>) -> Result<Option<
         rules = rules.add_rules(path_beneath_rules(directory, writing))?;
     }
     if needs.runs_programs {
-        rules = rules.add_rules(path_beneath_rules(directory, AccessFs::Execute | AccessFs::ReadFile))?;
+        rules = rules.add_rules(path_beneath_rules(directory, AccessFs::Execute))?;
         // What a program is started with in place of a terminal.
-        rules = rules.add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?;
+        let using = (AccessFs::ReadFile | AccessFs::WriteFile) & files;
+        rules = rules.add_rules(path_beneath_rules(["/dev/null"], using))?;
     }
     let status = rules.restrict_self()?;
     Ok(match status.landlock {

@@ -5,7 +5,7 @@
 //! for reading only, whatever the other layers do, and asynchronous requests (io_uring), which no filter sees, are none.
 //!
 //! A process that uses the calls of another architecture than its own is killed. Those with 32-bit pointers (x32) are not
-//! named, as their numbers are others.
+//! named, as their numbers are others. `tests/programs/confine.rs` tries what is not named.
 
 use crate::modules::Needs;
 use libc::c_long;

@@ -5,6 +5,7 @@
 //! publishers, and acknowledgements must not wait behind that. While it does, what needs its answer fails at once, and the
 //! connection stays. A lost connection is replaced when the next channel is opened.
 
+use crate::config::Material;
 use crate::config::broker::{BrokerConfig, TlsConfig};
 use crate::failure::{Failure, Server};
 use crate::io_thread;
@@ -334,12 +335,12 @@ impl Drop for OpenChannel {
 
 /// The certificates to trust and to present.
 fn tls_connector(tls: &TlsConfig) -> Result<TlsConnectorBuilder, String> {
-    let mut builder = trusting(tls.ca.as_deref()).map_err(|e| format!("read {e}"))?;
+    let mut builder = trusting(tls.ca.as_ref()).map_err(|e| format!("read {e}"))?;
     if let Some((certificate, key)) = &tls.identity {
-        let read = |path: &Path| std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()));
+        let read =
+            |pem: &Material| pem.read(limits::CONFIGURATION_SIZE_BYTES_MAX).map_err(|e| format!("read {pem}: {e}"));
         let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?);
-        let pair = || format!("{} and {}", certificate.display(), key.display());
-        let refused = |e| format!("{} are not a certificate and its key in PKCS #8: {e}", pair());
+        let refused = |e| format!("{certificate} and {key} are not a certificate and its key in PKCS #8: {e}");
         builder.identity(identity.map_err(refused)?);
     }
     Ok(builder)

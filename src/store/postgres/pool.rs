@@ -333,7 +333,7 @@ fn tls(config: &PostgresConfig) -> Result<Option<MakeTlsConnector>, String> {
             builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
             builder
         }
-        SslMode::VerifyFull => trusting(config.ca.as_deref()).map_err(|e| format!("postgres.cacert: {e}"))?,
+        SslMode::VerifyFull => trusting(config.ca.as_ref()).map_err(|e| format!("postgres.cacert: {e}"))?,
     };
     let connector = builder.build().map_err(|e| format!("prepare TLS: {e}"))?;
     Ok(Some(MakeTlsConnector::new(connector)))

@@ -3,10 +3,10 @@
 use super::keys::KNOWN;
 use mig::acl::Acl;
 use mig::action::Action;
-use mig::config::agent::AgentConfig;
+use mig::config::agent::{AgentConfig, StatSocket};
 use mig::config::broker::RelayConfig;
 use mig::config::scheduler::{SchedulerConfig, StoreConfig};
-use mig::config::{ConfigError, LoggingConfig, LoggingMode};
+use mig::config::{ConfigError, LoggingConfig, LoggingMode, Material};
 use mig::investigator::Fingerprint;
 use mig::limits;
 use mig::re2::{Expression, NEST_LIMIT};
@@ -77,7 +77,7 @@ pub fn whitelist(data: &[u8]) {
     }
 }
 
-/// Configurations of both programs: what is accepted can be worked with, and an error names a line that there is.
+/// Configurations, in a file or inside an agent: what is accepted can be worked with, and an error names a line that there is.
 pub fn configuration(data: &[u8]) {
     const FILE: &str = "some.cfg";
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -89,7 +89,7 @@ pub fn configuration(data: &[u8]) {
             paths.extend(relay_paths(&config.relay));
             match &config.store {
                 StoreConfig::Sqlite(file) => paths.push(file),
-                StoreConfig::Postgres(postgres) => paths.extend(&postgres.ca),
+                StoreConfig::Postgres(postgres) => paths.extend(postgres.ca.iter().filter_map(file)),
             }
             assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
             for duration in [config.heartbeat_freq, config.collector_freq, config.delete_after, config.periodic_freq] {
@@ -100,19 +100,36 @@ pub fn configuration(data: &[u8]) {
         }
         Err(error) => assert_names_a_line(&error, text),
     }
-    match AgentConfig::parse(text, FILE) {
+    agent(AgentConfig::parse(text, FILE), text);
+    agent(AgentConfig::parse_inside(text, FILE), text);
+}
+
+fn agent(parsed: Result<AgentConfig, ConfigError>, text: &str) {
+    match parsed {
         Ok(config) => {
-            let mut paths = vec![&config.keyring, &config.acl, &config.run_directory];
+            let mut paths = vec![&config.run_directory, &config.install_directory];
+            paths.extend([&config.keyring, &config.acl].into_iter().filter_map(file));
             paths.extend(relay_paths(&config.relay));
             assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
-            for duration in [config.heartbeat_freq, config.module_timeout] {
+            for duration in [config.heartbeat_freq, config.module_timeout, config.refresh_environment] {
                 assert_ne!(duration, Duration::ZERO);
             }
-            assert!(config.socket.is_none_or(|socket| socket.ip().is_loopback()));
-            assert!(config.tags.iter().all(|(key, _)| !key.is_empty()));
+            match &config.socket {
+                StatSocket::Off => {}
+                StatSocket::Unix(path) => assert!(path.is_absolute(), "{path:?}"),
+                StatSocket::Tcp(address) => assert!(address.ip().is_loopback(), "{address}"),
+            }
+            assert!(config.proxies.iter().all(|proxy| !proxy.host.is_empty() && proxy.port > 0));
             logging(&config.logging);
         }
         Err(error) => assert_names_a_line(&error, text),
+    }
+}
+
+fn file(material: &Material) -> Option<&PathBuf> {
+    match material {
+        Material::File(path) => Some(path),
+        Material::Inside(_) => None,
     }
 }
 
@@ -122,7 +139,8 @@ fn relay_paths(relay: &RelayConfig) -> Vec<&PathBuf> {
         RelayConfig::Broker(broker) => {
             assert!(!broker.host.is_empty() && broker.port > 0 && broker.timeout > Duration::ZERO);
             let tls = broker.tls.iter();
-            tls.flat_map(|tls| tls.ca.iter().chain(tls.identity.iter().flat_map(|(cert, key)| [cert, key]))).collect()
+            let pems = tls.flat_map(|tls| tls.ca.iter().chain(tls.identity.iter().flat_map(|(cert, key)| [cert, key])));
+            pems.filter_map(file).collect()
         }
     }
 }

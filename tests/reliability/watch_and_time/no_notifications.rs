@@ -7,7 +7,7 @@ use crate::common::score::Score;
 use crate::common::{Background, Sandbox, names};
 use mig::agent::machine::Marks;
 use mig::agent::receive::Receive;
-use mig::agent::{identity, program};
+use mig::agent::{identity, start};
 use mig::config::agent::AgentConfig;
 use mig::failure::Failure;
 use mig::relay::directory::DirectoryRelay;
@@ -169,8 +169,8 @@ impl Agent {
     /// Runs its workers as its program does, with sweeps that are quicker.
     fn start(sandbox: &Sandbox, hears: &Arc<AtomicBool>, watched: &Arc<AtomicUsize>) -> Agent {
         let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
-        let trust = program::read_trust(&config).unwrap();
-        let (mut workers, lock) = program::build(&config, trust, System::executor(sandbox, 1)).unwrap();
+        let trust = start::read_trust(&config).unwrap();
+        let (mut workers, lock) = start::build(&config, trust, System::executor(sandbox, 1)).unwrap();
         let (hears, watched) = (Arc::clone(hears), Arc::clone(watched));
         let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
         let relay = Box::new(Deaf { relay, hears, watched });

@@ -4,7 +4,7 @@
 use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
 use mig::agent::execute::Executor;
-use mig::agent::program;
+use mig::agent::start;
 use mig::config::agent::AgentConfig;
 use mig::config::scheduler::SchedulerConfig;
 use mig::error::{ExitClass, ProgramError};
@@ -121,8 +121,7 @@ impl System {
             let config = AgentConfig::read(Path::new(&self.sandbox.agent_cfg(number))).unwrap();
             self.running.remove(&format!("agent {number}"));
             let executor = || System::executor(&self.sandbox, number);
-            let (mut workers, lock) =
-                when_unlocked(|| program::build(&config, program::read_trust(&config)?, executor()));
+            let (mut workers, lock) = when_unlocked(|| start::build(&config, start::read_trust(&config)?, executor()));
             let handling = workers.split_off(1);
             self.running.insert(format!("agent {number}"), Running::new(handling, Some(lock)));
             self.running.insert(format!("register {number}"), Running::new(workers, None));

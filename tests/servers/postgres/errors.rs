@@ -2,6 +2,7 @@
 
 use super::{agents, select, servers};
 use crate::common::servers::Own;
+use mig::config::Material;
 use mig::config::Secret;
 use mig::config::database::{PostgresConfig, SslMode};
 use mig::failure::Failure;
@@ -233,8 +234,11 @@ fn only_a_certificate_of_a_known_authority_for_that_host_is_accepted() {
     server.control("stop");
     server.control("start");
     let plain = servers::database(server.path());
-    let verified =
-        |ca: &str| PostgresConfig { ssl_mode: SslMode::VerifyFull, ca: Some(keys.path().join(ca)), ..plain.clone() };
+    let verified = |ca: &str| PostgresConfig {
+        ssl_mode: SslMode::VerifyFull,
+        ca: Some(Material::File(keys.path().join(ca))),
+        ..plain.clone()
+    };
     let encrypted = |config: &PostgresConfig| {
         let _store = PostgresStore::open(config).unwrap();
         let sql =
