@@ -97,8 +97,7 @@ const DESCRIPTORS: [i32; 6] =
 /// Requests of prctl(2): names of threads, and the layers themselves.
 const OWN: [i32; 4] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
 /// Requests of ioctl(2), which change nothing but how a descriptor is read.
-const REQUESTS: [u64; 5] =
-    [libc::FIONREAD as u64, libc::FIONBIO as u64, libc::FIOCLEX as u64, libc::TCGETS as u64, libc::TIOCGWINSZ as u64];
+const REQUESTS: [u64; 5] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::TCGETS, libc::TIOCGWINSZ];
 
 /// The bits `mask` of the argument with this index are `value`.
 #[derive(Clone, Copy)]
