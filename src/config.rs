@@ -11,14 +11,16 @@ mod file;
 mod ini;
 mod logging;
 mod material;
-#[cfg(feature = "agent")]
+mod network;
+#[cfg(feature = "amqp")]
 pub mod proxy;
 pub mod scheduler;
 
 pub use file::{Unreadable, read_bounded};
-pub use ini::Ini;
+pub use ini::{Ini, Setting};
 pub use logging::{LoggingConfig, LoggingMode, SyslogServer};
 pub use material::Material;
+pub use network::Network;
 
 /// A configuration error: file, line and key, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

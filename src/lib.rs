@@ -51,7 +51,7 @@
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
 //! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the documents that travel |
 //! | [`id`] [`json`] [`mod@time`] [`re2`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar |
-//! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`tls`] | what programs share |
+//! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`dial`] [`tls`] | what programs share |
 //! | [`failure`] [`error`] [`limits`] | what to do about a failure, exit codes, every limit of the system |
 //!
 //! Dependencies point downwards in this list: from the programs to the documents. The features `agent`, `server` and
@@ -106,6 +106,8 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+#[cfg(feature = "amqp")]
+pub mod dial;
 pub mod error;
 pub mod failure;
 #[cfg(feature = "server")]

@@ -19,6 +19,10 @@ pub const AGENT_NAME_BYTES_MAX: usize = 1024;
 pub const AGENT_VERSION_BYTES_MAX: usize = 128;
 /// Addresses in a heartbeat of ours: a host of containers may have thousands, and 256 of the longest have 12 kB.
 pub const AGENT_ADDRESSES_MAX: usize = 256;
+/// Bytes of the configuration behind an agent's program: keys of hundreds of investigators.
+pub const STAMP_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a program that may be an agent: some ten times the size of one.
+pub const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of an agent's tags in its configuration: with everything else they fit into a heartbeat, also escaped.
 pub const AGENT_TAGS_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names are limited to 255.
@@ -146,6 +150,25 @@ pub const STORED_KEY_BYTES_MAX: usize = 256 << 10;
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(6);
 /// How long a program that must end waits for its last log line to be written.
 pub const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long one way to a server (directly, or through a proxy) may take to open, when there are others: three attempts of the
+/// kernel, and what a proxy needs to reach the server itself.
+pub const DIAL_WAY_TIME_MAX: Duration = Duration::from_secs(10);
+/// No further way to a server is begun after this time: less than a service manager waits for a worker.
+pub const DIAL_TIME_MAX: Duration = Duration::from_secs(120);
+/// Bytes of a proxy's answer to CONNECT: some show a page of headers.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Redirects that a download follows.
+pub const FETCH_REDIRECTS_MAX: usize = 5;
+/// Bytes that a download reads at once.
+pub const FETCH_CHUNK_BYTES: usize = 64 << 10;
+/// Characters of a download's URL that a message repeats.
+pub const URL_SHOWN_CHARACTERS_MAX: usize = 300;
+/// Bytes of the authorities that a module's process receives: a bundle of all public ones has a quarter of this.
+pub const MODULE_AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
+/// How long the API may take to say the agent's address.
+pub const PUBLIC_IP_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes of the API's answer to that.
+pub const PUBLIC_IP_BYTES_MAX: u64 = 64;
 /// Initial back-off after a failure; doubled each time.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Maximum back-off of a scheduler's worker whose store or relay is unavailable: results are pending meanwhile.
@@ -187,6 +210,25 @@ pub const MODULE_TIME_RESERVE_MAX: Duration = Duration::from_secs(10);
 pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Maximum interval between two scans of all kept files and queues for expired ones.
 pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
+
+/// Platforms of one `upgrade`: more than there are.
+pub const UPGRADE_PLATFORMS_MAX: usize = 64;
+/// Bytes of a URL in its parameters.
+pub const UPGRADE_LOCATION_BYTES_MAX: usize = 2048;
+/// How long its download may take where no agent sets a limit.
+pub const UPGRADE_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long a new program may take to say its version: a slow disk reads some 20 MB.
+pub const PROGRAM_VERSION_TIME_MAX: Duration = Duration::from_secs(20);
+/// Drafts of programs that one run removes.
+pub const PROGRAM_DRAFTS_REMOVED_MAX: usize = 100;
+/// How long the new program may take to work after an upgrade: it waits for the lock, and reads what is there.
+pub const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long an agent that is destroyed may take to end after SIGTERM: it ends itself after [`STOP_TIME_MAX`].
+pub const AGENT_END_TIME_MAX: Duration = Duration::from_secs(STOP_TIME_MAX.as_secs() + 4);
+/// Largest process id of Linux.
+pub const PID_MAX: i32 = 4_194_304;
+/// Bytes of a unit of systemd.
+pub const UNIT_SIZE_BYTES_MAX: u64 = 64 << 10;
 
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
@@ -304,6 +346,12 @@ pub const ADDRESSES_LOGGED_MAX: usize = 4;
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
+/// Longest pause before an action that ends an upgraded agent is repeated: one that an access list refuses is refused again.
+pub const KILL_ACTION_PAUSE_MAX: Duration = Duration::from_secs(86400);
+/// Upgraded agents that one round of periodic looks at: each costs an action and its signature.
+pub const UPGRADED_AT_ONCE: usize = 100;
+/// Upgraded agents whose actions are remembered; further ones wait.
+pub const UPGRADED_AGENTS_MAX: usize = 10_000;
 /// Queues of expired agents that are looked up at a time.
 pub const QUEUES_CLEANED_AT_ONCE: usize = 500;
 /// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.

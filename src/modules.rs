@@ -13,12 +13,22 @@
 //! | module | reads files | looks into processes | network | writes beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
+//! | `upgrade` | | | yes | yes | | yes |
+//! | `agentdestroy` | | yes | | yes | yes | |
 //!
 //! To add one: implement [`Module`] in a file of its own below `modules/`, name it in [`all`] and in the table above.
 
 #[cfg(feature = "modules")]
+pub mod agentdestroy;
+#[cfg(feature = "modules")]
 pub mod file;
+#[cfg(feature = "modules")]
+mod form;
+pub mod network;
+#[cfg(feature = "modules")]
+pub mod upgrade;
 
+use network::Fetch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Instant;
@@ -81,7 +91,7 @@ pub struct Needs {
     pub runs_programs: bool,
 }
 
-/// The limits of a run, and the callback for its progress.
+/// The limits of a run, and what it may use.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Threads the module may start.
@@ -92,6 +102,8 @@ pub struct Context<'a> {
     pub result_bytes_max: usize,
     /// Receives partial results periodically: the last one is used if the module is killed.
     pub progress: Option<&'a (dyn Fn(&ModuleResult) + Sync)>,
+    /// The network, for a module that [`Needs`] it and that an agent's program runs.
+    pub network: Option<&'a dyn Fetch>,
 }
 
 impl Context<'_> {
@@ -100,7 +112,7 @@ impl Context<'_> {
         // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
         let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
         let result_bytes_max = crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
-        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None }
+        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None, network: None }
     }
 }
 
@@ -130,7 +142,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File]
+    &[&file::File, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
 }
 
 /// Returns the module called `name`.

@@ -6,7 +6,7 @@ use if_addrs::{IfAddr, Interface};
 use serde_json::{Map, Value};
 
 /// `amd64`, `arm64`, `386`: the words of the original.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

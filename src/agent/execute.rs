@@ -20,6 +20,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How operations are run.
+#[derive(Debug, Clone)]
 pub struct Executor {
     /// The program that runs a module: this one.
     pub program: PathBuf,

@@ -43,7 +43,6 @@ mod filter;
 mod format;
 mod gzip;
 mod hashes;
-mod json;
 mod late;
 mod limits;
 mod lines;

@@ -15,6 +15,7 @@ mod publisher;
 use super::refusing::Refusing;
 use super::{Delivery, Event, Message, Queue, Relay, Sent, on_the_wire};
 use crate::config::broker::{BrokerConfig, QueueType};
+use crate::dial::Dialer;
 use crate::failure::Failure;
 use crate::limits;
 use crate::spool::watch::Watch;
@@ -70,12 +71,19 @@ pub struct AmqpRelay {
 }
 
 impl AmqpRelay {
-    /// A relay at this broker.
+    /// A relay at this broker, which is reached directly.
     pub fn open(config: &BrokerConfig, role: Role) -> Result<AmqpRelay, Failure> {
-        let sender = Link::shared(config, Purpose::Send)?;
+        AmqpRelay::open_by(config, role, &Dialer::direct())
+    }
+
+    /// A relay at this broker, which is reached by one of the dialer's ways.
+    pub fn open_by(config: &BrokerConfig, role: Role, dialer: &Dialer) -> Result<AmqpRelay, Failure> {
+        let sender = Link::shared(config, Purpose::Send, dialer)?;
         // Ten thousand agents must not be twenty thousand connections.
-        let receiver =
-            if role == Role::Scheduler { Link::shared(config, Purpose::Receive)? } else { Arc::clone(&sender) };
+        let receiver = match role {
+            Role::Scheduler => Link::shared(config, Purpose::Receive, dialer)?,
+            Role::Agent | Role::Subscriber => Arc::clone(&sender),
+        };
         Ok(AmqpRelay {
             role,
             receiver,
@@ -267,6 +275,10 @@ fn properties(lifetime: Duration, now: Timestamp) -> BasicProperties {
 }
 
 impl Relay for AmqpRelay {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        Ok(self.receiver.way()?.proxy())
+    }
+
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         let channel = self.receiver.channel()?;
         if self.role == Role::Scheduler {

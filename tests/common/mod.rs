@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod score;
 pub mod servers;
+pub mod stamped;
 pub mod status;
 pub mod store;
 
@@ -311,7 +312,7 @@ pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
     let executor = Executor { program: format!("{cfg}.sh").into(), module_timeout: Duration::from_secs(60) };
-    let Err(error) = start::run(&config, executor, false) else { std::process::exit(0) };
+    let Err(error) = start::run(&config, executor, false, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.
@@ -435,7 +436,7 @@ pub fn write_program(path: &Path, script: &str) {
 }
 
 /// Writes a file that may hold a password.
-fn write_private(path: &Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

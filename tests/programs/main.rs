@@ -26,4 +26,5 @@ mod quickstart;
 mod scripts;
 mod short_signatures;
 mod signers;
+mod stamp;
 mod systemd;

@@ -3,15 +3,17 @@
 //! Requests block on [`io_thread`], never longer than `mq.timeout`. The relays of a process
 //! share two links, one to send and one to receive: a broker that is short of memory or disk (an alarm) stops reading from
 //! publishers, and acknowledgements must not wait behind that. While it does, what needs its answer fails at once, and the
-//! connection stays. A lost connection is replaced when the next channel is opened.
+//! connection stays. A lost connection is replaced when the next channel is opened, by whichever way works then ([`Dialer`]).
 
 use crate::config::Material;
 use crate::config::broker::{BrokerConfig, TlsConfig};
+use crate::dial::{Dialer, Failed, Target, Way};
 use crate::failure::{Failure, Server};
 use crate::io_thread;
 use crate::limits;
 use crate::tls::trusting;
 use crate::waiting::waiting_for;
+use async_compat::Compat;
 use async_rs::TokioRuntime;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -23,7 +25,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKi
 use native_tls::{Identity, TlsConnectorBuilder};
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 use std::pin::pin;
@@ -44,10 +46,17 @@ pub enum Purpose {
 pub struct Link {
     config: BrokerConfig,
     purpose: Purpose,
+    dialer: Dialer,
     io: Handle,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Live>>,
     /// Apart from it, as that is locked while a connection is made.
     told: Mutex<Told>,
+}
+
+/// A connection, and the way that it takes.
+struct Live {
+    connection: Connection,
+    way: Way,
 }
 
 /// What the broker said about the newest connection, by itself.
@@ -71,18 +80,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     /// The process's link to this broker. Nothing is connected yet.
-    pub fn shared(config: &BrokerConfig, purpose: Purpose) -> Result<Arc<Link>, Failure> {
+    pub fn shared(config: &BrokerConfig, purpose: Purpose, dialer: &Dialer) -> Result<Arc<Link>, Failure> {
         static LINKS: Mutex<Vec<Weak<Link>>> = Mutex::new(Vec::new());
         let mut links = locked(&LINKS);
         links.retain(|link| link.strong_count() > 0);
-        let known =
-            links.iter().filter_map(Weak::upgrade).find(|link| link.config == *config && link.purpose == purpose);
-        if let Some(link) = known {
+        let is_same = |link: &Arc<Link>| link.config == *config && link.purpose == purpose && link.dialer == *dialer;
+        if let Some(link) = links.iter().filter_map(Weak::upgrade).find(is_same) {
             return Ok(link);
         }
         let io = io_thread::handle().map_err(|e| Failure::retry(format!("start the broker's thread: {e}")))?;
         let (connection, told) = (Mutex::new(None), Mutex::default());
-        let link = Arc::new(Link { config: config.clone(), purpose, io, connection, told });
+        let link = Arc::new(Link { config: config.clone(), purpose, dialer: dialer.clone(), io, connection, told });
         links.push(Arc::downgrade(&link));
         Ok(link)
     }
@@ -94,14 +102,23 @@ impl Link {
 
     /// A new channel, on a new connection if the old one is lost.
     pub fn channel(self: &Arc<Self>) -> Result<OpenChannel, Failure> {
-        let mut connection = locked(&self.connection);
-        if !is_live(&connection) {
-            *connection = None;
-            *connection = Some(self.connect()?);
-        }
-        let Some(live) = connection.as_ref() else { return Err(self.failure("open a channel", "not connected")) };
-        let channel = self.wait("open a channel", live.create_channel())?;
+        let mut live = locked(&self.connection);
+        let connection = &self.live(&mut live)?.connection;
+        let channel = self.wait("open a channel", connection.create_channel())?;
         Ok(OpenChannel { channel, link: Arc::clone(self) })
+    }
+
+    /// The way to the broker that is in use; connects if it is not connected.
+    pub fn way(&self) -> Result<Way, Failure> {
+        Ok(self.live(&mut locked(&self.connection))?.way.clone())
+    }
+
+    /// The connection, or a new one if it is lost.
+    fn live<'a>(&self, live: &'a mut Option<Live>) -> Result<&'a Live, Failure> {
+        match live.take().filter(|live| live.connection.status().connected()) {
+            Some(connected) => Ok(live.insert(connected)),
+            None => Ok(live.insert(self.connect()?)),
+        }
     }
 
     /// Runs a request, for `mq.timeout` at most; not at all while the broker would not read it.
@@ -211,32 +228,38 @@ impl Link {
         format!("{user}@{host}:{port} vhost '{vhost}'")
     }
 
-    fn connect(&self) -> Result<Connection, Failure> {
+    fn connect(&self) -> Result<Live, Failure> {
         const WHAT: &str = "connect";
         let config = &self.config;
-        let deadline = Instant::now() + config.timeout;
-        let addresses = (config.host.as_str(), config.port).to_socket_addrs();
-        let addresses: Vec<SocketAddr> = addresses.map_err(|e| self.failure("find the address", e))?.collect();
         if let Some(tls) = &config.tls {
             tls_connector(tls).map_err(|e| self.failure(WHAT, e))?;
         }
-        let mut last = self.failure("find the address", "it has none");
-        for address in addresses {
-            if Instant::now() > deadline {
-                break;
+        let target = Target { host: &config.host, port: config.port, is_tls: config.tls.is_some() };
+        let until = Instant::now() + limits::DIAL_TIME_MAX.max(config.timeout);
+        let dialed = self.dialer.connect(&target, config.timeout, until, |stream, begun| {
+            let left = config.timeout.saturating_sub(begun.elapsed());
+            match self.within(WHAT, left, self.connect_over(stream)) {
+                Some(Ok(connection)) => Ok(connection),
+                // The broker itself has answered.
+                Some(Err(error)) if matches!(error.kind(), ErrorKind::ProtocolError(_)) => Err(Failed::Host(error)),
+                Some(Err(error)) => Err(Failed::Way(error.to_string())),
+                None => Err(Failed::Way(format!("no answer within {:?}; {ALARM_HELP}", config.timeout))),
             }
-            match self.wait(WHAT, self.connect_to(address)) {
-                Ok(connection) => {
-                    self.listen(&connection);
-                    return Ok(connection);
+        });
+        match dialed {
+            Ok((connection, way)) => {
+                self.listen(&connection);
+                if self.dialer != Dialer::direct() {
+                    log::info!("connected to the broker {} {way}", self.place());
                 }
-                Err(error) => last = error,
+                Ok(Live { connection, way })
             }
+            Err(Failed::Host(error)) => Err(self.failure(WHAT, cause(&error))),
+            Err(Failed::Way(reason)) => Err(self.failure(WHAT, reason)),
         }
-        Err(last)
     }
 
-    async fn connect_to(&self, address: SocketAddr) -> lapin::Result<Connection> {
+    async fn connect_over(&self, stream: TcpStream) -> lapin::Result<Connection> {
         let config = &self.config;
         let uri = AMQPUri {
             scheme: if config.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
@@ -253,8 +276,12 @@ impl Link {
         let name = format!("{program} {} {:?}", std::process::id(), self.purpose);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let (host, tls) = (config.host.clone(), config.tls.clone());
-        let open = async move |_uri, runtime: TokioRuntime| {
-            let stream = AsyncTcpStream::connect(&runtime, address).await?;
+        stream.set_nonblocking(true)?;
+        // It asks for one connection only: a lost one is replaced here.
+        let stream = Mutex::new(Some(stream));
+        let open = async move |_uri, _runtime: TokioRuntime| {
+            let stream = locked(&stream).take().ok_or_else(|| io::Error::other("the connection is lost"))?;
+            let stream = AsyncTcpStream::Plain(Compat::new(tokio::net::TcpStream::from_std(stream)?));
             Ok(match &tls {
                 Some(tls) => stream.into_native_tls(tls_connector(tls).map_err(io::Error::other)?, &host).await?,
                 None => stream,
@@ -289,16 +316,12 @@ impl Link {
 /// What an operator can do about a broker that takes nothing.
 const ALARM_HELP: &str = "rabbitmqctl status shows its alarms";
 
-fn is_live(connection: &Option<Connection>) -> bool {
-    connection.as_ref().is_some_and(|connection| connection.status().connected())
-}
-
 impl Drop for Link {
     /// Closes the connection, so that the broker logs no error and requeues at once.
     fn drop(&mut self) {
-        let connection = locked(&self.connection).take();
-        if let Some(connection) = connection.filter(|connection| connection.status().connected()) {
-            self.close("disconnect", connection.close(REPLY_SUCCESS, "done".into()));
+        let live = locked(&self.connection).take();
+        if let Some(live) = live.filter(|live| live.connection.status().connected()) {
+            self.close("disconnect", live.connection.close(REPLY_SUCCESS, "done".into()));
         }
     }
 }
