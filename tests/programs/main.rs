@@ -28,3 +28,4 @@ mod short_signatures;
 mod signers;
 mod stamp;
 mod systemd;
+mod upgrade;
