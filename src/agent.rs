@@ -42,7 +42,6 @@ pub mod immortal;
 pub mod installed;
 pub mod local;
 pub mod machine;
-mod memory;
 pub mod os;
 pub mod program;
 pub mod receive;

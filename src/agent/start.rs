@@ -5,6 +5,7 @@ use super::execute::Executor;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
+use super::os::groups;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
@@ -63,6 +64,8 @@ pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: boo
         }
         built => built?,
     };
+    // With the lock: it ends what an agent before this one has left.
+    groups::prepare();
     if mode == Mode::Once {
         return run::once(&mut built.workers).map_err(ProgramError::from);
     }

@@ -97,6 +97,7 @@ fn an_image_gets_the_service_which_systemd_accepts_as_the_shipped_one() {
     let unit = image.read(UNIT);
     assert!(unit.contains("\nExecStart=/usr/local/sbin/mig-agent -f\n"), "no -c, as none was named: {unit}");
     assert!(unit.contains("\nReadWritePaths=-/srv/relay\n"), "{unit}");
+    assert!(!unit.contains("Paths=-/usr/local"), "other programs are there: {unit}");
     assert_eq!(std::fs::read_link(image.path(WANTED)).unwrap(), Path::new("/").join(UNIT));
     assert_eq!(std::fs::metadata(image.path("var/lib/mig-agent")).unwrap().permissions().mode() & 0o777, 0o700);
     image.assert_is_accepted();
@@ -135,6 +136,7 @@ fn the_unit_names_what_the_configuration_names() {
         "ReadWritePaths=\"-/srv/my agent\"",
         "ReadWritePaths=-/srv/sockets",
         "ReadWritePaths=-/srv/log",
+        "ReadWritePaths=-/opt/mig",
         "SupplementaryGroups=mig",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line}: {unit}");

@@ -27,6 +27,8 @@ const UNIT: &str = "mig-agent.service";
 const UNITS: &str = "/etc/systemd/system";
 /// The program's name.
 const PROGRAM: &str = "mig-agent";
+/// Directories with programs of others.
+const SHARED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The service of one machine, or of an image of one.
 pub struct Service<'a> {
@@ -193,6 +195,10 @@ impl Service<'_> {
                 LoggingMode::Stdout | LoggingMode::Syslog(_) => None,
             },
         ];
+        // For the module `upgrade`, where it can replace nothing but the agent.
+        if !SHARED.iter().any(|shared| config.install_directory == Path::new(shared)) {
+            directories.push(config.install_directory.clone());
+        }
         directories.extend(files.into_iter().flatten().filter_map(|file| file.parent()).map(Path::to_owned));
         directories
     }

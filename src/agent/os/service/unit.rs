@@ -9,6 +9,8 @@ pub(super) const MARK: &str = "# Written by mig-agent --install";
 const SHIPPED: &str = include_str!("../../../../systemd/mig-agent.service");
 /// The group that the shipped unit has, for a relay directory on this machine.
 const GROUP: &str = "mig";
+/// The slice that it is in, in a path.
+const SLICE: &str = "/mig.slice/";
 
 /// The text of the unit: `program` with the configuration in `file`, which may write to `directories`. The error is a path
 /// that no unit can name.
@@ -31,6 +33,10 @@ pub(super) fn text(
         match line.split_once('=') {
             // They are not on this machine, perhaps.
             Some(("PartOf" | "Slice", _)) => {}
+            // Its control group, which is in the slice of all services then.
+            Some(("ReadWritePaths", path)) if path.contains(SLICE) => {
+                lines.push(line.replace(SLICE, "/system.slice/"));
+            }
             Some(("SupplementaryGroups", _)) if !has_group(GROUP) => {}
             Some(("ExecStart", _)) => lines.push(format!("ExecStart={}", command.join(" "))),
             Some(("WantedBy", _)) => lines.push("WantedBy=multi-user.target".to_owned()),
@@ -84,6 +90,8 @@ mod tests {
             assert_eq!(values(SHIPPED, key).len(), 1, "{key} is in the shipped one");
         }
         assert_eq!(values(&make(None, "/x", true), "SupplementaryGroups"), ["mig"]);
+        let own_group = "-/sys/fs/cgroup/system.slice/mig-agent.service";
+        assert!(values(&unit, "ReadWritePaths").contains(&own_group) && !unit.contains("mig.slice/"), "{unit}");
         let others = |text: &str| -> Vec<String> {
             let changed = ["ExecStart", "WantedBy", "PartOf", "Slice", "SupplementaryGroups", "ReadWritePaths"];
             let is_same = |line: &&str| !changed.iter().any(|key| line.starts_with(key)) && !line.starts_with("# ");
