@@ -38,7 +38,7 @@ pub mod identity;
 pub mod installed;
 pub mod local;
 pub mod machine;
-mod memory;
+pub mod os;
 pub mod program;
 pub mod receive;
 pub mod register;

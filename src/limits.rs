@@ -185,6 +185,14 @@ pub const AGENT_MESSAGE_PERIODS: u32 = 10;
 
 /// Address space of a module's process in bytes: sufficient, as files are read in blocks.
 pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
+/// Memory of all processes of an operation in bytes, cache of files included, where control groups limit it: half of the
+/// address space, which is never used up.
+pub const MODULE_MEMORY_BYTES: u64 = 1 << 30;
+/// Threads and processes of an operation, where control groups limit them: more than half of the processors of a large
+/// machine.
+pub const MODULE_TASKS_MAX: u64 = 512;
+/// Weight of an operation's group for processors and disks, of 1 to 10000; others have 100.
+pub const MODULE_WEIGHT: u64 = 10;
 /// Bytes of one result printed by a module's process: the results of all operations of a command must fit
 /// RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;

@@ -53,6 +53,7 @@ pub fn environment() -> Map<String, Value> {
     environment.insert("os".into(), "linux".into());
     environment.insert("arch".into(), architecture().into());
     environment.insert("isproxied".into(), false.into());
+    environment.insert("confinement".into(), super::os::confine::facts());
     environment.extend(machine::running().map(|machine| ("machine".into(), machine.into())));
     add_addresses(&mut environment, addresses());
     environment

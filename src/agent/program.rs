@@ -55,7 +55,7 @@ pub struct AgentOptions {
     /// wait for the run directory, which another version hands over after an upgrade
     #[options(no_short)]
     takeover: bool,
-    /// with -m: limit address space and priority, and end with the parent, as the agent does
+    /// with -m: limit and confine the module, and end it with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
     /// print the settings in force, and where each comes from, without secrets

@@ -5,6 +5,7 @@ use super::execute::Executor;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
+use super::os::groups;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
@@ -54,6 +55,8 @@ pub fn run(config: &AgentConfig, executor: Executor, once: bool, takes_over: boo
     let path = installed::path().map_err(|e| ProgramError::new(ExitClass::Io, format!("find this program: {e}")))?;
     let mut life = Life::begin(takes_over);
     let (mut workers, mut lock) = build(config, read_trust(config)?, executor.clone(), &life)?;
+    // With the lock: it ends what an agent before this one has left.
+    groups::prepare();
     if once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }

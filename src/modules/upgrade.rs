@@ -35,7 +35,7 @@ impl Module for Upgrade {
     }
 
     fn needs(&self) -> Needs {
-        Needs { opens_network: true, writes_program_directory: true, ..Needs::default() }
+        Needs { opens_network: true, writes_program_directory: true, runs_programs: true, ..Needs::default() }
     }
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {

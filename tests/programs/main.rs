@@ -6,6 +6,7 @@ mod backup;
 mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
+mod confine;
 mod duplicates;
 mod ending;
 mod formats;
@@ -19,6 +20,7 @@ mod mig;
 mod mig_apart;
 mod mixed_fleet;
 mod openapi;
+mod operations;
 mod places;
 mod quickstart;
 mod scripts;
