@@ -1,6 +1,7 @@
 //! `mig-agent`: the command line.
 
 use super::execute::Executor;
+use super::fetch::Network;
 use super::{local, start};
 use crate::cli::{Common, Program};
 use crate::config::agent::AgentConfig;
@@ -77,5 +78,6 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     let config = AgentConfig::read(Path::new(&options.config))?;
     crate::cli::set_umask();
-    start::run(&config, Executor::new(config.module_timeout), options.once)
+    let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
+    start::run(&config, Executor::new(config.module_timeout).with_network(network), options.once)
 }
