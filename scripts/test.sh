@@ -65,6 +65,42 @@ check_shipped() {
         die "the OpenSSL that is shipped was built without threads, its locks do nothing: ${made[*]}"
 }
 
+# An agent with its configuration inside, as an operator builds it: its version names date, commit and environment, and with
+# STAMPKEY it takes no configuration that the key has not signed.
+check_built_agent() {
+    step "an agent with its configuration inside"
+    local made said key
+    made=$(mktemp -d)
+    mkdir -m 700 "$made/gnupg"
+    export GNUPGHOME=$made/gnupg
+    gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-gen-key 'Fleet <fleet@example.net>' ed25519 sign never
+    key=$(gpg --batch --no-auto-check-trustdb --with-colons --list-keys | awk -F: '$1 == "fpr" { print $10; exit }')
+    gpg --batch --armor --export >"$made/fleet.asc"
+    cat >"$made/conf.toml" <<EOF
+amqpbroker = "dir:///var/lib/mig/relay"
+agentacl = ['{"default": {"minimumweight": 1, "investigators": {"Fleet": {"fingerprint": "$key", "weight": 1}}}}']
+publicpgpkeys = ['''
+$(cat "$made/fleet.asc")
+''']
+EOF
+    gpg --batch --quiet --armor --detach-sign "$made/conf.toml"
+    build_agent() {
+        scripts/build-agent.sh PROFILE=release AGTCONF="$made/conf.toml" OUTPUT="$made/mig-agent" BUILDENV=test STAMPKEY="$key" "$@"
+    }
+    ! said=$(build_agent 2>&1) || die "a configuration that is not signed made an agent that takes signed ones only: $said"
+    [[ $said == *"is not signed"* ]] || die "a configuration that is not signed is refused with: $said"
+    build_agent SIGNATURE="$made/conf.toml.asc" SIGNER="$made/fleet.asc"
+    said=$("$made/mig-agent" -V)
+    [[ $said =~ ^([0-9]{8}\+[0-9a-f]{7,}|[0-9.]+)\.test$ ]] || die "the version of the agent that was built is '$said'"
+    said=$("$made/mig-agent" --show-config -c '')
+    [[ $said == *"signed by $key"* ]] || die "the agent that was built does not name the signer: $said"
+    ! said=$(scripts/build-agent.sh AGTCONF="$made/conf.toml" OS=windows 2>&1) || die "an agent for windows was built"
+    [[ $said == *"agents for windows cannot be built"* ]] || die "an agent for windows is refused with: $said"
+    gpgconf --kill all
+    unset GNUPGHOME
+    rm -rf "$made"
+}
+
 # run_tests [MODULE] : all but those that scripts/scoreboard.sh runs; without the tests in that module.
 run_tests() {
     local name filter=()
@@ -105,6 +141,7 @@ main() {
     step "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
     if [ "$1" = full ]; then
+        check_built_agent
         check_shipped
         step "scoreboard"
         scripts/scoreboard.sh --quick

@@ -190,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn a_permission_that_nobody_can_have_is_found() {
-        let everybody = signers(&[ALICE, BOB]);
+    fn a_permission_that_cannot_be_satisfied_is_found() {
+        let all = signers(&[ALICE, BOB]);
         assert_eq!(acl().check_satisfiable(None), Ok(()));
-        assert_eq!(acl().check_satisfiable(Some(&everybody)), Ok(()));
+        assert_eq!(acl().check_satisfiable(Some(&all)), Ok(()));
         let error = acl().check_satisfiable(Some(&signers(&[BOB]))).unwrap_err();
         assert!(
             error.starts_with("default.minimumweight is 2, but all investigators that it lists and whose keys"),

@@ -22,23 +22,31 @@
 //! | run | received | `agent/run.rs`, `agent/claim.rs` |
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
+//!
+//! When the module `upgrade` has installed another version, they all end, and that one takes over (`agent/handover.rs`).
 
 pub mod answer;
+pub mod build;
 pub mod claim;
 pub mod environment;
 pub mod execute;
 pub mod fetch;
 pub mod forget;
 pub mod forgotten;
+pub mod handover;
 pub mod identity;
+pub mod installed;
 pub mod local;
 pub mod machine;
-mod memory;
+pub mod os;
 pub mod program;
 pub mod receive;
 pub mod register;
 pub mod room;
 pub mod run;
+pub mod show;
+pub mod stamp;
+pub mod stamping;
 pub mod start;
 pub mod stat_socket;
 mod talk;

@@ -116,8 +116,7 @@ pub fn main(options: ApiOptions) -> Result<(), ProgramError> {
     let stores =
         stores::Stores::open(&config.store, |store| warn_without_investigator(&config, &investigators, store))?;
     let stop = Stop::default();
-    signals::stop_on_signals(&stop)
-        .map_err(|e| ProgramError::new(ExitClass::TemporaryFailure, format!("listen for signals: {e}")))?;
+    signals::stop_on_signals(&stop)?;
     let followers = Arc::default();
     news::start(&config, Arc::clone(&followers), &stop);
     let api = call::Api { config, stores, investigators, routes: routes::ROUTES, followers };

@@ -8,6 +8,7 @@ pub mod generate;
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Name and help text of a program.
 pub struct Program {
@@ -21,8 +22,17 @@ pub struct Program {
     pub rest_after: Option<&'static str>,
 }
 
-/// The version line of every program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of this program: the package's, unless an agent was built with another one.
+pub fn version() -> &'static str {
+    VERSION.get().map_or(env!("CARGO_PKG_VERSION"), String::as_str)
+}
+
+static VERSION: OnceLock<String> = OnceLock::new();
+
+/// Sets the version, once.
+pub fn set_version(version: String) {
+    let _ = VERSION.set(version);
+}
 
 /// Adds a second dash to `-name`. Values such as `-60s` and single letters stay unchanged.
 pub(crate) fn normalize(argument: String) -> String {
@@ -67,7 +77,7 @@ pub fn run<T: Options + Common>(
                 return Ok(());
             }
             if options.version() {
-                print(&format!("{VERSION}\n"));
+                print(&format!("{}\n", version()));
                 return Ok(());
             }
             work(options)

@@ -17,7 +17,7 @@ pub mod proxy;
 pub mod scheduler;
 
 pub use file::{Unreadable, read_bounded};
-pub use ini::Ini;
+pub use ini::{Ini, Setting};
 pub use logging::{LoggingConfig, LoggingMode, SyslogServer};
 pub use material::Material;
 pub use network::Network;

@@ -38,7 +38,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `agent` | the endpoint's program, its workers, running modules |
+//! | `agent` | the endpoint's program, its workers, running modules; below `agent/os` what depends on the operating system |
 //! | `scheduler` | the scheduler's program: the workers of [`mod@flow`] around one spool, store and relay; its id, key and whitelist |
 //! | `api` | the REST API: a table of routes, a file for each resource, who asks, actions that are followed live |
 //! | `client` | what investigators' programs share |
@@ -92,8 +92,8 @@
 //!
 //! A **route** of the API: add it to the table in `src/api/routes.rs`, and its handler to the file of its resource.
 //!
-//! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`]; add it to the list in
-//! `src/modules.rs`; describe its parameters and results in `spool-layout/FORMAT.md`; test it through `mig-agent -m NAME`.
+//! A **module**: make `src/modules/NAME.rs` with a struct that implements [`modules::Module`], and declares what it may do on the
+//! machine; add it to the list and the table in `src/modules.rs`; describe its parameters and results in `spool-layout/FORMAT.md`; test it through `mig-agent -m NAME`.
 
 pub mod acl;
 pub mod action;

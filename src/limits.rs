@@ -19,6 +19,10 @@ pub const AGENT_NAME_BYTES_MAX: usize = 1024;
 pub const AGENT_VERSION_BYTES_MAX: usize = 128;
 /// Addresses in a heartbeat of ours: a host of containers may have thousands, and 256 of the longest have 12 kB.
 pub const AGENT_ADDRESSES_MAX: usize = 256;
+/// Bytes of the configuration behind an agent's program: keys of hundreds of investigators.
+pub const STAMP_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a program that may be an agent: some ten times the size of one.
+pub const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of an agent's tags in its configuration: with everything else they fit into a heartbeat, also escaped.
 pub const AGENT_TAGS_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a queueloc: it becomes a directory name after `mig.agt.`, and names are limited to 255.
@@ -183,6 +187,14 @@ pub const AGENT_MESSAGE_PERIODS: u32 = 10;
 
 /// Address space of a module's process in bytes: sufficient, as files are read in blocks.
 pub const MODULE_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
+/// Memory of all processes of an operation in bytes, cache of files included, where control groups limit it: half of the
+/// address space, which is never used up.
+pub const MODULE_MEMORY_BYTES: u64 = 1 << 30;
+/// Threads and processes of an operation, where control groups limit them: more than half of the processors of a large
+/// machine.
+pub const MODULE_TASKS_MAX: u64 = 512;
+/// Weight of an operation's group for processors and disks, of 1 to 10000; others have 100.
+pub const MODULE_WEIGHT: u64 = 10;
 /// Bytes of one result printed by a module's process: the results of all operations of a command must fit
 /// RESULT_SIZE_BYTES_MAX.
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
@@ -200,6 +212,25 @@ pub const MODULE_TIME_RESERVE_MAX: Duration = Duration::from_secs(10);
 pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Maximum interval between two scans of all kept files and queues for expired ones.
 pub const CLEANING_PERIOD_MAX: Duration = Duration::from_secs(600);
+
+/// Platforms of one `upgrade`: more than there are.
+pub const UPGRADE_PLATFORMS_MAX: usize = 64;
+/// Bytes of a URL in its parameters.
+pub const UPGRADE_LOCATION_BYTES_MAX: usize = 2048;
+/// How long its download may take where no agent sets a limit.
+pub const UPGRADE_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long a new program may take to say its version: a slow disk reads some 20 MB.
+pub const PROGRAM_VERSION_TIME_MAX: Duration = Duration::from_secs(20);
+/// Drafts of programs that one run removes.
+pub const PROGRAM_DRAFTS_REMOVED_MAX: usize = 100;
+/// How long the new program may take to work after an upgrade: it waits for the lock, and reads what is there.
+pub const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long an agent that is destroyed may take to end after SIGTERM: it ends itself after [`STOP_TIME_MAX`].
+pub const AGENT_END_TIME_MAX: Duration = Duration::from_secs(STOP_TIME_MAX.as_secs() + 4);
+/// Largest process id of Linux.
+pub const PID_MAX: i32 = 4_194_304;
+/// Bytes of a unit of systemd.
+pub const UNIT_SIZE_BYTES_MAX: u64 = 64 << 10;
 
 /// Deliveries that an agent receives before it runs them; its prefetch.
 pub const AGENT_DELIVERIES_MAX: usize = 64;
@@ -317,6 +348,12 @@ pub const ADDRESSES_LOGGED_MAX: usize = 4;
 pub const KILL_ACTION_VALIDITY: Duration = Duration::from_secs(600);
 /// How far in the past such an action's validity begins, for clocks that are behind.
 pub const KILL_ACTION_MARGIN: Duration = Duration::from_secs(60);
+/// Longest pause before an action that ends an upgraded agent is repeated: one that an access list refuses is refused again.
+pub const KILL_ACTION_PAUSE_MAX: Duration = Duration::from_secs(86400);
+/// Upgraded agents that one round of periodic looks at: each costs an action and its signature.
+pub const UPGRADED_AT_ONCE: usize = 100;
+/// Upgraded agents whose actions are remembered; further ones wait.
+pub const UPGRADED_AGENTS_MAX: usize = 10_000;
 /// Queues of expired agents that are looked up at a time.
 pub const QUEUES_CLEANED_AT_ONCE: usize = 500;
 /// Bytes of one log line, give or take a few: rsyslog's default limit, and less than a datagram holds.

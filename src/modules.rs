@@ -5,11 +5,28 @@
 //! (`mig-agent -m NAME PARAMETERS`), so that a crash of a module does not affect the agent. The investigators' programs
 //! link modules too: parameters are checked before they are signed.
 //!
-//! To add one: implement [`Module`] in a file of its own below `modules/` and name it in [`all`].
+//! # What a module may do
+//!
+//! Each declares it beside its name ([`Module::needs`]); the process that runs it for the agent can do nothing else, because
+//! the kernel refuses it (`agent/os/confine.rs`). A module that is run by hand, without `--limited`, is not confined.
+//!
+//! | module | reads files | looks into processes | network | writes beside its program | ends processes | runs programs |
+//! |---|---|---|---|---|---|---|
+//! | `file` | yes | if a path leads to a proc file system | | | | |
+//! | `upgrade` | | | yes | yes | | yes |
+//! | `agentdestroy` | | yes | | yes | yes | |
+//!
+//! To add one: implement [`Module`] in a file of its own below `modules/`, name it in [`all`] and in the table above.
 
 #[cfg(feature = "modules")]
+pub mod agentdestroy;
+#[cfg(feature = "modules")]
 pub mod file;
+#[cfg(feature = "modules")]
+mod form;
 pub mod network;
+#[cfg(feature = "modules")]
+pub mod upgrade;
 
 use network::Fetch;
 use serde::{Deserialize, Serialize};
@@ -55,6 +72,25 @@ impl ParameterError {
     }
 }
 
+/// What a module may do on its machine, beside computing and printing its result. Nothing by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Reads any file. Without it: what the machine says of itself below `/proc`, what names and certificates of the network
+    /// need if it opens the network, and its own program's directory.
+    pub reads_files: bool,
+    /// Looks into other processes through `/proc`: their programs, descriptors, memory. Landlock forbids that, whatever its
+    /// rules, and so is not in force then; the filter of system calls is.
+    pub reads_processes: bool,
+    /// Connects to other machines. It accepts no connections.
+    pub opens_network: bool,
+    /// Writes, replaces and removes files in the directory of its own program.
+    pub writes_program_directory: bool,
+    /// Sends signals to other processes.
+    pub ends_processes: bool,
+    /// Runs programs in the directory of its own; they may do what the module may.
+    pub runs_programs: bool,
+}
+
 /// The limits of a run, and what it may use.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -80,25 +116,16 @@ impl Context<'_> {
     }
 }
 
-/// What a module does to the machine that it runs on. The agent has the kernel deny the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// It reads files of the machine.
-    pub reads_files: bool,
-    /// It opens connections, or listens.
-    pub opens_network: bool,
-    /// It makes, renames and removes files beside the agent's own program.
-    pub writes_program_directory: bool,
-    /// It sends signals to other processes.
-    pub ends_processes: bool,
-}
-
 /// A kind of operation. See the module docs for how one is called.
 pub trait Module: Sync {
     /// The word in an operation's `module` field.
     fn name(&self) -> &'static str;
-    /// What it does to the machine.
+    /// All that it may ever do.
     fn needs(&self) -> Needs;
+    /// What it does of that with these parameters, which may be invalid.
+    fn needs_for(&self, _parameters: &Value) -> Needs {
+        self.needs()
+    }
     /// Refuses parameters that [`Module::run`] cannot use, naming the field. Returns warnings about the others: valid
     /// input that cannot mean what was intended, such as a misspelt field.
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError>;
@@ -115,7 +142,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File]
+    &[&file::File, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
 }
 
 /// Returns the module called `name`.

@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::targets::Target;
+use crate::wake::Stop;
 use crate::worker::clock::ClockWorker;
 use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
@@ -117,12 +118,14 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     if options.once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
-    log::info!("mig-scheduler {} works on {}", crate::cli::VERSION, config.spool.display());
+    log::info!("mig-scheduler {} works on {}", crate::cli::version(), config.spool.display());
     let workers = workers.into_iter().map(|worker| {
         let sweep = sweep_of(worker.name(), &config);
         (worker, sweep)
     });
-    run::threads(PROGRAM.name, workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX)
+    let stop = Stop::default();
+    crate::signals::stop_on_signals(&stop)?;
+    run::threads(PROGRAM.name, workers.collect(), limits::SCHEDULER_RETRY_PAUSE_MAX, &stop)
 }
 
 fn chosen(only: Option<&str>, config: &SchedulerConfig) -> Result<Vec<&'static str>, ProgramError> {

@@ -201,7 +201,7 @@ pub enum Registration {
 pub struct Duplicate {
     /// The one that started first. It sent a heartbeat after the other one had started.
     pub older: Agent,
-    /// The next one that started.
+    /// One that started later.
     pub newer: Agent,
 }
 
@@ -223,8 +223,8 @@ pub trait Store: Send {
     /// Returns `count` unused ids, in ascending order and below 2^53.
     fn reserve_action_ids(&mut self, count: usize) -> Result<Vec<ActionId>, Failure>;
 
-    /// Returns the agents that a target selects now: online or idle, the newest registration of each queueloc. Runs
-    /// read-only with a time limit.
+    /// Returns the agents that a target selects now: online or idle, the newest registration of each queueloc among those
+    /// that no command has ended. Runs read-only with a time limit.
     fn select_agents(&mut self, target: &Target, now: Timestamp) -> Result<Vec<AgentId>, Failure>;
 
     /// Returns these registrations, in this order, without the missing ones.
@@ -299,9 +299,19 @@ pub trait Store: Send {
 
     /// Returns at most `count` pairs of processes of which one queueloc runs both at once, no more than
     /// [`crate::limits::DUPLICATES_OF_ONE_MAX`] of one queueloc: both are online and have sent a heartbeat since
-    /// `heard_since`, the older one after the newer one had started. A process that started after its own heartbeat has a
+    /// `heard_since`, the older one after the newer one, the next that started, had started. A process that started after its own heartbeat has a
     /// clock that was set back; nothing follows from its times, and it is left out.
     fn duplicate_agents(&mut self, heard_since: Timestamp, count: usize) -> Result<Vec<Duplicate>, Failure>;
+
+    /// Returns at most `count` upgraded registrations behind `after`, in the order of their ids, whose process still runs:
+    /// it has sent a heartbeat since `heard_since`, and after the start of a process of another version of its queueloc,
+    /// which is online. Each comes with the last of these that started.
+    fn upgraded_agents(
+        &mut self,
+        heard_since: Timestamp,
+        after: Option<AgentId>,
+        count: usize,
+    ) -> Result<Vec<Duplicate>, Failure>;
 
     /// Removes registrations without a heartbeat since `heard_before` to which no command belongs, except the first and
     /// the newest of each queueloc. Returns how many.
@@ -312,8 +322,8 @@ pub trait Store: Send {
     ///
     /// - `destroyed`, with the command's end as the destruction time: the queueloc ran `agentdestroy` with success, for the
     ///   pid and version of this registration.
-    /// - `upgraded`: this registration ran `upgrade` with success, and sends no more heartbeats: it is idle or offline,
-    ///   or the queueloc has a registration with a later heartbeat, a later start and another version.
+    /// - `upgraded`: this registration ran `upgrade` with success, and commands are for another one: it is idle or offline,
+    ///   or the queueloc has a registration with a later start, another version, and a heartbeat after the command's end.
     ///
     /// A process that started after the command ended is another one.
     fn mark_upgraded(&mut self, now: Timestamp) -> Result<u64, Failure>;

@@ -1,6 +1,6 @@
 //! Waking and stopping the threads of a process.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,12 +54,17 @@ impl Default for Sleeper {
     }
 }
 
-/// Asks every worker of a process to end, and wakes them for it.
+/// Asks every worker of a process to end, and wakes them for it: for good, or for a pause after which the process goes on.
 #[derive(Clone, Default)]
 pub struct Stop {
-    asked: Arc<AtomicBool>,
+    asked: Arc<AtomicU8>,
     wakers: Arc<Mutex<Vec<Waker>>>,
 }
+
+/// What a [`Stop`] was asked.
+const NOTHING: u8 = 0;
+const PAUSE: u8 = 1;
+const END: u8 = 2;
 
 impl Stop {
     /// Wakes `waker` when the stop comes.
@@ -67,14 +72,55 @@ impl Stop {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
     }
 
-    /// Asks.
+    /// Asks for the end of the process.
     pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
+        self.asked.store(END, Ordering::SeqCst);
+        self.wake_all();
     }
 
-    /// Whether it was asked.
+    /// Asks the workers to end, unless that was asked; the process goes on with others.
+    pub fn pause(&self) {
+        let _ = self.asked.compare_exchange(NOTHING, PAUSE, Ordering::SeqCst, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// Ends a pause, and forgets the workers that ended for it. Returns whether the process goes on.
+    pub fn go_on(&self) -> bool {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let _ = self.asked.compare_exchange(PAUSE, NOTHING, Ordering::SeqCst, Ordering::SeqCst);
+        !self.is_end()
+    }
+
+    /// Whether the workers shall end.
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst) != NOTHING
+    }
+
+    /// Whether the process shall end.
+    pub fn is_end(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) == END
+    }
+
+    fn wake_all(&self) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_can_be_ended_and_an_end_cannot() {
+        let (stop, sleeper) = (Stop::default(), Sleeper::new());
+        stop.also_wake(sleeper.waker());
+        stop.pause();
+        sleeper.sleep(None);
+        assert!(stop.is_asked() && !stop.is_end());
+        assert!(stop.go_on() && !stop.is_asked());
+        stop.pause();
+        stop.ask();
+        stop.pause();
+        assert!(stop.is_end() && !stop.go_on() && stop.is_asked());
     }
 }

@@ -12,6 +12,7 @@ use super::execute::Executor;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::id::CommandRef;
+use crate::modules::{ModuleResult, upgrade};
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::{Entry, FileName, Mover, Placed, Stage, Step};
 use crate::time::{self, Timestamp};
@@ -58,6 +59,15 @@ impl Claimed {
 }
 
 impl Finished {
+    /// Whether it has installed another version of the agent.
+    pub fn has_upgraded(&self) -> bool {
+        let Finished(Received { command, .. }) = self;
+        let mut operations = command.action.operations.iter();
+        let Some(index) = operations.position(|operation| operation.module == upgrade::NAME) else { return false };
+        let results: Vec<ModuleResult> = serde_json::from_str(command.results.get()).unwrap_or_default();
+        results.get(index).is_some_and(|result| result.success)
+    }
+
     /// Saves its answer.
     pub fn save(&self, mover: &Mover) -> Result<(), Failure> {
         let Finished(Received { name, command }) = self;

@@ -6,7 +6,7 @@ use if_addrs::{IfAddr, Interface};
 use serde_json::{Map, Value};
 
 /// `amd64`, `arm64`, `386`: the words of the original.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -53,6 +53,7 @@ pub fn environment() -> Map<String, Value> {
     environment.insert("os".into(), "linux".into());
     environment.insert("arch".into(), architecture().into());
     environment.insert("isproxied".into(), false.into());
+    environment.insert("confinement".into(), super::os::confine::facts());
     environment.extend(machine::running().map(|machine| ("machine".into(), machine.into())));
     add_addresses(&mut environment, addresses());
     environment

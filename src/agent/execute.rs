@@ -5,7 +5,8 @@
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
 use super::fetch::{Network, NetworkText};
-use super::memory::KillsForMemory;
+use super::os::groups::{self, KilledFor};
+use super::os::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
 use crate::action::{Action, Operation};
 use crate::command::CommandStatus;
@@ -15,12 +16,13 @@ use crate::time::{self, Timestamp};
 use crate::waiting::waiting_for;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How operations are run.
+#[derive(Debug, Clone)]
 pub struct Executor {
     /// The program that runs a module: this one.
     pub program: PathBuf,
@@ -124,6 +126,11 @@ impl Executor {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
         };
+        let group = groups::for_operation();
+        // It waits for its input: nothing of the operation happens outside of the group.
+        if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
+            log::warn!("module {} runs outside of its control group: {error}", operation.module);
+        }
         let own_limits = ModuleLimits::below(timeout, output_max, network);
         let input = format!("{}\n{}", serde_json::to_string(&own_limits).unwrap_or_default(), operation.parameters);
         let (begun, kills) = (Instant::now(), KillsForMemory::now());
@@ -133,9 +140,13 @@ impl Executor {
         });
         let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
+        let killed = || {
+            let elsewhere = || KillsForMemory::now().has_risen_since(kills).then_some(KilledFor::Machine);
+            group.as_ref().and_then(|group| group.killed_for_memory()).or_else(elsewhere)
+        };
         let reason = match (talked, ended) {
             (Ok(()), Some(status)) if status.success() => None,
-            (Ok(()), Some(status)) => Some(ending(status, kills)),
+            (Ok(()), Some(status)) => Some(ending(status, killed())),
             (Ok(()), None) => Some("its process does not end".into()),
             (Err(TalkError::TimedOut), _) => Some(format!("took longer than {timeout:.1?} and was ended")),
             (Err(TalkError::TooMuch), _) => {
@@ -165,21 +176,52 @@ impl Executor {
     fn spawn(&self, module: &str) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        // A process group, so that what it may have started ends with it.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }
 }
 
 /// How a process ended by itself that was not to end so. A SIGKILL is not this agent's, which kills only what it does not
-/// listen to any more.
-fn ending(status: ExitStatus, kills_before: KillsForMemory) -> String {
-    let ended = format!("its process ended with {status}");
-    if status.signal() != Some(Signal::KILL.as_raw()) {
-        return ended;
+/// listen to any more; `killed` is what the kernel says that it killed for.
+fn ending(status: ExitStatus, killed: Option<KilledFor>) -> String {
+    let why = match (status.signal().and_then(Signal::from_named_raw), killed) {
+        (Some(Signal::ABORT), _) => format!(
+            "it needed more than the {} MiB of address space of an operation, or found an error in itself, as it wrote to the \
+             agent's standard error; narrow the search",
+            limits::MODULE_ADDRESS_SPACE_BYTES >> 20
+        ),
+        (Some(Signal::KILL), Some(KilledFor::Limit)) => format!(
+            "it needed more than the {} MiB of memory of an operation; narrow the search",
+            limits::MODULE_MEMORY_BYTES >> 20
+        ),
+        (Some(Signal::KILL), Some(KilledFor::Machine)) => {
+            "it was killed for memory, of which this machine or its service has too little; narrow the search".into()
+        }
+        (Some(Signal::KILL), None) => {
+            "it was killed for memory, if the kernel's log says so, or by somebody on this machine".into()
+        }
+        _ => return format!("its process ended with {status}"),
+    };
+    format!("its process ended with {status}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_the_kernel_ended_names_the_limit() {
+        let [abort, kill, fault] =
+            [Signal::ABORT, Signal::KILL, Signal::SEGV].map(|signal| ExitStatus::from_raw(signal.as_raw()));
+        for (status, killed, words) in [
+            (abort, None, "the 2048 MiB of address space"),
+            (kill, Some(KilledFor::Limit), "the 1024 MiB of memory of an operation"),
+            (kill, Some(KilledFor::Machine), "this machine or its service has too little"),
+            (kill, None, "by somebody on this machine"),
+            (fault, Some(KilledFor::Limit), "its process ended with signal: 11 (SIGSEGV)"),
+        ] {
+            assert!(ending(status, killed).contains(words), "{status}: {}", ending(status, killed));
+        }
+        assert_eq!(ending(ExitStatus::from_raw(3 << 8), None), "its process ended with exit status: 3");
     }
-    if KillsForMemory::now().has_risen_since(kills_before) {
-        return format!(
-            "{ended}: it was killed for memory, of which this machine or its service has too little; narrow the search"
-        );
-    }
-    format!("{ended}: it was killed for memory, if the kernel's log says so, or by somebody on this machine")
 }

@@ -2,14 +2,13 @@
 
 use super::execute::{Executor, ModuleLimits};
 use super::fetch::{Fetcher, Network};
+use super::os::confine;
 use crate::action::Action;
 use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::modules::network::Fetch;
 use crate::modules::{self, Context, Module, ModuleResult};
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{Resource, Rlimit, Signal};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
     let module =
         modules::by_name(name).ok_or_else(|| usage(format!("-m: no module '{name}'; known are {}", known())))?;
     if limited {
-        limit_this_process()?;
+        confine::enter(module.needs())?;
     }
     let json = match words {
         [] => return Err(usage(format!("-m {name}: parameters are missing; try mig-agent -m {name} help"))),
@@ -37,10 +36,10 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
         words => return run_for_people(module, words),
     };
     match json.split_once('\n').and_then(|(line, json)| Some((ModuleLimits::parse(line)?, json))) {
-        Some((limits, json)) => run_for_agent(module, limits, json),
+        Some((limits, json)) => run_for_agent(module, limits, json, limited),
         None => {
             let fetcher = Network::default().fetcher();
-            print_result(&run_json(module, &json, by_hand(&fetcher)));
+            print_result(&run_json(module, &json, by_hand(&fetcher), limited)?);
             Ok(())
         }
     }
@@ -51,11 +50,15 @@ fn by_hand(fetcher: &Fetcher) -> Context<'_> {
     Context { network: Some(fetcher), ..Context::by_hand() }
 }
 
-fn run_json(module: &dyn Module, json: &str, context: Context) -> ModuleResult {
-    match crate::json::value(json) {
-        Ok(parameters) => module.run(&parameters, context),
-        Err(error) => ModuleResult::failed(format!("parameters: {error}")),
+fn run_json(module: &dyn Module, json: &str, context: Context, limited: bool) -> Result<ModuleResult, ProgramError> {
+    let parameters = match crate::json::value(json) {
+        Ok(parameters) => parameters,
+        Err(error) => return Ok(ModuleResult::failed(format!("parameters: {error}"))),
+    };
+    if limited {
+        confine::narrow(module.needs(), module.needs_for(&parameters))?;
     }
+    Ok(module.run(&parameters, context))
 }
 
 fn print_result(result: &ModuleResult) {
@@ -64,7 +67,7 @@ fn print_result(result: &ModuleResult) {
 
 /// Runs a module for the agent, whose limits are the first line of the input. To standard output go results, a line each,
 /// of which the last counts: the others are what was found so far.
-fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str) -> Result<(), ProgramError> {
+fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str, limited: bool) -> Result<(), ProgramError> {
     let deadline = Instant::now().checked_add(limits.time);
     let fetcher = limits.network.map(Fetcher::parse).transpose();
     let fetcher = fetcher.map_err(|e| ProgramError::new(ExitClass::Data, format!("the network of -m: {e}")))?;
@@ -75,10 +78,10 @@ fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str) -> Resul
         network: fetcher.as_ref().map(|fetcher| fetcher as &dyn Fetch),
         ..Context::by_hand()
     };
-    print_result(&run_json(module, json, context));
-    // The agent has the result now, whatever this process still waits for.
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let closed = std::io::stdout().flush().and_then(|()| Ok(rustix::stdio::dup2_stdout(null?)?));
+    print_result(&run_json(module, json, context, limited)?);
+    // The agent has the result now, whatever this process still waits for. Its input, which has ended, is all that is at hand
+    // in place of the output: it may not open anything for writing.
+    let closed = std::io::stdout().flush().and_then(|()| Ok(rustix::stdio::dup2_stdout(rustix::stdio::stdin())?));
     closed.map_err(|e| ProgramError::new(ExitClass::Io, format!("close standard output: {e}")))
 }
 
@@ -102,21 +105,6 @@ fn read_input() -> Result<String, ProgramError> {
     let read = std::io::stdin().take(limits::MODULE_INPUT_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read parameters from standard input: {e}")))?;
     Ok(text)
-}
-
-/// Ends with the agent, lowest priority, bounded address space, no core dump; the first to be ended when memory runs out.
-fn limit_this_process() -> Result<(), ProgramError> {
-    let failed =
-        |what: &str, e: rustix::io::Errno| ProgramError::new(ExitClass::Io, format!("limit this process: {what}: {e}"));
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|e| failed("parent death signal", e))?;
-    rustix::process::nice(19).map_err(|e| failed("priority", e))?;
-    // Where it cannot be said (no /proc), the kernel chooses by size.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    let limit = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    rustix::process::setrlimit(Resource::As, limit(limits::MODULE_ADDRESS_SPACE_BYTES))
-        .map_err(|e| failed("address space", e))?;
-    rustix::process::setrlimit(Resource::Core, limit(0)).map_err(|e| failed("core dump", e))
 }
 
 /// Runs an action's operations on this machine, without relay or signatures: for trying one out.

@@ -1,13 +1,18 @@
 //! `mig-agent`: the command line.
 
+use super::build::{self, Build};
 use super::execute::Executor;
 use super::fetch::Network;
-use super::{local, start};
-use crate::cli::{Common, Program};
+use super::stamp::Stamp;
+use super::stamping::{self, Stamping};
+use super::{local, show, start};
+use crate::cli::{Common, Program, print};
 use crate::config::agent::AgentConfig;
+use crate::config::{ConfigError, Ini};
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// What `mig-agent --help` says.
 pub const PROGRAM: Program = Program {
@@ -33,9 +38,9 @@ pub struct AgentOptions {
     /// the version
     #[options(short = "V", long = "version")]
     version: bool,
-    /// configuration file
-    #[options(short = "c", meta = "FILE", default = "/etc/mig/mig-agent.cfg", no_long)]
-    config: String,
+    /// configuration file (default: /etc/mig/mig-agent.cfg, if it is there; "" for none)
+    #[options(short = "c", meta = "FILE", no_long)]
+    config: Option<String>,
     /// run in the foreground (it always does; a supervisor such as systemd keeps it running)
     #[options(short = "f", no_long)]
     foreground: bool,
@@ -48,9 +53,30 @@ pub struct AgentOptions {
     /// register, handle what is there now, then exit
     #[options(no_short)]
     once: bool,
-    /// with -m: limit address space and priority, and end with the parent, as the agent does
+    /// wait for the run directory, which another version hands over after an upgrade
+    #[options(no_short)]
+    takeover: bool,
+    /// with -m: limit and confine the module, and end it with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
+    /// print the settings in force, and where each comes from, without secrets
+    #[options(no_short)]
+    show_config: bool,
+    /// make an agent with this configuration inside; needs --output
+    #[options(no_short, meta = "TOML")]
+    stamp: Option<String>,
+    /// with --stamp: the program to make
+    #[options(no_short, meta = "FILE")]
+    output: Option<String>,
+    /// with --stamp: last part of the agent's version
+    #[options(no_short, meta = "NAME")]
+    buildenv: Option<String>,
+    /// with --stamp: detached signature of the configuration, as gpg --armor --detach-sign makes it
+    #[options(no_short, meta = "FILE")]
+    signature: Option<String>,
+    /// with --signature: the signer's public key
+    #[options(no_short, meta = "FILE")]
+    signer: Option<String>,
     /// with -m: help, parameters as JSON, - for standard input, or the module's own options
     #[options(free)]
     words: Vec<String>,
@@ -65,7 +91,18 @@ impl Common for AgentOptions {
     }
 }
 
-/// `mig-agent`.
+/// `mig-agent`: the whole program.
+pub fn start(build: &'static Build) -> ExitCode {
+    build::set(build);
+    // A module's process is started often, and needs nothing of it.
+    let is_module = std::env::args_os().any(|argument| argument == "--limited");
+    let stamp = if is_module { None } else { Stamp::own().ok().flatten() };
+    let environment = stamp.and_then(|stamp| stamp.environment.as_deref());
+    crate::cli::set_version(build::full_version(build::version(), environment));
+    crate::cli::main(&PROGRAM, main)
+}
+
+/// `mig-agent` with these options.
 pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(module) = &options.module {
         return local::run_module(module, &options.words, options.limited);
@@ -76,8 +113,45 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(action) = &options.action {
         return local::run_action(Path::new(action));
     }
-    let config = AgentConfig::read(Path::new(&options.config))?;
+    if let Some(configuration) = &options.stamp {
+        return stamp(&options, Path::new(configuration));
+    }
+    let stamp = Stamp::own().map_err(stamping::own_stamp_error)?;
+    let file = configuration_file(options.config.as_deref(), stamp.is_some())?;
+    if options.show_config {
+        print(&show::settings(stamp, file)?);
+        return Ok(());
+    }
+    let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
     crate::cli::set_umask();
     let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
-    start::run(&config, Executor::new(config.module_timeout).with_network(network), options.once)
+    let executor = Executor::new(config.module_timeout).with_network(network);
+    start::run(&config, executor, options.once, options.takeover)
+}
+
+const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
+
+/// The configuration file. The default one may be missing when there is a configuration inside.
+fn configuration_file(named: Option<&str>, is_inside: bool) -> Result<Option<Ini>, ConfigError> {
+    let path = Path::new(named.unwrap_or(DEFAULT_FILE));
+    match named {
+        Some("") => Ok(None),
+        None if is_inside && !path.exists() => Ok(None),
+        _ => Ini::read(path).map(Some),
+    }
+}
+
+fn stamp(options: &AgentOptions, configuration: &Path) -> Result<(), ProgramError> {
+    let usage = |text: &str| ProgramError::new(ExitClass::Usage, text);
+    let output = options.output.as_deref().ok_or_else(|| usage("--stamp: --output is missing: the program to make"))?;
+    let signature = match (&options.signature, &options.signer) {
+        (Some(signature), Some(signer)) => Some((Path::new(signature), Path::new(signer))),
+        (None, None) => None,
+        _ => return Err(usage("--signature and --signer belong together")),
+    };
+    let stamping =
+        Stamping { configuration, output: Path::new(output), environment: options.buildenv.as_deref(), signature };
+    let version = stamping::make(&stamping)?;
+    print(&format!("{output}: mig-agent {version}\n"));
+    Ok(())
 }

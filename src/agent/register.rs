@@ -47,7 +47,7 @@ impl Register {
             name: host_name(),
             queueloc: self.queueloc.clone(),
             mode: "daemon".into(),
-            version: crate::cli::VERSION.into(),
+            version: crate::cli::version().into(),
             pid: std::process::id().into(),
             start_time: self.start_time,
             destruction_time: time::not_set(),

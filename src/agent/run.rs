@@ -15,6 +15,7 @@ use crate::limits;
 use crate::spool::stages::{AGENT_ANSWERED, AGENT_DONE, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::{Entry, FileName, Mover, Spool, Step};
 use crate::time::{self, Timestamp};
+use crate::wake::Stop;
 use crate::worker::stage::{FileHandler, Source, Verdict};
 use crate::worker::{Apply, apply_all};
 
@@ -29,17 +30,23 @@ pub struct Run {
     room: Room,
     /// The command that ran last, until its answer is saved.
     unsaved: Option<Finished>,
+    /// Paused when a command has installed another version, which takes over.
+    stop: Stop,
 }
 
 impl Run {
-    /// Runs what is `trusted`.
-    pub fn new(mover: Mover, trusted: Trusted, executor: Executor) -> Run {
-        let forgotten = Forgotten::new(mover.notes());
-        Run { mover, trusted, executor, forgotten, room: Room::new("run", "no further command runs"), unsaved: None }
+    /// Runs what is `trusted`, until `stop` is asked.
+    pub fn new(mover: Mover, trusted: Trusted, executor: Executor, stop: Stop) -> Run {
+        let (forgotten, room) = (Forgotten::new(mover.notes()), Room::new("run", "no further command runs"));
+        Run { mover, trusted, executor, forgotten, room, unsaved: None, stop }
     }
 
     fn save(&mut self) -> Result<(), Failure> {
-        self.unsaved.as_ref().map_or(Ok(()), |finished| finished.save(&self.mover))?;
+        let Some(finished) = &self.unsaved else { return Ok(()) };
+        finished.save(&self.mover)?;
+        if finished.has_upgraded() {
+            self.stop.pause();
+        }
         self.unsaved = None;
         Ok(())
     }
@@ -124,7 +131,8 @@ impl FileHandler for Run {
         batch: Vec<(&Entry, Command)>,
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
-        if self.room.is_used_up(spool, AGENT_ANSWERED)? {
+        // A command that is not begun is the next one's, or the next version's.
+        if self.stop.is_asked() || self.room.is_used_up(spool, AGENT_ANSWERED)? {
             let later = time::after(now, limits::AGENT_RETRY_PAUSE_MAX);
             return Ok(batch.iter().map(|_| Verdict::NotYet(later)).collect());
         }

@@ -4,6 +4,7 @@ use crate::limits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus};
 use std::time::{Duration, Instant};
@@ -92,7 +93,8 @@ pub(super) fn talk(child: &mut Child, input: &[u8], output: &mut Output, deadlin
 /// a thread waits for it then.
 pub(super) fn end(mut child: Child, may_end: bool) -> Option<ExitStatus> {
     if !may_end {
-        let _ = child.kill();
+        // With what it has started: it is not waited for yet, so its number is still that of its group.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
     }
     let started = Instant::now();
     let mut pause = Duration::from_micros(50);

@@ -5,7 +5,7 @@ use super::authenticate::TOKEN_HEADER;
 use super::call::Call;
 use super::parameters::{Form, Parameter};
 use super::route::{Access, Answer, Route};
-use crate::cli::VERSION;
+use crate::cli::version;
 use crate::limits;
 use axum::http::Method;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ pub async fn show(call: Call) -> Answer {
     }
     Ok(document(&json!({
         "openapi": "3.1.0",
-        "info": {"title": "MIG", "version": VERSION, "description": "Answers are Collection+JSON."},
+        "info": {"title": "MIG", "version": version(), "description": "Answers are Collection+JSON."},
         "servers": [{"url": format!("{}{}", call.api.config.host, call.api.config.base_route)}],
         "paths": paths,
         "components": {

@@ -1,5 +1,15 @@
 //! `mig-agent`: see [`mig::agent`].
 
+use mig::agent::build::Build;
+
+/// Of `scripts/build-agent.sh`; else the package's.
+const VERSION: &str = match option_env!("MIG_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+static BUILD: Build = Build::new(VERSION, option_env!("MIG_STAMP_KEY"));
+
 fn main() -> std::process::ExitCode {
-    mig::cli::main(&mig::agent::program::PROGRAM, mig::agent::program::main)
+    mig::agent::program::start(&BUILD)
 }

@@ -193,7 +193,7 @@ fn man(program: &Described) -> String {
     let mut text = format!(
         ".TH {} {section} \"\" \"mig {}\"\n.SH NAME\n{} \\- {}\n",
         roff(&name.to_uppercase()),
-        super::VERSION,
+        super::version(),
         roff(name),
         roff(program.summary())
     );

@@ -11,9 +11,11 @@
 
 mod inside;
 
+pub use inside::Inside;
+
 use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
-use super::{ConfigError, Ini, LoggingConfig, Material, Secret};
+use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
 use crate::acl::Acl;
 use crate::limits;
 use crate::signature::Keyring;
@@ -77,6 +79,14 @@ pub enum StatSocket {
     Tcp(SocketAddr),
 }
 
+/// The settings in force, as [`AgentConfig::resolve`] takes them, with the section and the key of each.
+pub fn settings(
+    inside: Option<&str>,
+    file: Option<Ini>,
+) -> Result<impl Iterator<Item = ((String, String), Setting)>, ConfigError> {
+    Ok(merge(inside, file)?.into_settings())
+}
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
 const FIXED: [((&str, &str), (&str, &str)); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
@@ -98,10 +108,11 @@ impl AgentConfig {
         AgentConfig::from_ini(Ini::parse(text, file)?)
     }
 
-    /// Checks the text of a configuration that is inside an agent, or will be. It is complete but for what only a file can
-    /// say: the names of other files.
+    /// Checks the text of a configuration that will be inside an agent, which then needs no file.
     pub fn parse_inside(text: &str, file: &str) -> Result<AgentConfig, ConfigError> {
-        AgentConfig::from_ini(inside::parse(text, file)?)
+        let ini = inside::parse(text, file)?;
+        inside::check_complete(&ini)?;
+        AgentConfig::from_ini(ini)
     }
 
     /// What is in force when there is a text inside, or a file, or both.
@@ -425,6 +436,8 @@ mod tests {
             ),
             (least.replace("\"weight\":2", "\"weight\":0"), "agentacl: "),
             (format!("{INSIDE_LEAST}{keys}agentacl = []\n"), "agentacl: is empty"),
+            (format!("{keys}{acl}"), "c.toml: amqpbroker: is missing"),
+            (INSIDE_LEAST.into(), "c.toml: publicpgpkeys: is missing"),
             (format!("{least}cacert = 'x'\n"), &format!("c.toml:{next}: cacert: ")),
             (format!("{least}agentkey = 'x'\n"), "agentkey: is there, but agentcert is missing"),
             (format!("{least}apiurl = 'x'\n"), "apiurl: is not an URL"),

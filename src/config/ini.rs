@@ -20,14 +20,17 @@ pub struct Ini {
     sections: BTreeMap<String, usize>,
 }
 
-/// The value of a key, and where it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Setting {
-    file: String,
-    line: usize,
+/// The value of a key, and where it is written. It may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The file.
+    pub file: String,
+    /// The line in it.
+    pub line: usize,
     /// What the key is called there.
-    name: String,
-    text: String,
+    pub name: String,
+    /// The value.
+    pub text: String,
     /// Whether the file is world-readable.
     is_public: bool,
 }
@@ -129,6 +132,11 @@ impl Ini {
             }
         }
         Ok(ini)
+    }
+
+    /// All settings, with their sections and keys.
+    pub fn into_settings(self) -> impl Iterator<Item = ((String, String), Setting)> {
+        self.values.into_iter()
     }
 
     /// The line of a section, with or without keys; none if it is not there.

@@ -5,11 +5,14 @@
 //! - agents that run more than once at the same time are logged; with `killdupagents` the older process is ended, by an
 //!   action that the scheduler signs and puts into action/new, if it is certain that it is alive: it sent a heartbeat after
 //!   the newer one had started, and both are on one machine;
+//! - agents that were upgraded and still run beside their successor, on one machine, are ended by such an action too,
+//!   whatever `killdupagents` says (`periodic/upgraded.rs`);
 //! - every `queuescleanupfreq` the queues of agents that are gone are removed (`periodic/cleaning.rs`).
 //!
 //! Everything here is safe to do twice, and beside other schedulers.
 
 mod cleaning;
+mod upgraded;
 
 use super::duplicates::{Place, notice, place};
 use crate::action::Action;
@@ -29,6 +32,7 @@ use crate::worker::{Apply, Pass, apply_all};
 use cleaning::Cleaning;
 use serde_json::json;
 use std::time::{Duration, Instant};
+use upgraded::Orders;
 
 /// Its configuration.
 #[derive(Debug, Clone)]
@@ -59,13 +63,14 @@ pub struct Periodic {
     cleaning: Cleaning,
     /// The older ones of duplicate agents; a hint only.
     told: Told<(QueueLoc, i64)>,
+    orders: Orders,
 }
 
 impl Periodic {
     /// Updates this store, and removes queues of this relay.
     pub fn new(store: Box<dyn Store>, relay: Box<dyn Relay>, config: PeriodicConfig) -> Periodic {
         let told = Told::new("agents run more than once", limits::KILL_ACTION_VALIDITY);
-        Periodic { store, relay, config, marked: None, cleaning: Cleaning::default(), told }
+        Periodic { store, relay, config, marked: None, cleaning: Cleaning::default(), told, orders: Orders::default() }
     }
 
     fn mark(&mut self, now: Timestamp) -> Result<(), Failure> {
@@ -86,15 +91,14 @@ impl Periodic {
 
     /// Logs agents that run twice, and ends the older process where it is certain that there are two on one machine.
     fn end_duplicates(&mut self, apply: Apply, now: Timestamp) -> Result<(), Failure> {
-        let heard_since = time::before(now, self.config.heartbeat_freq * 2);
-        for Duplicate { older, newer } in self.store.duplicate_agents(heard_since, limits::DUPLICATES_MAX)? {
+        for Duplicate { older, newer } in self.store.duplicate_agents(self.alive_since(now), limits::DUPLICATES_MAX)? {
             let key = (older.queueloc.clone(), older.pid);
             if !self.told.is_news(key.clone(), now) {
                 continue;
             }
             log::warn!("periodic: {}", notice(&older, &newer));
             if self.config.kill_dup_agents && place(&older, &newer) == Place::OneMachine {
-                let put = self.kill_action(&older, now).and_then(|step| apply_all(apply, vec![step]));
+                let put = self.kill_action("duplicate", &older, now).and_then(|step| apply_all(apply, vec![step]));
                 // The next round tries again.
                 put.inspect_err(|_| self.told.forget(&key))?;
             }
@@ -102,15 +106,20 @@ impl Periodic {
         Ok(())
     }
 
-    /// The step that puts it into action/new.
-    fn kill_action(&mut self, agent: &Agent, now: Timestamp) -> Result<Step, Failure> {
+    /// A process that has sent a heartbeat since then is taken for alive.
+    fn alive_since(&self, now: Timestamp) -> Timestamp {
+        time::before(now, self.config.heartbeat_freq * 2)
+    }
+
+    /// The step that puts it into action/new. `what` is what the agent is.
+    fn kill_action(&mut self, what: &str, agent: &Agent, now: Timestamp) -> Result<Step, Failure> {
         let begun = Instant::now();
         let key = (self.config.find_key)(self.store.as_mut(), now)?;
         // A key that was just made is younger than the round.
         let signed = time::after(now, begun.elapsed());
         let refused = |error: &dyn std::fmt::Display| Failure::retry(format!("sign a kill action: {error}"));
         let draft = json!({
-            "name": format!("Kill duplicate agent {} (process {})", agent.queueloc, agent.pid),
+            "name": format!("Kill {what} agent {} (process {})", agent.queueloc, agent.pid),
             "target": format!("queueloc = '{}'", agent.queueloc),
             "description": {"author": "MIG Scheduler"},
             "operations": [
@@ -144,6 +153,7 @@ impl ClockHandler for Periodic {
             if self.config.detect_multi_agents || self.config.kill_dup_agents {
                 self.end_duplicates(apply, now)?;
             }
+            self.end_upgraded(apply, now)?;
             self.marked = Some(now);
         }
         let heard_before = time::before(now, self.config.agent_timeout);

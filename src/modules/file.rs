@@ -43,7 +43,6 @@ mod filter;
 mod format;
 mod gzip;
 mod hashes;
-mod json;
 mod late;
 mod limits;
 mod lines;
@@ -85,7 +84,11 @@ impl Module for File {
     }
 
     fn needs(&self) -> Needs {
-        Needs { reads_files: true, ..Needs::default() }
+        Needs { reads_files: true, reads_processes: true, ..Needs::default() }
+    }
+
+    fn needs_for(&self, parameters: &Value) -> Needs {
+        Needs { reads_processes: may_enter_proc(parameters, Mounts::read()), ..self.needs() }
     }
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
@@ -112,6 +115,20 @@ impl Module for File {
     fn print(&self, result: &ModuleResult) -> Vec<String> {
         print::lines(result)
     }
+}
+
+/// Whether a search begins at a path from which a walk may come to `/proc`; parameters that cannot be used begin nowhere.
+fn may_enter_proc(parameters: &Value, mounts: io::Result<Mounts>) -> bool {
+    let Ok(mounts) = mounts else { return true };
+    let searches = fields(parameters, "searches").filter_map(Value::as_object).flat_map(|searches| searches.values());
+    let paths = searches.flat_map(|search| fields(search, "paths")).filter_map(Value::as_array).flatten();
+    paths.filter_map(Value::as_str).any(|path| mounts.leads_to_proc(Path::new(path)))
+}
+
+/// The values of a field, whose name may be written in any case.
+fn fields<'a>(object: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    let named = object.as_object().into_iter().flatten().filter(move |(key, _)| key.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| value)
 }
 
 /// Runs a plan on a machine with these mounts.

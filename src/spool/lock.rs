@@ -11,8 +11,9 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::time::{Duration, Instant};
 
-/// How long a lock that is held is tried again.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a lock that is held is tried again: an owner that was killed while it started a process leaves a copy of its
+/// descriptor behind for a moment.
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub(super) fn take(dir: &Dir, owner: &str) -> Result<Lock, LockError> {
+    pub(super) fn take(dir: &Dir, owner: &str, patience: Duration) -> Result<Lock, LockError> {
         let path = dir.path().join(owner);
         let error = |errno: Errno| io_failure("lock", &path, errno);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -57,17 +58,14 @@ impl Lock {
         let started = Instant::now();
         let locked = loop {
             match disk::lock(&file) {
-                // An owner that was killed while it started a process leaves a copy of its descriptor behind for a moment.
-                Err(Errno::WOULDBLOCK) if started.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 20),
+                Err(Errno::WOULDBLOCK) if started.elapsed() < patience => std::thread::sleep(PATIENCE / 20),
                 outcome => break outcome,
             }
         };
         match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();
+                let pid = written_owner(&file).unwrap_or_else(|| "unknown".into());
                 return Err(LockError::Held { path: path.display().to_string(), pid, owner: owner.to_owned() });
             }
             Err(errno) => return Err(error(errno).into()),
@@ -83,4 +81,17 @@ impl Lock {
         }
         Ok(Lock { _file: file })
     }
+}
+
+/// The process that took a lock last, by what it wrote; it may have ended.
+pub(super) fn last_owner(dir: &Dir, owner: &str) -> Option<u32> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(openat(dir, owner, flags, Mode::empty()).ok()?);
+    written_owner(&file)?.parse().ok()
+}
+
+fn written_owner(file: &File) -> Option<String> {
+    let mut pid = String::new();
+    let _ = file.take(32).read_to_string(&mut pid);
+    Some(pid.trim().to_owned()).filter(|pid| !pid.is_empty())
 }

@@ -1,12 +1,13 @@
 //! Changes of a spool by the names of stages: what workers ask for, and the one type that carries it out.
 
-use super::lock::{Lock, LockError};
+use super::lock::{self, Lock, LockError};
 use super::stages::{LOCKS, PREPARED};
 use super::{Batch, Drafts, FileName, Notes, Over, Placed, Spool, Stage, all_done};
 use crate::failure::Failure;
 use crate::time::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One change of the spool. The steps of a batch are committed together, see [`super::batch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,17 @@ impl Mover {
 
     /// Takes this worker's lock, so that no second copy works on the same stage.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        Lock::take(&self.spool.dir(LOCKS), &self.owner)
+        self.lock_within(lock::PATIENCE)
+    }
+
+    /// The same; one that another process holds is tried for so long.
+    pub fn lock_within(&self, patience: Duration) -> Result<Lock, LockError> {
+        Lock::take(&self.spool.dir(LOCKS), &self.owner, patience)
+    }
+
+    /// The process that has this worker's lock, or had it last.
+    pub fn lock_owner(&self) -> Option<u32> {
+        lock::last_owner(&self.spool.dir(LOCKS), &self.owner)
     }
 
     /// The notes beside the stages.

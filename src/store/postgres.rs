@@ -248,6 +248,15 @@ impl Store for PostgresStore {
         self.transact("look for duplicate agents", |session| agents::duplicates(session, heard_since, count))
     }
 
+    fn upgraded_agents(
+        &mut self,
+        heard_since: Timestamp,
+        after: Option<AgentId>,
+        count: usize,
+    ) -> Result<Vec<Duplicate>, Failure> {
+        self.transact("look for upgraded agents", |session| agents::upgraded(session, heard_since, after, count))
+    }
+
     fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure> {
         self.transact("remove old registrations", |session| ending::remove_old(session, heard_before))
     }

@@ -379,6 +379,16 @@ impl Store for SqliteStore {
         found.map_err(|e| self.failure("look for duplicate agents", e))
     }
 
+    fn upgraded_agents(
+        &mut self,
+        heard_since: Timestamp,
+        after: Option<AgentId>,
+        count: usize,
+    ) -> Result<Vec<Duplicate>, Failure> {
+        let found = agents::upgraded(&self.connection, heard_since, after, count);
+        found.map_err(|e| self.failure("look for upgraded agents", e))
+    }
+
     fn remove_registrations(&mut self, heard_before: Timestamp) -> Result<u64, Failure> {
         self.transact("remove old registrations", |transaction| ending::remove_old(transaction, heard_before))
     }

@@ -9,7 +9,7 @@ use crate::wake::{Sleeper, Stop};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-/// Ends the process when `stop` was asked [`STOP_TIME_MAX`] ago and this is still there.
+/// Ends the process when `stop` was asked for its end [`STOP_TIME_MAX`] ago and this is still there.
 pub(super) struct TimeLimit {
     over: Stop,
 }
@@ -22,7 +22,7 @@ impl TimeLimit {
         over.also_wake(sleeper.waker());
         let (stop, limit) = (stop.clone(), TimeLimit { over: over.clone() });
         std::thread::spawn(move || {
-            while !stop.is_asked() {
+            while !stop.is_end() && !over.is_asked() {
                 sleeper.sleep(None);
             }
             let asked = Instant::now();

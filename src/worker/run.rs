@@ -121,16 +121,14 @@ fn pause(sleeper: &Sleeper, duration: Duration, stop: &Stop) {
     }
 }
 
-/// Runs each worker in a thread of its own, looking at least every so often, until a signal comes or one of them must end.
+/// Runs each worker in a thread of its own, looking at least every so often, until `stop` is asked or one of them must end.
 /// A failure is retried after `pause_max` at most. `program` is named in the log when it ends.
 pub fn threads(
     program: &str,
     workers: Vec<(Box<dyn Worker>, Duration)>,
     pause_max: Duration,
+    stop: &Stop,
 ) -> Result<(), ProgramError> {
-    let stop = Stop::default();
-    crate::signals::stop_on_signals(&stop)
-        .map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
     let outages = Outages::default();
     let mut pulses = Vec::with_capacity(workers.len());
     let threads = workers.into_iter().map(|(mut worker, sweep)| {
@@ -152,8 +150,8 @@ pub fn threads(
         })
     });
     let threads: Vec<_> = threads.collect();
-    let _limit = TimeLimit::start(pulses.clone(), &stop);
-    let watchdog = watchdog::start(pulses, &stop);
+    let _limit = TimeLimit::start(pulses.clone(), stop);
+    let watchdog = watchdog::start(pulses, stop);
     let panicked = |_| Failure::End("a worker panicked; this is a bug, please report the lines above".into());
     let outcomes = threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|outcome| outcome));
     let first_failure = outcomes.filter_map(Result::err).next();
@@ -162,7 +160,9 @@ pub fn threads(
     if let Some(failure) = &first_failure {
         log::error!("{failure}");
     }
-    log::info!("{program} ends");
+    if stop.is_end() {
+        log::info!("{program} ends");
+    }
     first_failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
@@ -170,7 +170,9 @@ struct EndAll(Stop);
 
 impl Drop for EndAll {
     fn drop(&mut self) {
-        self.0.ask();
+        if !self.0.is_asked() {
+            self.0.ask();
+        }
     }
 }
 

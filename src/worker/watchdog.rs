@@ -58,14 +58,19 @@ fn find_stuck(pulses: &Pulses, limit: Duration) -> Option<&(&'static str, Pulse)
     pulses.iter().find(|(_, pulse)| pulse.working_for() > limit)
 }
 
+/// Says that another process is the program from now on.
+pub fn announce_successor(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
 fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("notify the service manager: {error}");
     }
 }
 
-/// Says that the program is ready, feeds the watchdog at half its period if the service manager asks for it
-/// (`WatchdogSec=`), and says that the program ends when `stop` is asked; then the thread ends.
+/// Says that the program is ready, and feeds the watchdog at half its period if the service manager asks for it
+/// (`WatchdogSec=`). When `stop` is asked the thread ends; it says that the program ends, unless it only pauses.
 pub fn start(pulses: Pulses, stop: &Stop) -> JoinHandle<()> {
     let sleeper = Sleeper::new();
     stop.also_wake(sleeper.waker());
@@ -82,7 +87,9 @@ pub fn start(pulses: Pulses, stop: &Stop) -> JoinHandle<()> {
             }
             sleeper.sleep(period.map(|period| period / 2));
         }
-        notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        if stop.is_end() {
+            notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        }
     })
 }
 

@@ -12,6 +12,7 @@ mod raw;
 mod registering;
 mod report;
 mod scale;
+mod stamped;
 mod verifying;
 mod workers;
 
@@ -28,7 +29,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 10] = [
+    let embedded: [Group; 11] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -36,6 +37,7 @@ fn main() {
         ("heartbeats", registering::measure),
         ("idle", idle::measure),
         ("agent", agent::measure),
+        ("stamped", stamped::measure),
         ("files", files::measure),
         ("verify", verifying::measure),
         ("api", api::sqlite),

@@ -4,11 +4,13 @@
 pub mod agents;
 pub mod api;
 pub mod broker_fleet;
+pub mod https;
 pub mod mounts;
 pub mod proxy;
 pub mod recorder;
 pub mod score;
 pub mod servers;
+pub mod stamped;
 pub mod status;
 pub mod store;
 
@@ -316,7 +318,7 @@ pub fn agent_process() {
         module_timeout: Duration::from_secs(60),
         network: Network::default(),
     };
-    let Err(error) = start::run(&config, executor, false) else { std::process::exit(0) };
+    let Err(error) = start::run(&config, executor, false, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.
@@ -440,7 +442,7 @@ pub fn write_program(path: &Path, script: &str) {
 }
 
 /// Writes a file that may hold a password.
-fn write_private(path: &Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

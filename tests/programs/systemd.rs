@@ -5,7 +5,7 @@ use crate::common::{Background, PATIENCE, Sandbox, text};
 use mig::failure::Failure;
 use mig::spool::watch::Watch;
 use mig::time::Timestamp;
-use mig::wake::Waker;
+use mig::wake::{Stop, Waker};
 use mig::worker::{Pass, Worker, run};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
@@ -272,7 +272,8 @@ impl Worker for Stuck {
 fn a_program_with_a_stuck_worker() {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
         let workers: Vec<(Box<dyn Worker>, Duration)> = vec![(Box::new(Stuck { passes: 0 }), Duration::from_secs(1))];
-        let _ = run::threads("stuck", workers, Duration::from_secs(1));
+        let stop = Stop::default();
+        let _ = run::threads("stuck", workers, Duration::from_secs(1), &stop);
     }
 }
 

@@ -593,6 +593,38 @@ fn what_commands_ended_is_marked(open: Open) {
     assert_eq!(statuses(store.as_mut()), [1, 0]);
 }
 
+fn upgraded_processes_are_found_while_they_run_and_are_no_target(open: Open) {
+    let mut store = open();
+    let up =
+        |pid, version: &str, started, heard| Agent { version: version.into(), ..process("up", pid, started, heard) };
+    store.register(&[up(1, "1", 900, 50)], now()).unwrap();
+    let mut upgrade = action(store.reserve_action_ids(1).unwrap()[0], "up");
+    let parameters = json!({"linux/amd64": {"to_version": "2"}});
+    upgrade.operations = vec![Operation { module: "upgrade".into(), parameters }];
+    let agents = select(store.as_mut(), "name = 'up'");
+    let mut commands = begin(store.as_mut(), &upgrade, &agents).unwrap();
+    commands[0].finish(CommandStatus::Success, &[], ago(40));
+    store.finish_commands(&commands, now()).unwrap();
+    let found = |store: &mut dyn Store, since, after| -> Vec<(i64, i64)> {
+        let found = store.upgraded_agents(ago(since), after, 10).unwrap();
+        found.iter().map(|pair| (pair.older.pid, pair.newer.pid)).collect()
+    };
+    store.register(&[up(2, "2", 30, 20)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 1);
+    assert_eq!(found(store.as_mut(), 60, None), [], "the old one ended before the new one started");
+    store.register(&[up(1, "1", 900, 10)], now()).unwrap();
+    assert_eq!(found(store.as_mut(), 60, None), [(1, 2)]);
+    assert_eq!(found(store.as_mut(), 5, None), [], "it is not heard of any more");
+    assert_eq!(found(store.as_mut(), 60, agents[0].id), [], "behind it there is none");
+    assert_eq!(select(store.as_mut(), "name = 'up'")[0].pid, 2, "also when the old one was heard of last");
+    assert_eq!(store.duplicate_agents(ago(60), 10).unwrap(), []);
+    // It took the run directory back, which is a start.
+    store.register(&[up(1, "1", 8, 7)], now()).unwrap();
+    assert_eq!(store.mark_upgraded(now()).unwrap(), 0);
+    assert_eq!(found(store.as_mut(), 60, None), []);
+    assert_eq!(select(store.as_mut(), "name = 'up'")[0].pid, 1);
+}
+
 fn queues_of_agents_that_are_gone_are_found(open: Open) {
     let store = &mut *open();
     let old = ago(40 * 86400);
@@ -664,6 +696,7 @@ promises!(
     heartbeats_of_one_process_in_one_batch_count_in_order
     new_agents_that_two_take_in_at_once_are_there_once
     all_schedulers_get_one_key
+    upgraded_processes_are_found_while_they_run_and_are_no_target
     processes_that_are_alive_at_once_are_duplicates_and_restarted_ones_are_not
     a_process_that_was_restarted_is_offline_at_once
     a_clock_that_was_ahead_makes_no_duplicate

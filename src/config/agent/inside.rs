@@ -15,6 +15,33 @@ pub(super) const CA: (&str, &str) = ("certs", "cacert inside");
 pub(super) const CERTIFICATE: (&str, &str) = ("certs", "agentcert inside");
 pub(super) const KEY: (&str, &str) = ("certs", "agentkey inside");
 
+/// The kinds of such text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// Keys of investigators.
+    Keys,
+    /// An access list.
+    Acl,
+    /// PEM certificates.
+    Certificates,
+    /// The agent's private key.
+    PrivateKey,
+}
+
+impl Inside {
+    /// The kind of a setting; None if it is one that a file has too.
+    pub fn of(section: &str, key: &str) -> Option<Inside> {
+        let kinds = [
+            (KEYS, Inside::Keys),
+            (ACL, Inside::Acl),
+            (CA, Inside::Certificates),
+            (CERTIFICATE, Inside::Certificates),
+            (KEY, Inside::PrivateKey),
+        ];
+        kinds.into_iter().find(|(place, _)| *place == (section, key)).map(|(_, kind)| kind)
+    }
+}
+
 /// What a key holds.
 #[derive(Clone, Copy)]
 enum Shape {
@@ -92,6 +119,18 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
         ini.set(section, key, name, line, text);
     }
     Ok(ini)
+}
+
+/// Refuses settings with which an agent would need a file, by the names that they have inside.
+pub(super) fn check_complete(ini: &Ini) -> Result<(), ConfigError> {
+    for required in ["amqpbroker", "publicpgpkeys", "agentacl"] {
+        let place = NAMES.iter().find(|(name, ..)| *name == required).map(|(_, place, _)| place);
+        if place.is_some_and(|(section, key)| !ini.has(section, key)) {
+            let text = format!("{required}: is missing");
+            return Err(ConfigError { file: ini.file().to_owned(), line: None, text, is_temporary: false });
+        }
+    }
+    Ok(())
 }
 
 /// A value as the text of a setting.

@@ -3,6 +3,7 @@
 use super::filter::FIELDS;
 use super::parameters;
 use crate::modules::ParameterError;
+use crate::modules::form::{refuse, split};
 use serde_json::{Map, Value, json};
 
 /// The label of the one search that a command line describes.
@@ -110,18 +111,6 @@ pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {
     Ok(parameters)
 }
 
-/// Splits `-x`, `--x` or `-x=value` into the flag and the value.
-fn split(argument: &str) -> Result<(&str, Option<&str>), ParameterError> {
-    let stripped = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
-    let Some(stripped) = stripped.filter(|stripped| !stripped.is_empty()) else {
-        return Err(ParameterError::new(argument, "is not an option; options begin with -"));
-    };
-    Ok(match stripped.split_once('=') {
-        Some((flag, value)) => (flag, Some(value)),
-        None => (stripped, None),
-    })
-}
-
 fn field_of(flag: &str) -> Option<&'static str> {
     FIELDS.iter().find(|(_, _, singular)| *singular == flag).map(|(_, plural, _)| *plural)
 }
@@ -130,8 +119,4 @@ fn push(object: &mut Map<String, Value>, name: &str, value: &str) {
     if let Value::Array(values) = object.entry(name).or_insert_with(|| json!([])) {
         values.push(json!(value));
     }
-}
-
-fn refuse(flag: &str, reason: &str) -> ParameterError {
-    ParameterError::new(format!("-{flag}"), reason)
 }

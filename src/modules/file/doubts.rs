@@ -5,10 +5,10 @@
 //! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
 use super::filter::{Check, FIELDS};
-use super::json::unknown_names;
 use super::options::{self, Options};
 use crate::json::Fields;
 use crate::modules::ParameterError;
+use crate::modules::form::unknown_names;
 use crate::re2::Expression;
 use std::path::{Path, PathBuf};
 

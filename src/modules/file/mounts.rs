@@ -106,6 +106,15 @@ impl Mounts {
         self.procs.iter().any(|proc| directory.starts_with(proc)) || !self.network().is_empty()
     }
 
+    /// Whether a walk from `path` may enter a proc file system. A path that does not exist leads nowhere.
+    pub(super) fn leads_to_proc(&self, path: &Path) -> bool {
+        match self.locate(path) {
+            Ok(Place::Local(real)) => self.procs.iter().any(|proc| real.starts_with(proc) || proc.starts_with(&real)),
+            Ok(Place::Network(_)) => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
     /// Whether a mount at `path` may hang.
     pub(super) fn is_served(&self, path: &Path) -> bool {
         self.served.contains(path)

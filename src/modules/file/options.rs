@@ -1,10 +1,10 @@
 //! The options of a search.
 
 use super::filter::FIELDS;
-use super::json::unknown_names;
 use super::limits;
 use crate::json::Fields;
 use crate::modules::ParameterError;
+use crate::modules::form::unknown_names;
 use serde_json::{Map, Value, json};
 
 /// The options of a search.

@@ -5,6 +5,7 @@
 
 use super::filter::FIELDS;
 use crate::modules::ModuleResult;
+use crate::modules::form::printable;
 use serde_json::Value;
 
 /// Returns one line per entry, then the errors, then the statistics.
@@ -58,12 +59,4 @@ fn entry_line(label: &str, entry: &Value) -> String {
         line.push_str(&checks);
     }
     line
-}
-
-fn printable(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    for letter in line.chars() {
-        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
-    }
-    text
 }

@@ -23,11 +23,12 @@ macro_rules! columns {
 /// See the macro.
 pub(super) const COLUMNS: &str = columns!();
 
-/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
+/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc. One
+/// that was upgraded sends heartbeats until it is destroyed, and takes no commands.
 pub(super) fn selection(condition: &str) -> String {
     format!(
         "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND NOT EXISTS (SELECT 1 \
-        FROM agents AS newer WHERE newer.queueloc = agents.queueloc \
+        FROM agents AS newer WHERE newer.queueloc = agents.queueloc AND newer.status NOT IN ('upgraded', 'destroyed') \
         AND (newer.heartbeattime, newer.id) > (agents.heartbeattime, agents.id)) AND ({condition}) ORDER BY agents.id"
     )
 }
@@ -103,8 +104,31 @@ pub(super) fn duplicates(session: &mut Session, heard_since: Timestamp, count: u
             WHERE started < heartbeattime) AS pairs
         WHERE place <= $2 ORDER BY newer DESC LIMIT $3";
     let rows = session.query(sql, &[&heard_since, &(limits::DUPLICATES_OF_ONE_MAX as i64), &(count as i64)])?;
+    pairs(session, &rows)
+}
+
+/// See `Store::upgraded_agents`.
+pub(super) fn upgraded(
+    session: &mut Session,
+    heard_since: Timestamp,
+    after: Option<AgentId>,
+    count: usize,
+) -> Result<Vec<Duplicate>, Error> {
+    let sql = "SELECT old.id, newer.id FROM agents AS old JOIN LATERAL (
+            SELECT one.id FROM agents AS one
+            WHERE one.queueloc = old.queueloc AND one.status = 'online' AND one.version <> old.version
+                AND one.starttime > old.starttime AND one.starttime < old.heartbeattime
+            ORDER BY one.starttime DESC, one.id DESC LIMIT 1) AS newer ON true
+        WHERE old.status = 'upgraded' AND old.heartbeattime >= $1 AND old.id > $2 ORDER BY old.id LIMIT $3";
+    let after = after.map_or(0, |after| after.get() as i64);
+    let rows = session.query(sql, &[&heard_since, &after, &(count as i64)])?;
+    pairs(session, &rows)
+}
+
+/// Loads the older and the newer one of each pair of ids.
+fn pairs(session: &mut Session, rows: &[Row]) -> Result<Vec<Duplicate>, Error> {
     let mut ids = Vec::with_capacity(rows.len() * 2);
-    for row in &rows {
+    for row in rows {
         ids.extend([row.try_get::<_, i64>(0)?, row.try_get(1)?].map(|id| AgentId::new(id as u64)));
     }
     let known: Vec<AgentId> = ids.iter().copied().flatten().collect();

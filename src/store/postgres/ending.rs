@@ -32,7 +32,7 @@ pub(super) fn mark(session: &mut Session, now: Timestamp) -> Result<u64, Error> 
                 AND (old.status IN ('idle', 'offline') OR (old.status = 'online' AND EXISTS (
                     SELECT 1 FROM agents AS newer WHERE newer.queueloc = old.queueloc
                         AND newer.version <> old.version AND newer.starttime > old.starttime
-                        AND newer.heartbeattime > old.heartbeattime))))";
+                        AND newer.heartbeattime > commands.finishtime))))";
     Ok(session.execute(destroyed, &[&since])? + session.execute(upgraded, &[&since])?)
 }
 

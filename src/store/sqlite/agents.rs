@@ -13,12 +13,13 @@ use std::time::Duration;
 pub(super) const COLUMNS: &str = "agents.id, agents.name, agents.queueloc, agents.mode, agents.version, agents.pid, agents.starttime, \
     agents.destructiontime, agents.heartbeattime, agents.status, agents.environment, agents.tags";
 
-/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc.
+/// Returns the query for the agents that `condition` selects: online or idle, the newest registration of each queueloc. One
+/// that was upgraded sends heartbeats until it is destroyed, and takes no commands.
 pub(super) fn selection(condition: &str) -> String {
     format!(
         "SELECT agents.id, agents.queueloc FROM agents WHERE agents.status IN ('online', 'idle') AND agents.id = (SELECT newest.id \
-        FROM agents AS newest WHERE newest.queueloc = agents.queueloc ORDER BY newest.heartbeattime DESC, newest.id DESC \
-        LIMIT 1) AND ({condition}) ORDER BY agents.id"
+        FROM agents AS newest WHERE newest.queueloc = agents.queueloc AND newest.status NOT IN ('upgraded', 'destroyed') \
+        ORDER BY newest.heartbeattime DESC, newest.id DESC LIMIT 1) AND ({condition}) ORDER BY agents.id"
     )
 }
 
@@ -63,7 +64,31 @@ pub(super) fn duplicates(
     let mut statement = connection.prepare_cached(sql)?;
     let row = (micros(heard_since), limits::DUPLICATES_OF_ONE_MAX as i64, count as i64);
     let ids = statement.query_map(row, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
-    let pairs = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    pairs(connection, ids.collect::<rusqlite::Result<_>>()?)
+}
+
+/// See `Store::upgraded_agents`.
+pub(super) fn upgraded(
+    connection: &Connection,
+    heard_since: Timestamp,
+    after: Option<AgentId>,
+    count: usize,
+) -> rusqlite::Result<Vec<Duplicate>> {
+    let sql = "SELECT id, newer FROM (
+            SELECT old.id, (SELECT newer.id FROM agents AS newer
+                WHERE newer.queueloc = old.queueloc AND newer.status = 'online' AND newer.version <> old.version
+                    AND newer.starttime > old.starttime AND newer.starttime < old.heartbeattime
+                ORDER BY newer.starttime DESC, newer.id DESC LIMIT 1) AS newer
+            FROM agents AS old WHERE old.status = 'upgraded' AND old.heartbeattime >= ?1 AND old.id > ?2)
+        WHERE newer IS NOT NULL ORDER BY id LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let row = (micros(heard_since), after.map_or(0, |after| after.get() as i64), count as i64);
+    let ids = statement.query_map(row, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))?;
+    pairs(connection, ids.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Loads the older and the newer one of each pair.
+fn pairs(connection: &Connection, pairs: Vec<[i64; 2]>) -> rusqlite::Result<Vec<Duplicate>> {
     let mut find = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM agents WHERE agents.id = ?1"))?;
     let mut find = |id| find.query_row([id], from_row).optional().map(Option::flatten);
     let mut duplicates = Vec::with_capacity(pairs.len());

@@ -32,7 +32,7 @@ pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Resul
                 AND (old.status IN ('idle', 'offline') OR (old.status = 'online' AND EXISTS (
                     SELECT 1 FROM agents AS newer WHERE newer.queueloc = old.queueloc
                         AND newer.version <> old.version AND newer.starttime > old.starttime
-                        AND newer.heartbeattime > old.heartbeattime))))";
+                        AND newer.heartbeattime > commands.finishtime))))";
     let mut changed = 0;
     for sql in [destroyed, upgraded] {
         changed += transaction.prepare_cached(sql)?.execute(named_params! { ":since": since })? as u64;

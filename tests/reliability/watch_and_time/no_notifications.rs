@@ -170,7 +170,8 @@ impl Agent {
     fn start(sandbox: &Sandbox, hears: &Arc<AtomicBool>, watched: &Arc<AtomicUsize>) -> Agent {
         let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
         let trust = start::read_trust(&config).unwrap();
-        let (mut workers, lock) = start::build(&config, trust, System::executor(sandbox, 1)).unwrap();
+        let (mut workers, lock) =
+            start::build(&config, trust, System::executor(sandbox, 1), &start::Life::begin(false)).unwrap();
         let (hears, watched) = (Arc::clone(hears), Arc::clone(watched));
         let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
         let relay = Box::new(Deaf { relay, hears, watched });

@@ -122,7 +122,9 @@ impl System {
             let config = AgentConfig::read(Path::new(&self.sandbox.agent_cfg(number))).unwrap();
             self.running.remove(&format!("agent {number}"));
             let executor = || System::executor(&self.sandbox, number);
-            let (mut workers, lock) = when_unlocked(|| start::build(&config, start::read_trust(&config)?, executor()));
+            let (mut workers, lock) = when_unlocked(|| {
+                start::build(&config, start::read_trust(&config)?, executor(), &start::Life::begin(false))
+            });
             let handling = workers.split_off(1);
             self.running.insert(format!("agent {number}"), Running::new(handling, Some(lock)));
             self.running.insert(format!("register {number}"), Running::new(workers, None));

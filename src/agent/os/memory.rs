@@ -5,11 +5,11 @@ use std::path::Path;
 
 /// The count so far; none if there is no such control group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) struct KillsForMemory(Option<u64>);
+pub struct KillsForMemory(Option<u64>);
 
 impl KillsForMemory {
     /// The count of this process's control group.
-    pub(super) fn now() -> KillsForMemory {
+    pub fn now() -> KillsForMemory {
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let counters = counters_of(&groups);
         let text = counters.iter().find_map(|path| std::fs::read_to_string(path).ok());
@@ -17,7 +17,7 @@ impl KillsForMemory {
     }
 
     /// Whether there was none since, as far as is known.
-    pub(super) fn has_risen_since(self, before: KillsForMemory) -> bool {
+    pub fn has_risen_since(self, before: KillsForMemory) -> bool {
         matches!((before.0, self.0), (Some(before), Some(now)) if now > before)
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of parameters: fields that cannot be read, and unknown names.
+//! What the forms of modules have in common: errors of parameters, flags of command lines, lines for people.
 
 use crate::json::{Fields, JsonError};
 use crate::modules::ParameterError;
@@ -40,4 +40,30 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == key).map_or(key, |(_, right)| right);
     let distance = |word: &&str| strsim::osa_distance(meant, word);
     known.iter().copied().min_by_key(distance).filter(|word| distance(word) <= meant.len() / 2)
+}
+
+/// Splits `-x`, `--x` or `-x=value` into the flag and the value.
+pub(super) fn split(argument: &str) -> Result<(&str, Option<&str>), ParameterError> {
+    let stripped = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+    let Some(stripped) = stripped.filter(|stripped| !stripped.is_empty()) else {
+        return Err(ParameterError::new(argument, "is not an option; options begin with -"));
+    };
+    Ok(match stripped.split_once('=') {
+        Some((flag, value)) => (flag, Some(value)),
+        None => (stripped, None),
+    })
+}
+
+/// The error of a flag.
+pub(super) fn refuse(flag: &str, reason: &str) -> ParameterError {
+    ParameterError::new(format!("-{flag}"), reason)
+}
+
+/// Escapes control characters: results come from other machines.
+pub(super) fn printable(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+    }
+    text
 }

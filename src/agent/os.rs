@@ -1,0 +1,15 @@
+//! What the agent asks of the operating system that another one would answer otherwise. All of it is here and below; Linux is
+//! the only one filled in.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`confine`] | a module's process: its limits, and the layers that take away what its module does not need |
+//! | [`groups`] | a control group for each operation: memory, processors, processes |
+//! | `landlock` `system_calls` | two of the layers: files and network; system calls |
+//! | [`memory`] | whether the kernel ended a process for memory |
+
+pub mod confine;
+pub mod groups;
+mod landlock;
+pub mod memory;
+mod system_calls;

@@ -1,0 +1,101 @@
+//! `mig-agent --show-config`: the settings in force and where each comes from, without secrets.
+
+use super::stamp::Stamp;
+use crate::config::agent::{self, Inside};
+use crate::config::proxy::Proxy;
+use crate::config::{ConfigError, Ini, Setting};
+use crate::signature::Keyring;
+use std::fmt::Write;
+use url::Url;
+
+/// The settings of a stamp and a file, one `name = value` for each, as TOML; comments say where they come from.
+pub fn settings(stamp: Option<&Stamp>, file: Option<Ini>) -> Result<String, ConfigError> {
+    let mut text = match stamp {
+        None => "# nothing is inside this program\n".to_owned(),
+        Some(stamp) => match stamp.check_signature(None) {
+            Ok(Some(signer)) => format!("# inside since {}, signed by {signer}\n", stamp.time),
+            _ => format!("# inside since {}, not signed\n", stamp.time),
+        },
+    };
+    let inside = stamp.map(|stamp| stamp.configuration.as_str());
+    for ((section, key), Setting { file, line, name, text: value, .. }) in agent::settings(inside, file)? {
+        let _ = writeln!(text, "{name} = {} # {file}:{line}", shown(&section, &key, &value));
+    }
+    Ok(text)
+}
+
+/// A value without secrets.
+fn shown(section: &str, key: &str, value: &str) -> String {
+    match Inside::of(section, key) {
+        Some(Inside::PrivateKey) => return toml_text("(hidden)"),
+        Some(Inside::Certificates) => return toml_text(&format!("(PEM, {} bytes)", value.len())),
+        Some(Inside::Keys) => return keys(value),
+        Some(Inside::Acl) => return on_one_line(value),
+        None => {}
+    }
+    match key {
+        "relay" => toml_text(&without_password(value)),
+        "proxies" => {
+            let proxies = Proxy::parse_list(value).unwrap_or_default();
+            let shown = proxies.iter().map(|proxy| match &proxy.user {
+                Some(user) => format!("{user}:(hidden)@{proxy}"),
+                None => proxy.to_string(),
+            });
+            format!("[{}]", shown.map(|proxy| toml_text(&proxy)).collect::<Vec<_>>().join(", "))
+        }
+        _ => toml_text(value),
+    }
+}
+
+/// Text as TOML, on one line.
+fn toml_text(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// JSON without its line ends.
+fn on_one_line(json: &str) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
+    format!("'''{value}'''")
+}
+
+/// A broker's URL without its password; of what is none, nothing is shown.
+fn without_password(relay: &str) -> String {
+    if relay.starts_with("dir://") {
+        return relay.to_owned();
+    }
+    let url = Url::parse(relay).ok().and_then(|mut url| {
+        url.set_password(Some("hidden")).ok()?;
+        Some(url)
+    });
+    url.map_or("(hidden)".into(), |url| url.to_string())
+}
+
+/// Fingerprints and names.
+fn keys(text: &str) -> String {
+    let keyring = Keyring::parse(text.as_bytes()).unwrap_or_default();
+    let key = |key: &crate::investigator::Investigator| toml_text(&format!("{} {}", key.fingerprint, key.name));
+    format!("[{}]", keyring.investigators().map(key).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown_and_places_are() {
+        let text = "[agent]\nrelay = amqps://agent:tiger@relay.example.net/mig\nkeyring = /k\nacl = /a\n\
+            proxies = \"http://me:tiger@p:1, q:2\"\ntags = \"a=\\\"b\"\n[logging]\nlevel = debug\n";
+        let shown = settings(None, Some(Ini::parse(text, "/etc/a.cfg").unwrap())).unwrap();
+        assert!(!shown.contains("tiger"), "{shown}");
+        for line in [
+            "# nothing is inside this program",
+            "agent.relay = \"amqps://agent:hidden@relay.example.net/mig\" # /etc/a.cfg:2",
+            "agent.proxies = [\"me:(hidden)@p:1\", \"q:2\"] # /etc/a.cfg:5",
+            "agent.tags = \"a=\\\"b\" # /etc/a.cfg:6",
+            "logging.level = \"debug\" # /etc/a.cfg:8",
+        ] {
+            assert!(shown.lines().any(|found| found == line), "{line}: {shown}");
+        }
+        assert_eq!(without_password("amqp://u:tiger@:x"), "(hidden)");
+    }
+}
