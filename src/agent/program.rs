@@ -2,6 +2,7 @@
 
 use super::build::{self, Build};
 use super::execute::Executor;
+use super::fetch::Network;
 use super::stamp::Stamp;
 use super::stamping::{self, Stamping};
 use super::{local, show, start};
@@ -123,7 +124,9 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
     crate::cli::set_umask();
-    start::run(&config, Executor::new(config.module_timeout), options.once, options.takeover)
+    let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
+    let executor = Executor::new(config.module_timeout).with_network(network);
+    start::run(&config, executor, options.once, options.takeover)
 }
 
 const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";

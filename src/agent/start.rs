@@ -12,6 +12,7 @@ use super::run::Run;
 use super::{Trusted, handover, identity, installed, stat_socket};
 use crate::config::agent::{AgentConfig, StatSocket};
 use crate::config::broker::RelayConfig;
+use crate::dial::Dialer;
 use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
 use crate::limits;
@@ -84,12 +85,17 @@ pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
     Trusted::open(&config.keyring, &config.acl).map_err(ProgramError::from)
 }
 
+/// The ways to the relay.
+fn dialer(config: &AgentConfig) -> Dialer {
+    Dialer::with_proxies(config.proxies.clone())
+}
+
 fn open_relay(config: &AgentConfig) -> Result<Box<dyn Relay>, ProgramError> {
     match &config.relay {
         RelayConfig::Directory(path) => {
             Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
         }
-        RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
+        RelayConfig::Broker(broker) => match AmqpRelay::open_by(broker, Role::Agent, &dialer(config)) {
             Ok(relay) => Ok(Box::new(relay)),
             Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
         },
