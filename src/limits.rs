@@ -165,6 +165,8 @@ pub const FETCH_CHUNK_BYTES: usize = 64 << 10;
 pub const URL_SHOWN_CHARACTERS_MAX: usize = 300;
 /// Bytes of the authorities that a module's process receives: a bundle of all public ones has a quarter of this.
 pub const MODULE_AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the input of a module's process: its limits with the authorities and proxies, escaped, and its parameters.
+pub const MODULE_INPUT_BYTES_MAX: u64 = ACTION_SIZE_BYTES_MAX + 2 * MODULE_AUTHORITIES_BYTES_MAX + (64 << 10);
 /// How long the API may take to say the agent's address.
 pub const PUBLIC_IP_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of the API's answer to that.

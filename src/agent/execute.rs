@@ -4,6 +4,7 @@
 //! The process gets limits of its own that lie below the agent's, so that it ends by itself with what it has found. It
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
+use super::fetch::{Network, NetworkText};
 use super::os::groups::{self, KilledFor};
 use super::os::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
@@ -14,6 +15,7 @@ use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
 use crate::waiting::waiting_for;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -26,6 +28,8 @@ pub struct Executor {
     pub program: PathBuf,
     /// The longest that an operation may take.
     pub module_timeout: Duration,
+    /// What modules that open connections reach the network by.
+    pub network: Network,
 }
 
 /// How one operation ended. One that took too long has the result that it had until then.
@@ -34,40 +38,45 @@ enum Outcome {
     TimedOut(ModuleResult),
 }
 
-/// The limits of a module's process, as the first line of its input: `2.7 4190208`, seconds and bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What a module's process is told before its parameters: a JSON object, as the first line of its input. It has passwords:
+/// nothing shows it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModuleLimits {
     /// When it stops.
     pub time: Duration,
     /// Bytes that its result may have.
     pub result_bytes: usize,
+    /// How it reaches the network, if it needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkText>,
 }
 
 impl ModuleLimits {
     /// Below those of the agent.
-    fn below(timeout: Duration, output_bytes_max: usize) -> ModuleLimits {
+    fn below(timeout: Duration, output_bytes_max: usize, network: Option<NetworkText>) -> ModuleLimits {
         ModuleLimits {
             time: timeout - (timeout / 10).min(limits::MODULE_TIME_RESERVE_MAX),
             result_bytes: output_bytes_max.saturating_sub(limits::MODULE_OUTPUT_RESERVE_BYTES),
+            network,
         }
-    }
-
-    fn line(self) -> String {
-        format!("{} {}\n", self.time.as_secs_f64(), self.result_bytes)
     }
 
     /// Reads the line; `None` if it is none.
     pub fn parse(line: &str) -> Option<ModuleLimits> {
-        let (seconds, bytes) = line.split_once(' ')?;
-        let time = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
-        Some(ModuleLimits { time, result_bytes: bytes.parse().ok()? })
+        serde_json::from_str(line).ok()
     }
 }
 
 impl Executor {
     /// One that runs this very program, whatever became of its file since it started.
     pub fn new(module_timeout: Duration) -> Executor {
-        Executor { program: PathBuf::from("/proc/self/exe"), module_timeout }
+        Executor { program: PathBuf::from("/proc/self/exe"), module_timeout, network: Network::default() }
+    }
+
+    /// The same, with the proxies and the authorities of a configuration.
+    pub fn with_network(self, network: Network) -> Executor {
+        Executor { network, ..self }
     }
 
     /// Runs every operation of an action, in order. The time limit of each is the module timeout or what is left of the
@@ -106,9 +115,13 @@ impl Executor {
         let failed = |reason: String| {
             (Outcome::Finished(ModuleResult::failed(format!("module '{}': {reason}", operation.module))), 0)
         };
-        if modules::by_name(&operation.module).is_none() {
+        let Some(module) = modules::by_name(&operation.module) else {
             return failed("is not available on this agent".into());
-        }
+        };
+        let network = match module.needs().opens_network.then(|| self.network.text()).transpose() {
+            Ok(network) => network,
+            Err(reason) => return failed(reason),
+        };
         let mut child = match self.spawn(&operation.module) {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
@@ -118,8 +131,8 @@ impl Executor {
         if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
             log::warn!("module {} runs outside of its control group: {error}", operation.module);
         }
-        let own_limits = ModuleLimits::below(timeout, output_max);
-        let input = own_limits.line() + &operation.parameters.to_string();
+        let own_limits = ModuleLimits::below(timeout, output_max, network);
+        let input = format!("{}\n{}", serde_json::to_string(&own_limits).unwrap_or_default(), operation.parameters);
         let (begun, kills) = (Instant::now(), KillsForMemory::now());
         let mut output = Output::new(output_max);
         let talked = waiting_for(format_args!("module {}", operation.module), || {

@@ -5,13 +5,14 @@
 //! redirect leads to `https` only, so that nobody on the way can have something else downloaded. TLS is verified with the
 //! system's authorities, and those of the configuration.
 
-use crate::config::Material;
 use crate::config::proxy::Proxy;
+use crate::config::{Material, Secret};
 use crate::dial::{Bounded, Dialer, Failed, Target, Way};
 use crate::limits;
 use crate::modules::network::{Fetch, FetchError, Fetched};
 use crate::tls::trusting_also;
 use native_tls::{TlsConnector, TlsStream};
+use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,6 +25,41 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBu
 use ureq::{Body, Error};
 use url::Url;
 
+/// How an agent reaches the network besides its relay.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Proxies besides that of the environment.
+    pub proxies: Vec<Proxy>,
+    /// Authorities besides the system's.
+    pub ca: Option<Material>,
+}
+
+impl Network {
+    /// One that downloads by it.
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher::new(self.proxies.clone(), self.ca.clone())
+    }
+
+    /// As text for the process of a module.
+    pub fn text(&self) -> Result<NetworkText, String> {
+        let read = |ca: &Material| {
+            let bytes =
+                ca.read(limits::MODULE_AUTHORITIES_BYTES_MAX).map_err(|e| format!("read certs.ca {ca}: {e}"))?;
+            String::from_utf8(bytes).map_err(|_| format!("certs.ca {ca} is not PEM"))
+        };
+        let proxies = self.proxies.iter().map(|proxy| proxy.to_url().expose().to_owned()).collect();
+        Ok(NetworkText { proxies, ca: self.ca.as_ref().map(read).transpose()? })
+    }
+}
+
+/// A [`Network`] as text. It has passwords: nothing shows it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkText {
+    proxies: Vec<String>,
+    ca: Option<String>,
+}
+
 /// See the module docs.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
@@ -35,6 +71,12 @@ impl Fetcher {
     /// One with these proxies besides that of the environment, and these authorities besides the system's.
     pub fn new(proxies: Vec<Proxy>, ca: Option<Material>) -> Fetcher {
         Fetcher { dialer: Dialer::with_proxies(proxies), ca }
+    }
+
+    /// One for the process of a module.
+    pub fn parse(text: NetworkText) -> Result<Fetcher, String> {
+        let proxies = text.proxies.iter().map(|proxy| Proxy::parse(proxy)).collect::<Result<_, _>>()?;
+        Ok(Fetcher::new(proxies, text.ca.map(|ca| Material::Inside(Secret::new(ca)))))
     }
 
     /// The same; tries this proxy (`host:port`) first, if it is one of its own.

@@ -1,11 +1,13 @@
 //! Modules by hand and in the limited process: `mig-agent -m MODULE …` and `mig-agent -i action.json`.
 
 use super::execute::{Executor, ModuleLimits};
+use super::fetch::{Fetcher, Network};
 use super::os::confine;
 use crate::action::Action;
 use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
+use crate::modules::network::Fetch;
 use crate::modules::{self, Context, Module, ModuleResult};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -36,10 +38,16 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
     match json.split_once('\n').and_then(|(line, json)| Some((ModuleLimits::parse(line)?, json))) {
         Some((limits, json)) => run_for_agent(module, limits, json, limited),
         None => {
-            print_result(&run_json(module, &json, Context::by_hand(), limited)?);
+            let fetcher = Network::default().fetcher();
+            print_result(&run_json(module, &json, by_hand(&fetcher), limited)?);
             Ok(())
         }
     }
+}
+
+/// By hand, only the environment names a proxy.
+fn by_hand(fetcher: &Fetcher) -> Context<'_> {
+    Context { network: Some(fetcher), ..Context::by_hand() }
 }
 
 fn run_json(module: &dyn Module, json: &str, context: Context, limited: bool) -> Result<ModuleResult, ProgramError> {
@@ -61,10 +69,13 @@ fn print_result(result: &ModuleResult) {
 /// of which the last counts: the others are what was found so far.
 fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str, limited: bool) -> Result<(), ProgramError> {
     let deadline = Instant::now().checked_add(limits.time);
+    let fetcher = limits.network.map(Fetcher::parse).transpose();
+    let fetcher = fetcher.map_err(|e| ProgramError::new(ExitClass::Data, format!("the network of -m: {e}")))?;
     let context = Context {
         deadline,
         result_bytes_max: limits.result_bytes,
         progress: Some(&print_result),
+        network: fetcher.as_ref().map(|fetcher| fetcher as &dyn Fetch),
         ..Context::by_hand()
     };
     print_result(&run_json(module, json, context, limited)?);
@@ -78,7 +89,8 @@ fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramEr
     let parameters = module.parse_arguments(words);
     let usage =
         |e| ProgramError::new(ExitClass::Usage, format!("-m {}: {e}; try mig-agent -m {0} help", module.name()));
-    let result = module.run(&parameters.map_err(usage)?, Context::by_hand());
+    let fetcher = Network::default().fetcher();
+    let result = module.run(&parameters.map_err(usage)?, by_hand(&fetcher));
     let mut text = module.print(&result).join("\n");
     text.push('\n');
     print(&text);
@@ -90,7 +102,7 @@ fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramEr
 
 fn read_input() -> Result<String, ProgramError> {
     let mut text = String::new();
-    let read = std::io::stdin().take(limits::ACTION_SIZE_BYTES_MAX + 100).read_to_string(&mut text);
+    let read = std::io::stdin().take(limits::MODULE_INPUT_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|e| ProgramError::new(ExitClass::NoInput, format!("read parameters from standard input: {e}")))?;
     Ok(text)
 }

@@ -2,6 +2,7 @@
 
 use super::build::{self, Build};
 use super::execute::Executor;
+use super::fetch::Network;
 use super::os::service::{Service, Wish, is_supervised};
 use super::stamp::Stamp;
 use super::stamping::{self, Stamping};
@@ -183,7 +184,9 @@ fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Resul
             return immortal::keep_running();
         }
     }
-    start::run(&config, Executor::new(config.module_timeout), mode, options.takeover)
+    let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
+    let executor = Executor::new(config.module_timeout).with_network(network);
+    start::run(&config, executor, mode, options.takeover)
 }
 
 /// Whether the service has the agent now. Where there can be none, the agent runs here.

@@ -13,6 +13,7 @@ use super::status::Status;
 use super::{Mode, Trusted, handover, identity, installed, stat_socket};
 use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
+use crate::dial::Dialer;
 use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
 use crate::limits;
@@ -96,12 +97,17 @@ pub fn read_trust(config: &AgentConfig) -> Result<Trusted, ProgramError> {
     Trusted::open(&config.keyring, &config.acl).map_err(ProgramError::from)
 }
 
+/// The ways to the relay.
+fn dialer(config: &AgentConfig) -> Dialer {
+    Dialer::with_proxies(config.proxies.clone())
+}
+
 fn open_relay(config: &AgentConfig, mode: Mode) -> Result<Box<dyn Relay>, ProgramError> {
     match &config.relay {
         RelayConfig::Directory(path) => {
             Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
         }
-        RelayConfig::Broker(broker) => match AmqpRelay::open(broker, Role::Agent) {
+        RelayConfig::Broker(broker) => match AmqpRelay::open_by(broker, Role::Agent, &dialer(config)) {
             Ok(relay) if mode == Mode::Daemon => Ok(Box::new(relay)),
             Ok(relay) => Ok(Box::new(relay.pulling())),
             Err(error) => Err(ProgramError::new(ExitClass::Io, error)),

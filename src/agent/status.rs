@@ -27,10 +27,12 @@ pub struct Status {
 }
 
 /// What the workers noted.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Noted {
     /// How the last request to the relay ended; None before the first.
     relay: Option<Result<(), String>>,
+    /// The way to it, when it was looked at last.
+    proxy: Option<String>,
     last_heartbeat: Option<Timestamp>,
     last_command: Option<LastCommand>,
 }
@@ -53,6 +55,7 @@ struct Report {
     start_time: Timestamp,
     connected: bool,
     failure: Option<String>,
+    proxy: Option<String>,
     #[serde(rename = "lastheartbeat")]
     last_heartbeat: Option<Timestamp>,
     #[serde(rename = "lastcommand")]
@@ -99,10 +102,7 @@ impl Status {
     }
 
     fn report(&self) -> Report {
-        let (relay, last_heartbeat, last_command) = {
-            let noted = self.lock();
-            (noted.relay.clone(), noted.last_heartbeat, noted.last_command.clone())
-        };
+        let Noted { relay, proxy, last_heartbeat, last_command } = self.lock().clone();
         let count = |stage: Stage| self.spool.list(stage).ok().map(|names| names.len());
         Report {
             pid: std::process::id(),
@@ -111,6 +111,7 @@ impl Status {
             start_time: self.start_time,
             connected: relay == Some(Ok(())),
             failure: relay.and_then(Result::err),
+            proxy,
             last_heartbeat,
             last_command,
             received: count(AGENT_RECEIVED),
@@ -147,6 +148,12 @@ struct NotedRelay {
 }
 
 impl Relay for NotedRelay {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        let proxy = self.status.relay_answered(self.relay.proxy())?;
+        self.status.lock().proxy.clone_from(&proxy);
+        Ok(proxy)
+    }
+
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         self.status.relay_answered(self.relay.declare(queue))
     }

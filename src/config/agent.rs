@@ -32,6 +32,8 @@ pub struct AgentConfig {
     pub relay: RelayConfig,
     /// `agent.api`: where the API is, without a slash at the end.
     pub api: Option<String>,
+    /// `certs.ca`: authorities that may have signed the relay's certificate, and those of the API and of downloads.
+    pub ca: Option<Material>,
     /// `agent.proxies`: tried in this order when there is no other way to the relay.
     pub proxies: Vec<Proxy>,
     /// `agent.keyring`: public keys of investigators.
@@ -128,6 +130,7 @@ impl AgentConfig {
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
         const SECTION: &str = "agent";
         let tls = take_tls(&mut ini)?;
+        let ca = tls.ca.clone();
         let relay = take_relay(&mut ini, tls)?;
         let keyring = take_keyring(&mut ini)?;
         let acl = take_acl(&mut ini, &keyring)?;
@@ -135,6 +138,7 @@ impl AgentConfig {
         let own_socket = StatSocket::in_run_directory(&run_directory);
         let config = AgentConfig {
             relay,
+            ca,
             api: ini.take(SECTION, "api", None, parse_api)?,
             proxies: take_proxies(&mut ini)?,
             keyring,

@@ -1,7 +1,7 @@
 //! An HTTP proxy through which the agent may reach its relay: `agent.proxies`, or `HTTPS_PROXY` and `HTTP_PROXY`.
 
 use super::Secret;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt;
 use url::{Host, Url};
 
@@ -58,6 +58,14 @@ impl Proxy {
         })
     }
 
+    /// The text that [`Proxy::parse`] reads: with the password.
+    pub fn to_url(&self) -> Secret {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let password = self.password.as_ref().map_or_else(String::new, |text| format!(":{}", encoded(text.expose())));
+        let user = self.user.as_ref().map_or_else(String::new, |user| format!("{}{password}@", encoded(user)));
+        Secret::new(format!("http://{user}{self}"))
+    }
+
     /// Reads a list, separated by commas or white space.
     pub fn parse_list(text: &str) -> Result<Vec<Proxy>, String> {
         let words = text.split([',', ' ', '\t', '\n']).map(str::trim).filter(|word| !word.is_empty());
@@ -97,6 +105,7 @@ mod tests {
             let found = (proxy.user.as_deref(), proxy.password.as_ref().map(Secret::expose));
             assert_eq!((proxy.to_string().as_str(), found), (shown, (user, password)), "{text}");
             assert!(password.is_none_or(|password| !format!("{proxy:?} {proxy}").contains(password)));
+            assert_eq!(Proxy::parse(proxy.to_url().expose()), Ok(proxy), "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::common::{self, Sandbox, names, text, write_program};
 use mig::action::Action;
 use mig::agent::execute::{Executor, ModuleLimits};
+use mig::agent::fetch::Network;
 use mig::command::CommandStatus;
 use mig::time;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::time::Duration;
 fn executor(directory: &Path, script: &str, timeout: Duration) -> Executor {
     let program = directory.join("module.sh");
     write_program(&program, script);
-    Executor { program, module_timeout: timeout }
+    Executor { program, module_timeout: timeout, network: Network::default() }
 }
 
 fn action(modules: &[&str]) -> Action {
@@ -117,9 +118,9 @@ fn what_a_module_had_found_stands_however_it_ends() {
 
 #[test]
 fn a_module_is_told_limits_below_the_agents() {
-    let script = r#"read -r line; cat >/dev/null; echo "{\"foundanything\":true,\"success\":true,\"elements\":\"$line\",\"statistics\":null,\"errors\":null}""#;
+    let script = r#"read -r line; cat >/dev/null; echo "{\"foundanything\":true,\"success\":true,\"elements\":$line,\"statistics\":null,\"errors\":null}""#;
     let (_, results) = run(script, Duration::from_secs(50));
-    let limits = ModuleLimits::parse(results[0].elements.as_str().unwrap()).unwrap();
+    let limits = ModuleLimits::parse(&results[0].elements.to_string()).unwrap();
     assert_eq!(limits.time, Duration::from_secs(45));
     assert!(limits.result_bytes < 4 << 20 && limits.result_bytes > 4_000_000);
 }

@@ -2,6 +2,7 @@
 
 use crate::common::score::Score;
 use mig::agent::execute::Executor;
+use mig::agent::fetch::Network;
 use mig::agent::os::{confine, groups};
 use mig::command::CommandStatus;
 use mig::modules::Needs;
@@ -103,7 +104,7 @@ fn run(script: &str) -> (CommandStatus, mig::modules::ModuleResult) {
         json!({"name": "n", "target": "all", "operations": [{"module": "file", "parameters": {}}], "syntaxversion": 2});
     let mut action = mig::action::Action::parse_draft(draft.to_string().as_bytes()).unwrap();
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(3600));
-    let executor = Executor { program, module_timeout: Duration::from_secs(60) };
+    let executor = Executor { program, module_timeout: Duration::from_secs(60), network: Network::default() };
     let (status, mut results) = executor.run(&action, mig::time::now());
     (status, results.remove(0))
 }
