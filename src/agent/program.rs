@@ -124,8 +124,7 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
     crate::cli::set_umask();
-    let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
-    let executor = Executor::new(config.module_timeout).with_network(network);
+    let executor = Executor::new(config.module_timeout).with_network(Network::of(&config));
     start::run(&config, executor, options.once, options.takeover)
 }
 

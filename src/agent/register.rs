@@ -1,7 +1,8 @@
-//! register sends a heartbeat at once, and again every period. A lost one is made good by the next.
+//! register sends a heartbeat at once, again every period, and when the machine has changed. A lost one is made good by the
+//! next.
 
 use super::check_kept;
-use super::environment::environment;
+use super::environment::Environment;
 use super::identity::host_name;
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
@@ -20,6 +21,10 @@ pub struct Register {
     queueloc: QueueLoc,
     period: Duration,
     tags: Map<String, Value>,
+    environment: Environment,
+    waker: Option<Waker>,
+    /// Through which the last heartbeat went.
+    proxy: Option<String>,
     start_time: Timestamp,
     started: Instant,
     due: Timestamp,
@@ -32,9 +37,11 @@ impl Register {
         queueloc: QueueLoc,
         period: Duration,
         tags: Map<String, Value>,
+        environment: Environment,
         now: Timestamp,
     ) -> Register {
-        Register { relay, queueloc, period, tags, start_time: now, started: Instant::now(), due: now }
+        let (waker, proxy, start_time, started, due) = (None, None, now, Instant::now(), now);
+        Register { relay, queueloc, period, tags, environment, waker, proxy, start_time, started, due }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
@@ -53,7 +60,7 @@ impl Register {
             destruction_time: time::not_set(),
             heartbeat_time: now,
             status: None,
-            environment: environment(),
+            environment: self.environment.object(self.proxy.as_deref()),
             tags: self.tags.clone(),
         }
     }
@@ -69,19 +76,25 @@ impl Worker for Register {
         self.relay.declare(&Queue::agent(&self.queueloc))
     }
 
-    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
+        self.waker = Some(waker);
         Ok(None)
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        if self.environment.refresh() {
+            self.due = now;
+        }
         // Also when the clock was set back: the next one is never further away than a period.
         if now >= self.due || self.due > time::after(now, self.period) {
+            self.proxy = self.relay.proxy()?;
             let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
             self.due = time::after(now, self.period);
         }
-        Ok(Pass { handled: 0, again: Some(self.due) })
+        self.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());
+        Ok(Pass { handled: 0, again: Some(self.due.min(time::after(now, self.environment.left()))) })
     }
 }

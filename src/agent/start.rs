@@ -1,11 +1,14 @@
 //! An agent at work: its workers, around one run directory and one relay.
 
 use super::answer::Answer;
+use super::environment::Environment;
 use super::execute::Executor;
+use super::fetch::Network;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
 use super::os::groups;
+use super::public_ip::PublicIp;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
@@ -108,7 +111,11 @@ pub(super) fn register(config: &AgentConfig, life: &Life) -> Result<Register, Pr
     let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
-    Ok(Register::new(open_relay(config)?, queueloc, period, tags, life.started))
+    let every = config.refresh_environment;
+    let api = config.api.as_ref().filter(|_| config.discover_public_ip);
+    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every));
+    let environment = Environment::new(every, public_ip);
+    Ok(Register::new(open_relay(config)?, queueloc, period, tags, environment, life.started))
 }
 
 /// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at
