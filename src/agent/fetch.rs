@@ -310,3 +310,6 @@ impl Resolver for NoResolver {
         Ok(addresses)
     }
 }
+
+#[cfg(test)]
+mod tests;

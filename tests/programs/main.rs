@@ -22,6 +22,7 @@ mod mixed_fleet;
 mod openapi;
 mod operations;
 mod places;
+mod proxies;
 mod quickstart;
 mod scripts;
 mod short_signatures;
