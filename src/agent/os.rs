@@ -8,6 +8,7 @@
 //! | [`groups`] | a control group for each operation: memory, processors, processes |
 //! | `landlock` `system_calls` | two of the layers: files and network; system calls |
 //! | [`memory`] | whether the kernel ended a process for memory |
+//! | [`process`] | a process that is held by a descriptor |
 //! | [`service`] | the agent as a service of systemd |
 
 pub mod confine;
@@ -15,5 +16,6 @@ pub mod facts;
 pub mod groups;
 mod landlock;
 pub mod memory;
+pub mod process;
 pub mod service;
 mod system_calls;

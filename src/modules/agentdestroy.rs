@@ -11,8 +11,12 @@
 //! - Never the agent that runs it, nor a process above that one that runs the same program: its supervisor.
 //! - Not another user's, unless root orders it. No thread, no process of the kernel.
 //! - The signal reaches the process that was checked, also when its id is used again (`pidfd_open(2)`).
-//! - The program's file is removed unless an agent needs it: this one, or the machine's service.
+//! - The program's file is removed if it is in the directory of the agent's own program, which is the only one that is
+//!   written to, and unless an agent needs it: this one, or the machine's service. Another file is never removed in its place,
+//!   whatever is renamed meanwhile.
 
+#[cfg(feature = "agent")]
+mod directory;
 mod parameters;
 #[cfg(feature = "agent")]
 mod process;

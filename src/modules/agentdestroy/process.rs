@@ -1,19 +1,27 @@
 //! A process of this machine, held by a descriptor: its id cannot become another one's while it is looked at.
 
+use super::directory::FileId;
+use crate::agent::os::process::Held;
 use crate::agent::{installed, stamp};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, geteuid, getpid, getppid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, geteuid, getpid, getppid};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// See the module docs.
 pub(super) struct Process {
     pid: i32,
-    descriptor: OwnedFd,
+    held: Held,
+}
+
+/// What [`Process::check`] has found.
+pub(super) struct Program {
+    /// Where it was started.
+    pub(super) path: PathBuf,
+    /// Which file it is.
+    pub(super) id: FileId,
 }
 
 impl Process {
@@ -23,17 +31,16 @@ impl Process {
         if is(Some(getpid())) || is(getppid()) {
             return Err(format!("process {pid} is the agent that received this; it does not end itself"));
         }
-        let id = Pid::from_raw(pid).ok_or_else(|| format!("{pid} is no process"))?;
-        let descriptor = pidfd_open(id, PidfdFlags::empty()).map_err(|errno| match errno {
+        let held = Held::open(pid).map_err(|errno| match errno {
             Errno::SRCH => format!("there is no process {pid}"),
             errno => format!("{pid} is no process that can be ended: {errno}"),
         })?;
-        Ok(Process { pid, descriptor })
+        Ok(Process { pid, held })
     }
 
     /// Whether it may be ended: it runs an agent of this version, of our user, and none above us that runs our own program.
-    /// Returns the path of its program.
-    pub(super) fn check(&self, version: &str) -> Result<PathBuf, String> {
+    /// Returns its program.
+    pub(super) fn check(&self, version: &str) -> Result<Program, String> {
         let Process { pid, .. } = *self;
         let directory = PathBuf::from(format!("/proc/{pid}"));
         let owner = std::fs::metadata(&directory).map_err(|e| format!("look at process {pid}: {e}"))?.uid();
@@ -57,34 +64,19 @@ impl Process {
         if self.has_ended_within(Duration::ZERO)? {
             return Err(format!("process {pid} has ended meanwhile"));
         }
-        Ok(link)
-    }
-
-    /// Whether a file is the program that it runs.
-    pub(super) fn runs(&self, path: &Path) -> bool {
-        installed::is_same_file(&PathBuf::from(format!("/proc/{}/exe", self.pid)), path)
+        let id = FileId::of(&program).map_err(|e| format!("look at the program of process {pid}: {e}"))?;
+        Ok(Program { path: installed::without_mark(link), id })
     }
 
     /// Sends a signal. One that has ended is no failure.
     pub(super) fn signal(&self, signal: Signal) -> Result<(), String> {
-        match pidfd_send_signal(&self.descriptor, signal) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(errno) => Err(format!("send {signal:?} to process {}: {errno}", self.pid)),
-        }
+        self.held.signal(signal).map_err(|errno| format!("send {signal:?} to process {}: {errno}", self.pid))
     }
 
     /// Waits for its end.
     pub(super) fn has_ended_within(&self, time_max: Duration) -> Result<bool, String> {
-        let deadline = Instant::now() + time_max;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], Some(&timeout)) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(format!("wait for process {}: {errno}", self.pid)),
-            }
-        }
+        let ended = self.held.has_ended_within(Some(time_max));
+        ended.map_err(|errno| format!("wait for process {}: {errno}", self.pid))
     }
 }
 
@@ -105,24 +97,12 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn a_process_is_held_until_it_ends() {
-        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        let process = Process::open(child.id().cast_signed()).unwrap();
-        assert!(!process.has_ended_within(Duration::ZERO).unwrap());
-        process.signal(Signal::TERM).unwrap();
-        assert!(process.has_ended_within(Duration::from_secs(60)).unwrap());
-        child.wait().unwrap();
-        process.signal(Signal::KILL).unwrap();
-        assert!(Process::open(child.id().cast_signed()).is_err_and(|error| error.starts_with("there is no process")));
-    }
-
-    #[test]
     fn no_process_is_ended_that_is_not_an_agent_or_is_ours() {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        let error = Process::open(child.id().cast_signed()).unwrap().check("1").unwrap_err();
+        let error = Process::open(child.id().cast_signed()).unwrap().check("1").err().unwrap();
         assert!(error.contains("runs no agent of this kind"), "{error}");
         child.kill().unwrap();
-        let error = Process::open(child.id().cast_signed()).unwrap().check("1").unwrap_err();
+        let error = Process::open(child.id().cast_signed()).unwrap().check("1").err().unwrap();
         assert!(error.contains("runs no"), "a zombie: {error}");
         child.wait().unwrap();
         for own in [getpid(), getppid().unwrap()] {
@@ -142,7 +122,7 @@ mod tests {
     fn processes_of_the_kernel_run_no_program() {
         // kthreadd, where the kernel's are seen at all.
         if std::fs::read_to_string("/proc/2/stat").is_ok_and(|text| text.starts_with("2 (kthreadd)")) {
-            let error = Process::open(2).and_then(|process| process.check("1")).unwrap_err();
+            let error = Process::open(2).and_then(|process| process.check("1")).err().unwrap();
             assert!(error.contains("runs no program"), "{error}");
         }
     }

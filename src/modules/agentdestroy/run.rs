@@ -1,13 +1,14 @@
 //! Ending a process and removing its program.
 
+use super::directory::{Directory, FileId};
 use super::parameters;
-use super::process::Process;
-use crate::agent::installed::{self, OWN_PROGRAM};
+use super::process::{Process, Program};
+use crate::agent::installed;
 use crate::limits;
 use crate::modules::ModuleResult;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs the operation.
 pub(super) fn run(parameters: &Value) -> ModuleResult {
@@ -30,9 +31,10 @@ fn destroy(parameters: &Value) -> Result<(Value, Vec<String>), String> {
         return Err(format!("no process is ended: {doubt}"));
     }
     let process = Process::open(target.pid)?;
-    let link = process.check(&target.version)?;
-    // While it runs: afterwards nothing says which file it was.
-    let files = files_of(&process, link);
+    let program = process.check(&target.version)?;
+    // While it runs: another file may have its number afterwards.
+    let own = installed::path().map_err(|e| format!("find the program that runs: {e}"))?;
+    let removal = Removal::prepare(&program, &own);
     process.signal(Signal::TERM)?;
     if !process.has_ended_within(limits::AGENT_END_TIME_MAX)? {
         process.signal(Signal::KILL)?;
@@ -41,30 +43,46 @@ fn destroy(parameters: &Value) -> Result<(Value, Vec<String>), String> {
         }
     }
     let (mut removed, mut errors) = (Vec::new(), Vec::new());
-    for path in files {
-        match remove(&path) {
-            Ok(()) => removed.push(path.display().to_string()),
-            Err(reason) => errors.push(format!("{} stays: {reason}", path.display())),
-        }
+    match removal.and_then(|removal| removal.map(Removal::run).transpose()) {
+        Ok(done) => removed.extend(done),
+        Err(reason) => errors.push(format!("{} stays: {reason}", program.path.display())),
     }
     Ok((json!({"pid": target.pid, "version": target.version, "removed": removed}), errors))
 }
 
-/// The names of the program that it runs: where it was started, and where an upgrade has put it since.
-fn files_of(process: &Process, link: PathBuf) -> Vec<PathBuf> {
-    let started = installed::without_mark(link);
-    let previous = installed::previous(&started);
-    [started, previous].into_iter().filter(|path| process.runs(path)).collect()
+/// A program's file that is about to be removed, from a directory that is held open.
+struct Removal<'a> {
+    program: &'a Program,
+    directory: Directory,
 }
 
-fn remove(path: &Path) -> Result<(), String> {
-    if installed::is_same_file(path, Path::new(OWN_PROGRAM)) {
-        return Err("the agent that received this runs it too".into());
+impl Removal<'_> {
+    /// Looks at what the process runs, when `own` is the agent's program. None if its file is gone already. Only in the
+    /// directory of `own` anything is removed: in another one, another user may decide what is there.
+    fn prepare<'a>(program: &'a Program, own: &Path) -> Result<Option<Removal<'a>>, String> {
+        let Program { path, .. } = program;
+        if FileId::at(path) != Some(program.id) {
+            return Ok(None);
+        }
+        let directory = own.parent().ok_or("the agent's own program is in no directory")?;
+        if path.parent() != Some(directory) {
+            return Err(format!("it is not in {}, the directory of the agent's own program", directory.display()));
+        }
+        if installed::is_same_file(path, Path::new(installed::OWN_PROGRAM)) {
+            return Err("the agent that received this runs it too".into());
+        }
+        if let Some(unit) = service_of(path) {
+            return Err(format!("{unit} names it"));
+        }
+        Ok(Some(Removal { program, directory: Directory::open(directory)? }))
     }
-    if let Some(unit) = service_of(path) {
-        return Err(format!("{unit} names it"));
+
+    /// Returns the path of what was removed.
+    fn run(self) -> Result<String, String> {
+        let Program { path, id } = self.program;
+        self.directory.remove(path.file_name().unwrap_or_default(), *id)?;
+        Ok(path.display().to_string())
     }
-    std::fs::remove_file(path).map_err(|error| error.to_string())
 }
 
 /// The unit of systemd that starts this program.
