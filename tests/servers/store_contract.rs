@@ -10,6 +10,7 @@ use mig::heartbeat::{Agent, QueueLoc};
 use mig::id::{ActionId, AgentId, CommandId, CommandRef};
 use mig::investigator::{Fingerprint, Investigator};
 use mig::limits::{DUPLICATES_OF_ONE_MAX, REGISTRATIONS_MAX, STORED_KEY_BYTES_MAX};
+use mig::modules::ModuleResult;
 use mig::store::postgres::PostgresStore;
 use mig::store::sqlite::SqliteStore;
 use mig::store::{Finished, KnownCommand, OverdueSearch, Registration, SchedulerKey, Store, StoredKey};
@@ -554,6 +555,9 @@ fn what_commands_ended_is_marked(open: Open) {
         process("up", 1, "1", 900, 50),
         process("kill", 1, "1", 900, 50),
         process("kill", 2, "2", 800, 40),
+        process("not-up", 1, "1", 900, 50),
+        process("not-up", 2, "2", 8, 5),
+        process("not-kill", 1, "1", 900, 50),
         agent("witness", 1, ago(1)),
     ];
     store.register(&batch, now()).unwrap();
@@ -566,16 +570,23 @@ fn what_commands_ended_is_marked(open: Open) {
             select(store, &format!("name = 'witness' AND EXISTS ({ended})")).len()
         })
     };
-    for (name, module, parameters) in [
-        ("up", "upgrade", json!({"linux/amd64": {"to_version": "2"}})),
-        ("kill", "agentdestroy", json!({"pid": 1, "version": "1"})),
+    let to_version = json!({"linux/amd64": {"to_version": "2"}});
+    let killed = json!({"pid": 1, "version": "1"});
+    // The result of the operation counts, wherever it is, and not what became of the others.
+    for (name, module, parameters, succeeds) in [
+        ("up", "upgrade", &to_version, true),
+        ("kill", "agentdestroy", &killed, true),
+        ("not-up", "upgrade", &to_version, false),
+        ("not-kill", "agentdestroy", &killed, false),
     ] {
         let mut ending = action(store.reserve_action_ids(1).unwrap()[0], name);
-        ending.operations = vec![Operation { module: module.into(), parameters }];
+        let operation = |module: &str| Operation { module: module.into(), parameters: parameters.clone() };
+        ending.operations = vec![operation("file"), operation(module), operation("file")];
         let agents = select(store.as_mut(), &format!("name = '{name}'"));
         let mut commands = begin(store.as_mut(), &ending, &agents).unwrap();
         assert_eq!(commands.len(), 1);
-        commands[0].finish(CommandStatus::Success, &[], ago(10));
+        let result = |success| ModuleResult { success, ..ModuleResult::default() };
+        commands[0].finish(CommandStatus::Failed, &[!succeeds, succeeds, !succeeds].map(result), ago(10));
         store.finish_commands(&commands, now()).unwrap();
     }
     assert_eq!(statuses(store.as_mut()), [0, 0]);
@@ -603,7 +614,8 @@ fn upgraded_processes_are_found_while_they_run_and_are_no_target(open: Open) {
     upgrade.operations = vec![Operation { module: "upgrade".into(), parameters }];
     let agents = select(store.as_mut(), "name = 'up'");
     let mut commands = begin(store.as_mut(), &upgrade, &agents).unwrap();
-    commands[0].finish(CommandStatus::Success, &[], ago(40));
+    let upgraded = ModuleResult { success: true, ..ModuleResult::default() };
+    commands[0].finish(CommandStatus::Success, &[upgraded], ago(40));
     store.finish_commands(&commands, now()).unwrap();
     let found = |store: &mut dyn Store, since, after| -> Vec<(i64, i64)> {
         let found = store.upgraded_agents(ago(since), after, 10).unwrap();

@@ -6,28 +6,32 @@ use crate::limits;
 use crate::time::{self, Timestamp};
 use postgres::{Error, Row};
 
-/// See `Store::mark_upgraded`.
+/// See `Store::mark_upgraded`. The result of the operation counts: others of the same action may have failed.
 pub(super) fn mark(session: &mut Session, now: Timestamp) -> Result<u64, Error> {
     let since = time::before(now, limits::ENDED_AGENTS_PERIOD);
     let destroyed = "UPDATE agents SET status = 'destroyed', destructiontime = ended.at FROM (
             SELECT killed.id, min(commands.finishtime) AS at
-            FROM actions CROSS JOIN LATERAL json_array_elements(actions.operations) AS operation
+            FROM actions CROSS JOIN LATERAL json_array_elements(actions.operations)
+                    WITH ORDINALITY AS operation(value, number)
                 JOIN commands ON commands.actionid = actions.id
                 JOIN agents AS killed ON killed.queueloc = commands.queueloc
             WHERE actions.endsagents AND actions.finishtime > $1 AND commands.finishtime > $1
-                AND commands.status = 'success' AND operation ->> 'module' = 'agentdestroy'
-                AND killed.pid::text = operation -> 'parameters' ->> 'pid'
-                AND killed.version = operation -> 'parameters' ->> 'version'
+                AND operation.value ->> 'module' = 'agentdestroy'
+                AND commands.results -> (operation.number - 1)::integer ->> 'success' = 'true'
+                AND killed.pid::text = operation.value -> 'parameters' ->> 'pid'
+                AND killed.version = operation.value -> 'parameters' ->> 'version'
                 AND killed.starttime < commands.finishtime AND killed.status <> 'destroyed'
             GROUP BY killed.id) AS ended
         WHERE agents.id = ended.id";
     let upgraded = "UPDATE agents SET status = 'upgraded' WHERE id IN (
             SELECT old.id
-            FROM actions CROSS JOIN LATERAL json_array_elements(actions.operations) AS operation
+            FROM actions CROSS JOIN LATERAL json_array_elements(actions.operations)
+                    WITH ORDINALITY AS operation(value, number)
                 JOIN commands ON commands.actionid = actions.id
                 JOIN agents AS old ON old.id = commands.agentid
             WHERE actions.endsagents AND actions.finishtime > $1 AND commands.finishtime > $1
-                AND commands.status = 'success' AND operation ->> 'module' = 'upgrade'
+                AND operation.value ->> 'module' = 'upgrade'
+                AND commands.results -> (operation.number - 1)::integer ->> 'success' = 'true'
                 AND old.starttime < commands.finishtime
                 AND (old.status IN ('idle', 'offline') OR (old.status = 'online' AND EXISTS (
                     SELECT 1 FROM agents AS newer WHERE newer.queueloc = old.queueloc

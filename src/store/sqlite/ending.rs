@@ -6,7 +6,7 @@ use crate::limits;
 use crate::time::{self, Timestamp};
 use rusqlite::{Connection, Transaction, named_params};
 
-/// See `Store::mark_upgraded`.
+/// See `Store::mark_upgraded`. The result of the operation counts: others of the same action may have failed.
 pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<u64> {
     let since = micros(time::before(now, limits::ENDED_AGENTS_PERIOD));
     let destroyed = "UPDATE agents SET status = 'destroyed', destructiontime = ended.at FROM (
@@ -15,7 +15,8 @@ pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Resul
                 JOIN commands ON commands.actionid = actions.id
                 JOIN agents AS killed ON killed.queueloc = commands.queueloc
             WHERE actions.endsagents = 1 AND actions.finishtime > :since AND commands.finishtime > :since
-                AND commands.status = 'success' AND operation.value ->> '$.module' = 'agentdestroy'
+                AND operation.value ->> '$.module' = 'agentdestroy'
+                AND commands.results -> ('$[' || operation.key || '].success') = 'true'
                 AND killed.pid = operation.value ->> '$.parameters.pid'
                 AND killed.version = operation.value ->> '$.parameters.version'
                 AND killed.starttime < commands.finishtime AND killed.status <> 'destroyed'
@@ -27,7 +28,8 @@ pub(super) fn mark(transaction: &Transaction, now: Timestamp) -> rusqlite::Resul
                 JOIN commands ON commands.actionid = actions.id
                 JOIN agents AS old ON old.id = commands.agentid
             WHERE actions.endsagents = 1 AND actions.finishtime > :since AND commands.finishtime > :since
-                AND commands.status = 'success' AND operation.value ->> '$.module' = 'upgrade'
+                AND operation.value ->> '$.module' = 'upgrade'
+                AND commands.results -> ('$[' || operation.key || '].success') = 'true'
                 AND old.starttime < commands.finishtime
                 AND (old.status IN ('idle', 'offline') OR (old.status = 'online' AND EXISTS (
                     SELECT 1 FROM agents AS newer WHERE newer.queueloc = old.queueloc
