@@ -42,7 +42,7 @@ use whitelist::Whitelist;
 pub const PROGRAM: Program = Program {
     name: "mig-scheduler",
     about: "mig-scheduler - turns signed actions in a spool into commands for agents, and their answers into results\n\n\
-        Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
+        Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --print-key\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
     details: "Workers: action-new, command-ready, results, command-returned, action-ended (with PostgreSQL), heartbeats,\n\
         collector, periodic.\n\
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
@@ -75,6 +75,9 @@ pub struct SchedulerOptions {
     /// validate the configuration and exit
     #[options(no_short)]
     check: bool,
+    /// print the public key with which the schedulers sign actions of their own, for the agents' keyrings
+    #[options(no_short)]
+    print_key: bool,
     /// print the agents that a target selects now, and the query used
     #[options(no_short, meta = "TARGET")]
     explain_target: Option<String>,
@@ -106,6 +109,9 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     }
     if let Some(target) = &options.explain_target {
         return explain_target(&config, target);
+    }
+    if options.print_key {
+        return print_key(&config);
     }
     let names = chosen(options.only.as_deref(), &config)?;
     crate::cli::set_umask();
@@ -233,6 +239,13 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
 
 fn sweep_of(worker: &str, config: &SchedulerConfig) -> Duration {
     if worker == "periodic" { config.periodic_freq } else { config.collector_freq }
+}
+
+fn print_key(config: &SchedulerConfig) -> Result<(), ProgramError> {
+    let key = key::find_or_make(open_store(config)?.as_mut(), crate::time::now()).map_err(ProgramError::from)?;
+    print(&format!("{}\n", key.public_key.trim_end()));
+    eprintln!("{}: the key of this store's schedulers, for access lists: {}", PROGRAM.name, key.fingerprint);
+    Ok(())
 }
 
 fn explain_target(config: &SchedulerConfig, text: &str) -> Result<(), ProgramError> {

@@ -1,5 +1,5 @@
 //! The key with which the schedulers sign actions of their own: investigator `migscheduler` in the store, shared by all
-//! schedulers of it, made by the first that needs it.
+//! schedulers of it, made by the first start of one, or by `--print-key` before.
 //!
 //! What it may do on an endpoint is decided there, like for everybody: an agent runs its actions when the access list names
 //! its fingerprint.
@@ -22,7 +22,8 @@ pub fn find_or_make(store: &mut dyn Store, now: Timestamp) -> Result<SchedulerKe
     let candidate = make()?;
     let key = store.scheduler_key(Some(&candidate), now)?.unwrap_or(candidate);
     log::info!(
-        "the schedulers of this store sign with key {}; agents run its actions when their keyring and access list name it",
+        "the schedulers of this store sign with key {}; agents run its actions when their keyring and access list name it: \
+        mig-scheduler --print-key prints it",
         key.fingerprint
     );
     Ok(key)
