@@ -55,6 +55,7 @@ pub mod stamping;
 pub mod start;
 pub mod stat_socket;
 pub mod status;
+pub mod successor;
 mod talk;
 
 use crate::acl::Acl;

@@ -104,6 +104,8 @@ pub struct Context<'a> {
     pub progress: Option<&'a (dyn Fn(&ModuleResult) + Sync)>,
     /// The network, for a module that [`Needs`] it and that an agent's program runs.
     pub network: Option<&'a dyn Fetch>,
+    /// The process of the agent that has received the operation; None by hand.
+    pub agent: Option<u32>,
 }
 
 impl Context<'_> {
@@ -112,7 +114,8 @@ impl Context<'_> {
         // Without the limits of control groups: looking for those takes a dozen system calls, for each operation.
         let cores = rustix::thread::sched_getaffinity(None).map_or(1, |cores| cores.count() as usize);
         let result_bytes_max = crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX;
-        Context { threads: (cores / 2).max(1), deadline: None, result_bytes_max, progress: None, network: None }
+        let threads = (cores / 2).max(1);
+        Context { threads, deadline: None, result_bytes_max, progress: None, network: None, agent: None }
     }
 }
 

@@ -5,34 +5,34 @@
 //! commands and holds no lock; it sends heartbeats, so that the scheduler sees it, marks it upgraded and destroys it, once
 //! the new one is heard of.
 //!
-//! | a kill after | who has the run directory |
-//! |---|---|
-//! | the answer to `upgrade` is durable | what is started next at the path: the new one |
-//! | the new one was started | the new one; the kernel releases the lock |
-//! | the new one has the lock | of both, the one that was not killed |
+//! | state | what ends it | the end of the new one, of this one |
+//! |---|---|---|
+//! | on probation: the new one was started | it has the lock, has sent a heartbeat, and has removed the previous program (`installed.rs`): proven | this one goes on; the new one goes on |
+//! | proven | nothing | this one ends, and the path is left alone; the new one goes on |
 //!
-//! What does not work out is undone: if the new one cannot be started, ends, or does not take the lock in time, its file is
-//! replaced by the one of this process, which takes the lock and begins another life, with a start of its own. If the new one
-//! ends well, as it was asked to, so does this one.
+//! While it is on probation, systemd supervises this process; it hears of the new one once that has proven that it works.
+//! If the new one cannot be started, ends, or does not prove itself in time, it is killed, its file is replaced by the one of
+//! this process, which takes the lock and begins another life, with a start of its own. If this process shall end meanwhile, so
+//! shall the new one.
+//!
+//! | everything ends at once, when | what is started next |
+//! |---|---|
+//! | the upgrade is on probation | by systemd and by an immortal agent's parent, the old one, which undoes the upgrade; by hand, the new one |
+//! | it is proven | the new one |
 
 use super::installed;
 use super::start::{Life, NAME, SWEEP, register};
 use super::status::Status;
+use super::successor::Successor;
 use crate::config::agent::AgentConfig;
 use crate::error::ProgramError;
 use crate::limits;
 use crate::spool::lock::Lock;
 use crate::spool::{Mover, stages};
-use crate::wake::Stop;
 use crate::worker::{run, watchdog};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The option of a program that takes over.
-pub const OPTION: &str = "--takeover";
 
 /// Hands over to the program at `path`, and is retired until that ends or this process shall. Returns whether this process
 /// goes on as an agent.
@@ -58,8 +58,7 @@ pub(super) fn hand_over(
         Err(reason) => {
             log::error!("upgrade: {reason}; this program goes on");
             match installed::restore(path) {
-                Ok(true) => log::info!("upgrade: {} is this program again", path.display()),
-                Ok(false) => {}
+                Ok(()) => log::info!("upgrade: {} is this program again", path.display()),
                 Err(error) => log::error!("upgrade: put this program back to {}: {error}", path.display()),
             }
             Ok(life.stop.go_on())
@@ -67,67 +66,143 @@ pub(super) fn hand_over(
     }
 }
 
-/// Returns when the new program has ended well, when this process shall end, or why the hand-over has failed.
+/// Returns when the new program has ended after it had proven itself, when this process shall end, or why the hand-over has
+/// failed.
 fn retire(config: &AgentConfig, path: &Path, lock: Lock, life: &Life, status: &Status) -> Result<(), String> {
     // Everything that can fail comes first.
     let retired = register(config, life, status).map_err(|error| error.to_string())?;
     let owner = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(|error| error.to_string())?;
-    let successor = start(path).map_err(|error| format!("start {}: {error}", path.display()))?;
-    log::info!("upgrade: process {} runs {} and takes over", successor.id(), path.display());
+    let successor = Successor::start(path).map_err(|error| format!("start {}: {error}", path.display()))?;
+    log::info!("upgrade: process {} runs {} and takes over", successor.pid, path.display());
     drop(lock);
-    let (sender, outcome) = channel();
+    let probation = Probation { successor: Arc::new(successor), owner, path: path.to_owned() };
+    let successor = Arc::clone(&probation.successor);
     let stop = life.stop.clone();
-    std::thread::spawn(move || follow(successor, &owner, &stop, &sender));
-    let ended = run::threads(NAME, vec![(Box::new(retired), SWEEP)], limits::AGENT_RETRY_PAUSE_MAX, &life.stop);
-    ended.map_err(|error| error.to_string())?;
-    received(&outcome)
-}
-
-/// What [`follow`] has found out, if this process shall not end.
-fn received(outcome: &Receiver<Result<(), String>>) -> Result<(), String> {
-    outcome.try_recv().unwrap_or(Ok(()))
-}
-
-/// Starts the new program with the arguments of this one, in a process group of its own.
-fn start(path: &Path) -> std::io::Result<Child> {
-    let mut command = Command::new(path);
-    command.args(std::env::args_os().skip(1).filter(|argument| argument != OPTION)).arg(OPTION);
-    // The service manager's watchdog is for the process that has this id, until it hears of another.
-    command.env_remove("WATCHDOG_PID").stdin(Stdio::null()).process_group(0).spawn()
-}
-
-/// Follows the new program until it ends, and pauses this one then.
-fn follow(mut successor: Child, owner: &Mover, stop: &Stop, outcome: &Sender<Result<(), String>>) {
-    let ended = await_lock(&mut successor, owner).and_then(|()| {
-        let pid = successor.id();
-        log::info!(
-            "upgrade: process {pid} has taken over; this one runs no commands, and sends heartbeats until it is ended"
-        );
-        watchdog::announce_successor(pid);
-        match successor.wait() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("the program that took over, process {pid}, ended with {status}")),
-            Err(error) => Err(format!("wait for process {pid}: {error}")),
-        }
+    let follower = std::thread::spawn(move || {
+        let outcome = follow(&probation);
+        stop.pause();
+        outcome
     });
-    let _ = outcome.send(ended);
-    stop.pause();
+    let ended = run::threads(NAME, vec![(Box::new(retired), SWEEP)], limits::AGENT_RETRY_PAUSE_MAX, &life.stop);
+    if life.stop.is_end() {
+        if installed::is_on_probation(path) {
+            log::info!("upgrade: process {}, which has not proven that it works, shall end too", successor.pid);
+            successor.end();
+        }
+        return Ok(());
+    }
+    ended.map_err(|error| error.to_string())?;
+    follower.join().unwrap_or_else(|_| Err("the thread that follows the new program panicked".into()))
 }
 
-/// Waits until the new program has the lock. One that has not taken it in time is killed.
-fn await_lock(successor: &mut Child, owner: &Mover) -> Result<(), String> {
-    let (pid, begun) = (successor.id(), Instant::now());
-    while begun.elapsed() < limits::HAND_OVER_TIME_MAX {
-        if let Ok(Some(status)) = successor.try_wait() {
-            return Err(format!("the new program, process {pid}, ended with {status} before it took over"));
+/// Follows the new program until it ends.
+fn follow(probation: &Probation) -> Result<(), String> {
+    probation.pass(limits::HAND_OVER_TIME_MAX, limits::PROBATION_TIME_MAX)?;
+    let pid = probation.successor.pid;
+    log::info!(
+        "upgrade: process {pid} has taken over; this one runs no commands, and sends heartbeats until it is ended"
+    );
+    watchdog::announce_successor(pid);
+    while !probation.successor.has_ended_within(None) {}
+    Ok(())
+}
+
+/// The time until a new program has proven that it works.
+struct Probation {
+    successor: Arc<Successor>,
+    /// Of the run directory.
+    owner: Mover,
+    /// Of the program.
+    path: PathBuf,
+}
+
+impl Probation {
+    /// Returns when it has: the lock in the first time, a heartbeat sent in the second. One that has not is killed.
+    fn pass(&self, lock_time_max: Duration, proof_time_max: Duration) -> Result<(), String> {
+        let has_lock = || self.owner.lock_owner() == Some(self.successor.pid);
+        let passed = self.wait("took over the run directory", lock_time_max, has_lock).and_then(|()| {
+            self.wait("had sent a heartbeat", proof_time_max, || !installed::is_on_probation(&self.path))
+        });
+        if passed.is_err() {
+            self.successor.kill();
         }
-        if owner.lock_owner() == Some(pid) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
+        passed
     }
-    let _ = successor.kill();
-    let _ = successor.wait();
-    let time_max = limits::HAND_OVER_TIME_MAX;
-    Err(format!("the new program, process {pid}, has not taken over after {time_max:?}, and was killed"))
+
+    fn wait(&self, what: &str, time_max: Duration, is_done: impl Fn() -> bool) -> Result<(), String> {
+        let (pid, begun) = (self.successor.pid, Instant::now());
+        while !is_done() {
+            // What it did before it ended counts for nothing: it does not run.
+            if self.successor.has_ended_within(Some(LOOK_EVERY)) {
+                return Err(format!("the new program, process {pid}, ended before it {what}"));
+            }
+            if begun.elapsed() >= time_max {
+                return Err(format!(
+                    "the new program, process {pid}, was killed: {time_max:?} passed before it {what}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often the files are looked at that a new program changes.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command, Stdio};
+
+    /// A new program at a path, on probation.
+    struct New {
+        directory: tempfile::TempDir,
+        process: Child,
+        probation: Probation,
+    }
+
+    impl New {
+        fn start(command: &[&str]) -> New {
+            let directory = tempfile::tempdir().unwrap();
+            stages::make(directory.path(), &stages::AGENT).unwrap();
+            let path = directory.path().join("mig-agent");
+            std::fs::write(installed::previous(&path), "old").unwrap();
+            let process = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).spawn().unwrap();
+            let successor = Arc::new(Successor::of(process.id()));
+            let owner = Mover::open(directory.path(), &stages::AGENT, "agent").unwrap();
+            New { directory, process, probation: Probation { successor, owner, path } }
+        }
+
+        fn takes_lock(self) -> New {
+            std::fs::write(self.directory.path().join("lock/agent"), format!("{}\n", self.process.id())).unwrap();
+            self
+        }
+
+        fn proves(self) -> New {
+            installed::settle(&self.probation.path).unwrap();
+            self
+        }
+
+        /// What its probation has shown, in these milliseconds, and whether it runs still.
+        fn judge(mut self, lock: u64, proof: u64) -> (String, bool) {
+            let outcome = self.probation.pass(Duration::from_millis(lock), Duration::from_millis(proof));
+            let runs = !self.probation.successor.has_ended_within(Some(Duration::ZERO));
+            let _ = self.process.kill();
+            self.process.wait().unwrap();
+            let name = format!("process {}", self.process.id());
+            (outcome.map_or_else(|reason| reason.replace(&name, "N"), |()| "passed".into()), runs)
+        }
+    }
+
+    #[test]
+    fn only_a_new_program_that_has_the_lock_and_has_sent_a_heartbeat_has_taken_over() {
+        let (sleeps, long) = (["sleep", "60"], 60_000);
+        assert_eq!(New::start(&sleeps).takes_lock().proves().judge(long, long), ("passed".into(), true));
+        let killed = |what: &str| (format!("the new program, N, was killed: 1ms passed before it {what}"), false);
+        assert_eq!(New::start(&sleeps).proves().judge(1, long), killed("took over the run directory"));
+        assert_eq!(New::start(&sleeps).takes_lock().judge(long, 1), killed("had sent a heartbeat"));
+        let ended = |what: &str| (format!("the new program, N, ended before it {what}"), false);
+        assert_eq!(New::start(&["true"]).judge(long, long), ended("took over the run directory"));
+        assert_eq!(New::start(&["true"]).takes_lock().judge(long, long), ended("had sent a heartbeat"));
+    }
 }

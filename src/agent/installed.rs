@@ -3,15 +3,20 @@
 //! | step | at the path | beside it |
 //! |---|---|---|
 //! | [`draft`], [`finish`] | old | `.mig-agent.next-…`, new |
-//! | [`install`]: a second name for the old one | old | `….previous`, old |
-//! | [`install`]: rename | new | `….previous`, old |
-//! | [`restore`]: rename | old | |
+//! | [`install`]: a second name for the old one | old | `.mig-agent.previous`, old |
+//! | [`install`]: rename | new | `.mig-agent.previous`, old |
+//! | [`prove`]: the new one works | new | |
+//! | [`restore`], [`undo`]: it does not | old | |
 //!
 //! So a whole program is at the path at any moment, and both names are known beforehand: neither program ever runs under the
 //! name of a draft. A draft that a killed run left behind is removed by the next one.
+//!
+//! The upgrade is *on probation* as long as the previous program is there: the new one, which removes it, has not proven yet
+//! that it works. No other record of that is kept, so that a cut at any moment leaves no contradiction.
 
 use crate::limits;
 use rustix::fs::{FlockOperation, flock};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,27 +25,38 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
 const DRAFT_PREFIX: &str = ".mig-agent.next-";
+const PREVIOUS: &str = ".previous";
 /// The program that runs, whatever became of its file.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Where the program that runs was started from. Another one may be there by now.
+/// The agent's path: where the program that runs was started from. Another one may be there by now.
 pub fn path() -> io::Result<PathBuf> {
-    std::fs::read_link(OWN_PROGRAM).map(without_mark)
+    let path = std::fs::read_link(OWN_PROGRAM).map(without_mark)?;
+    // The previous program, which was started to undo an upgrade.
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let upgraded = name.strip_prefix(b".").and_then(|name| name.strip_suffix(PREVIOUS.as_bytes()));
+    Ok(upgraded.map_or_else(|| path.clone(), |name| path.with_file_name(OsStr::from_bytes(name))))
 }
 
 /// The path in a link of /proc, without the kernel's mark of a name that was taken away.
 pub fn without_mark(link: PathBuf) -> PathBuf {
     match link.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
-        Some(path) if !link.exists() => PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())),
+        Some(path) if !link.exists() => PathBuf::from(OsString::from_vec(path.to_vec())),
         _ => link,
     }
 }
 
-/// The name of the program that was at the path before.
+/// The name of the program that was at the path before, while the one there is on probation. No backup by hand is called so.
 pub fn previous(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".previous");
-    name.into()
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(PREVIOUS);
+    path.with_file_name(name)
+}
+
+/// Whether the program at the path has not proven yet that it works.
+pub fn is_on_probation(path: &Path) -> bool {
+    previous(path).symlink_metadata().is_ok()
 }
 
 /// Whether two paths lead to one file.
@@ -68,27 +84,63 @@ pub fn finish(draft: NamedTempFile, path: &Path) -> io::Result<TempPath> {
     Ok(draft.into_temp_path())
 }
 
-/// Puts a finished draft at the path, durably; what was there is kept as the previous one.
+/// Puts a finished draft at the path, durably; what was there is kept as the previous one. The program that runs stays the
+/// previous one when there is another at the path by now: that one has not proven that it works.
 pub fn install(draft: &Path, path: &Path) -> io::Result<()> {
     let previous = previous(path);
-    remove(&previous)?;
-    match std::fs::hard_link(path, &previous) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if !is_own(&previous) {
+        remove(&previous)?;
+        match std::fs::hard_link(path, &previous) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     std::fs::rename(draft, path)?;
-    File::open(directory(path)?)?.sync_all()
+    sync_directory(path)
 }
 
-/// Puts the previous program back to the path, if it is the one that runs. Returns whether it was.
-pub fn restore(path: &Path) -> io::Result<bool> {
+/// Puts the program that runs back to the path. It must be the previous one.
+pub fn restore(path: &Path) -> io::Result<()> {
     let previous = previous(path);
-    if !is_same_file(&previous, Path::new(OWN_PROGRAM)) {
-        return Ok(false);
+    if !is_own(&previous) {
+        let reason = format!("{} is missing, or is not the program that runs", previous.display());
+        return Err(io::Error::new(ErrorKind::NotFound, reason));
     }
     std::fs::rename(&previous, path)?;
-    File::open(directory(path)?)?.sync_all()?;
-    Ok(true)
+    sync_directory(path)
+}
+
+/// Restores the program that runs, if an upgrade of it was cut short before the new one had proven that it works. Returns the
+/// path if it was.
+pub fn undo() -> io::Result<Option<PathBuf>> {
+    let path = path()?;
+    if !is_own(&previous(&path)) {
+        return Ok(None);
+    }
+    restore(&path).map(|()| Some(path))
+}
+
+/// Ends the probation of the program that runs: it works. Returns whether it was on probation.
+pub fn prove() -> io::Result<bool> {
+    let path = path()?;
+    if !is_own(&path) || !is_on_probation(&path) {
+        return Ok(false);
+    }
+    settle(&path).map(|()| true)
+}
+
+/// Ends the probation of what is at the path, durably.
+pub fn settle(path: &Path) -> io::Result<()> {
+    remove(&previous(path))?;
+    sync_directory(path)
+}
+
+fn is_own(path: &Path) -> bool {
+    is_same_file(path, Path::new(OWN_PROGRAM))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path)?)?.sync_all()
 }
 
 fn directory(path: &Path) -> io::Result<&Path> {
@@ -106,7 +158,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Removes drafts that no process holds. One that cannot be removed is no reason not to make another.
 fn remove_litter(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let is_draft = |name: &std::ffi::OsStr| name.as_bytes().starts_with(DRAFT_PREFIX.as_bytes());
+    let is_draft = |name: &OsStr| name.as_bytes().starts_with(DRAFT_PREFIX.as_bytes());
     for entry in entries.filter(|entry| is_draft(&entry.file_name())).take(limits::PROGRAM_DRAFTS_REMOVED_MAX) {
         let path = entry.path();
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
@@ -148,9 +200,14 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
             assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o750);
             assert_eq!(std::fs::read_to_string(previous(&path)).unwrap(), before);
-            assert_eq!(names(directory.path()), ["mig-agent", "mig-agent.previous"]);
+            assert_eq!(names(directory.path()), [".mig-agent.previous", "mig-agent"]);
+            assert!(is_on_probation(&path));
         }
-        assert!(!restore(&path).unwrap(), "the previous one is not the program that runs");
+        let refused = restore(&path).unwrap_err().to_string();
+        assert!(refused.contains(".mig-agent.previous is missing, or is not the program that runs"), "{refused}");
+        settle(&path).unwrap();
+        settle(&path).unwrap();
+        assert_eq!((names(directory.path()), is_on_probation(&path)), (vec!["mig-agent".to_owned()], false));
         std::fs::remove_file(&path).unwrap();
         let lost = draft(&path).unwrap();
         install(&finish(lost, &path).unwrap(), &path).unwrap();
@@ -162,13 +219,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = program(directory.path(), "broken");
         std::fs::copy(OWN_PROGRAM, previous(&path)).unwrap();
-        assert!(!restore(&path).unwrap(), "a copy is another file");
+        assert!(restore(&path).is_err(), "a copy is another file");
         std::fs::remove_file(previous(&path)).unwrap();
         let own = std::fs::read_link(OWN_PROGRAM).unwrap();
         let beside = tempfile::tempdir_in(own.parent().unwrap()).unwrap();
         let path = program(beside.path(), "broken");
         std::fs::hard_link(&own, previous(&path)).unwrap();
-        assert!(restore(&path).unwrap() && is_same_file(&path, Path::new(OWN_PROGRAM)));
+        for text in ["broken too", "broken again"] {
+            let mut draft = draft(&path).unwrap();
+            draft.write_all(text.as_bytes()).unwrap();
+            install(&finish(draft, &path).unwrap(), &path).unwrap();
+            assert!(is_own(&previous(&path)), "what runs is kept, not what never ran");
+        }
+        restore(&path).unwrap();
+        assert!(is_own(&path) && restore(&path).is_err());
         assert_eq!(names(beside.path()), ["mig-agent"]);
     }
 

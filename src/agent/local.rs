@@ -76,6 +76,7 @@ fn run_for_agent(module: &dyn Module, limits: ModuleLimits, json: &str, limited:
         result_bytes_max: limits.result_bytes,
         progress: Some(&print_result),
         network: fetcher.as_ref().map(|fetcher| fetcher as &dyn Fetch),
+        agent: rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
         ..Context::by_hand()
     };
     print_result(&run_json(module, json, context, limited)?);

@@ -7,7 +7,7 @@ use super::os::service::{Service, Wish, is_supervised};
 use super::stamp::Stamp;
 use super::stamping::{self, Stamping};
 use super::stat_socket::ask;
-use super::{Mode, immortal, local, show, start};
+use super::{Mode, immortal, installed, local, show, start, successor};
 use crate::cli::{Common, Program, print};
 use crate::config::agent::AgentConfig;
 use crate::config::{ConfigError, Ini, LoggingMode};
@@ -82,6 +82,9 @@ pub struct AgentOptions {
     /// wait for the run directory, which another version hands over after an upgrade
     #[options(no_short)]
     takeover: bool,
+    /// put this program back where an upgrade was cut short that had replaced it
+    #[options(no_short)]
+    undo_upgrade: bool,
     /// with -m: limit and confine the module, and end it with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
@@ -120,6 +123,9 @@ impl Common for AgentOptions {
 /// `mig-agent`: the whole program.
 pub fn start(build: &'static Build) -> ExitCode {
     build::set(build);
+    if let Some((program, arguments)) = successor::asked() {
+        return crate::cli::exit(start::NAME, successor::start_for_parent(&program, &arguments));
+    }
     // A module's process is started often, and needs nothing of it.
     let is_module = std::env::args_os().any(|argument| argument == "--limited");
     let stamp = if is_module { None } else { Stamp::own().ok().flatten() };
@@ -138,6 +144,9 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     if let Some(action) = &options.action {
         return local::run_action(Path::new(action));
+    }
+    if options.undo_upgrade {
+        return undo_upgrade();
     }
     if let Some(configuration) = &options.stamp {
         return stamp(&options, Path::new(configuration));
@@ -161,6 +170,18 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
         return place.service(&config).uninstall();
     }
     work(&options, &place, config)
+}
+
+/// Before each start of the service: it is run as the previous program, which is there while an upgrade is on probation.
+fn undo_upgrade() -> Result<(), ProgramError> {
+    let undone = installed::undo().map_err(|e| ProgramError::new(ExitClass::Io, format!("--undo-upgrade: {e}")))?;
+    print(&match undone {
+        Some(path) => {
+            format!("an upgrade was cut short; {} is version {} again\n", path.display(), crate::cli::version())
+        }
+        None => "no upgrade of this program was cut short\n".to_owned(),
+    });
+    Ok(())
 }
 
 /// Runs the agent, or has it run by its service or by a child.

@@ -4,7 +4,7 @@
 use super::environment::Environment;
 use super::identity::host_name;
 use super::status::Status;
-use super::{Mode, check_kept};
+use super::{Mode, check_kept, installed};
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
@@ -41,13 +41,30 @@ pub struct Register {
     proxy: Option<String>,
     started: Instant,
     due: Timestamp,
+    /// Whether a heartbeat proves, after an upgrade, that this program works.
+    proves: bool,
 }
 
 impl Register {
     /// Sends a heartbeat every `period`, beginning now.
     pub fn new(relay: Box<dyn Relay>, profile: Profile, period: Duration, status: Status) -> Register {
         let (started, due) = (Instant::now(), profile.start_time);
-        Register { relay, profile, period, status, waker: None, proxy: None, started, due }
+        Register { relay, profile, period, status, waker: None, proxy: None, started, due, proves: false }
+    }
+
+    /// The first heartbeat that was sent proves that this program works.
+    pub fn proving(self) -> Register {
+        Register { proves: true, ..self }
+    }
+
+    /// With the next heartbeat again if it cannot be written down.
+    fn prove(&mut self) {
+        match installed::prove() {
+            Ok(true) => log::info!("upgrade: this version works, and stays"),
+            Ok(false) => {}
+            Err(error) => return log::error!("upgrade: remove the previous program, as this one works: {error}"),
+        }
+        self.proves = false;
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
@@ -100,6 +117,9 @@ impl Worker for Register {
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
             self.status.heartbeat_sent(now);
+            if self.proves {
+                self.prove();
+            }
             self.due = time::after(now, self.period);
         }
         self.profile.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());

@@ -70,6 +70,7 @@ pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: boo
     };
     // With the lock: it ends what an agent before this one has left.
     groups::prepare();
+    undo_upgrade();
     if mode == Mode::Once {
         return run::once(&mut built.workers).map_err(ProgramError::from);
     }
@@ -89,6 +90,15 @@ pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: boo
         }
         life = Life { started: crate::time::now(), takes_over: false, ..life };
         built = build(config, read_trust(config)?, executor.clone(), &life)?;
+    }
+}
+
+/// Undoes an upgrade that was cut short: this is the program that was there before, so what is there now has proven nothing.
+fn undo_upgrade() {
+    match installed::undo() {
+        Ok(None) => {}
+        Ok(Some(path)) => log::warn!("upgrade: it was cut short; {} is this program again", path.display()),
+        Err(error) => log::error!("upgrade: it was cut short; put this program back: {error}"),
     }
 }
 
@@ -157,7 +167,7 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     log::info!("{NAME} {} is {queueloc}", crate::cli::version());
     let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
     let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
-    let register = register(config, life, &status)?;
+    let register = register(config, life, &status)?.proving();
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
     let run =

@@ -10,7 +10,8 @@
 //!   asked that it is `to_version`, and comes by HTTPS.
 //! - A whole program is at the agent's path at any moment (`agent/installed.rs`). A run that is killed leaves an unnamed
 //!   draft beside it, which the next run removes.
-//! - It starts nothing but `-V` of the new program. The agent hands over once its answer is durable (`agent/handover.rs`).
+//! - It starts nothing but `-V` of the new program. The agent hands over once its answer is durable (`agent/handover.rs`). By
+//!   hand nothing hands over: the next start of the agent is the new one.
 //! - The version that runs already is refused: an agent that did not change must not be taken for one that did.
 
 mod arguments;
@@ -64,8 +65,11 @@ impl Module for Upgrade {
         let mut lines = Vec::new();
         if result.success {
             let version = result.elements["newversion"].as_str().unwrap_or("?");
-            let pid = &result.elements["oldpid"];
-            lines.push(printable(&format!("version {version} is installed; process {pid} hands over to it")));
+            let next = match &result.elements["oldpid"] {
+                Value::Null => "restart the agent to use it".to_owned(),
+                pid => format!("process {pid} hands over to it"),
+            };
+            lines.push(printable(&format!("version {version} is installed; {next}")));
         }
         lines.extend(result.errors.iter().flatten().map(|error| printable(&format!("error: {error}"))));
         lines

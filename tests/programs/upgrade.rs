@@ -3,10 +3,7 @@
 use crate::common::https::Https;
 use crate::common::stamped::{configuration, run, stamp};
 use crate::common::{Background, Sandbox, text};
-use mig::config::Secret;
-use mig::signature::{Keyring, generate_rsa_key};
-use mig::store::sqlite::SqliteStore;
-use mig::store::{SchedulerKey, Store};
+use mig::signature::Keyring;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -26,7 +23,7 @@ struct Fleet {
 impl Fleet {
     fn new() -> Fleet {
         let sandbox = Sandbox::new();
-        let scheduler_key = make_scheduler_key(&sandbox);
+        let scheduler_key = scheduler_key(&sandbox);
         let cfg = std::fs::read_to_string(sandbox.scheduler_cfg()).unwrap();
         std::fs::write(sandbox.scheduler_cfg(), format!("{cfg}[periodic]\nfreq = \"200ms\"\n")).unwrap();
         let https = Https::start(&sandbox.path("certs"));
@@ -61,11 +58,21 @@ impl Fleet {
     }
 
     fn start_agent(&self) -> Background {
-        let mut command = Command::new(self.program());
-        command.args(["-f", "-c", ""]);
-        let agent = Background::start(command, self.sandbox.path("agent-1.log"));
+        let agent = self.start_program(self.program(), 1);
         self.wait("registered", || self.online().len() == 1);
         agent
+    }
+
+    /// Starts a program of the agent; the number is its log's.
+    fn start_program(&self, program: PathBuf, number: usize) -> Background {
+        let mut command = Command::new(program);
+        command.args(["-f", "-c", ""]);
+        Background::start(command, self.sandbox.path(&format!("agent-{number}.log")))
+    }
+
+    /// What the program says that is installed.
+    fn version_at_path(&self) -> String {
+        String::from_utf8(run(self.program(), &["-V"]).stdout).unwrap().trim().to_owned()
     }
 
     /// Starts it and the scheduler.
@@ -183,19 +190,31 @@ fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
 }
 
-/// Makes the schedulers' key, stores it, and permits it to destroy agents. Returns its certificate.
-fn make_scheduler_key(sandbox: &Sandbox) -> String {
-    let (public_key, private_key) = generate_rsa_key("MIG Scheduler").unwrap();
+/// The schedulers' key, as an operator gets it, which the access list then permits to destroy agents. Returns its certificate.
+fn scheduler_key(sandbox: &Sandbox) -> String {
+    let printed = sandbox.scheduler(&["--print-key"]);
+    assert!(printed.status.success(), "{}", text(&printed));
+    let public_key = String::from_utf8(printed.stdout).unwrap();
     let fingerprint = Keyring::parse(public_key.as_bytes()).unwrap().fingerprints().into_iter().next().unwrap();
+    assert!(String::from_utf8(printed.stderr).unwrap().contains(fingerprint.as_str()));
     let mut acl: Value = serde_json::from_slice(&std::fs::read(sandbox.path("acl.json")).unwrap()).unwrap();
     let investigators = json!({"MIG Scheduler": {"fingerprint": fingerprint, "weight": 1}});
     let permission = json!({"agentdestroy": {"minimumweight": 1, "investigators": investigators}});
     acl.as_array_mut().unwrap().push(permission);
     std::fs::write(sandbox.path("acl.json"), acl.to_string()).unwrap();
-    let key = SchedulerKey { fingerprint, public_key: public_key.clone(), private_key: Secret::new(private_key) };
-    let mut store = SqliteStore::open(&sandbox.path("mig.db")).unwrap();
-    store.scheduler_key(Some(&key), mig::time::now()).unwrap();
     public_key
+}
+
+#[test]
+fn the_schedulers_key_is_made_at_the_first_start_and_printed() {
+    let sandbox = Sandbox::new();
+    sandbox.once("action-new");
+    let store = Connection::open(sandbox.path("mig.db")).unwrap();
+    let query = "SELECT publickey FROM investigators WHERE name = 'migscheduler'";
+    let stored: String = store.query_row(query, [], |row| row.get(0)).unwrap();
+    let printed = String::from_utf8(sandbox.scheduler(&["--print-key"]).stdout).unwrap();
+    assert_eq!(printed.trim_end(), stored.trim_end());
+    assert!(!printed.contains("PRIVATE"), "{printed}");
 }
 
 #[test]
@@ -269,20 +288,79 @@ fn of_both_the_process_that_is_not_killed_goes_on() {
         fleet.ask("upgrade", "upgrade", fleet.release("v2", &second));
         fleet.wait("taken over", || fleet.log().contains("has taken over"));
         let new = fleet.owner();
-        if is_old {
+        assert_eq!(fleet.files(), ["mig-agent"], "proven");
+        let _again = if is_old {
             signal(old, Signal::KILL);
             first.0.wait().unwrap();
+            None
         } else {
             signal(new, Signal::KILL);
-            fleet.wait("taken back", || fleet.owner() == old);
-        }
-        let (left, environment) = if is_old { (new, "v2") } else { (old, "v1") };
-        fleet.wait("alone", || fleet.online() == [version(environment)]);
+            assert_eq!(first.0.wait().unwrap().code(), Some(0), "what was proven is not undone");
+            Some(fleet.start_program(fleet.program(), 2))
+        };
+        fleet.wait("alone", || fleet.online() == [version("v2")]);
         fleet.look("after");
-        assert_eq!((fleet.owner(), fleet.processes()), (left, vec![left]));
-        let said = run(fleet.program(), &["-V"]).stdout;
-        assert_eq!(String::from_utf8(said).unwrap(), format!("{}\n", version(environment)));
+        assert_eq!(fleet.processes(), [fleet.owner()]);
+        assert_eq!(fleet.version_at_path(), version("v2"));
         fleet.assert_at_most_once();
+    }
+}
+
+/// A fleet whose agent hands over to a program that takes the run directory, and cannot send a heartbeat. Its process.
+fn on_probation() -> (Fleet, Background, Background, u32) {
+    let fleet = Fleet::new();
+    let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
+    let mute = fleet.settings.replace(&relay, "'amqp://127.0.0.1:1/'");
+    assert_ne!(mute, fleet.settings);
+    let mute = fleet.stamped("mute", &mute);
+    let (scheduler, first) = fleet.start();
+    fleet.ask("upgrade", "upgrade", fleet.release("mute", &mute));
+    fleet.wait("has the lock", || ![0, first.0.id()].contains(&fleet.owner()));
+    let new = fleet.owner();
+    assert_eq!(fleet.files(), [".mig-agent.previous", "mig-agent"]);
+    assert!(!fleet.log().contains("has taken over"), "{}", fleet.log());
+    (fleet, scheduler, first, new)
+}
+
+#[test]
+fn a_new_program_that_ends_before_its_first_heartbeat_has_not_taken_over() {
+    let (fleet, _scheduler, first, new) = on_probation();
+    signal(new, Signal::KILL);
+    fleet.wait("undone", || fleet.log().contains("ended before it had sent a heartbeat; this program goes on"));
+    fleet.look("after");
+    assert_eq!((fleet.owner(), fleet.files()), (first.0.id(), vec!["mig-agent".to_owned()]));
+    assert_eq!(fleet.version_at_path(), version("v1"));
+    fleet.assert_at_most_once();
+    assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn an_agent_that_shall_end_ends_the_program_on_probation_too() {
+    let (fleet, _scheduler, first, _new) = on_probation();
+    assert_eq!(first.terminate(), Some(0));
+    fleet.wait("ended", || fleet.processes().is_empty());
+}
+
+#[test]
+fn an_upgrade_that_was_cut_short_is_undone_by_the_program_before() {
+    for is_by_unit in [true, false] {
+        let (fleet, _scheduler, mut first, new) = on_probation();
+        [first.0.id(), new].into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        first.0.wait().unwrap();
+        fleet.wait("dead", || fleet.processes().is_empty());
+        let previous = fleet.sandbox.path("bin/.mig-agent.previous");
+        let again = if is_by_unit {
+            let undone = run(&previous, &["--undo-upgrade"]);
+            assert!(undone.status.success() && text(&undone).contains("was cut short"), "{}", text(&undone));
+            let nothing = run(fleet.program(), &["--undo-upgrade"]);
+            assert!(nothing.status.success() && text(&nothing).contains("no upgrade"), "{}", text(&nothing));
+            fleet.start_program(fleet.program(), 2)
+        } else {
+            fleet.start_program(previous, 2)
+        };
+        fleet.look("after");
+        assert_eq!((fleet.files(), fleet.version_at_path()), (vec!["mig-agent".to_owned()], version("v1")));
+        assert_eq!(again.terminate(), Some(0));
     }
 }
 

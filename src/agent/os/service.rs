@@ -9,6 +9,7 @@
 
 mod unit;
 
+use crate::agent::installed;
 use crate::config::LoggingMode;
 use crate::config::agent::{AgentConfig, StatSocket};
 use crate::config::broker::RelayConfig;
@@ -239,6 +240,8 @@ impl Service<'_> {
         let directory = self.in_root(&self.config.install_directory);
         std::fs::create_dir_all(&directory).map_err(|e| failed("make", &directory, &e))?;
         write_over(&path, 0o755, |mut file| io::copy(&mut &own, &mut file).map(drop))?;
+        // What is on probation there is no upgrade any more that could be undone.
+        installed::settle(&path).map_err(|e| failed("settle", &path, &e))?;
         say(&path, said);
         Ok(true)
     }

@@ -72,7 +72,7 @@ impl Tree {
 }
 
 fn context(threads: usize) -> Context<'static> {
-    Context { threads, deadline: None, result_bytes_max: 16 << 20, progress: None, network: None }
+    Context { threads, deadline: None, result_bytes_max: 16 << 20, progress: None, network: None, agent: None }
 }
 
 fn run(parameters: &Value) -> ModuleResult {

@@ -19,11 +19,15 @@ use tempfile::TempPath;
 
 /// Runs the operation.
 pub(super) fn run(parameters: &Value, context: Context) -> ModuleResult {
+    let agent = context.agent;
     match upgrade(parameters, context) {
         Ok((version, size_bytes)) => ModuleResult {
             foundanything: true,
             success: true,
-            elements: json!({"oldpid": rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get()), "newversion": version}),
+            elements: match agent {
+                Some(pid) => json!({"oldpid": pid, "newversion": version}),
+                None => json!({"newversion": version}),
+            },
             statistics: json!({"size": size_bytes}),
             errors: None,
         },
@@ -54,9 +58,14 @@ fn upgrade(parameters: &Value, context: Context) -> Result<(String, u64), String
 
 /// Puts a release in the place of the program at `path`. Returns its size.
 fn install(release: &Release, path: &Path, context: Context) -> Result<u64, String> {
+    let is_by_hand = context.agent.is_none();
     let (draft, size_bytes) = download(release, path, context)?;
     check(&draft, release)?;
     installed::install(&draft, path).map_err(|e| format!("install {}: {e}", path.display()))?;
+    if is_by_hand {
+        // No agent hands over, and waits whether it works.
+        installed::settle(path).map_err(|e| format!("remove the program that was at {}: {e}", path.display()))?;
+    }
     Ok(size_bytes)
 }
 

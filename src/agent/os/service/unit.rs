@@ -1,5 +1,6 @@
 //! The unit: `systemd/mig-agent.service`, which is part of this program, for a machine that has nothing else of MIG.
 
+use crate::agent::installed;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,11 @@ pub(super) fn text(
                 lines.push(line.replace(SLICE, "/system.slice/"));
             }
             Some(("SupplementaryGroups", _)) if !has_group(GROUP) => {}
+            Some(("ExecStartPre", _)) => {
+                let mut optional = OsString::from("-");
+                optional.push(installed::previous(program));
+                lines.push(format!("ExecStartPre={} --undo-upgrade", word(Path::new(&optional))?.replace('$', "$$")));
+            }
             Some(("ExecStart", _)) => lines.push(format!("ExecStart={}", command.join(" "))),
             Some(("WantedBy", _)) => lines.push("WantedBy=multi-user.target".to_owned()),
             Some(("ProtectSystem", _)) => {
@@ -84,6 +90,7 @@ mod tests {
         let unit = make(None, "/var/lib/mig-agent", false);
         assert!(unit.starts_with(MARK));
         assert_eq!(values(&unit, "ExecStart"), ["/usr/local/sbin/mig-agent -f"]);
+        assert_eq!(values(&unit, "ExecStartPre"), ["-/usr/local/sbin/.mig-agent.previous --undo-upgrade"]);
         assert_eq!(values(&unit, "WantedBy"), ["multi-user.target"]);
         for key in ["PartOf", "Slice", "SupplementaryGroups"] {
             assert_eq!(values(&unit, key), Vec::<&str>::new(), "{key}");
