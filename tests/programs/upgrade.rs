@@ -186,7 +186,8 @@ fn signal(pid: u32, signal: Signal) {
 /// Makes the schedulers' key, stores it, and permits it to destroy agents. Returns its certificate.
 fn make_scheduler_key(sandbox: &Sandbox) -> String {
     let (public_key, private_key) = generate_rsa_key("MIG Scheduler").unwrap();
-    let fingerprint = Keyring::parse(public_key.as_bytes()).unwrap().fingerprints().into_iter().next().unwrap();
+    let fingerprint =
+        Keyring::parse(public_key.as_bytes()).unwrap().signers(mig::time::now()).into_iter().next().unwrap();
     let mut acl: Value = serde_json::from_slice(&std::fs::read(sandbox.path("acl.json")).unwrap()).unwrap();
     let investigators = json!({"MIG Scheduler": {"fingerprint": fingerprint, "weight": 1}});
     let permission = json!({"agentdestroy": {"minimumweight": 1, "investigators": investigators}});
