@@ -29,3 +29,4 @@ mod signers;
 mod stamp;
 mod systemd;
 mod upgrade;
+mod upgrade_hostile;
