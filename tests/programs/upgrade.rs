@@ -62,7 +62,7 @@ impl Fleet {
 
     fn start_agent(&self) -> Background {
         let mut command = Command::new(self.program());
-        command.args(["-c", ""]);
+        command.args(["-f", "-c", ""]);
         let agent = Background::start(command, self.sandbox.path("agent-1.log"));
         self.wait("registered", || self.online().len() == 1);
         agent
