@@ -256,7 +256,7 @@ fn take_keyring(ini: &mut Ini) -> Result<Material, ConfigError> {
     let inside = take_inside(ini, inside::KEYS, |text| {
         let keyring = Keyring::parse(text.as_bytes()).map_err(|e| e.to_string())?;
         if keyring.had_secrets() {
-            return Err("has a secret key; only public keys belong here (gpg --armor --export)".into());
+            return Err("has a private key; only public keys belong here (gpg --armor --export)".into());
         }
         keyring.left_out().first().map_or(Ok(()), |left_out| Err(left_out.to_string()))
     })?;
@@ -458,7 +458,7 @@ mod tests {
         // What is not inside may come from a file.
         let config = resolve(INSIDE_LEAST, "[agent]\nkeyring = /k\nacl = /a\nproxies = q:1\n").unwrap();
         assert_eq!((config.keyring, config.proxies.len()), (Material::File("/k".into()), 1));
-        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): agent.keyring: is missing");
+        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): publicpgpkeys: is missing");
     }
 
     #[test]
@@ -486,7 +486,7 @@ mod tests {
                 format!("{least}loggingconf = {{ mode = 'fil' }}\n"),
                 &format!("c.toml:{next}: loggingconf.mode: 'fil' is none"),
             ),
-            (least.replace(&public, &secret), "publicpgpkeys: has a secret key"),
+            (least.replace(&public, &secret), "publicpgpkeys: has a private key"),
             (format!("{least}discoverpublicip = true\n"), "apiurl: is missing, but discoverpublicip is on"),
             (format!("{least}proxies = ['http://u:secret@h:0']\n"), "proxies: the proxy number 1 is not a proxy"),
             (least.replace("dir:///r", "amqp://u:secret@"), "c.toml:1: amqpbroker: is not a broker"),
