@@ -96,11 +96,14 @@ pub fn settings(
     Ok(merge(inside, file)?.into_settings())
 }
 
+/// Section and key of a setting.
+type Place = (&'static str, &'static str);
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [((&str, &str), (&str, &str)); 3] =
+const FIXED: [(Place, Place); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
 
-const PROXIES: (&str, &str) = ("agent", "proxies");
+const PROXIES: Place = ("agent", "proxies");
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
 
 /// What the configuration inside an agent is called in messages.
