@@ -297,11 +297,16 @@ fn a_module_can_only_be_confined_further() {
     assert!(!written.1, "{written:?}");
 }
 
+/// A copy that can be started: this process, whose tests start others, never has it open for writing.
+pub fn copy_of_the_agent(to: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_mig-agent")).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn the_module_upgrade_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     let needs = modules::by_name("upgrade").unwrap().needs();
     let version = confined(needs, directory.path(), {
         let path = path.clone();
@@ -317,7 +322,13 @@ fn the_module_upgrade_can_do_what_it_declares() {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null());
-            let mut child = asking.spawn().unwrap();
+            // Another test may be starting a program, which has this file open for writing until it runs.
+            let mut child = loop {
+                match asking.spawn() {
+                    Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                    child => break child.unwrap(),
+                }
+            };
             let mut version = String::new();
             io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut version).unwrap();
             let _ = child.kill();
@@ -334,7 +345,7 @@ fn the_module_upgrade_can_do_what_it_declares() {
 fn the_module_agentdestroy_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     // It waits for its parameters.
     let mut other = Command::new(&path).args(["-m", "file", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let parameters = json!({"pid": other.id(), "version": mig::cli::version()}).to_string();
