@@ -168,7 +168,7 @@ rabbitmq_stop() {
 
 run() {
     local dir status=0
-    install postgresql rabbitmq-server
+    install postgresql rabbitmq-server tinyproxy
     dir=$(mktemp -d "${TMPDIR:-/tmp}/mig-servers.XXXXXX")
     chmod 755 "$dir"
     # shellcheck disable=SC2064

@@ -44,6 +44,7 @@ pub mod local;
 pub mod machine;
 pub mod os;
 pub mod program;
+pub mod public_ip;
 pub mod receive;
 pub mod register;
 pub mod room;

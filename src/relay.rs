@@ -142,9 +142,7 @@ pub enum Tag {
 /// See the module docs. One contract suite (`tests/servers/relay_contract.rs`) runs against every implementation.
 pub trait Relay: Send {
     /// The proxy (`host:port`) through which it is reached now; connects if it is not connected. None without a proxy.
-    fn proxy(&mut self) -> Result<Option<String>, Failure> {
-        Ok(None)
-    }
+    fn proxy(&mut self) -> Result<Option<String>, Failure>;
 
     /// Makes a queue unless it is there.
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure>;

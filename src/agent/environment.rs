@@ -1,36 +1,13 @@
-//! What an agent tells of its machine in a heartbeat.
+//! What an agent tells of its machine in a heartbeat. It is found out now and then, not for each heartbeat.
 
 use super::machine;
+use super::os::{confine, facts};
+use super::public_ip::PublicIp;
 use crate::limits;
+use crate::wake::Waker;
 use if_addrs::{IfAddr, Interface};
 use serde_json::{Map, Value};
-
-/// `amd64`, `arm64`, `386`: the words of the original.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    }
-}
-
-/// The distribution: `Debian 12 bookworm`.
-fn ident() -> String {
-    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        line.map(|value| value.trim_matches('"').to_owned())
-    };
-    let first_word = field("NAME").map(|name| name.split(' ').next().unwrap_or_default().to_owned());
-    let parts = [first_word, field("VERSION_ID"), field("VERSION_CODENAME")];
-    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// What started the machine's services.
-fn init() -> String {
-    std::fs::read_to_string("/proc/1/comm").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
-}
+use std::time::{Duration, Instant};
 
 /// Addresses of the machine with their prefix lengths, loopback excepted: `192.0.2.2/24`, `fd00::2/64`. Those that are
 /// valid on one link only, of which a host of containers has thousands, come last.
@@ -45,15 +22,65 @@ fn addresses() -> Vec<String> {
     interfaces.into_iter().map(text).collect()
 }
 
-/// The `environment` object.
-pub fn environment() -> Map<String, Value> {
+/// See the module docs.
+pub struct Environment {
+    collect: fn() -> Map<String, Value>,
+    every: Duration,
+    collected: Option<Instant>,
+    public_ip: Option<PublicIp>,
+    facts: Map<String, Value>,
+}
+
+impl Environment {
+    /// Collects every so often, and has the API asked if that is wanted.
+    pub fn new(every: Duration, public_ip: Option<PublicIp>) -> Environment {
+        Environment { collect, every, collected: None, public_ip, facts: Map::new() }
+    }
+
+    /// Collects if it is time to. Whether something differs from before.
+    pub fn refresh(&mut self) -> bool {
+        let is_old = self.collected.is_none_or(|collected| collected.elapsed() >= self.every);
+        let mut facts = if is_old { (self.collect)() } else { self.facts.clone() };
+        if is_old {
+            self.collected = Some(Instant::now());
+        }
+        if let Some(address) = self.public_ip.as_mut().and_then(PublicIp::known) {
+            facts.insert("publicip".into(), address.to_string().into());
+        }
+        let is_changed = facts != self.facts;
+        self.facts = facts;
+        is_changed
+    }
+
+    /// When it will be time to.
+    pub fn left(&self) -> Duration {
+        self.collected.map_or(Duration::ZERO, |collected| self.every.saturating_sub(collected.elapsed()))
+    }
+
+    /// Has the API asked for the public address, if it is time to.
+    pub fn ask_public_ip(&mut self, proxy: Option<&str>, waker: Option<&Waker>) {
+        if let Some(public_ip) = &mut self.public_ip {
+            public_ip.ask(proxy.map(str::to_owned), waker.cloned());
+        }
+    }
+
+    /// The `environment` object of an agent that reaches its relay through this proxy.
+    pub fn object(&self, proxy: Option<&str>) -> Map<String, Value> {
+        let mut object = self.facts.clone();
+        object.insert("isproxied".into(), proxy.is_some().into());
+        object.extend(proxy.map(|proxy| ("proxy".into(), proxy.into())));
+        object
+    }
+}
+
+/// What the machine says.
+pub fn collect() -> Map<String, Value> {
     let mut environment = Map::new();
-    environment.insert("init".into(), init().into());
-    environment.insert("ident".into(), ident().into());
-    environment.insert("os".into(), "linux".into());
-    environment.insert("arch".into(), architecture().into());
-    environment.insert("isproxied".into(), false.into());
-    environment.insert("confinement".into(), super::os::confine::facts());
+    environment.insert("init".into(), facts::init().into());
+    environment.insert("ident".into(), facts::identification().into());
+    environment.insert("os".into(), facts::NAME.into());
+    environment.insert("arch".into(), facts::architecture().into());
+    environment.insert("confinement".into(), confine::facts());
     environment.extend(machine::running().map(|machine| ("machine".into(), machine.into())));
     add_addresses(&mut environment, addresses());
     environment
@@ -93,7 +120,7 @@ mod tests {
     }
     #[test]
     fn a_machine_with_thousands_of_addresses_fits_into_a_heartbeat() {
-        let mut environment = environment();
+        let mut environment = collect();
         assert!(environment.get("machine").is_some_and(Value::is_string), "{environment:?}");
         let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128";
         add_addresses(&mut environment, vec![long.into(); 2000]);
@@ -103,5 +130,23 @@ mod tests {
         assert!(size_bytes < limits::HEARTBEAT_SIZE_BYTES_MAX as usize / 2, "{size_bytes}");
         add_addresses(&mut environment, vec![long.into()]);
         assert_eq!(environment["addresses"], serde_json::json!([long]));
+    }
+
+    #[test]
+    fn the_machine_is_looked_at_now_and_then_and_a_change_is_seen() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COLLECTED: AtomicU32 = AtomicU32::new(0);
+        // Each second time something is new.
+        let collect = || Map::from_iter([("n".into(), (COLLECTED.fetch_add(1, Ordering::Relaxed) / 2).into())]);
+        let long = Duration::from_secs(3600);
+        let mut rarely = Environment { collect, ..Environment::new(long, None) };
+        assert_eq!([rarely.refresh(), rarely.refresh(), rarely.refresh()], [true, false, false]);
+        assert_eq!(COLLECTED.load(Ordering::Relaxed), 1);
+        assert!(rarely.left() > Duration::from_secs(3500));
+        assert_eq!(Value::from(rarely.object(None)), serde_json::json!({"n": 0, "isproxied": false}));
+        let proxied = serde_json::json!({"n": 0, "isproxied": true, "proxy": "p:3128"});
+        assert_eq!(Value::from(rarely.object(Some("p:3128"))), proxied);
+        let mut often = Environment { every: Duration::ZERO, ..rarely };
+        assert_eq!([often.refresh(), often.refresh(), often.refresh()], [false, true, false]);
     }
 }

@@ -5,6 +5,7 @@
 //! redirect leads to `https` only, so that nobody on the way can have something else downloaded. TLS is verified with the
 //! system's authorities, and those of the configuration.
 
+use crate::config::agent::AgentConfig;
 use crate::config::proxy::Proxy;
 use crate::config::{Material, Secret};
 use crate::dial::{Bounded, Dialer, Failed, Target, Way};
@@ -35,6 +36,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// That of a configuration.
+    pub fn of(config: &AgentConfig) -> Network {
+        Network { proxies: config.proxies.clone(), ca: config.ca.clone() }
+    }
+
     /// One that downloads by it.
     pub fn fetcher(&self) -> Fetcher {
         Fetcher::new(self.proxies.clone(), self.ca.clone())
@@ -304,3 +310,6 @@ impl Resolver for NoResolver {
         Ok(addresses)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,8 +184,7 @@ fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Resul
             return immortal::keep_running();
         }
     }
-    let network = Network { proxies: config.proxies.clone(), ca: config.ca.clone() };
-    let executor = Executor::new(config.module_timeout).with_network(network);
+    let executor = Executor::new(config.module_timeout).with_network(Network::of(&config));
     start::run(&config, executor, mode, options.takeover)
 }
 

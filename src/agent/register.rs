@@ -1,6 +1,7 @@
-//! register sends a heartbeat at once, and again every period. A lost one is made good by the next.
+//! register sends a heartbeat at once, again every period, and when the machine has changed. A lost one is made good by the
+//! next.
 
-use super::environment::environment;
+use super::environment::Environment;
 use super::identity::host_name;
 use super::status::Status;
 use super::{Mode, check_kept};
@@ -15,52 +16,59 @@ use crate::worker::{Pass, Worker};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
+/// What an agent says of itself in every heartbeat.
+pub struct Profile {
+    /// Its queue.
+    pub queueloc: QueueLoc,
+    /// How it runs.
+    pub mode: Mode,
+    /// The operator's tags.
+    pub tags: Map<String, Value>,
+    /// What its machine is like.
+    pub environment: Environment,
+    /// When it started.
+    pub start_time: Timestamp,
+}
+
 /// The worker that sends heartbeats.
 pub struct Register {
     relay: Box<dyn Relay>,
-    queueloc: QueueLoc,
-    mode: Mode,
+    profile: Profile,
     period: Duration,
-    tags: Map<String, Value>,
     status: Status,
-    start_time: Timestamp,
+    waker: Option<Waker>,
+    /// Through which the last heartbeat went.
+    proxy: Option<String>,
     started: Instant,
     due: Timestamp,
 }
 
 impl Register {
     /// Sends a heartbeat every `period`, beginning now.
-    pub fn new(
-        relay: Box<dyn Relay>,
-        queueloc: QueueLoc,
-        mode: Mode,
-        period: Duration,
-        tags: Map<String, Value>,
-        status: Status,
-        now: Timestamp,
-    ) -> Register {
-        let (start_time, started, due) = (now, Instant::now(), now);
-        Register { relay, queueloc, mode, period, tags, status, start_time, started, due }
+    pub fn new(relay: Box<dyn Relay>, profile: Profile, period: Duration, status: Status) -> Register {
+        let (started, due) = (Instant::now(), profile.start_time);
+        Register { relay, profile, period, status, waker: None, proxy: None, started, due }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
         // The clock was ahead when this process started. A start in the future would make it the newest one of its queueloc.
-        if self.start_time > now {
-            self.start_time = time::before(now, self.started.elapsed());
+        let profile = &mut self.profile;
+        if profile.start_time > now {
+            profile.start_time = time::before(now, self.started.elapsed());
         }
         Agent {
             id: None,
             name: host_name(),
-            queueloc: self.queueloc.clone(),
-            mode: self.mode.in_heartbeats().into(),
+            queueloc: profile.queueloc.clone(),
+            mode: profile.mode.in_heartbeats().into(),
             version: crate::cli::version().into(),
             pid: std::process::id().into(),
-            start_time: self.start_time,
+            start_time: profile.start_time,
             destruction_time: time::not_set(),
             heartbeat_time: now,
             status: None,
-            environment: environment(),
-            tags: self.tags.clone(),
+            environment: profile.environment.object(self.proxy.as_deref()),
+            tags: profile.tags.clone(),
         }
     }
 }
@@ -72,16 +80,21 @@ impl Worker for Register {
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
         // The queue exists before its name is known: a command that is sent right away is routed.
-        self.relay.declare(&Queue::agent(&self.queueloc))
+        self.relay.declare(&Queue::agent(&self.profile.queueloc))
     }
 
-    fn watch(&mut self, _waker: Waker) -> Result<Option<Watch>, Failure> {
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
+        self.waker = Some(waker);
         Ok(None)
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        if self.profile.environment.refresh() {
+            self.due = now;
+        }
         // Also when the clock was set back: the next one is never further away than a period.
         if now >= self.due || self.due > time::after(now, self.period) {
+            self.proxy = self.relay.proxy()?;
             let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             let sent = self.relay.send(&[message], now)?;
@@ -89,6 +102,7 @@ impl Worker for Register {
             self.status.heartbeat_sent(now);
             self.due = time::after(now, self.period);
         }
-        Ok(Pass { handled: 0, again: Some(self.due) })
+        self.profile.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());
+        Ok(Pass { handled: 0, again: Some(self.due.min(time::after(now, self.profile.environment.left()))) })
     }
 }

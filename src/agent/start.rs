@@ -1,13 +1,16 @@
 //! An agent at work: its workers, around one run directory and one relay.
 
 use super::answer::Answer;
+use super::environment::Environment;
 use super::execute::Executor;
+use super::fetch::Network;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
 use super::os::groups;
+use super::public_ip::PublicIp;
 use super::receive::Receive;
-use super::register::Register;
+use super::register::{Profile, Register};
 use super::run::Run;
 use super::status::Status;
 use super::{Mode, Trusted, handover, identity, installed, stat_socket};
@@ -121,8 +124,13 @@ pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Re
     let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
+    let every = config.refresh_environment;
+    let api = config.api.as_ref().filter(|_| config.discover_public_ip);
+    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every));
+    let environment = Environment::new(every, public_ip);
+    let profile = Profile { queueloc, mode: life.mode, tags, environment, start_time: life.started };
     let relay = status.noting(open_relay(config, life.mode)?);
-    Ok(Register::new(relay, queueloc, life.mode, period, tags, status.clone(), life.started))
+    Ok(Register::new(relay, profile, period, status.clone()))
 }
 
 /// An agent that is about to work.

@@ -34,6 +34,10 @@ impl Drop for BuggyRelay {
 }
 
 impl Relay for BuggyRelay {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        self.inner.proxy()
+    }
+
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<Vec<Sent>, Failure> {
         self.send_late(now)?;
         if !Mutant::NoWaitForConfirm.is_on() {

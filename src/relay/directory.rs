@@ -190,6 +190,10 @@ impl DirectoryRelay {
 }
 
 impl Relay for DirectoryRelay {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     fn declare(&mut self, queue: &Queue) -> Result<(), Failure> {
         self.look_again()?;
         self.top.ensure(queue.as_str(), QUEUE_MODE)?;

@@ -29,6 +29,10 @@ impl Default for Fake {
 }
 
 impl Relay for Fake {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     fn declare(&mut self, _: &Queue) -> Result<(), Failure> {
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod servers;
 pub mod stamped;
 pub mod status;
 pub mod store;
+pub mod tinyproxy;
 
 pub use servers::PATIENCE;
 

@@ -157,7 +157,7 @@ fn what_a_module_has_started_ends_with_it() {
 
 #[test]
 fn the_heartbeat_says_what_the_kernel_has() {
-    let facts = mig::agent::environment::environment()["confinement"].clone();
+    let facts = mig::agent::environment::collect()["confinement"].clone();
     assert!(
         facts["landlock"].is_u64() && facts["seccomp"].is_boolean() && facts["capabilities"].is_boolean(),
         "{facts}"

@@ -7,6 +7,7 @@ mod catalog_contract;
 #[path = "../common/mod.rs"]
 mod common;
 mod postgres;
+mod proxies;
 mod relay_contract;
 mod relay_refusals;
 mod store_contract;

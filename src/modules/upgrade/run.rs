@@ -1,7 +1,7 @@
 //! Downloading, checking and installing a release.
 
 use super::parameters::{self, Release};
-use crate::agent::environment::architecture;
+use crate::agent::os::facts::architecture;
 use crate::agent::{installed, stamp};
 use crate::limits;
 use crate::modules::{Context, ModuleResult};

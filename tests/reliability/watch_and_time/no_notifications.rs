@@ -114,6 +114,10 @@ struct Deaf {
 }
 
 impl Relay for Deaf {
+    fn proxy(&mut self) -> Result<Option<String>, Failure> {
+        self.relay.proxy()
+    }
+
     fn remove(&mut self, queue: &Queue) -> Result<bool, Failure> {
         self.relay.remove(queue)
     }

@@ -1,0 +1,78 @@
+//! The address that the API sees this agent by (`agent.discoverpublicip`). It is asked for in a thread of its own: a slow API
+//! holds up no heartbeat.
+
+use super::fetch::Fetcher;
+use crate::limits;
+use crate::modules::network::Fetch;
+use crate::wake::Waker;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+type Answer = Result<IpAddr, String>;
+
+/// See the module docs.
+pub struct PublicIp {
+    /// `<api>/ip`
+    url: String,
+    fetcher: Fetcher,
+    every: Duration,
+    asked: Option<Instant>,
+    asking: Option<Receiver<Answer>>,
+    /// The last answer: an API that fails for the moment changes no address.
+    known: Option<IpAddr>,
+    /// Why it is not known, as it was logged.
+    logged: Option<String>,
+}
+
+impl PublicIp {
+    /// Asks the API at this address every so often.
+    pub fn new(api: &str, fetcher: Fetcher, every: Duration) -> PublicIp {
+        PublicIp { url: format!("{api}/ip"), fetcher, every, asked: None, asking: None, known: None, logged: None }
+    }
+
+    /// Asks, if it is time to; tries the proxy that is in use first. Wakes `waker` when there is an answer.
+    pub fn ask(&mut self, proxy: Option<String>, waker: Option<Waker>) {
+        if self.asking.is_some() || self.asked.is_some_and(|asked| asked.elapsed() < self.every) {
+            return;
+        }
+        let (url, fetcher) = (self.url.clone(), self.fetcher.clone().beginning_with(proxy));
+        let (sender, receiver) = sync_channel(1);
+        let work = move || {
+            let _ = sender.send(ask(&fetcher, &url));
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        self.asked = Some(Instant::now());
+        // Without a thread it is asked the next time.
+        let started = std::thread::Builder::new().name("public-ip".into()).spawn(work);
+        self.asking = started.ok().map(|_| receiver);
+    }
+
+    /// The address, as far as it is known.
+    pub fn known(&mut self) -> Option<IpAddr> {
+        let answer = self.asking.as_ref().map(Receiver::try_recv);
+        if let Some(Ok(_) | Err(TryRecvError::Disconnected)) = answer {
+            self.asking = None;
+        }
+        match answer {
+            Some(Ok(Ok(address))) => (self.known, self.logged) = (Some(address), None),
+            Some(Ok(Err(reason))) if self.logged.as_ref() != Some(&reason) => {
+                log::warn!("agent.discoverpublicip: {reason}");
+                self.logged = Some(reason);
+            }
+            _ => {}
+        }
+        self.known
+    }
+}
+
+fn ask(fetcher: &Fetcher, url: &str) -> Answer {
+    let mut text = Vec::new();
+    let deadline = Instant::now() + limits::PUBLIC_IP_TIME_MAX;
+    let fetched = fetcher.get(url, limits::PUBLIC_IP_BYTES_MAX, deadline, &mut text);
+    fetched.map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    text.trim().parse().map_err(|_| format!("{url} returns no address; is agent.api the API's address?"))
+}
