@@ -94,8 +94,11 @@ pub fn settings(
     Ok(merge(inside, file)?.into_settings())
 }
 
+/// A section and a key.
+type Key = (&'static str, &'static str);
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [((&str, &str), (&str, &str)); 3] =
+const FIXED: [(Key, Key); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
 
 const PROXIES: (&str, &str) = ("agent", "proxies");
