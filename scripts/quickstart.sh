@@ -332,7 +332,7 @@ run() {
     make_sandbox
     say "== starting a scheduler, an API and $agents agents"
     start scheduler mig-scheduler -c "$etc/mig-scheduler.cfg"
-    for n in $(seq "$agents"); do start "agent-$n" mig-agent -c "$etc/mig-agent-$n.cfg"; done
+    for n in $(seq "$agents"); do start "agent-$n" mig-agent -f -c "$etc/mig-agent-$n.cfg"; done
     "$bin/mig-api" -c "$etc/mig-api.cfg" --add-investigator 'Quickstart Investigator' "$etc/investigator.key.pub" >/dev/null
     start api mig-api -c "$etc/mig-api.cfg"
     wait_for_agents

@@ -24,6 +24,9 @@
 //! | forget | done | `agent/forget.rs` |
 //!
 //! When the module `upgrade` has installed another version, they all end, and that one takes over (`agent/handover.rs`).
+//!
+//! Around them: `agent/start.rs` builds and runs them, `agent/status.rs` says what they do and `agent/stat_socket.rs` to whom,
+//! `agent/immortal.rs` starts an agent again that ended, and `agent/os.rs` is what differs between operating systems.
 
 pub mod answer;
 pub mod build;
@@ -35,6 +38,7 @@ pub mod forget;
 pub mod forgotten;
 pub mod handover;
 pub mod identity;
+pub mod immortal;
 pub mod installed;
 pub mod local;
 pub mod machine;
@@ -50,6 +54,7 @@ pub mod stamp;
 pub mod stamping;
 pub mod start;
 pub mod stat_socket;
+pub mod status;
 mod talk;
 
 use crate::acl::Acl;
@@ -66,6 +71,27 @@ use crate::spool::{Entry, Stage};
 use crate::time::Timestamp;
 use crate::worker::stage::{Source, Verdict};
 use std::path::Path;
+
+/// How an agent works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until a signal comes.
+    Daemon,
+    /// To the end of what is there: `--once`.
+    Once,
+    /// The same, for a limited time, and beside others without harm: `--checkin`.
+    CheckIn,
+}
+
+impl Mode {
+    /// The heartbeats' `mode`.
+    fn in_heartbeats(self) -> &'static str {
+        match self {
+            Mode::Daemon | Mode::Once => "daemon",
+            Mode::CheckIn => "checkin",
+        }
+    }
+}
 
 /// Why the agent does not run a command.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -282,8 +282,20 @@ pub const WAITING_LOGGED_AFTER: Duration = Duration::from_secs(180);
 pub const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(600);
 /// Bytes of the output of all operations of a command together: with the action they fit RESULT_SIZE_BYTES_MAX.
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
-/// Timeout of a connection to the stat socket.
-pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client of the stat socket may take to send its line, and how long `mig-agent -q` waits for the answer.
+pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
+/// Clients of the stat socket at once; the oldest one is closed for one more.
+pub const STAT_CLIENTS_MAX: usize = 16;
+/// Bytes of a line to the stat socket.
+pub const STAT_LINE_BYTES_MAX: usize = 64;
+/// Bytes of an answer of the stat socket: it fits into the kernel's buffer of a new connection.
+pub const STAT_ANSWER_BYTES_MAX: u64 = 8 << 10;
+/// Characters of a failure in an answer of the stat socket.
+pub const STAT_FAILURE_CHARACTERS_MAX: usize = 1000;
+/// How long an agent must run until the pause before its next start by its parent is the shortest again.
+pub const IMMORTAL_GOOD_RUN: Duration = Duration::from_secs(60);
+/// Longest pause before an agent is started again by its parent.
+pub const IMMORTAL_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// AMQP heartbeat interval in seconds; a connection that is silent for two intervals is lost.
 pub const BROKER_HEARTBEAT_SECONDS: u16 = 30;

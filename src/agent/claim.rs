@@ -9,6 +9,7 @@
 //! | [`Finished::save`] | answer put into answered, synced; then running cleared | the answer is sent |
 
 use super::execute::Executor;
+use super::status::Status;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::id::CommandRef;
@@ -46,13 +47,15 @@ impl Received {
 
 impl Claimed {
     /// Runs its operations.
-    pub fn run(self, executor: &Executor, now: Timestamp) -> Finished {
+    pub fn run(self, executor: &Executor, agent: &Status, now: Timestamp) -> Finished {
         let Claimed(mut received) = self;
         let command = &mut received.command;
         let CommandRef { action, command: id } = command.reference();
         log::info!(action:% = action, command:% = id; "running '{}'", command.action.name);
+        agent.command(command.reference(), "running");
         let (status, results) = executor.run(&command.action, now);
         log::info!(action:% = action, command:% = id; "{status}");
+        agent.command(command.reference(), status);
         command.finish(status, &results, time::now());
         Finished(received)
     }

@@ -17,6 +17,7 @@
 
 use super::installed;
 use super::start::{Life, NAME, SWEEP, register};
+use super::status::Status;
 use crate::config::agent::AgentConfig;
 use crate::error::ProgramError;
 use crate::limits;
@@ -35,11 +36,17 @@ pub const OPTION: &str = "--takeover";
 
 /// Hands over to the program at `path`, and is retired until that ends or this process shall. Returns whether this process
 /// goes on as an agent.
-pub(super) fn hand_over(config: &AgentConfig, path: &Path, lock: Lock, life: &Life) -> Result<bool, ProgramError> {
+pub(super) fn hand_over(
+    config: &AgentConfig,
+    path: &Path,
+    lock: Lock,
+    life: &Life,
+    status: &Status,
+) -> Result<bool, ProgramError> {
     if !life.stop.go_on() {
         return Ok(false);
     }
-    let outcome = retire(config, path, lock, life);
+    let outcome = retire(config, path, lock, life, status);
     if life.stop.is_end() {
         return Ok(false);
     }
@@ -61,9 +68,9 @@ pub(super) fn hand_over(config: &AgentConfig, path: &Path, lock: Lock, life: &Li
 }
 
 /// Returns when the new program has ended well, when this process shall end, or why the hand-over has failed.
-fn retire(config: &AgentConfig, path: &Path, lock: Lock, life: &Life) -> Result<(), String> {
+fn retire(config: &AgentConfig, path: &Path, lock: Lock, life: &Life, status: &Status) -> Result<(), String> {
     // Everything that can fail comes first.
-    let retired = register(config, life).map_err(|error| error.to_string())?;
+    let retired = register(config, life, status).map_err(|error| error.to_string())?;
     let owner = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(|error| error.to_string())?;
     let successor = start(path).map_err(|error| format!("start {}: {error}", path.display()))?;
     log::info!("upgrade: process {} runs {} and takes over", successor.id(), path.display());

@@ -8,10 +8,12 @@
 //! | [`groups`] | a control group for each operation: memory, processors, processes |
 //! | `landlock` `system_calls` | two of the layers: files and network; system calls |
 //! | [`memory`] | whether the kernel ended a process for memory |
+//! | [`service`] | the agent as a service of systemd |
 
 pub mod confine;
 pub mod facts;
 pub mod groups;
 mod landlock;
 pub mod memory;
+pub mod service;
 mod system_calls;

@@ -3,27 +3,32 @@
 use super::build::{self, Build};
 use super::execute::Executor;
 use super::fetch::Network;
+use super::os::service::{Service, Wish, is_supervised};
 use super::stamp::Stamp;
 use super::stamping::{self, Stamping};
-use super::{local, show, start};
+use super::stat_socket::ask;
+use super::{Mode, immortal, local, show, start};
 use crate::cli::{Common, Program, print};
 use crate::config::agent::AgentConfig;
-use crate::config::{ConfigError, Ini};
+use crate::config::{ConfigError, Ini, LoggingMode};
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What `mig-agent --help` says.
 pub const PROGRAM: Program = Program {
     name: start::NAME,
     about: "mig-agent - runs signed investigations on this machine\n\n\
-        Usage: mig-agent [-c FILE] [--once]\n       mig-agent -m MODULE help | PARAMETERS | - | MODULE'S OPTIONS\n       mig-agent -i ACTION",
+        Usage: mig-agent [-c FILE] [-f | -d | --checkin | --once]\n       mig-agent [-c FILE] -q help | pid | status | shutdown\n       \
+        mig-agent [-c FILE] --install | --uninstall [--root DIR]\n       mig-agent -m MODULE help | PARAMETERS | - | MODULE'S OPTIONS\n       mig-agent -i ACTION",
     details: "Files: /etc/mig/mig-agent.cfg (see conf/mig-agent.cfg.inc), and the keyring, access list and run directory it names.\n\
         Keyring and access list are read again when they change, and after SIGHUP.\n\
+        Without -f it makes itself a service (agent.installservice), or starts itself again when it ends unasked\n\
+        (agent.isimmortal), unless systemd started it.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
-        69 another agent uses the run directory; 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
+        69 another agent uses the run directory, or none answers (-q), or there is no systemd (--install); 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
         be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM: start it again;\n\
         78 configuration.",
     rest_after: Some("-m"),
@@ -41,9 +46,30 @@ pub struct AgentOptions {
     /// configuration file (default: /etc/mig/mig-agent.cfg, if it is there; "" for none)
     #[options(short = "c", meta = "FILE", no_long)]
     config: Option<String>,
-    /// run in the foreground (it always does; a supervisor such as systemd keeps it running)
+    /// only run: neither become a service nor start itself again; a supervisor keeps it running
     #[options(short = "f", no_long)]
     foreground: bool,
+    /// as -f, and log everything to standard output
+    #[options(short = "d", no_long)]
+    debug: bool,
+    /// ask the running agent: help, pid, status, shutdown
+    #[options(short = "q", meta = "QUESTION", no_long)]
+    query: Option<String>,
+    /// with -q status: as JSON
+    #[options(no_short)]
+    json: bool,
+    /// run what waits, for a limited time, then exit: for cron; does nothing while another agent runs
+    #[options(no_short)]
+    checkin: bool,
+    /// make the agent a service of systemd, and start it
+    #[options(no_short)]
+    install: bool,
+    /// stop and remove that service
+    #[options(no_short)]
+    uninstall: bool,
+    /// with --install or --uninstall: in the image of a machine, whose files FILE and all others are
+    #[options(no_short, meta = "DIR")]
+    root: Option<String>,
     /// run a module here and print its result
     #[options(short = "m", meta = "MODULE", no_long)]
     module: Option<String>,
@@ -116,27 +142,108 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(configuration) = &options.stamp {
         return stamp(&options, Path::new(configuration));
     }
+    let question = options.query.as_deref().map(|words| ask::question(words, options.json)).transpose()?;
+    let place = Place::of(&options)?;
     let stamp = Stamp::own().map_err(stamping::own_stamp_error)?;
-    let file = configuration_file(options.config.as_deref(), stamp.is_some())?;
+    let file = place.configuration_file(stamp.is_some())?;
     if options.show_config {
         print(&show::settings(stamp, file)?);
         return Ok(());
     }
     let config = AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file)?;
+    if let Some(question) = question {
+        return ask::ask(&config.socket, question);
+    }
+    if options.install {
+        return place.service(&config).install(Wish::Request);
+    }
+    if options.uninstall {
+        return place.service(&config).uninstall();
+    }
+    work(&options, &place, config)
+}
+
+/// Runs the agent, or has it run by its service or by a child.
+fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Result<(), ProgramError> {
+    if options.debug {
+        (config.logging.mode, config.logging.level) = (LoggingMode::Stdout, log::LevelFilter::Debug);
+    }
     crate::cli::set_umask();
+    crate::logging::start(start::NAME, &config.logging)?;
+    let mode = match options.once {
+        true => Mode::Once,
+        false if options.checkin || config.check_in => Mode::CheckIn,
+        false => Mode::Daemon,
+    };
+    let is_watched = options.foreground || options.debug || options.takeover || is_supervised();
+    if mode == Mode::Daemon && !is_watched {
+        if config.install_service && becomes_service(&place.service(&config))? {
+            return Ok(());
+        }
+        if config.is_immortal {
+            return immortal::keep_running();
+        }
+    }
     let executor = Executor::new(config.module_timeout).with_network(Network::of(&config));
-    start::run(&config, executor, options.once, options.takeover)
+    start::run(&config, executor, mode, options.takeover)
+}
+
+/// Whether the service has the agent now. Where there can be none, the agent runs here.
+fn becomes_service(service: &Service) -> Result<bool, ProgramError> {
+    match service.check_place() {
+        Ok(()) => service.install(Wish::FirstStart).map(|()| true),
+        Err(error) => {
+            log::warn!("agent.installservice: {error}; the agent runs here");
+            Ok(false)
+        }
+    }
 }
 
 const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
 
-/// The configuration file. The default one may be missing when there is a configuration inside.
-fn configuration_file(named: Option<&str>, is_inside: bool) -> Result<Option<Ini>, ConfigError> {
-    let path = Path::new(named.unwrap_or(DEFAULT_FILE));
-    match named {
-        Some("") => Ok(None),
-        None if is_inside && !path.exists() => Ok(None),
-        _ => Ini::read(path).map(Some),
+/// Where the files are.
+struct Place {
+    /// `/`, or the directory of an image.
+    root: PathBuf,
+    /// As named with -c, absolute; empty for none.
+    named: Option<PathBuf>,
+}
+
+impl Place {
+    fn of(options: &AgentOptions) -> Result<Place, ProgramError> {
+        let usage = |text: &str| ProgramError::new(ExitClass::Usage, text);
+        let unusable = |what: &str, e| ProgramError::new(ExitClass::NoInput, format!("{what}: {e}"));
+        let root = match &options.root {
+            Some(_) if !options.install && !options.uninstall => {
+                return Err(usage("--root needs --install or --uninstall"));
+            }
+            Some(root) => std::fs::canonicalize(root).map_err(|e| unusable(&format!("--root {root}"), e))?,
+            None => PathBuf::from("/"),
+        };
+        if options.install && options.uninstall {
+            return Err(usage("--install and --uninstall exclude each other"));
+        }
+        let named = match options.config.as_deref() {
+            Some("") => Some(PathBuf::new()),
+            Some(file) => Some(std::path::absolute(file).map_err(|e| unusable(&format!("-c {file}"), e))?),
+            None => None,
+        };
+        Ok(Place { root, named })
+    }
+
+    /// The configuration file. The default one may be missing when there is a configuration inside.
+    fn configuration_file(&self, is_inside: bool) -> Result<Option<Ini>, ConfigError> {
+        let file = self.named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let path = self.root.join(file.strip_prefix("/").unwrap_or(file));
+        match &self.named {
+            Some(named) if named.as_os_str().is_empty() => Ok(None),
+            None if is_inside && !path.exists() => Ok(None),
+            _ => Ini::read(&path).map(Some),
+        }
+    }
+
+    fn service<'a>(&'a self, config: &'a AgentConfig) -> Service<'a> {
+        Service { root: &self.root, config, file: self.named.as_deref() }
     }
 }
 

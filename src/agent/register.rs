@@ -1,9 +1,11 @@
 //! register sends a heartbeat at once, again every period, and when the machine has changed. A lost one is made good by the
 //! next.
 
-use super::check_kept;
 use super::environment::Environment;
 use super::identity::host_name;
+use super::status::Status;
+use super::{Mode, check_kept};
+use crate::config::agent::AgentConfig;
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
@@ -19,29 +21,43 @@ use std::time::{Duration, Instant};
 pub struct Register {
     relay: Box<dyn Relay>,
     queueloc: QueueLoc,
+    mode: Mode,
     period: Duration,
     tags: Map<String, Value>,
     environment: Environment,
     waker: Option<Waker>,
     /// Through which the last heartbeat went.
     proxy: Option<String>,
+    status: Status,
     start_time: Timestamp,
     started: Instant,
     due: Timestamp,
 }
 
 impl Register {
-    /// Sends a heartbeat every `period`, beginning now.
+    /// Sends a heartbeat every `heartbeatfreq`, beginning now.
     pub fn new(
         relay: Box<dyn Relay>,
         queueloc: QueueLoc,
-        period: Duration,
-        tags: Map<String, Value>,
-        environment: Environment,
+        mode: Mode,
+        config: &AgentConfig,
+        status: Status,
         now: Timestamp,
     ) -> Register {
-        let (waker, proxy, start_time, started, due) = (None, None, now, Instant::now(), now);
-        Register { relay, queueloc, period, tags, environment, waker, proxy, start_time, started, due }
+        Register {
+            relay,
+            queueloc,
+            mode,
+            period: config.heartbeat_freq,
+            tags: config.tags.clone(),
+            environment: Environment::of(config),
+            waker: None,
+            proxy: None,
+            status,
+            start_time: now,
+            started: Instant::now(),
+            due: now,
+        }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
@@ -53,7 +69,7 @@ impl Register {
             id: None,
             name: host_name(),
             queueloc: self.queueloc.clone(),
-            mode: "daemon".into(),
+            mode: self.mode.in_heartbeats().into(),
             version: crate::cli::version().into(),
             pid: std::process::id().into(),
             start_time: self.start_time,
@@ -92,6 +108,7 @@ impl Worker for Register {
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
+            self.status.heartbeat_sent(now);
             self.due = time::after(now, self.period);
         }
         self.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());

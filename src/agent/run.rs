@@ -7,6 +7,7 @@ use super::claim::{Finished, Received, answered};
 use super::execute::Executor;
 use super::forgotten::Forgotten;
 use super::room::Room;
+use super::status::Status;
 use super::{Refusal, Trusted, commands_of, read_command};
 use crate::command::{Command, CommandStatus};
 use crate::failure::Failure;
@@ -25,6 +26,8 @@ pub struct Run {
     mover: Mover,
     trusted: Trusted,
     executor: Executor,
+    /// Notes what runs.
+    status: Status,
     forgotten: Forgotten,
     /// For answers.
     room: Room,
@@ -36,9 +39,9 @@ pub struct Run {
 
 impl Run {
     /// Runs what is `trusted`, until `stop` is asked.
-    pub fn new(mover: Mover, trusted: Trusted, executor: Executor, stop: Stop) -> Run {
+    pub fn new(mover: Mover, trusted: Trusted, executor: Executor, status: Status, stop: Stop) -> Run {
         let (forgotten, room) = (Forgotten::new(mover.notes()), Room::new("run", "no further command runs"));
-        Run { mover, trusted, executor, forgotten, room, unsaved: None, stop }
+        Run { mover, trusted, executor, status, forgotten, room, unsaved: None, stop }
     }
 
     fn save(&mut self) -> Result<(), Failure> {
@@ -59,7 +62,7 @@ impl Run {
                 let Some(claimed) = Received::new(entry, command).claim(&self.mover)? else {
                     return Ok(Verdict::Gone);
                 };
-                self.unsaved = Some(claimed.run(&self.executor, now));
+                self.unsaved = Some(claimed.run(&self.executor, &self.status, now));
                 self.save()?;
                 Ok(Verdict::done(Vec::new()))
             }
@@ -72,6 +75,7 @@ impl Run {
             }
             Err(Refusal::Final(status, error)) => {
                 log::warn!(action:% = action, command:% = id; "{status}: {error}");
+                self.status.command(command.reference(), status);
                 command.finish_unrun(status, &error, now);
                 Ok(Verdict::done(answered(&entry.name, &command, AGENT_RECEIVED)))
             }

@@ -1,19 +1,17 @@
 //! An agent at work: its workers, around one run directory and one relay.
 
 use super::answer::Answer;
-use super::environment::Environment;
 use super::execute::Executor;
-use super::fetch::Network;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
 use super::os::groups;
-use super::public_ip::PublicIp;
 use super::receive::Receive;
 use super::register::Register;
 use super::run::Run;
-use super::{Trusted, handover, identity, installed, stat_socket};
-use crate::config::agent::{AgentConfig, StatSocket};
+use super::status::Status;
+use super::{Mode, Trusted, handover, identity, installed, stat_socket};
+use crate::config::agent::AgentConfig;
 use crate::config::broker::RelayConfig;
 use crate::dial::Dialer;
 use crate::error::{ExitClass, ProgramError};
@@ -30,6 +28,7 @@ use crate::wake::Stop;
 use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
 use crate::worker::{Worker, run};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What an agent is called in its log.
@@ -41,42 +40,52 @@ pub struct Life {
     pub started: Timestamp,
     /// Ends its workers.
     pub stop: Stop,
+    /// How it works.
+    pub mode: Mode,
     /// Whether it waits for the lock of the agent that hands over.
     pub takes_over: bool,
 }
 
 impl Life {
     /// Begins now.
-    pub fn begin(takes_over: bool) -> Life {
-        Life { started: crate::time::now(), stop: Stop::default(), takes_over }
+    pub fn begin(mode: Mode, takes_over: bool) -> Life {
+        Life { started: crate::time::now(), stop: Stop::default(), mode, takes_over }
     }
 }
 
-/// Runs an agent, to the end of what is there (`once`) or until a signal comes; `takes_over` from another version that hands
-/// over. Tests give it another executor, to count what is run.
-pub fn run(config: &AgentConfig, executor: Executor, once: bool, takes_over: bool) -> Result<(), ProgramError> {
-    crate::logging::start(NAME, &config.logging)?;
+/// Runs an agent; `takes_over` from another version that hands over. Tests give it another executor, to count what is run.
+pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: bool) -> Result<(), ProgramError> {
     let path = installed::path().map_err(|e| ProgramError::new(ExitClass::Io, format!("find this program: {e}")))?;
-    let mut life = Life::begin(takes_over);
-    let (mut workers, mut lock) = build(config, read_trust(config)?, executor.clone(), &life)?;
+    let mut life = Life::begin(mode, takes_over);
+    let mut built = match build(config, read_trust(config)?, executor.clone(), &life) {
+        // The other one runs what waits.
+        Err(error) if mode == Mode::CheckIn && error.class == ExitClass::Unavailable => {
+            log::info!("nothing to do: {error}");
+            return Ok(());
+        }
+        built => built?,
+    };
     // With the lock: it ends what an agent before this one has left.
     groups::prepare();
-    if once {
-        return run::once(&mut workers).map_err(ProgramError::from);
-    }
-    if let StatSocket::Tcp(address) = config.socket {
-        let started = stat_socket::start(address);
-        started.map_err(|e| ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {address}: {e}")))?;
+    if mode == Mode::Once {
+        return run::once(&mut built.workers).map_err(ProgramError::from);
     }
     signals::stop_on_signals(&life.stop)?;
+    if mode == Mode::CheckIn {
+        return run::once_within(&mut built.workers, config.check_in_time, &life.stop).map_err(ProgramError::from);
+    }
     loop {
+        let Built { workers, lock, status } = built;
+        let socket = stat_socket::start(config, &status)?;
         let swept = workers.into_iter().map(|worker| (worker, SWEEP)).collect();
         run::threads(NAME, swept, limits::AGENT_RETRY_PAUSE_MAX, &life.stop)?;
-        if life.stop.is_end() || !handover::hand_over(config, &path, lock, &life)? {
+        // The successor has one in the same place.
+        drop(socket);
+        if life.stop.is_end() || !handover::hand_over(config, &path, lock, &life, &status)? {
             return Ok(());
         }
         life = Life { started: crate::time::now(), takes_over: false, ..life };
-        (workers, lock) = build(config, read_trust(config)?, executor.clone(), &life)?;
+        built = build(config, read_trust(config)?, executor.clone(), &life)?;
     }
 }
 
@@ -93,40 +102,41 @@ fn dialer(config: &AgentConfig) -> Dialer {
     Dialer::with_proxies(config.proxies.clone())
 }
 
-fn open_relay(config: &AgentConfig) -> Result<Box<dyn Relay>, ProgramError> {
+fn open_relay(config: &AgentConfig, mode: Mode) -> Result<Box<dyn Relay>, ProgramError> {
     match &config.relay {
         RelayConfig::Directory(path) => {
             Ok(Box::new(DirectoryRelay::open(path).map_err(|failure| failure.at_start("agent.relay"))?))
         }
         RelayConfig::Broker(broker) => match AmqpRelay::open_by(broker, Role::Agent, &dialer(config)) {
-            Ok(relay) => Ok(Box::new(relay)),
+            Ok(relay) if mode == Mode::Daemon => Ok(Box::new(relay)),
+            Ok(relay) => Ok(Box::new(relay.pulling())),
             Err(error) => Err(ProgramError::new(ExitClass::Io, error)),
         },
     }
 }
 
 /// What sends the heartbeats of this life. Needs the agent's lock.
-pub(super) fn register(config: &AgentConfig, life: &Life) -> Result<Register, ProgramError> {
+pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Result<Register, ProgramError> {
     let rundir = |failure: Failure| failure.at_start("agent.rundir");
     let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
-    let (period, tags) = (config.heartbeat_freq, config.tags.clone());
-    let every = config.refresh_environment;
-    let api = config.api.as_ref().filter(|_| config.discover_public_ip);
-    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every));
-    let environment = Environment::new(every, public_ip);
-    Ok(Register::new(open_relay(config)?, queueloc, period, tags, environment, life.started))
+    let relay = status.noting(open_relay(config, life.mode)?);
+    Ok(Register::new(relay, queueloc, life.mode, config, status.clone(), life.started))
 }
 
-/// An agent's workers, in the order register, receive, run, answer, forget, and their lock. Tests run the passes themselves, at
-/// times of their own.
-pub fn build(
-    config: &AgentConfig,
-    trusted: Trusted,
-    executor: Executor,
-    life: &Life,
-) -> Result<(Vec<Box<dyn Worker>>, Lock), ProgramError> {
-    let relay = || open_relay(config);
+/// An agent that is about to work.
+pub struct Built {
+    /// In the order register, receive, run, answer, forget.
+    pub workers: Vec<Box<dyn Worker>>,
+    /// Theirs.
+    pub lock: Lock,
+    /// What they note.
+    pub status: Status,
+}
+
+/// Builds an agent. Tests run the passes themselves, at times of their own. An error of the class `Unavailable` is that
+/// another agent has the lock.
+pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &Life) -> Result<Built, ProgramError> {
     let rundir = |failure: Failure| failure.at_start("agent.rundir");
     stages::make(&config.run_directory, &stages::AGENT).map_err(rundir)?;
     let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(rundir);
@@ -136,15 +146,20 @@ pub fn build(
     agent.recover().map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     log::info!("{NAME} {} is {queueloc}", crate::cli::version());
-    let register = register(config, life)?;
+    let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
+    let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
+    let register = register(config, life, &status)?;
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
-    let run = StageWorker::new(running.clone(), Run::new(running, trusted, executor, life.stop.clone()));
+    let run =
+        StageWorker::new(running.clone(), Run::new(running, trusted, executor, status.clone(), life.stop.clone()));
     let answer = Answer::new(relay()?, config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS);
     let answer = StageWorker::new(mover("answer")?, answer);
     let forgetting = mover("forget")?;
     let forgotten = Forgotten::new(forgetting.notes());
     forgotten.until().map_err(rundir)?;
     let forget = StageWorker::new(forgetting, Forget::new(forgotten));
-    Ok((vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)], lock))
+    let workers: Vec<Box<dyn Worker>> =
+        vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)];
+    Ok(Built { workers, lock, status })
 }

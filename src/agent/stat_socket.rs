@@ -1,31 +1,138 @@
-//! The stat socket: a TCP socket on this machine for queries about the running agent. One line in, one answer out.
+//! The stat socket: questions about the running agent. One line in, one answer out.
+//!
+//! By default it is a Unix socket in the run directory, for the agent's user and root; the original's TCP socket on loopback,
+//! where each user of the machine may ask, is there when it is configured.
+//!
+//! | file | what |
+//! |---|---|
+//! | `stat_socket/listen.rs` | makes the socket |
+//! | `stat_socket/clients.rs` | one thread that reads lines and answers; no client can hold it up |
+//! | `stat_socket/ask.rs` | `mig-agent -q` |
 
-use crate::limits::STAT_SOCKET_TIMEOUT;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+pub mod ask;
+mod clients;
+mod listen;
 
-const HELP: &str = "Welcome to the MIG agent socket. The commands are:\npid\treturns the PID of the running agent\nhelp\treturns this text\n";
+use super::status::Status;
+use crate::config::agent::{AgentConfig, StatSocket};
+use crate::error::{ExitClass, ProgramError};
+use clients::Clients;
+pub use clients::Listening;
+use rustix::net::UCred;
+use rustix::process::{Signal, getpid, kill_process};
 
-/// Listens and answers until the process ends.
-pub fn start(address: SocketAddr) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address)?;
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            if let Err(error) = answer(stream) {
-                log::debug!("stat socket: {error}");
-            }
-        }
-    });
-    Ok(())
+/// What may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Which questions there are.
+    Help,
+    /// The process id.
+    Pid,
+    /// What the agent does, as `key: value` in lines.
+    Status,
+    /// The same as JSON.
+    StatusJson,
+    /// The agent shall end.
+    Shutdown,
 }
 
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(STAT_SOCKET_TIMEOUT))?;
-    stream.set_write_timeout(Some(STAT_SOCKET_TIMEOUT))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(64)).read_line(&mut line)?;
-    match line.trim() {
-        "pid" => write!(stream, "{}", std::process::id()),
-        _ => stream.write_all(HELP.as_bytes()),
+impl Question {
+    /// All of them.
+    const ALL: [Question; 5] =
+        [Question::Help, Question::Pid, Question::Status, Question::StatusJson, Question::Shutdown];
+
+    /// Reads a line.
+    pub fn parse(line: &str) -> Option<Question> {
+        Question::ALL.into_iter().find(|question| question.words().split(' ').eq(line.split_whitespace()))
+    }
+
+    /// Its line.
+    pub fn words(self) -> &'static str {
+        match self {
+            Question::Help => "help",
+            Question::Pid => "pid",
+            Question::Status => "status",
+            Question::StatusJson => "status json",
+            Question::Shutdown => "shutdown",
+        }
+    }
+}
+
+const HELP: &str = "Welcome to the MIG agent socket. The commands are:\n\
+    pid\treturns the PID of the running agent\n\
+    status\treturns what the agent does; status json: as JSON\n\
+    shutdown\tends the agent; for root and the agent's user, over the Unix socket\n\
+    help\treturns this text\n";
+
+/// Listens, and answers as long as the result lives. The default socket that cannot be made is logged, a configured one is an
+/// error.
+pub fn start(config: &AgentConfig, status: &Status) -> Result<Option<Listening>, ProgramError> {
+    let (listener, place) = match &config.socket {
+        StatSocket::Off => return Ok(None),
+        StatSocket::Unix(path) => (listen::unix(path), path.display().to_string()),
+        StatSocket::Tcp(address) => (listen::tcp(*address), address.to_string()),
+    };
+    match listener {
+        Ok(listener) => {
+            let has_peers = matches!(config.socket, StatSocket::Unix(_));
+            Ok(Some(Clients::start(listener, has_peers, status.clone())))
+        }
+        Err(error) if config.socket == StatSocket::in_run_directory(&config.run_directory) => {
+            log::warn!("no stat socket: listen on {place}: {error}; agent.socket names another place");
+            Ok(None)
+        }
+        Err(error) => Err(ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {place}: {error}"))),
+    }
+}
+
+/// The answer to a line. `peer` is who asks, over a Unix socket.
+fn answer(line: &str, peer: Option<UCred>, status: &Status) -> String {
+    match Question::parse(line) {
+        Some(Question::Pid) => std::process::id().to_string(),
+        Some(Question::Status) => status.text(),
+        Some(Question::StatusJson) => status.json(),
+        Some(Question::Shutdown) => shutdown(peer),
+        Some(Question::Help) | None => HELP.into(),
+    }
+}
+
+/// Ends the agent as SIGTERM does, if the peer may do so.
+fn shutdown(peer: Option<UCred>) -> String {
+    let Some(peer) = peer else {
+        return "refused: shutdown needs the Unix socket\n".into();
+    };
+    if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
+        log::warn!("stat socket: shutdown by the user {} is refused", peer.uid.as_raw());
+        return "refused: shutdown is for root and the agent's user\n".into();
+    }
+    log::info!("stat socket: shutdown, by process {} of the user {}", peer.pid, peer.uid.as_raw());
+    match kill_process(getpid(), Signal::TERM) {
+        Ok(()) => "the agent ends\n".into(),
+        Err(error) => format!("not ended: {error}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_question_however_it_ends() {
+        for question in Question::ALL {
+            for line in [question.words().to_owned(), format!("{}\r\n", question.words())] {
+                assert_eq!(Question::parse(&line), Some(question));
+            }
+        }
+        for line in ["", "\n", "PID", "status  yaml", "pid pid", "shutdown now"] {
+            assert_eq!(Question::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_root_and_the_agents_user_may_end_it() {
+        let other = rustix::process::Uid::from_raw(rustix::process::geteuid().as_raw() ^ 54_321);
+        let peer = UCred { pid: getpid(), uid: other, gid: rustix::process::getegid() };
+        assert_eq!(shutdown(Some(peer)), "refused: shutdown is for root and the agent's user\n");
+        assert_eq!(shutdown(None), "refused: shutdown needs the Unix socket\n");
     }
 }

@@ -79,6 +79,13 @@ pub enum StatSocket {
     Tcp(SocketAddr),
 }
 
+impl StatSocket {
+    /// Where it is if the configuration does not say.
+    pub fn in_run_directory(run_directory: &Path) -> StatSocket {
+        StatSocket::Unix(run_directory.join("agent.sock"))
+    }
+}
+
 /// The settings in force, as [`AgentConfig::resolve`] takes them, with the section and the key of each.
 pub fn settings(
     inside: Option<&str>,
@@ -128,7 +135,7 @@ impl AgentConfig {
         let keyring = take_keyring(&mut ini)?;
         let acl = take_acl(&mut ini, &keyring)?;
         let run_directory = ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent"));
-        let own_socket = StatSocket::Unix(run_directory.join("agent.sock"));
+        let own_socket = StatSocket::in_run_directory(&run_directory);
         let config = AgentConfig {
             relay,
             ca,

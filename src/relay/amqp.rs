@@ -21,7 +21,7 @@ use crate::limits;
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
-use inbox::Inbox;
+use inbox::{Inbox, Way};
 use intake::Ended;
 use lapin::options::*;
 use lapin::protocol::AMQPSoftError::{NOTFOUND, PRECONDITIONFAILED};
@@ -68,6 +68,8 @@ pub struct AmqpRelay {
     /// Queues with a limit of deliveries that was logged.
     limited: HashSet<Queue>,
     wakers: HashMap<Queue, Waker>,
+    /// Whether messages are asked for one by one.
+    pulls: bool,
 }
 
 impl AmqpRelay {
@@ -93,7 +95,14 @@ impl AmqpRelay {
             reduced: HashSet::new(),
             limited: HashSet::new(),
             wakers: HashMap::new(),
+            pulls: false,
         })
+    }
+
+    /// For a program that ends when there is nothing left: it asks the broker for each message, so that none that was in a
+    /// queue is missed. Nothing wakes it.
+    pub fn pulling(self) -> AmqpRelay {
+        AmqpRelay { pulls: true, ..self }
     }
 
     /// What the broker counts of a queue; None if it is missing.
@@ -224,13 +233,14 @@ impl AmqpRelay {
             }
         }
         if !self.inboxes.contains_key(queue) {
-            let prefetch = match self.role {
+            let ahead = match self.role {
                 _ if self.reduced.contains(queue) => limits::BROKER_MESSAGES_AHEAD_REDUCED,
                 Role::Agent => limits::AGENT_DELIVERIES_MAX,
                 Role::Scheduler | Role::Subscriber => limits::BROKER_MESSAGES_AHEAD_MAX,
             };
+            let way = if self.pulls { Way::Pull } else { Way::Deliver { ahead } };
             let waker = self.wakers.get(queue).cloned();
-            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, prefetch, waker)?;
+            let inbox = Inbox::open(Arc::clone(&self.receiver), queue, way, waker)?;
             self.inboxes.insert(queue.clone(), inbox);
         }
         self.inboxes.get_mut(queue).ok_or_else(|| Failure::retry("an inbox is gone"))

@@ -55,13 +55,14 @@ fn open<T>(
     })
 }
 
-/// The public key with which the schedulers sign actions of their own, made by their first start; empty where nothing asks
-/// for one.
-fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<Keyring, ProgramError> {
+/// The public key with which the schedulers sign actions of their own, made by their first start. A trial needs none until
+/// there is something to sign.
+fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<Option<Keyring>, ProgramError> {
     if !config.kill_dup_agents && matches!(config.store, StoreConfig::Sqlite(_)) {
-        return Ok(Keyring::default());
+        return Ok(None);
     }
     let key = key::find_or_make(store, crate::time::now()).map_err(ProgramError::from)?;
     Keyring::parse(key.public_key.as_bytes())
+        .map(Some)
         .map_err(|error| ProgramError::new(ExitClass::Config, format!("the schedulers' own key: {error}")))
 }

@@ -49,7 +49,7 @@ fn late(pulses: &Pulses) -> String {
         pulses.iter().filter_map(|(name, pulse)| Some(format!("{name} {}", pulse.describe()?))).collect();
     let seconds = STOP_TIME_MAX.as_secs();
     format!(
-        "not ended {seconds} s after the signal, exiting now: {}; the next start goes on from what is on the disk",
+        "not ended {seconds} s after it was asked to, exiting now: {}; the next start goes on from what is on the disk",
         busy.join("; ")
     )
 }

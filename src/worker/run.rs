@@ -5,7 +5,7 @@
 use super::Worker;
 use super::ending::{TimeLimit, end_now};
 use super::outage::{Outage, Outages};
-use super::watchdog::{self, Pulse};
+use super::watchdog::{self, Pulse, Pulses};
 use crate::error::{ExitClass, ProgramError};
 use crate::failure::Failure;
 use crate::limits::RETRY_PAUSE_MIN;
@@ -178,15 +178,40 @@ impl Drop for EndAll {
 
 /// Drains the workers and returns: passes over all of them until none finds anything. The first failure ends it.
 pub fn once(workers: &mut [Box<dyn Worker>]) -> Result<(), Failure> {
+    drain(workers, &Vec::new(), &Stop::default())
+}
+
+/// The same for a limited time, or until `stop` is asked for the end. What was not begun by then stays where it is; what is at
+/// work then ends as after SIGTERM.
+pub fn once_within(workers: &mut [Box<dyn Worker>], time_max: Duration, stop: &Stop) -> Result<(), Failure> {
+    let pulses: Pulses = workers.iter().map(|worker| (worker.name(), Pulse::default())).collect();
+    let _limit = TimeLimit::start(pulses.clone(), stop);
+    let over = stop.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(time_max);
+        log::info!("the time of {time_max:.0?} is over");
+        over.ask();
+    });
+    drain(workers, &pulses, stop)
+}
+
+/// Passes over all workers until none finds anything, or the end is asked for.
+fn drain(workers: &mut [Box<dyn Worker>], pulses: &Pulses, stop: &Stop) -> Result<(), Failure> {
     for worker in workers.iter_mut() {
         worker.recover(time::now())?;
     }
     let mut more = true;
     while more {
         more = false;
-        for worker in workers.iter_mut() {
+        for (index, worker) in workers.iter_mut().enumerate() {
+            if stop.is_end() {
+                return Ok(());
+            }
+            let pulse = pulses.get(index).map(|(_, pulse)| pulse);
+            pulse.inspect(|pulse| pulse.work());
             let now = time::now();
             more |= worker.pass(now)?.has_more(now);
+            pulse.inspect(|pulse| pulse.rest());
         }
     }
     Ok(())

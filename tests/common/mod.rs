@@ -20,7 +20,7 @@ pub use servers::PATIENCE;
 use mig::action::Action;
 use mig::agent::execute::Executor;
 use mig::agent::fetch::Network;
-use mig::agent::start;
+use mig::agent::{Mode, start};
 use mig::config::agent::AgentConfig;
 use mig::error::ExitClass;
 use mig::id::CommandRef;
@@ -207,7 +207,8 @@ impl Sandbox {
     /// Starts an agent in the background.
     pub fn start_agent(&self, number: usize) -> Background {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
-        command.arg("-c").arg(self.agent_cfg(number));
+        // As a service manager does it: no other process than this one.
+        command.arg("-f").arg("-c").arg(self.agent_cfg(number));
         Background::start(command, self.path(&format!("agent-{number}.log")))
     }
 
@@ -319,7 +320,8 @@ pub fn agent_process() {
         module_timeout: Duration::from_secs(60),
         network: Network::default(),
     };
-    let Err(error) = start::run(&config, executor, false, false) else { std::process::exit(0) };
+    mig::logging::start(start::NAME, &config.logging).unwrap();
+    let Err(error) = start::run(&config, executor, Mode::Daemon, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);
     if error.class == ExitClass::Unavailable {
         // An agent that was killed while it started a process: until that one is another program, it has the lock.

@@ -7,7 +7,6 @@ use mig::agent::fetch::Network;
 use mig::command::CommandStatus;
 use mig::time;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -300,29 +299,6 @@ fn a_second_agent_in_one_run_directory_is_refused() {
     let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_mig-agent"));
     let output = second.arg("-c").arg(sandbox.agent_cfg(1)).arg("--once").output().unwrap();
     assert_eq!(output.status.code(), Some(69), "{}", text(&output));
-}
-
-#[test]
-fn the_stat_socket_tells_the_pid() {
-    let sandbox = Sandbox::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let cfg = sandbox.agent_cfg(1);
-    let with_socket =
-        std::fs::read_to_string(&cfg).unwrap().replace("[logging]", &format!("socket = localhost:{port}\n[logging]"));
-    std::fs::write(sandbox.path("socket.cfg"), with_socket).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mig-agent"));
-    command.arg("-c").arg(sandbox.path("socket.cfg"));
-    let agent = common::Background::start(command, sandbox.path("agent-1.log"));
-    let ask = |line: &str| {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream.write_all(line.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    };
-    sandbox.wait("listening", |_| ask("pid\n").is_some());
-    assert_eq!(ask("pid\n").unwrap(), agent.0.id().to_string());
-    assert!(ask("help\n").unwrap().contains("pid\treturns the PID"));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What a module may do is what it declares: threads that are confined as a module's process is try the rest. Only the calls
 //! that Rust has no safe way to make are made by another program, perl.
 
-use crate::common::score::Score;
+#[cfg(target_arch = "x86_64")]
+mod raw;
+
+use mig::agent::installed;
 use mig::agent::os::confine;
 use mig::modules::{self, Needs};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -251,97 +254,6 @@ fn a_module_ends_processes_and_runs_programs_only_if_it_declares_it() {
     place.other.0.wait().unwrap();
 }
 
-/// System calls that Rust has no safe functions for, by number and arguments that do no harm: each fails, or does nothing.
-#[cfg(target_arch = "x86_64")]
-const RAW: &[(&str, &str)] = &[
-    ("ptrace", "101, 16, 0x7fffffff, 0, 0"),
-    ("personality", "135, 0xffffffff"),
-    ("mount", "165, 0, 0, 0, 0, 0"),
-    ("umount2", "166, 0, 0"),
-    ("pivot_root", "155, 0, 0"),
-    ("chroot", "161, 0"),
-    ("setuid", "105, $<"),
-    ("setgroups", "116, 70000, 0"),
-    ("capset", "126, 0, 0"),
-    ("reboot", "169, 0, 0, 0, 0"),
-    ("swapon", "167, 0, 0"),
-    ("sethostname", "170, 0, -1"),
-    ("init_module", "175, 0, 0, 0"),
-    ("finit_module", "313, -1, 0, 0"),
-    ("kexec_load", "246, 0, -1, 0, 0"),
-    ("bpf", "321, 99, 0, 0"),
-    ("perf_event_open", "298, 0, 0, 0, 0, 0"),
-    ("keyctl", "250, 99, 0, 0, 0, 0"),
-    ("add_key", "248, 0, 0, 0, 0, 0"),
-    ("userfaultfd", "323, 0x7fffffff"),
-    ("unshare", "272, 0x7fffffff"),
-    ("setns", "308, -1, 0"),
-    ("clone3", "435, 0, 0"),
-    ("openat2", "437, -1, 0, 0, 0"),
-    ("io_uring_setup", "425, 0, 0"),
-    ("io_uring_enter", "426, -1, 0, 0, 0, 0, 0"),
-    ("open_by_handle_at", "304, -1, 0, 0"),
-    ("process_vm_readv", "310, 1, 0, 0, 0, 0, 1"),
-    ("process_vm_writev", "311, 1, 0, 0, 0, 0, 1"),
-    ("pidfd_getfd", "438, -1, 0, 0"),
-    ("seccomp", "317, 99, 0, 0"),
-    ("truncate", "76, 0, 0"),
-    ("creat", "85, 0, 0"),
-    ("fchmodat2", "452, -1, 0, 0, 0"),
-    ("fanotify_init", "300, 0x7fffffff, 0"),
-    ("quotactl", "179, 0, 0, 0, 0"),
-    ("settimeofday", "164, 1, 1"),
-    ("adjtimex", "159, 0"),
-    ("iopl", "172, 9"),
-    ("shmget", "29, 0, 0, 0"),
-    ("ioctl FS_IOC_SETFLAGS", "16, -1, 0x40086602, 0"),
-    ("ioctl TIOCSTI", "16, -1, 0x5412, 0"),
-    ("fcntl F_SETOWN", "72, -1, 8, 0"),
-    ("prctl PR_SET_DUMPABLE", "157, 4, 9, 0, 0, 0"),
-    ("prlimit64", "302, 0x7fffffff, 0, 1, 0"),
-    ("mprotect writable and executable", "10, 1, 4096, 7"),
-];
-
-/// The error of each of [`RAW`] in a process with these needs; without, in one that is not confined.
-#[cfg(target_arch = "x86_64")]
-fn raw_errors(needs: Option<Needs>) -> Option<Vec<i32>> {
-    let calls: String =
-        RAW.iter().map(|(_, call)| format!("$! = 0; syscall({call}); print $! + 0, qq(\\n);")).collect();
-    let mut perl = Command::new("/usr/bin/perl");
-    perl.arg("-e").arg(calls).stdin(Stdio::null());
-    let output = match needs {
-        Some(needs) => confined(needs, Path::new("/"), move || perl.output()),
-        None => perl.output(),
-    };
-    let output = match output {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        output => output.unwrap(),
-    };
-    assert!(output.status.success(), "{output:?}");
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect())
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn dangerous_system_calls_do_not_exist_for_a_module() {
-    let all = Needs { reads_files: true, opens_network: true, writes_program_directory: true, ..RUNS };
-    let unconfined = raw_errors(None);
-    let (Some(unconfined), Some(confined)) = (unconfined, raw_errors(Some(all))) else {
-        return Score::begin("dangerous system calls").skip("no perl here");
-    };
-    const NONE: i32 = 38;
-    assert_eq!((confined.len(), unconfined.len()), (RAW.len(), RAW.len()));
-    for ((name, _), (confined, unconfined)) in RAW.iter().zip(confined.iter().zip(&unconfined)) {
-        assert_eq!(*confined, NONE, "{name}");
-        // A kernel may lack some of them; a filter around this test too.
-        if *unconfined == NONE {
-            println!("{name}: not here anyway");
-        }
-    }
-    let lacking = unconfined.iter().filter(|error| **error == NONE).count();
-    assert!(lacking < RAW.len() / 2, "the numbers are right: {unconfined:?}");
-}
-
 #[test]
 fn capabilities_that_are_not_needed_are_gone() {
     use rustix::thread::{CapabilitySet, capabilities};
@@ -372,7 +284,61 @@ fn a_module_can_only_be_confined_further() {
 }
 
 #[test]
+fn the_module_upgrade_can_do_what_it_declares() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig-agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    let needs = modules::by_name("upgrade").unwrap().needs();
+    let version = confined(needs, directory.path(), {
+        let path = path.clone();
+        move || {
+            let mut draft = installed::draft(&path).unwrap();
+            io::copy(&mut std::fs::File::open(&path).unwrap(), &mut draft).unwrap();
+            let draft = installed::finish(draft, &path).unwrap();
+            let mut asking = Command::new(&draft);
+            asking
+                .arg("-V")
+                .env_clear()
+                .current_dir("/")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            let mut child = asking.spawn().unwrap();
+            let mut version = String::new();
+            io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut version).unwrap();
+            let _ = child.kill();
+            child.wait().unwrap();
+            installed::install(&draft, &path).unwrap();
+            version
+        }
+    });
+    assert_eq!(version, format!("{}\n", mig::cli::version()));
+    assert!(installed::previous(&path).exists());
+}
+
+#[test]
+fn the_module_agentdestroy_can_do_what_it_declares() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mig-agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    // It waits for its parameters.
+    let mut other = Command::new(&path).args(["-m", "file", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let parameters = json!({"pid": other.id(), "version": mig::cli::version()}).to_string();
+    let ending =
+        Command::new(env!("CARGO_BIN_EXE_mig-agent")).args(["--limited", "-m", "agentdestroy", &parameters]).output();
+    let result: serde_json::Value = serde_json::from_slice(&ending.unwrap().stdout).unwrap();
+    assert_eq!((&result["success"], path.exists()), (&json!(true), false), "{result}");
+    assert!(!other.wait().unwrap().success());
+}
+
+#[test]
 fn the_modules_of_this_build_declare_what_they_need() {
+    let upgrade = Needs { writes_program_directory: true, runs_programs: true, ..CONNECTS };
+    let destroy = Needs { writes_program_directory: true, reads_processes: true, ..ENDS };
+    for (name, needs) in [("upgrade", upgrade), ("agentdestroy", destroy)] {
+        let module = modules::by_name(name).unwrap();
+        assert_eq!((module.needs(), module.needs_for(&json!({}))), (needs, needs), "{name}");
+    }
     let file = modules::by_name("file").unwrap();
     assert_eq!(file.needs(), LOOKS);
     let searching = |path: &str| json!({"searches": {"s": {"paths": [path], "names": ["x"]}}});

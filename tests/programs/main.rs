@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod backup;
+mod checkin;
 mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,6 +14,7 @@ mod formats;
 #[path = "../gnupg/mod.rs"]
 mod gnupg;
 mod hostile;
+mod immortal;
 mod journey;
 mod keys;
 mod logging;
@@ -25,8 +27,10 @@ mod places;
 mod proxies;
 mod quickstart;
 mod scripts;
+mod service;
 mod short_signatures;
 mod signers;
 mod stamp;
+mod stat_socket;
 mod systemd;
 mod upgrade;

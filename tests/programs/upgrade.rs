@@ -2,7 +2,7 @@
 
 use crate::common::https::Https;
 use crate::common::stamped::{configuration, run, stamp};
-use crate::common::{Background, Sandbox, mounts, score::Score, text};
+use crate::common::{Background, Sandbox, text};
 use mig::config::Secret;
 use mig::signature::{Keyring, generate_rsa_key};
 use mig::store::sqlite::SqliteStore;
@@ -62,7 +62,7 @@ impl Fleet {
 
     fn start_agent(&self) -> Background {
         let mut command = Command::new(self.program());
-        command.args(["-c", ""]);
+        command.args(["-f", "-c", ""]);
         let agent = Background::start(command, self.sandbox.path("agent-1.log"));
         self.wait("registered", || self.online().len() == 1);
         agent
@@ -280,8 +280,8 @@ fn of_both_the_process_that_is_not_killed_goes_on() {
         fleet.wait("alone", || fleet.online() == [version(environment)]);
         fleet.look("after");
         assert_eq!((fleet.owner(), fleet.processes()), (left, vec![left]));
-        let program = run(fleet.program(), &["-V"]);
-        assert_eq!(text(&program), format!("{}\n", version(environment)));
+        let said = run(fleet.program(), &["-V"]).stdout;
+        assert_eq!(String::from_utf8(said).unwrap(), format!("{}\n", version(environment)));
         fleet.assert_at_most_once();
     }
 }

@@ -84,6 +84,26 @@ fn a_queue_that_does_not_exist_is_unroutable(open: Open) {
     assert!(relay.receive(&missing, 1, time::now()).is_err());
 }
 
+fn none_is_an_answer_only_when_all_have_come(open: Open) {
+    const MESSAGES: usize = 300;
+    let (mut sender, queue) = (open(), agent_queue("all"));
+    sender.declare(&queue).unwrap();
+    for round in 0..3 {
+        let messages: Vec<Message> = (0..MESSAGES).map(|n| message(&queue, &format!("{{\"n\":{n}}}"))).collect();
+        sender.send(&messages, time::now()).unwrap();
+        let (mut relay, mut received) = (open(), Vec::new());
+        loop {
+            let batch = relay.receive(&queue, 64, time::now()).unwrap();
+            if batch.is_empty() {
+                break;
+            }
+            relay.acknowledge(&queue, &batch).unwrap();
+            received.extend(batch.into_iter().map(|delivery| delivery.body));
+        }
+        assert!(received.into_iter().eq(messages.into_iter().map(|message| message.body)), "round {round}");
+    }
+}
+
 fn it_is_known_when_every_message_is_settled(open: Open) {
     let (mut relay, queue) = (open(), agent_queue("settled"));
     relay.declare(&queue).unwrap();
@@ -267,6 +287,21 @@ fn over_quorum_queues(promise: fn(Open)) {
     over_amqp(QueueType::Quorum, promise);
 }
 
+/// The same by a relay that asks for each message.
+fn pulled_over_amqp(queue_type: QueueType, promise: fn(Open)) {
+    let config = broker(queue_type);
+    AmqpRelay::open(&config, Role::Scheduler).unwrap().declare(&Queue::results()).unwrap();
+    promise(&|| Box::new(AmqpRelay::open(&config, Role::Scheduler).unwrap().pulling()));
+}
+
+fn over_pulled_classic_queues(promise: fn(Open)) {
+    pulled_over_amqp(QueueType::Classic, promise);
+}
+
+fn over_pulled_quorum_queues(promise: fn(Open)) {
+    pulled_over_amqp(QueueType::Quorum, promise);
+}
+
 fn over_a_directory(promise: fn(Open)) {
     let directory = tempfile::tempdir().unwrap();
     promise(&|| Box::new(DirectoryRelay::open(directory.path()).unwrap()));
@@ -286,12 +321,15 @@ macro_rules! keeps {
     };
 }
 
-/// Every relay keeps the first promises; the others are those of relays that know who receives.
+/// Every relay keeps the first promises, those that wait for messages the next ones, those that end when a queue is empty the
+/// third ones; the last ones are those of relays that know who receives.
 macro_rules! promises {
-    (every relay: $($every:ident)*; brokers: $($broker:ident)*) => {
-        keeps!(directory, over_a_directory: $($every)*);
-        keeps!(classic_queues, over_classic_queues: $($every)* $($broker)*);
-        keeps!(quorum_queues, over_quorum_queues: $($every)* $($broker)*);
+    (every relay: $($every:ident)*; waiting: $($waiting:ident)*; ending: $($ending:ident)*; brokers: $($broker:ident)*) => {
+        keeps!(directory, over_a_directory: $($every)* $($waiting)* $($ending)*);
+        keeps!(classic_queues, over_classic_queues: $($every)* $($waiting)* $($broker)*);
+        keeps!(quorum_queues, over_quorum_queues: $($every)* $($waiting)* $($broker)*);
+        keeps!(pulled_classic_queues, over_pulled_classic_queues: $($every)* $($ending)*);
+        keeps!(pulled_quorum_queues, over_pulled_quorum_queues: $($every)* $($ending)*);
     };
 }
 
@@ -300,12 +338,15 @@ promises!(
     messages_stay_until_done
     a_queue_that_does_not_exist_is_unroutable
     expired_messages_are_not_delivered
-    it_is_known_when_every_message_is_settled
     rejected_messages_do_not_come_again
     large_and_many_messages_arrive_whole
-    a_watch_wakes_when_a_message_arrives
     events_reach_those_who_subscribed
     a_body_is_sent_without_white_space_around_its_json;
+    waiting:
+    it_is_known_when_every_message_is_settled
+    a_watch_wakes_when_a_message_arrives;
+    ending:
+    none_is_an_answer_only_when_all_have_come;
     brokers:
     a_removed_queue_is_gone_with_its_messages
     what_another_receiver_holds_is_not_settled
@@ -496,7 +537,10 @@ fn what_is_wrong_with_the_way_to_the_broker_is_named() {
         ),
         (BrokerConfig { vhost: "nowhere".into(), ..good.clone() }, "scripts/setup-rabbitmq.sh makes the vhost"),
         (BrokerConfig { port: 1, ..good.clone() }, "refused"),
-        (BrokerConfig { host: "no-such-host.invalid".into(), ..good.clone() }, "find the address of no-such-host.invalid"),
+        (
+            BrokerConfig { host: "no-such-host.invalid".into(), ..good.clone() },
+            "find the address of no-such-host.invalid",
+        ),
         (BrokerConfig { tls: Some(TlsConfig::default()), ..good.clone() }, "connect at the broker"),
         (
             BrokerConfig {

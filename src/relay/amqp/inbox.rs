@@ -1,7 +1,8 @@
 //! The unacknowledged messages of a consumer.
 //!
 //! The broker delivers a bounded number of messages ahead (prefetch); they wait here, in its order. A message that was
-//! received and is not settled yet is received again.
+//! received and is not settled yet is received again. A program that ends when its queue is empty asks for each message
+//! instead ([`Way::Pull`]).
 
 use super::intake::{Ended, Intake};
 use super::link::Link;
@@ -23,10 +24,23 @@ const ARRIVAL_TIME_LIMIT: Duration = Duration::from_millis(500);
 /// The same for a quorum queue, whose count of messages is a moment late.
 const ARRIVAL_TIME_LIMIT_QUORUM: Duration = Duration::from_millis(50);
 
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The broker delivers them as they arrive, at most so many ahead.
+    Deliver {
+        /// The prefetch.
+        ahead: usize,
+    },
+    /// Each is asked for, so that it is certain when there is none.
+    Pull,
+}
+
 /// See the module docs.
 pub(super) struct Inbox {
     link: Arc<Link>,
     queue: Queue,
+    way: Way,
     intake: Intake,
     /// By delivery tag, which is the order of delivery.
     waiting: BTreeMap<u64, Vec<u8>>,
@@ -37,15 +51,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Begins to consume a queue, with at most `prefetch` unacknowledged messages.
-    pub(super) fn open(
-        link: Arc<Link>,
-        queue: &Queue,
-        prefetch: usize,
-        waker: Option<Waker>,
-    ) -> Result<Inbox, Failure> {
-        let intake = Intake::open(Arc::clone(&link), queue, prefetch as u16, waker)?;
-        Ok(Inbox { link, queue: queue.clone(), intake, waiting: BTreeMap::new(), settled: 0, looked: None })
+    /// Begins to take messages from a queue.
+    pub(super) fn open(link: Arc<Link>, queue: &Queue, way: Way, waker: Option<Waker>) -> Result<Inbox, Failure> {
+        let intake = match way {
+            Way::Deliver { ahead } => Intake::open(Arc::clone(&link), queue, ahead as u16, waker)?,
+            Way::Pull => Intake::without_consumer(Arc::clone(&link))?,
+        };
+        Ok(Inbox { link, queue: queue.clone(), way, intake, waiting: BTreeMap::new(), settled: 0, looked: None })
     }
 
     /// Why nothing arrives any more, if so.
@@ -70,8 +82,10 @@ impl Inbox {
     /// The oldest messages. If there are none here the broker is asked whether it has any, so that none is an answer.
     pub(super) fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, Failure> {
         self.waiting.extend(self.intake.take_arrived());
-        if self.waiting.is_empty() {
-            self.await_arrival()?;
+        match self.way {
+            Way::Deliver { .. } if self.waiting.is_empty() => self.await_arrival()?,
+            Way::Deliver { .. } => {}
+            Way::Pull => self.pull(max)?,
         }
         let (mut deliveries, mut size_bytes) = (Vec::new(), 0);
         for (tag, body) in self.waiting.iter().take(max) {
@@ -116,6 +130,18 @@ impl Inbox {
         let look = self.intake.channel().queue_declare(name.into(), options, FieldTable::default());
         let found = self.link.wait(&format!("look at queue {name}"), look)?;
         Ok((found.message_count(), found.consumer_count()))
+    }
+
+    /// Asks for messages until there are so many, or as many bytes as a batch may have.
+    fn pull(&mut self, max: usize) -> Result<(), Failure> {
+        let size_bytes = |waiting: &BTreeMap<u64, Vec<u8>>| waiting.values().map(Vec::len).sum::<usize>() as u64;
+        while self.waiting.len() < max && size_bytes(&self.waiting) <= limits::BATCH_SIZE_BYTES_MAX {
+            if !self.intake.pull(&self.queue)? {
+                break;
+            }
+            self.waiting.extend(self.intake.take_arrived());
+        }
+        Ok(())
     }
 
     /// Waits for what the broker still has.

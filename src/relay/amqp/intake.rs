@@ -154,6 +154,26 @@ impl Intake {
         Ok(Intake { link, channel, shared })
     }
 
+    /// Opens a channel without a consumer, for [`Intake::pull`].
+    pub(super) fn without_consumer(link: Arc<Link>) -> Result<Intake, Failure> {
+        let channel = link.channel()?;
+        Ok(Intake { link, channel, shared: Arc::default() })
+    }
+
+    /// Asks the broker for the oldest message that waits; false if none does. What a consumer is sent ahead may still be on
+    /// its way when the broker says that a queue is empty; here the answer is exact, for a quorum queue too.
+    pub(super) fn pull(&self, queue: &Queue) -> Result<bool, Failure> {
+        let name = queue.as_str();
+        let get = self.channel.basic_get(name.into(), BasicGetOptions::default());
+        let Some(message) = self.link.wait(&format!("get a message from queue {name}"), get)? else {
+            return Ok(false);
+        };
+        let mut state = self.shared.lock();
+        state.held_bytes += message.delivery.data.len();
+        state.arrived.push_back((message.delivery.delivery_tag, message.delivery.data));
+        Ok(true)
+    }
+
     /// Where messages are acknowledged.
     pub(super) fn channel(&self) -> &Channel {
         &self.channel

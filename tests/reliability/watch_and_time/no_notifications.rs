@@ -7,7 +7,8 @@ use crate::common::score::Score;
 use crate::common::{Background, Sandbox, names};
 use mig::agent::machine::Marks;
 use mig::agent::receive::Receive;
-use mig::agent::{identity, start};
+use mig::agent::start::{self, Built, Life};
+use mig::agent::{Mode, identity};
 use mig::config::agent::AgentConfig;
 use mig::failure::Failure;
 use mig::relay::directory::DirectoryRelay;
@@ -174,8 +175,8 @@ impl Agent {
     fn start(sandbox: &Sandbox, hears: &Arc<AtomicBool>, watched: &Arc<AtomicUsize>) -> Agent {
         let config = AgentConfig::read(Path::new(&sandbox.agent_cfg(1))).unwrap();
         let trust = start::read_trust(&config).unwrap();
-        let (mut workers, lock) =
-            start::build(&config, trust, System::executor(sandbox, 1), &start::Life::begin(false)).unwrap();
+        let built = start::build(&config, trust, System::executor(sandbox, 1), &Life::begin(Mode::Daemon, false));
+        let Built { mut workers, lock, .. } = built.unwrap();
         let (hears, watched) = (Arc::clone(hears), Arc::clone(watched));
         let relay = Box::new(DirectoryRelay::open(&sandbox.path("relay")).unwrap());
         let relay = Box::new(Deaf { relay, hears, watched });

@@ -3,9 +3,10 @@
 
 use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
+use mig::agent::Mode;
 use mig::agent::execute::Executor;
 use mig::agent::fetch::Network;
-use mig::agent::start;
+use mig::agent::start::{self, Built, Life};
 use mig::config::agent::AgentConfig;
 use mig::config::scheduler::SchedulerConfig;
 use mig::error::{ExitClass, ProgramError};
@@ -122,8 +123,9 @@ impl System {
             let config = AgentConfig::read(Path::new(&self.sandbox.agent_cfg(number))).unwrap();
             self.running.remove(&format!("agent {number}"));
             let executor = || System::executor(&self.sandbox, number);
-            let (mut workers, lock) = when_unlocked(|| {
-                start::build(&config, start::read_trust(&config)?, executor(), &start::Life::begin(false))
+            let Built { mut workers, lock, .. } = when_unlocked(|| {
+                let life = Life::begin(Mode::Daemon, false);
+                start::build(&config, start::read_trust(&config)?, executor(), &life)
             });
             let handling = workers.split_off(1);
             self.running.insert(format!("agent {number}"), Running::new(handling, Some(lock)));

@@ -1,11 +1,13 @@
 //! Real programs, and many simulated agents.
 
 use super::{register, wait};
-use crate::common::Sandbox;
 use crate::common::broker_fleet::BrokerFleet;
 use crate::common::servers::{Broker, open_relay};
+use crate::common::{Sandbox, text};
+use mig::limits::AGENT_DELIVERIES_MAX;
 use mig::relay::amqp::Role;
 use mig::relay::{Event, Queue, Relay};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
@@ -49,6 +51,41 @@ fn a_signed_action_is_answered_over_classic_queues() {
 #[test]
 fn a_signed_action_is_answered_over_quorum_queues() {
     a_signed_action_is_answered_by_a_real_agent("quorum");
+}
+
+/// More commands wait than the broker delivers ahead.
+fn an_agent_that_checks_in_takes_all_that_waits(queue_type: &'static str) {
+    const COMMANDS: usize = AGENT_DELIVERIES_MAX + 6;
+    let broker = Broker::shared(queue_type);
+    let sandbox = Sandbox::new().with_broker(&broker);
+    let scheduler = sandbox.start_scheduler();
+    wait("ready", &sandbox, || broker_has_queues(&broker));
+    let check_in = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
+        let output = command.args(["-c", &sandbox.agent_cfg(1), "--checkin"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    };
+    check_in();
+    wait("registered", &sandbox, || {
+        sandbox.scheduler(&["--explain-target", "mode='checkin'"]).stdout.ends_with(b"1 agents\n")
+    });
+    (0..COMMANDS).for_each(|n| sandbox.drop_action(&format!("{n}.json")));
+    wait("sent", &sandbox, || sandbox.names("command/inflight").len() == COMMANDS);
+    check_in();
+    wait("done", &sandbox, || sandbox.names("action/done").len() == COMMANDS);
+    assert!(sandbox.commands("command/done").iter().all(|(_, command)| command["status"] == "success"));
+    assert_eq!(scheduler.terminate(), Some(0));
+    wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
+}
+
+#[test]
+fn an_agent_that_checks_in_takes_all_that_waits_in_a_classic_queue() {
+    an_agent_that_checks_in_takes_all_that_waits("classic");
+}
+
+#[test]
+fn an_agent_that_checks_in_takes_all_that_waits_in_a_quorum_queue() {
+    an_agent_that_checks_in_takes_all_that_waits("quorum");
 }
 
 #[test]
