@@ -1,10 +1,8 @@
 //! What an agent tells of its machine in a heartbeat. It is found out now and then, not for each heartbeat.
 
-use super::fetch::Network;
 use super::machine;
 use super::os::{confine, facts};
 use super::public_ip::PublicIp;
-use crate::config::agent::AgentConfig;
 use crate::limits;
 use crate::wake::Waker;
 use if_addrs::{IfAddr, Interface};
@@ -34,15 +32,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of an agent with this configuration.
-    pub fn of(config: &AgentConfig) -> Environment {
-        let every = config.refresh_environment;
-        let api = config.api.as_ref().filter(|_| config.discover_public_ip);
-        Environment::new(every, api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every)))
-    }
-
     /// Collects every so often, and has the API asked if that is wanted.
-    fn new(every: Duration, public_ip: Option<PublicIp>) -> Environment {
+    pub fn new(every: Duration, public_ip: Option<PublicIp>) -> Environment {
         Environment { collect, every, collected: None, public_ip, facts: Map::new() }
     }
 

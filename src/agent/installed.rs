@@ -77,6 +77,11 @@ pub fn install(draft: &Path, path: &Path) -> io::Result<()> {
         _ => {}
     }
     std::fs::rename(draft, path)?;
+    sync_directory(path)
+}
+
+/// Makes the name of a file durable.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory(path)?)?.sync_all()
 }
 

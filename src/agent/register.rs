@@ -3,13 +3,14 @@
 
 use super::environment::Environment;
 use super::identity::host_name;
+use super::start::REGISTERED;
 use super::status::Status;
 use super::{Mode, check_kept};
-use crate::config::agent::AgentConfig;
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
 use crate::relay::{Message, Queue, Relay};
+use crate::spool::Notes;
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
@@ -17,67 +18,67 @@ use crate::worker::{Pass, Worker};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
+/// What an agent says of itself in every heartbeat.
+pub struct Profile {
+    /// Its queue.
+    pub queueloc: QueueLoc,
+    /// How it runs.
+    pub mode: Mode,
+    /// The operator's tags.
+    pub tags: Map<String, Value>,
+    /// What its machine is like.
+    pub environment: Environment,
+    /// When it started.
+    pub start_time: Timestamp,
+}
+
 /// The worker that sends heartbeats.
 pub struct Register {
     relay: Box<dyn Relay>,
-    queueloc: QueueLoc,
-    mode: Mode,
+    profile: Profile,
     period: Duration,
-    tags: Map<String, Value>,
-    environment: Environment,
+    status: Status,
     waker: Option<Waker>,
+    /// Where the first heartbeat is noted, for the process that hands over.
+    unnoted: Option<Notes>,
     /// Through which the last heartbeat went.
     proxy: Option<String>,
-    status: Status,
-    start_time: Timestamp,
     started: Instant,
     due: Timestamp,
 }
 
 impl Register {
-    /// Sends a heartbeat every `heartbeatfreq`, beginning now.
+    /// Sends a heartbeat every `period`, beginning now.
     pub fn new(
         relay: Box<dyn Relay>,
-        queueloc: QueueLoc,
-        mode: Mode,
-        config: &AgentConfig,
+        profile: Profile,
+        period: Duration,
         status: Status,
-        now: Timestamp,
+        notes: Option<Notes>,
     ) -> Register {
-        Register {
-            relay,
-            queueloc,
-            mode,
-            period: config.heartbeat_freq,
-            tags: config.tags.clone(),
-            environment: Environment::of(config),
-            waker: None,
-            proxy: None,
-            status,
-            start_time: now,
-            started: Instant::now(),
-            due: now,
-        }
+        let (started, due) = (Instant::now(), profile.start_time);
+        Register { relay, profile, period, status, waker: None, unnoted: notes, proxy: None, started, due }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
         // The clock was ahead when this process started. A start in the future would make it the newest one of its queueloc.
-        if self.start_time > now {
-            self.start_time = time::before(now, self.started.elapsed());
+        let profile = &mut self.profile;
+        if profile.start_time > now {
+            profile.start_time = time::before(now, self.started.elapsed());
         }
         Agent {
             id: None,
             name: host_name(),
-            queueloc: self.queueloc.clone(),
-            mode: self.mode.in_heartbeats().into(),
+            queueloc: profile.queueloc.clone(),
+            mode: profile.mode.in_heartbeats().into(),
             version: crate::cli::version().into(),
             pid: std::process::id().into(),
-            start_time: self.start_time,
+            start_time: profile.start_time,
             destruction_time: time::not_set(),
             heartbeat_time: now,
             status: None,
-            environment: self.environment.object(self.proxy.as_deref()),
-            tags: self.tags.clone(),
+            environment: profile.environment.object(self.proxy.as_deref()),
+            tags: profile.tags.clone(),
         }
     }
 }
@@ -89,7 +90,7 @@ impl Worker for Register {
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
         // The queue exists before its name is known: a command that is sent right away is routed.
-        self.relay.declare(&Queue::agent(&self.queueloc))
+        self.relay.declare(&Queue::agent(&self.profile.queueloc))
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
@@ -98,7 +99,7 @@ impl Worker for Register {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        if self.environment.refresh() {
+        if self.profile.environment.refresh() {
             self.due = now;
         }
         // Also when the clock was set back: the next one is never further away than a period.
@@ -109,9 +110,13 @@ impl Worker for Register {
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
             self.status.heartbeat_sent(now);
+            if let Some(notes) = &self.unnoted {
+                notes.mark(REGISTERED, now)?;
+                self.unnoted = None;
+            }
             self.due = time::after(now, self.period);
         }
-        self.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());
-        Ok(Pass { handled: 0, again: Some(self.due.min(time::after(now, self.environment.left()))) })
+        self.profile.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());
+        Ok(Pass { handled: 0, again: Some(self.due.min(time::after(now, self.profile.environment.left()))) })
     }
 }

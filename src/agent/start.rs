@@ -1,13 +1,16 @@
 //! An agent at work: its workers, around one run directory and one relay.
 
 use super::answer::Answer;
+use super::environment::Environment;
 use super::execute::Executor;
+use super::fetch::Network;
 use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
 use super::os::groups;
+use super::public_ip::PublicIp;
 use super::receive::Receive;
-use super::register::Register;
+use super::register::{Profile, Register};
 use super::run::Run;
 use super::status::Status;
 use super::{Mode, Trusted, handover, identity, installed, stat_socket};
@@ -22,7 +25,7 @@ use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::signals;
 use crate::spool::lock::Lock;
-use crate::spool::{Mover, stages};
+use crate::spool::{Mover, Notes, stages};
 use crate::time::Timestamp;
 use crate::wake::Stop;
 use crate::worker::queue::QueueWorker;
@@ -115,13 +118,27 @@ fn open_relay(config: &AgentConfig, mode: Mode) -> Result<Box<dyn Relay>, Progra
     }
 }
 
-/// What sends the heartbeats of this life. Needs the agent's lock.
-pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Result<Register, ProgramError> {
+/// The note in the run directory of when a program that took over has sent its first heartbeat.
+pub(super) const REGISTERED: &str = "registered";
+
+/// What sends the heartbeats of this life; the first one is noted in `notes`. Needs the agent's lock.
+pub(super) fn register(
+    config: &AgentConfig,
+    life: &Life,
+    status: &Status,
+    notes: Option<Notes>,
+) -> Result<Register, ProgramError> {
     let rundir = |failure: Failure| failure.at_start("agent.rundir");
     let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
+    let (period, tags) = (config.heartbeat_freq, config.tags.clone());
+    let every = config.refresh_environment;
+    let api = config.api.as_ref().filter(|_| config.discover_public_ip);
+    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every));
+    let environment = Environment::new(every, public_ip);
+    let profile = Profile { queueloc, mode: life.mode, tags, environment, start_time: life.started };
     let relay = status.noting(open_relay(config, life.mode)?);
-    Ok(Register::new(relay, queueloc, life.mode, config, status.clone(), life.started))
+    Ok(Register::new(relay, profile, period, status.clone(), notes))
 }
 
 /// An agent that is about to work.
@@ -148,7 +165,7 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     log::info!("{NAME} {} is {queueloc}", crate::cli::version());
     let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
     let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
-    let register = register(config, life, &status)?;
+    let register = register(config, life, &status, life.takes_over.then(|| agent.notes()))?;
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
     let run =

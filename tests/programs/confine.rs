@@ -93,6 +93,9 @@ const CHANGES: &[(&str, Attempt)] = &[
     }),
     ("link a file", |at, _| std::fs::hard_link(at.join("file"), at.join("link"))),
     ("rename a file", |at, _| std::fs::rename(at.join("file"), at.join("renamed"))),
+    ("lock a file", |at, _| {
+        Ok(rustix::fs::flock(std::fs::File::open(at.join("file"))?, rustix::fs::FlockOperation::NonBlockingLockShared)?)
+    }),
     ("remove a file", |at, _| std::fs::remove_file(at.join("file"))),
 ];
 
@@ -101,6 +104,10 @@ const NEVER: &[(&str, Attempt)] = &[
     ("make a directory", |at, _| std::fs::create_dir(at.join("directory"))),
     ("make a link", |at, _| symlink("file", at.join("symlink"))),
     ("make a fifo", |at, _| Ok(rustix::fs::mknodat(CWD, at.join("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)?)),
+    ("talk with a service of the machine", |_, _| {
+        let socket = rustix::net::AddressFamily::UNIX;
+        Ok(rustix::net::socket(socket, rustix::net::SocketType::STREAM, None).map(drop)?)
+    }),
     ("make a socket", |at, _| UnixListener::bind(at.join("socket")).map(drop)),
     ("set times", |at, _| std::fs::File::open(at.join("file"))?.set_modified(std::time::UNIX_EPOCH)),
     ("set an attribute", |at, _| {
@@ -150,7 +157,7 @@ fn no_module_does_what_none_needs() {
     let all = Needs {
         reads_files: true,
         reads_processes: true,
-        opens_network: false,
+        opens_network: true,
         writes_program_directory: true,
         ends_processes: true,
         runs_programs: true,
@@ -242,9 +249,16 @@ fn a_module_ends_processes_and_runs_programs_only_if_it_declares_it() {
     assert!(place.other.0.try_wait().unwrap().is_none());
     let agent = Path::new(env!("CARGO_BIN_EXE_mig-agent"));
     for needs in [RUNS, Needs { reads_files: true, ..RUNS }, Needs { writes_program_directory: true, ..RUNS }] {
-        let run = || Command::new(env!("CARGO_BIN_EXE_mig-agent")).arg("-V").stdin(Stdio::null()).output();
-        let output = confined(needs, agent.parent().unwrap(), run).unwrap();
-        assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+        // With a directory, the library starts it in another way.
+        for directory in [None, Some("/")] {
+            let run = move || {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
+                directory.map(|directory| command.current_dir(directory));
+                command.arg("-V").stdin(Stdio::null()).output()
+            };
+            let output = confined(needs, agent.parent().unwrap(), run).unwrap();
+            assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+        }
         assert!(
             !confined(needs, agent.parent().unwrap(), || Command::new("/bin/true").status().is_ok()),
             "another one"

@@ -186,7 +186,8 @@ fn signal(pid: u32, signal: Signal) {
 /// Makes the schedulers' key, stores it, and permits it to destroy agents. Returns its certificate.
 fn make_scheduler_key(sandbox: &Sandbox) -> String {
     let (public_key, private_key) = generate_rsa_key("MIG Scheduler").unwrap();
-    let fingerprint = Keyring::parse(public_key.as_bytes()).unwrap().fingerprints().into_iter().next().unwrap();
+    let fingerprint =
+        Keyring::parse(public_key.as_bytes()).unwrap().signers(mig::time::now()).into_iter().next().unwrap();
     let mut acl: Value = serde_json::from_slice(&std::fs::read(sandbox.path("acl.json")).unwrap()).unwrap();
     let investigators = json!({"MIG Scheduler": {"fingerprint": fingerprint, "weight": 1}});
     let permission = json!({"agentdestroy": {"minimumweight": 1, "investigators": investigators}});
@@ -255,6 +256,21 @@ fn the_old_program_goes_on_where_the_new_one_does_not_work() {
     assert_eq!(fleet.online(), [version("v1")]);
     fleet.assert_at_most_once();
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_new_program_that_reaches_no_relay_is_undone() {
+    let fleet = Fleet::new();
+    let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
+    // Nobody listens there.
+    let lost = fleet.stamped("lost", &fleet.settings.replace(&relay, "'amqp://guest:guest@127.0.0.1:9/'"));
+    let (_scheduler, first) = fleet.start();
+    fleet.ask("upgrade", "upgrade", fleet.release("lost", &lost));
+    fleet.wait("undone", || fleet.log().contains("has sent no heartbeat for 3s"));
+    fleet.look("after");
+    assert_eq!((fleet.owner(), fleet.processes()), (first.0.id(), vec![first.0.id()]));
+    assert_eq!((fleet.online(), fleet.files()), (vec![version("v1")], vec!["mig-agent".to_owned()]));
+    fleet.assert_at_most_once();
 }
 
 #[test]
