@@ -199,7 +199,8 @@ fn a_module_opens_the_network_only_if_it_declares_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let place = Place::new();
-    let tries: [(&str, Box<dyn Fn() -> io::Result<()> + Send + Sync>); 4] = [
+    type Try = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+    let tries: [(&str, Try); 4] = [
         ("TCP by name", Box::new(move || TcpStream::connect(("localhost", address.port())).map(drop))),
         ("TCP", Box::new(move || TcpStream::connect(address).map(drop))),
         ("UDP", Box::new(|| UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", "127.0.0.1:9").map(drop))),
