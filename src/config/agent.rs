@@ -17,6 +17,7 @@ use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
 use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
 use crate::acl::Acl;
+use crate::json::Fields;
 use crate::limits;
 use crate::signature::Keyring;
 use native_tls::{Certificate, Identity};
@@ -355,7 +356,12 @@ fn parse_tags(value: &str) -> Result<Map<String, Value>, String> {
     }
     if value.trim_start().starts_with('{') {
         return match crate::json::value(value) {
-            Ok(Value::Object(tags)) => Ok(tags),
+            Ok(Value::Object(tags)) => {
+                // As the scheduler will read them.
+                let heartbeat = serde_json::json!({"tags": tags}).to_string();
+                let fields = Fields::parse(heartbeat.as_bytes()).map_err(|e| e.to_string())?;
+                fields.object("tags").map_err(|e| e.to_string())
+            }
             Ok(_) => Err("is not a JSON object".into()),
             Err(e) => Err(format!("is not a JSON object: {e}")),
         };
@@ -409,6 +415,7 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
+            (&format!("tags = \"{{\\\"x\\\": [{}0]}}\"", "0,".repeat(2000)), "a.cfg:5: agent.tags: field 'tags': "),
             ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is neither a path nor an address"),
             (&format!("tags = x={}", "y".repeat(9000)), "a.cfg:5: agent.tags: has 9002 bytes, the limit is 8192"),
             ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
