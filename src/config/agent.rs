@@ -164,7 +164,9 @@ impl AgentConfig {
             tags: ini.take(SECTION, "tags", Map::new(), parse_tags)?,
             is_immortal: ini.boolean(SECTION, "isimmortal", true)?,
             install_service: ini.boolean(SECTION, "installservice", false)?,
-            install_directory: ini.path(SECTION, "installdir")?.unwrap_or_else(|| PathBuf::from("/usr/local/sbin")),
+            install_directory: ini
+                .path(SECTION, "installdir")?
+                .unwrap_or_else(|| PathBuf::from("/usr/local/lib/mig-agent")),
             check_in: ini.boolean(SECTION, "checkin", false)?,
             check_in_time: ini.duration(SECTION, "checkintime", Duration::from_secs(600))?,
             logging: LoggingConfig::take(&mut ini)?,
