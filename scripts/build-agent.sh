@@ -17,8 +17,8 @@ STAMPKEY   the agent takes configurations only that this OpenPGP key has signed
 SIGNATURE  made by gpg --armor --detach-sign AGTCONF; SIGNER is the public key. With STAMPKEY they are required
 PROFILE    dist (what is shipped), or release (built sooner, larger)
 
-The program without a configuration stays in target/agents/OS/ARCH/mig-agent.unstamped: mig-agent --stamp writes another
-configuration into a copy of it, without a compiler.
+The program without a configuration stays beside it, OUTPUT.unstamped: mig-agent --stamp writes another configuration into a
+copy of it, without a compiler.
 
 Exit codes: 0 done; 64 command line; 66 no such file; 78 the configuration has an error; anything else: what was named last failed.
 USAGE
@@ -40,12 +40,14 @@ version() {
     local commit
     commit=$(git -C "$root" log -1 --format='%cd+%h' --date=format:%Y%m%d --abbrev=7 2>/dev/null) ||
         commit=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
+    # A stamp is for one version: what is built from other files has another one.
+    [ -z "$(git -C "$root" status --porcelain --untracked-files=no 2>/dev/null)" ] || commit+=-dirty
     say "$commit"
 }
 
 main() {
     local AGTCONF=conf/mig-agent-conf.toml BUILDENV='' OS=linux ARCH OUTPUT='' STAMPKEY='' SIGNATURE='' SIGNER='' PROFILE=dist
-    local word name folder flags=() stamp=()
+    local word name flags=() stamp=()
     case $(uname -m) in
         x86_64) ARCH=amd64 ;;
         aarch64) ARCH=arm64 ;;
@@ -74,19 +76,20 @@ main() {
         *) refuse "PROFILE=$PROFILE is neither dist nor release" ;;
     esac
     [ -r "$AGTCONF" ] || refuse "AGTCONF=$AGTCONF: there is no such file; copy conf/mig-agent-conf.toml.inc and edit it" 66
-    folder=$root/target/agents/$OS/$ARCH
-    OUTPUT=${OUTPUT:-$folder/mig-agent}
+    OUTPUT=${OUTPUT:-$root/target/agents/$OS/$ARCH/mig-agent}
     [ -z "$BUILDENV" ] || stamp+=(--buildenv "$BUILDENV")
     [ -z "$SIGNATURE$SIGNER" ] || stamp+=(--signature "$SIGNATURE" --signer "$SIGNER")
 
     if [ "$PROFILE" = dist ]; then install_shipping_tools; else install_build_tools; fi
-    mkdir -p "$folder"
+    mkdir -p "$(dirname "$OUTPUT")"
     export MIG_VERSION
     MIG_VERSION=$(version)
     [ -z "$STAMPKEY" ] || export MIG_STAMP_KEY=${STAMPKEY// /}
-    cargo build --manifest-path "$root/Cargo.toml" --locked "${cargo_says[@]}" --bin mig-agent "${flags[@]}"
-    command install -m 755 "$(programs "$PROFILE")/mig-agent" "$folder/mig-agent.unstamped"
-    "$folder/mig-agent.unstamped" --stamp "$AGTCONF" --output "$OUTPUT" "${stamp[@]}"
+    # cargo reads its configuration from where it is started.
+    (cd "$root" && env -u CARGO_TARGET_DIR cargo build --locked "${cargo_says[@]}" --bin mig-agent "${flags[@]}")
+    command install -m 755 "$(programs "$PROFILE")/mig-agent" "$OUTPUT.unstamped"
+    [ "$("$OUTPUT.unstamped" -V)" = "$MIG_VERSION" ] || die "$OUTPUT.unstamped is not the program that was just built"
+    "$OUTPUT.unstamped" --stamp "$AGTCONF" --output "$OUTPUT" "${stamp[@]}"
 }
 
 main "$@"

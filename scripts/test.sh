@@ -91,7 +91,9 @@ EOF
     [[ $said == *"is not signed"* ]] || die "a configuration that is not signed is refused with: $said"
     build_agent SIGNATURE="$made/conf.toml.asc" SIGNER="$made/fleet.asc"
     said=$("$made/mig-agent" -V)
-    [[ $said =~ ^([0-9]{8}\+[0-9a-f]{7,}|[0-9.]+)\.test$ ]] || die "the version of the agent that was built is '$said'"
+    [[ $said =~ ^([0-9]{8}\+[0-9a-f]{7,}|[0-9.]+)(-dirty)?\.test$ ]] || die "the version of the agent that was built is '$said'"
+    ! said=$("$made/mig-agent.unstamped" -c /etc/hostname --once 2>&1) || die "without a stamp it takes a file: $said"
+    [[ $said == *"takes none but those that key $key has signed"* ]] || die "without a stamp it says: $said"
     said=$("$made/mig-agent" --show-config -c '')
     [[ $said == *"signed by $key"* ]] || die "the agent that was built does not name the signer: $said"
     ! said=$(scripts/build-agent.sh AGTCONF="$made/conf.toml" OS=windows 2>&1) || die "an agent for windows was built"

@@ -90,16 +90,20 @@ impl Acl {
     }
 
     /// Refuses a permission that no signatures can satisfy: what it requires is more than all weigh that it lists, of
-    /// those whose keys are `known`.
-    pub fn check_satisfiable(&self, known: Option<&BTreeSet<Fingerprint>>) -> Result<(), String> {
+    /// those who can sign, if they are known.
+    pub fn check_satisfiable(&self, signers: Option<&BTreeSet<Fingerprint>>) -> Result<(), String> {
         for (module, Permission { minimum_weight, weights }) in &self.permissions {
-            let counts = |signer: &Fingerprint| known.is_none_or(|known| known.contains(signer));
+            let counts = |signer: &Fingerprint| signers.is_none_or(|signers| signers.contains(signer));
             let counted = weights.iter().filter(|(signer, _)| counts(signer)).map(|(_, weight)| *weight);
             let possible = counted.fold(0, u64::saturating_add);
             if possible < *minimum_weight {
-                let of = if known.is_some() { " and whose keys are there" } else { "" };
+                let others: Vec<&str> = weights.keys().filter(|one| !counts(one)).map(Fingerprint::as_str).collect();
+                let without = match others.as_slice() {
+                    [] => String::new(),
+                    others => format!("; these have no key here that can sign now: {}", others.join(", ")),
+                };
                 return Err(format!(
-                    "{module}.minimumweight is {minimum_weight}, but all investigators that it lists{of} weigh {possible}"
+                    "{module}.minimumweight is {minimum_weight}, but those that it lists and that can sign weigh {possible}{without}"
                 ));
             }
         }
@@ -196,7 +200,7 @@ mod tests {
         assert_eq!(acl().check_satisfiable(Some(&all)), Ok(()));
         let error = acl().check_satisfiable(Some(&signers(&[BOB]))).unwrap_err();
         assert!(
-            error.starts_with("default.minimumweight is 2, but all investigators that it lists and whose keys"),
+            error.starts_with("default.minimumweight is 2, but those that it lists and that can sign weigh 1; these"),
             "{error}"
         );
         let error = acl().check_satisfiable(Some(&signers(&[ALICE]))).unwrap_err();

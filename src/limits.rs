@@ -225,9 +225,6 @@ pub const PROGRAM_VERSION_TIME_MAX: Duration = Duration::from_secs(20);
 pub const PROGRAM_DRAFTS_REMOVED_MAX: usize = 100;
 /// How long the new program may take to work after an upgrade: it waits for the lock, and reads what is there.
 pub const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long the new program may take until its first heartbeat after an upgrade, once it has the run directory: its way to the
-/// relay may be new to it, and the relay away for a while.
-pub const PROBATION_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long starting the new program may take: a slow disk reads some 20 MB.
 pub const SUCCESSOR_START_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long an agent that is destroyed may take to end after SIGTERM: it ends itself after [`STOP_TIME_MAX`].

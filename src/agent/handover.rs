@@ -11,7 +11,8 @@
 //! | proven | nothing | this one ends, and the path is left alone; the new one goes on |
 //!
 //! While it is on probation, systemd supervises this process; it hears of the new one once that has proven that it works.
-//! If the new one cannot be started, ends, or does not prove itself in time, it is killed, its file is replaced by the one of
+//! If the new one cannot be started, ends, does not take the lock in time, or sends no heartbeat for a time in which this one can
+//! (it has another relay, or a certificate that is refused), it is killed, its file is replaced by the one of
 //! this process, which takes the lock and begins another life, with a start of its own. If this process shall end meanwhile, so
 //! shall the new one.
 //!
@@ -75,11 +76,13 @@ fn retire(config: &AgentConfig, path: &Path, lock: Lock, life: &Life, status: &S
     let successor = Successor::start(path).map_err(|error| format!("start {}: {error}", path.display()))?;
     log::info!("upgrade: process {} runs {} and takes over", successor.pid, path.display());
     drop(lock);
-    let probation = Probation { successor: Arc::new(successor), owner, path: path.to_owned() };
+    let (successor, status) = (Arc::new(successor), status.clone());
+    let probation = Probation { successor, owner, status, path: path.to_owned() };
+    let heartbeat_time_max = config.heartbeat_freq * limits::AGENT_MESSAGE_PERIODS;
     let successor = Arc::clone(&probation.successor);
     let stop = life.stop.clone();
     let follower = std::thread::spawn(move || {
-        let outcome = follow(&probation);
+        let outcome = follow(&probation, heartbeat_time_max);
         stop.pause();
         outcome
     });
@@ -96,8 +99,8 @@ fn retire(config: &AgentConfig, path: &Path, lock: Lock, life: &Life, status: &S
 }
 
 /// Follows the new program until it ends.
-fn follow(probation: &Probation) -> Result<(), String> {
-    probation.pass(limits::HAND_OVER_TIME_MAX, limits::PROBATION_TIME_MAX)?;
+fn follow(probation: &Probation, heartbeat_time_max: Duration) -> Result<(), String> {
+    probation.pass(limits::HAND_OVER_TIME_MAX, heartbeat_time_max)?;
     let pid = probation.successor.pid;
     log::info!(
         "upgrade: process {pid} has taken over; this one runs no commands, and sends heartbeats until it is ended"
@@ -112,33 +115,45 @@ struct Probation {
     successor: Arc<Successor>,
     /// Of the run directory.
     owner: Mover,
+    /// Of this process.
+    status: Status,
     /// Of the program.
     path: PathBuf,
 }
 
 impl Probation {
-    /// Returns when it has: the lock in the first time, a heartbeat sent in the second. One that has not is killed.
-    fn pass(&self, lock_time_max: Duration, proof_time_max: Duration) -> Result<(), String> {
-        let has_lock = || self.owner.lock_owner() == Some(self.successor.pid);
-        let passed = self.wait("took over the run directory", lock_time_max, has_lock).and_then(|()| {
-            self.wait("had sent a heartbeat", proof_time_max, || !installed::is_on_probation(&self.path))
-        });
-        if passed.is_err() {
-            self.successor.kill();
-        }
-        passed
+    /// Returns when it has: the lock in the first time, a heartbeat sent in the second, if this process can send one meanwhile.
+    /// One that has not is killed.
+    fn pass(&self, lock_time_max: Duration, heartbeat_time_max: Duration) -> Result<(), String> {
+        let passed = self.has_lock(lock_time_max).and_then(|()| self.has_sent_heartbeat(heartbeat_time_max));
+        passed.inspect_err(|_| self.successor.kill())
     }
 
-    fn wait(&self, what: &str, time_max: Duration, is_done: impl Fn() -> bool) -> Result<(), String> {
+    fn has_lock(&self, time_max: Duration) -> Result<(), String> {
         let (pid, begun) = (self.successor.pid, Instant::now());
-        while !is_done() {
-            // What it did before it ended counts for nothing: it does not run.
+        while self.owner.lock_owner() != Some(pid) {
             if self.successor.has_ended_within(Some(LOOK_EVERY)) {
-                return Err(format!("the new program, process {pid}, ended before it {what}"));
+                return Err(format!("the new program, process {pid}, ended before it took over"));
             }
             if begun.elapsed() >= time_max {
                 return Err(format!(
-                    "the new program, process {pid}, was killed: {time_max:?} passed before it {what}"
+                    "the new program, process {pid}, has not taken over after {time_max:?}, and was killed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_sent_heartbeat(&self, time_max: Duration) -> Result<(), String> {
+        let (pid, begun, begun_time) = (self.successor.pid, Instant::now(), crate::time::now());
+        while installed::is_on_probation(&self.path) {
+            if self.successor.has_ended_within(Some(LOOK_EVERY)) {
+                return Err(format!("the new program, process {pid}, ended before it had sent a heartbeat"));
+            }
+            let reaches_relay = || self.status.last_heartbeat().is_some_and(|last| last > begun_time);
+            if begun.elapsed() >= time_max && reaches_relay() {
+                return Err(format!(
+                    "the new program, process {pid}, has sent no heartbeat for {time_max:?}, while this one does, and was killed"
                 ));
             }
         }
@@ -152,6 +167,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heartbeat::QueueLoc;
     use std::process::{Child, Command, Stdio};
 
     /// A new program at a path, on probation.
@@ -170,7 +186,9 @@ mod tests {
             let process = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).spawn().unwrap();
             let successor = Arc::new(Successor::of(process.id()));
             let owner = Mover::open(directory.path(), &stages::AGENT, "agent").unwrap();
-            New { directory, process, probation: Probation { successor, owner, path } }
+            let queueloc = QueueLoc::parse("linux.host.1").unwrap();
+            let status = Status::new(queueloc, crate::time::now(), Arc::clone(owner.spool()));
+            New { directory, process, probation: Probation { successor, owner, status, path } }
         }
 
         fn takes_lock(self) -> New {
@@ -198,11 +216,19 @@ mod tests {
     fn only_a_new_program_that_has_the_lock_and_has_sent_a_heartbeat_has_taken_over() {
         let (sleeps, long) = (["sleep", "60"], 60_000);
         assert_eq!(New::start(&sleeps).takes_lock().proves().judge(long, long), ("passed".into(), true));
-        let killed = |what: &str| (format!("the new program, N, was killed: 1ms passed before it {what}"), false);
-        assert_eq!(New::start(&sleeps).proves().judge(1, long), killed("took over the run directory"));
-        assert_eq!(New::start(&sleeps).takes_lock().judge(long, 1), killed("had sent a heartbeat"));
+        let (late, runs) = New::start(&sleeps).proves().judge(1, long);
+        assert_eq!((&*late, runs), ("the new program, N, has not taken over after 1ms, and was killed", false));
+        let new = New::start(&sleeps).takes_lock();
+        new.probation.status.heartbeat_sent(crate::time::never());
+        let (mute, runs) = new.judge(long, 1);
+        assert!(mute.starts_with("the new program, N, has sent no heartbeat for 1ms") && !runs, "{mute}");
         let ended = |what: &str| (format!("the new program, N, ended before it {what}"), false);
-        assert_eq!(New::start(&["true"]).judge(long, long), ended("took over the run directory"));
-        assert_eq!(New::start(&["true"]).takes_lock().judge(long, long), ended("had sent a heartbeat"));
+        assert_eq!(New::start(&["true"]).judge(long, long), ended("took over"));
+        let outage = New::start(&["sleep", "0.2"]).takes_lock().judge(long, 1);
+        assert_eq!(
+            outage,
+            ended("had sent a heartbeat"),
+            "while this one sends none either, it is no fault of the new one"
+        );
     }
 }

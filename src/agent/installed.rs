@@ -139,7 +139,8 @@ fn is_own(path: &Path) -> bool {
     is_same_file(path, Path::new(OWN_PROGRAM))
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Makes the name of a file durable.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory(path)?)?.sync_all()
 }
 

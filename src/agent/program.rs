@@ -151,9 +151,15 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(configuration) = &options.stamp {
         return stamp(&options, Path::new(configuration));
     }
+    check_stamp_options(&options)?;
     let question = options.query.as_deref().map(|words| ask::question(words, options.json)).transpose()?;
     let place = Place::of(&options)?;
     let stamp = Stamp::own().map_err(stamping::own_stamp_error)?;
+    if let (None, Some(key)) = (stamp, build::stamp_key()) {
+        let text =
+            format!("this program has no configuration inside, and takes none but those that key {key} has signed");
+        return Err(ProgramError::new(ExitClass::Config, text));
+    }
     let file = place.configuration_file(stamp.is_some())?;
     if options.show_config {
         print(&show::settings(stamp, file)?);
@@ -258,13 +264,38 @@ impl Place {
         let path = self.root.join(file.strip_prefix("/").unwrap_or(file));
         match &self.named {
             Some(named) if named.as_os_str().is_empty() => Ok(None),
-            None if is_inside && !path.exists() => Ok(None),
+            None if is_inside && is_missing(&path) => Ok(None),
+            None if is_missing(&path) => {
+                let text = "is missing, and this program has no configuration inside; name a file with -c, or make an agent \
+                    with --stamp";
+                let (file, text) = (path.display().to_string(), text.to_owned());
+                Err(ConfigError { file, line: None, text, is_temporary: false })
+            }
             _ => Ini::read(&path).map(Some),
         }
     }
 
     fn service<'a>(&'a self, config: &'a AgentConfig) -> Service<'a> {
         Service { root: &self.root, config, file: self.named.as_deref() }
+    }
+}
+
+/// Whether nothing is there; what may not be looked at is there.
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Refuses options of --stamp without it.
+fn check_stamp_options(options: &AgentOptions) -> Result<(), ProgramError> {
+    let named = [
+        (options.output.is_some(), "--output"),
+        (options.buildenv.is_some(), "--buildenv"),
+        (options.signature.is_some(), "--signature"),
+        (options.signer.is_some(), "--signer"),
+    ];
+    match named.into_iter().find(|(is_named, _)| *is_named) {
+        Some((_, name)) => Err(ProgramError::new(ExitClass::Usage, format!("{name} needs --stamp"))),
+        None => Ok(()),
     }
 }
 

@@ -1,15 +1,17 @@
 //! `mig-agent --show-config`: the settings in force and where each comes from, without secrets.
 
 use super::stamp::Stamp;
-use crate::config::agent::{self, Inside};
+use crate::config::agent::{self, AgentConfig, Inside};
+use crate::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use crate::config::proxy::Proxy;
 use crate::config::{ConfigError, Ini, Setting};
 use crate::signature::Keyring;
 use std::fmt::Write;
-use url::Url;
 
 /// The settings of a stamp and a file, one `name = value` for each, as TOML; comments say where they come from.
+/// Those that are not shown have their defaults. An error is one that the agent would end with.
 pub fn settings(stamp: Option<&Stamp>, file: Option<Ini>) -> Result<String, ConfigError> {
+    AgentConfig::resolve(stamp.map(|stamp| stamp.configuration.as_str()), file.clone())?;
     let mut text = match stamp {
         None => "# nothing is inside this program\n".to_owned(),
         Some(stamp) => match stamp.check_signature(None) {
@@ -58,16 +60,20 @@ fn on_one_line(json: &str) -> String {
     format!("'''{value}'''")
 }
 
-/// A broker's URL without its password; of what is none, nothing is shown.
+/// A broker's URL without its password.
 fn without_password(relay: &str) -> String {
     if relay.starts_with("dir://") {
         return relay.to_owned();
     }
-    let url = Url::parse(relay).ok().and_then(|mut url| {
-        url.set_password(Some("hidden")).ok()?;
-        Some(url)
-    });
-    url.map_or("(hidden)".into(), |url| url.to_string())
+    // By the parser that counts, so that no part of a password is taken for something else.
+    match BrokerConfig::parse_url(relay, TlsConfig::default(), QueueType::Classic) {
+        Ok(BrokerConfig { user, host, port, vhost, tls, .. }) => {
+            let scheme = if tls.is_some() { "amqps" } else { "amqp" };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            format!("{scheme}://{user}:(hidden)@{host}:{port} vhost {vhost}")
+        }
+        Err(_) => "(hidden)".into(),
+    }
 }
 
 /// Fingerprints and names.
@@ -89,13 +95,17 @@ mod tests {
         assert!(!shown.contains("tiger"), "{shown}");
         for line in [
             "# nothing is inside this program",
-            "agent.relay = \"amqps://agent:hidden@relay.example.net/mig\" # /etc/a.cfg:2",
+            "agent.relay = \"amqps://agent:(hidden)@relay.example.net:5671 vhost mig\" # /etc/a.cfg:2",
             "agent.proxies = [\"me:(hidden)@p:1\", \"q:2\"] # /etc/a.cfg:5",
             "agent.tags = \"a=\\\"b\" # /etc/a.cfg:6",
             "logging.level = \"debug\" # /etc/a.cfg:8",
         ] {
             assert!(shown.lines().any(|found| found == line), "{line}: {shown}");
         }
-        assert_eq!(without_password("amqp://u:tiger@:x"), "(hidden)");
+        for relay in ["amqp://u:tiger@:x", "amqps://u:12/tiger@h/v"] {
+            assert_eq!(without_password(relay), "(hidden)");
+        }
+        let broken = Ini::parse(&text.replace("debug", "loud"), "/etc/a.cfg").unwrap();
+        assert!(settings(None, Some(broken)).unwrap_err().to_string().starts_with("/etc/a.cfg:8: logging.level"));
     }
 }

@@ -142,6 +142,9 @@ impl Stamp {
             };
         };
         let keyring = Keyring::parse(certificate.as_bytes()).map_err(|e| format!("has a bad certificate: {e}"))?;
+        if keyring.had_secrets() {
+            return Err("has a secret key where the signer's public key belongs".into());
+        }
         let stripped = strip_armor(signature).map_err(|e| format!("has a bad signature: {e}"))?;
         let verified = keyring.verify(&self.configuration, &stripped, self.time);
         let by = verified.map_err(|e| format!("has a bad signature: {e}"))?.fingerprint;
@@ -283,7 +286,7 @@ mod tests {
             restore_armor(&stripped).unwrap()
         };
         let [(owner, secret), (other, other_secret)] = [generate_key("Fleet").unwrap(), generate_key("Other").unwrap()];
-        let fingerprint = Keyring::parse(owner.as_bytes()).unwrap().fingerprints().into_iter().next().unwrap();
+        let fingerprint = Keyring::parse(owner.as_bytes()).unwrap().signers(time::now()).into_iter().next().unwrap();
         let stamp = stamp();
         let text = stamp.configuration.as_str();
         let signed = |certificate: &str, signature: String| {
@@ -299,6 +302,7 @@ mod tests {
             (signed(&other, sign(text, &secret)), "has a bad signature"),
             (signed(&owner, sign("other text", &secret)), "has a bad signature"),
             (signed("x", sign(text, &secret)), "has a bad certificate"),
+            (signed(&secret, sign(text, &secret)), "has a secret key"),
             (signed(&owner, "x".into()), "has a bad signature"),
         ] {
             let error = stamp.check_signature(Some(&fingerprint)).unwrap_err();

@@ -3,17 +3,17 @@
 //! The configuration is checked to its end before anything is written. The new program is written beside its place, started
 //! once to see that it shows the same settings, and renamed.
 
-use super::build;
-use super::show;
 use super::stamp::{Stamp, StampError, StampSignature, copy_stamped};
+use super::{build, installed, show};
 use crate::config::agent::AgentConfig;
 use crate::config::read_bounded;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::time;
-use std::fs::{File, Permissions};
+use std::fmt::Display;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What to stamp.
@@ -30,28 +30,26 @@ pub struct Stamping<'a> {
 
 /// Makes the agent. Returns its version.
 pub fn make(stamping: &Stamping) -> Result<String, ProgramError> {
-    let stamp = stamp_of(stamping)?;
-    // A file that is not there, or not to be written to, is noticed before.
     let output = stamping.output;
-    let failed =
-        |e: &dyn std::fmt::Display| ProgramError::new(ExitClass::Io, format!("write {}: {e}", output.display()));
-    let directory = match output.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    // It holds secrets.
-    let mode = Permissions::from_mode(0o700);
-    let mut made = tempfile::Builder::new()
-        .prefix(".mig-agent-")
-        .permissions(mode)
-        .tempfile_in(directory)
-        .map_err(|e| failed(&e))?;
-    copy_stamped(&stamp, made.as_file_mut()).map_err(|e| failed(&e))?;
-    // A program that is open for writing cannot be started.
-    let made = made.into_temp_path();
-    check_started(&stamp, &made)?;
-    made.persist(output).map_err(|e| failed(&e.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|e| failed(&e))?;
+    let inputs = stamping.signature.map(|(signature, signer)| [signature, signer]).into_iter().flatten();
+    for input in inputs.chain([stamping.configuration]) {
+        if installed::is_same_file(input, output) {
+            let text = format!("--output {}: is {}, which would be overwritten", output.display(), input.display());
+            return Err(ProgramError::new(ExitClass::Usage, text));
+        }
+    }
+    let stamp = stamp_of(stamping)?;
+    let failed = |e: &dyn Display| ProgramError::new(ExitClass::Io, format!("write {}: {e}", output.display()));
+    // In the directory that is named, whatever the path begins with.
+    let path = std::path::absolute(output).map_err(|e| failed(&e))?;
+    let mut draft = installed::draft(&path).map_err(|e| failed(&e))?;
+    copy_stamped(&stamp, draft.as_file_mut()).map_err(|e| failed(&e))?;
+    // It holds secrets. A program that is open for writing cannot be started.
+    draft.as_file().set_permissions(Permissions::from_mode(0o700)).map_err(|e| failed(&e))?;
+    let draft = draft.into_temp_path();
+    check_started(&stamp, &draft)?;
+    draft.persist(&path).map_err(|e| failed(&e.error))?;
+    installed::sync_directory(&path).map_err(|e| failed(&e))?;
     Ok(build::full_version(build::version(), stamping.environment))
 }
 
@@ -71,7 +69,13 @@ fn stamp_of(stamping: &Stamping) -> Result<Stamp, ProgramError> {
     }
     let configuration = read_text(stamping.configuration)?;
     let file = stamping.configuration.display().to_string();
-    AgentConfig::parse_inside(&configuration, &file).map_err(|e| ProgramError::new(ExitClass::Config, e))?;
+    let config =
+        AgentConfig::parse_inside(&configuration, &file).map_err(|e| ProgramError::new(ExitClass::Config, e))?;
+    let mode = std::fs::metadata(stamping.configuration).map_or(0, |look| look.permissions().mode());
+    if config.has_secrets() && mode & 0o004 != 0 {
+        let text = format!("{file}: has a secret in a world-readable file; run chmod o-r on it");
+        return Err(ProgramError::new(ExitClass::Config, text));
+    }
     let signature = match stamping.signature {
         Some((signature, certificate)) => {
             Some(StampSignature { certificate: read_text(certificate)?, signature: read_text(signature)? })
@@ -97,8 +101,7 @@ pub fn own_stamp_error(error: &StampError) -> ProgramError {
 }
 
 fn read_text(path: &Path) -> Result<String, ProgramError> {
-    let failed =
-        |e: &dyn std::fmt::Display| ProgramError::new(ExitClass::NoInput, format!("read {}: {e}", path.display()));
+    let failed = |e: &dyn Display| ProgramError::new(ExitClass::NoInput, format!("read {}: {e}", path.display()));
     let bytes = read_bounded(path, limits::STAMP_BYTES_MAX / 4).map_err(|e| failed(&e))?;
     String::from_utf8(bytes).map_err(|_| failed(&"is not UTF-8"))
 }
@@ -107,8 +110,7 @@ fn read_text(path: &Path) -> Result<String, ProgramError> {
 fn check_started(stamp: &Stamp, program: &Path) -> Result<(), ProgramError> {
     let expected = show::settings(Some(stamp), None).map_err(|e| ProgramError::new(ExitClass::Config, e))?;
     let failed = |text: String| ProgramError::new(ExitClass::Io, format!("start the new program: {text}"));
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    let mut command = Command::new(absolute(program));
+    let mut command = Command::new(program);
     command.args(["--show-config", "-c", ""]).stdin(Stdio::null());
     let output = command.output().map_err(|e| failed(e.to_string()))?;
     if !output.status.success() {

@@ -17,9 +17,12 @@ use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
 use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
 use crate::acl::Acl;
+use crate::json::Fields;
 use crate::limits;
 use crate::signature::Keyring;
 use native_tls::{Certificate, Identity};
+use openssl::pkey::PKey;
+use openssl::x509::X509;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -94,11 +97,14 @@ pub fn settings(
     Ok(merge(inside, file)?.into_settings())
 }
 
+/// Section and key of a setting.
+type Place = (&'static str, &'static str);
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [((&str, &str), (&str, &str)); 3] =
+const FIXED: [(Place, Place); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
 
-const PROXIES: (&str, &str) = ("agent", "proxies");
+const PROXIES: Place = ("agent", "proxies");
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
 
 /// What the configuration inside an agent is called in messages.
@@ -117,14 +123,21 @@ impl AgentConfig {
 
     /// Checks the text of a configuration that will be inside an agent, which then needs no file.
     pub fn parse_inside(text: &str, file: &str) -> Result<AgentConfig, ConfigError> {
-        let ini = inside::parse(text, file)?;
-        inside::check_complete(&ini)?;
-        AgentConfig::from_ini(ini)
+        AgentConfig::from_ini(inside::parse(text, file)?)
     }
 
     /// What is in force when there is a text inside, or a file, or both.
     pub fn resolve(inside: Option<&str>, file: Option<Ini>) -> Result<AgentConfig, ConfigError> {
         AgentConfig::from_ini(merge(inside, file)?)
+    }
+
+    /// Whether it holds a password or a private key.
+    pub fn has_secrets(&self) -> bool {
+        let relay = match &self.relay {
+            RelayConfig::Directory(_) => false,
+            RelayConfig::Broker(_) => true,
+        };
+        relay || self.proxies.iter().any(|proxy| proxy.password.is_some())
     }
 
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
@@ -151,7 +164,9 @@ impl AgentConfig {
             tags: ini.take(SECTION, "tags", Map::new(), parse_tags)?,
             is_immortal: ini.boolean(SECTION, "isimmortal", true)?,
             install_service: ini.boolean(SECTION, "installservice", false)?,
-            install_directory: ini.path(SECTION, "installdir")?.unwrap_or_else(|| PathBuf::from("/usr/local/sbin")),
+            install_directory: ini
+                .path(SECTION, "installdir")?
+                .unwrap_or_else(|| PathBuf::from("/usr/local/lib/mig-agent")),
             check_in: ini.boolean(SECTION, "checkin", false)?,
             check_in_time: ini.duration(SECTION, "checkintime", Duration::from_secs(600))?,
             logging: LoggingConfig::take(&mut ini)?,
@@ -202,7 +217,11 @@ fn take_relay(ini: &mut Ini, tls: TlsConfig) -> Result<RelayConfig, ConfigError>
         _ if value.starts_with("amqp") => {
             let broker = BrokerConfig::parse_url(value, tls.clone(), queue_type);
             let refused = |e| format!("is not a broker such as amqps://agent:password@relay.example.net:5671/mig: {e}");
-            broker.map(|broker| Some(RelayConfig::Broker(broker))).map_err(refused)
+            let broker = broker.map_err(refused)?;
+            if broker.tls.is_none() && matches!(tls.identity, Some((Material::Inside(_), _))) {
+                return Err("is without TLS, but there is a certificate for it: amqps:// is meant".into());
+            }
+            Ok(Some(RelayConfig::Broker(broker)))
         }
         _ => {
             Err("is not a relay such as dir:///var/lib/mig/relay or amqps://agent:password@relay.example.net:5671/mig"
@@ -242,6 +261,9 @@ fn take_file(ini: &mut Ini, section: &str, key: &str) -> Result<Option<Material>
 fn take_keyring(ini: &mut Ini) -> Result<Material, ConfigError> {
     let inside = take_inside(ini, inside::KEYS, |text| {
         let keyring = Keyring::parse(text.as_bytes()).map_err(|e| e.to_string())?;
+        if keyring.had_secrets() {
+            return Err("has a private key; only public keys belong here (gpg --armor --export)".into());
+        }
         keyring.left_out().first().map_or(Ok(()), |left_out| Err(left_out.to_string()))
     })?;
     let file = take_file(ini, "agent", "keyring")?;
@@ -258,8 +280,8 @@ fn take_acl(ini: &mut Ini, keyring: &Material) -> Result<Material, ConfigError> 
             Material::Inside(keys) => Keyring::parse(keys.expose().as_bytes()).ok(),
             Material::File(_) => None,
         };
-        let known = keyring.map(|keyring| keyring.fingerprints());
-        acl.check_satisfiable(known.as_ref())
+        let signers = keyring.map(|keyring| keyring.signers(crate::time::now()));
+        acl.check_satisfiable(signers.as_ref())
     })?;
     let file = take_file(ini, "agent", "acl")?;
     inside.or(file).ok_or_else(|| ini.error(None, "agent", "acl", "is missing"))
@@ -275,8 +297,13 @@ fn take_tls(ini: &mut Ini) -> Result<TlsConfig, ConfigError> {
     let certificate = take_inside(ini, inside::CERTIFICATE, certificates)?;
     let key = take_inside(ini, inside::KEY, |key| match &certificate {
         Some(Material::Inside(certificate)) => {
-            let identity = Identity::from_pkcs8(certificate.expose().as_bytes(), key.as_bytes());
-            identity.map(drop).map_err(|e| format!("is not the key of agentcert in PKCS #8: {e}"))
+            let pem = (certificate.expose().as_bytes(), key.as_bytes());
+            Identity::from_pkcs8(pem.0, pem.1).map_err(|e| format!("is not a key in PKCS #8: {e}"))?;
+            match is_key_of(pem.0, pem.1) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("is not the key of agentcert".to_owned()),
+                Err(e) => Err(format!("cannot be compared with agentcert: {e}")),
+            }
         }
         _ => Err("is there, but agentcert is missing".into()),
     })?;
@@ -291,12 +318,19 @@ fn take_tls(ini: &mut Ini) -> Result<TlsConfig, ConfigError> {
     Ok(TlsConfig { ca: ca.or(tls.ca), identity })
 }
 
+/// Whether a key is that of a certificate, both in PEM.
+fn is_key_of(certificate: &[u8], key: &[u8]) -> Result<bool, openssl::error::ErrorStack> {
+    let (certificate, key) = (X509::from_pem(certificate)?, PKey::private_key_from_pem(key)?);
+    Ok(certificate.public_key()?.public_eq(&key))
+}
+
 fn parse_api(value: &str) -> Result<Option<String>, String> {
     if value.is_empty() {
         return Ok(None);
     }
     let url = url::Url::parse(value).map_err(|e| format!("is not an URL: {e}"))?;
-    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() || !url.username().is_empty() {
+    let has_login = !url.username().is_empty() || url.password().is_some();
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() || has_login {
         return Err("is not an URL such as https://api.example.net/api/v1".into());
     }
     Ok(Some(value.trim_end_matches('/').to_owned()))
@@ -324,7 +358,12 @@ fn parse_tags(value: &str) -> Result<Map<String, Value>, String> {
     }
     if value.trim_start().starts_with('{') {
         return match crate::json::value(value) {
-            Ok(Value::Object(tags)) => Ok(tags),
+            Ok(Value::Object(tags)) => {
+                // As the scheduler will read them.
+                let heartbeat = serde_json::json!({"tags": tags}).to_string();
+                let fields = Fields::parse(heartbeat.as_bytes()).map_err(|e| e.to_string())?;
+                fields.object("tags").map_err(|e| e.to_string())
+            }
             Ok(_) => Err("is not a JSON object".into()),
             Err(e) => Err(format!("is not a JSON object: {e}")),
         };
@@ -378,6 +417,7 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
+            (&format!("tags = \"{{\\\"x\\\": [{}0]}}\"", "0,".repeat(2000)), "a.cfg:5: agent.tags: field 'tags': "),
             ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is neither a path nor an address"),
             (&format!("tags = x={}", "y".repeat(9000)), "a.cfg:5: agent.tags: has 9002 bytes, the limit is 8192"),
             ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
@@ -401,8 +441,12 @@ mod tests {
     /// A key inside, and an access list that names it.
     fn trust() -> (String, String) {
         let (public, _) = crate::signature::generate_key("Kelso <kelso@example.net>").unwrap();
+        trust_in(&public)
+    }
+
+    fn trust_in(public: &str) -> (String, String) {
         let keyring = Keyring::parse(public.as_bytes()).unwrap();
-        let fingerprint = keyring.fingerprints().into_iter().next().unwrap();
+        let fingerprint = keyring.signers(crate::time::now()).into_iter().next().unwrap();
         let acl = serde_json::json!({"default": {"minimumweight": 2,
             "investigators": {"Kelso": {"fingerprint": fingerprint.to_string(), "weight": 2}}}});
         (format!("publicpgpkeys = ['''\n{public}''']\n"), format!("agentacl = ['{acl}']\n"))
@@ -426,12 +470,13 @@ mod tests {
         // What is not inside may come from a file.
         let config = resolve(INSIDE_LEAST, "[agent]\nkeyring = /k\nacl = /a\nproxies = q:1\n").unwrap();
         assert_eq!((config.keyring, config.proxies.len()), (Material::File("/k".into()), 1));
-        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): agent.keyring: is missing");
+        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): publicpgpkeys: is missing");
     }
 
     #[test]
     fn what_is_inside_is_parsed_to_its_end() {
-        let (keys, acl) = trust();
+        let (public, secret) = crate::signature::generate_key("Kelso <kelso@example.net>").unwrap();
+        let (keys, acl) = trust_in(&public);
         let least = format!("{INSIDE_LEAST}{keys}{acl}");
         AgentConfig::parse_inside(&least, "c.toml").unwrap();
         let next = least.lines().count() + 1;
@@ -439,7 +484,7 @@ mod tests {
             (least.replace("'''\n-----BEGIN", "'''\n---BEGIN"), "c.toml:2: publicpgpkeys: "),
             (
                 least.replace("\"minimumweight\":2", "\"minimumweight\":3"),
-                "agentacl: default.minimumweight is 3, but all",
+                "agentacl: default.minimumweight is 3, but those",
             ),
             (least.replace("\"weight\":2", "\"weight\":0"), "agentacl: "),
             (format!("{INSIDE_LEAST}{keys}agentacl = []\n"), "agentacl: is empty"),
@@ -448,7 +493,13 @@ mod tests {
             (format!("{least}cacert = 'x'\n"), &format!("c.toml:{next}: cacert: ")),
             (format!("{least}agentkey = 'x'\n"), "agentkey: is there, but agentcert is missing"),
             (format!("{least}apiurl = 'x'\n"), "apiurl: is not an URL"),
-            (format!("{least}discoverpublicip = true\n"), "agent.api: is missing, but discoverpublicip is on"),
+            (format!("{least}apiurl = 'https://:secret@h/x'\n"), "apiurl: is not an URL such as"),
+            (
+                format!("{least}loggingconf = {{ mode = 'fil' }}\n"),
+                &format!("c.toml:{next}: loggingconf.mode: 'fil' is none"),
+            ),
+            (least.replace(&public, &secret), "publicpgpkeys: has a private key"),
+            (format!("{least}discoverpublicip = true\n"), "apiurl: is missing, but discoverpublicip is on"),
             (format!("{least}proxies = ['http://u:secret@h:0']\n"), "proxies: the proxy number 1 is not a proxy"),
             (least.replace("dir:///r", "amqp://u:secret@"), "c.toml:1: amqpbroker: is not a broker"),
             (format!("{least}tags = {{ x = '{}' }}\n", "y".repeat(9000)), "tags: has 9008 bytes"),

@@ -14,14 +14,17 @@ use std::time::Duration;
 const LISTS: [(&str, &str); 1] = [("targets", "macro")];
 
 /// A parsed file. Reading a key removes it; a key that is left at the end is unknown.
+#[derive(Clone)]
 pub struct Ini {
     file: String,
     values: BTreeMap<(String, String), Setting>,
     sections: BTreeMap<String, usize>,
+    /// What the file calls a key.
+    name_of: fn(&str, &str) -> String,
 }
 
 /// The value of a key, and where it is written. It may be a secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Setting {
     /// The file.
     pub file: String,
@@ -59,7 +62,13 @@ impl Ini {
 
     /// Settings from `file`, none so far.
     pub fn empty(file: &str) -> Ini {
-        Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new() }
+        let name_of = |section: &str, key: &str| format!("{section}.{key}");
+        Ini { file: file.to_owned(), values: BTreeMap::new(), sections: BTreeMap::new(), name_of }
+    }
+
+    /// The same with other names of keys.
+    pub fn with_names(self, name_of: fn(&str, &str) -> String) -> Ini {
+        Ini { name_of, ..self }
     }
 
     /// Sets a key, which is called `name` in line `line` of the file. Returns the line in which it was set before.
@@ -262,7 +271,8 @@ impl Ini {
 
     /// Builds the error for a key.
     pub fn error(&self, line: Option<usize>, section: &str, key: &str, reason: &str) -> ConfigError {
-        ConfigError { file: self.file.clone(), line, text: format!("{section}.{key}: {reason}"), is_temporary: false }
+        let text = format!("{}: {reason}", (self.name_of)(section, key));
+        ConfigError { file: self.file.clone(), line, text, is_temporary: false }
     }
 
     /// Checks that every section is one of `sections` and that every key was taken.

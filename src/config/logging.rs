@@ -57,17 +57,12 @@ impl LoggingConfig {
             "unix" => Ok(unix.clone()),
             _ => Err(format!("'{value}' is none of udp, tcp, unix")),
         })?;
-        let mode = ini.text(SECTION, "mode", "stdout")?;
-        let mode = match mode.as_str() {
-            "stdout" => LoggingMode::Stdout,
-            "file" => {
-                LoggingMode::File(file.ok_or_else(|| ini.error(None, SECTION, "file", "is missing, mode is file"))?)
-            }
-            "syslog" => LoggingMode::Syslog(server),
-            other => {
-                return Err(ini.error(None, SECTION, "mode", &format!("'{other}' is none of stdout, file, syslog")));
-            }
-        };
+        let mode = ini.take(SECTION, "mode", LoggingMode::Stdout, |value| match value {
+            "stdout" => Ok(LoggingMode::Stdout),
+            "file" => Ok(LoggingMode::File(file.clone().ok_or("is file, but the key file is missing")?)),
+            "syslog" => Ok(LoggingMode::Syslog(server.clone())),
+            _ => Err(format!("'{value}' is none of stdout, file, syslog")),
+        })?;
         Ok(LoggingConfig { mode, level })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::certificates::{self, LeftOut};
 use super::stripped::parse_stripped;
+use super::verify::can_sign;
 use super::{SignatureError, Signer, verify};
 use crate::investigator::{Fingerprint, Investigator};
 use crate::time::Timestamp;
@@ -29,6 +30,8 @@ pub struct Keyring {
     certs: Vec<Known>,
     by_key: HashMap<String, BTreeSet<usize>>,
     left_out: Vec<LeftOut>,
+    /// Whether a file had secret keys, which are not kept.
+    had_secrets: bool,
 }
 
 impl Keyring {
@@ -65,6 +68,7 @@ impl Keyring {
     /// Adds a certificate, without its secret keys. Copies of one certificate are merged: a revocation in any of them
     /// applies, in any order.
     pub fn add(&mut self, cert: Cert) {
+        self.had_secrets |= cert.is_tsk();
         let cert = cert.strip_secret_key_material();
         let known = self.certs.iter().position(|known| known.cert.fingerprint() == cert.fingerprint());
         let index = known.unwrap_or(self.certs.len());
@@ -90,9 +94,15 @@ impl Keyring {
         self.certs.iter().map(Known::investigator)
     }
 
-    /// The fingerprints of all.
-    pub fn fingerprints(&self) -> BTreeSet<Fingerprint> {
-        self.certs.iter().map(|known| Fingerprint::from(&known.cert)).collect()
+    /// Whether secret keys were among what was read.
+    pub fn had_secrets(&self) -> bool {
+        self.had_secrets
+    }
+
+    /// Those who can sign at a time: neither expired nor revoked, with a key for it.
+    pub fn signers(&self, at: Timestamp) -> BTreeSet<Fingerprint> {
+        let signers = self.certs.iter().filter(|known| can_sign(&known.cert, at));
+        signers.map(|known| Fingerprint::from(&known.cert)).collect()
     }
 
     /// Returns the certificate with this fingerprint, as an investigator.

@@ -41,6 +41,14 @@ pub(super) fn verify_by(
     Ok(Signer { fingerprint: Fingerprint::from(cert), name: name_of(cert) })
 }
 
+/// Whether a certificate has a key whose signatures would count at a time.
+pub(super) fn can_sign(cert: &Cert, at: Timestamp) -> bool {
+    let policy = StandardPolicy::new();
+    let Ok(valid) = cert.with_policy(&policy, SystemTime::from(at)) else { return false };
+    let is_good = valid.alive().is_ok() && !matches!(valid.revocation_status(), RevocationStatus::Revoked(_));
+    is_good && valid.keys().supported().alive().revoked(false).for_signing().next().is_some()
+}
+
 /// The text that a signature covers: of a text signature, with the line ends of gpg. Those are CRLF for any number of CR
 /// before LF; other CR, and white space at the end of a line, are part of the text.
 fn covered(text: &str, typ: SignatureType) -> Cow<'_, str> {

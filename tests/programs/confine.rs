@@ -93,6 +93,9 @@ const CHANGES: &[(&str, Attempt)] = &[
     }),
     ("link a file", |at, _| std::fs::hard_link(at.join("file"), at.join("link"))),
     ("rename a file", |at, _| std::fs::rename(at.join("file"), at.join("renamed"))),
+    ("lock a file", |at, _| {
+        Ok(rustix::fs::flock(std::fs::File::open(at.join("file"))?, rustix::fs::FlockOperation::NonBlockingLockShared)?)
+    }),
     ("remove a file", |at, _| std::fs::remove_file(at.join("file"))),
 ];
 
@@ -101,6 +104,10 @@ const NEVER: &[(&str, Attempt)] = &[
     ("make a directory", |at, _| std::fs::create_dir(at.join("directory"))),
     ("make a link", |at, _| symlink("file", at.join("symlink"))),
     ("make a fifo", |at, _| Ok(rustix::fs::mknodat(CWD, at.join("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)?)),
+    ("talk with a service of the machine", |_, _| {
+        let socket = rustix::net::AddressFamily::UNIX;
+        Ok(rustix::net::socket(socket, rustix::net::SocketType::STREAM, None).map(drop)?)
+    }),
     ("make a socket", |at, _| UnixListener::bind(at.join("socket")).map(drop)),
     ("set times", |at, _| std::fs::File::open(at.join("file"))?.set_modified(std::time::UNIX_EPOCH)),
     ("set an attribute", |at, _| {
@@ -150,7 +157,7 @@ fn no_module_does_what_none_needs() {
     let all = Needs {
         reads_files: true,
         reads_processes: true,
-        opens_network: false,
+        opens_network: true,
         writes_program_directory: true,
         ends_processes: true,
         runs_programs: true,
@@ -192,7 +199,8 @@ fn a_module_opens_the_network_only_if_it_declares_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let place = Place::new();
-    let tries: [(&str, Box<dyn Fn() -> io::Result<()> + Send + Sync>); 4] = [
+    type Try = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+    let tries: [(&str, Try); 4] = [
         ("TCP by name", Box::new(move || TcpStream::connect(("localhost", address.port())).map(drop))),
         ("TCP", Box::new(move || TcpStream::connect(address).map(drop))),
         ("UDP", Box::new(|| UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", "127.0.0.1:9").map(drop))),
@@ -242,9 +250,16 @@ fn a_module_ends_processes_and_runs_programs_only_if_it_declares_it() {
     assert!(place.other.0.try_wait().unwrap().is_none());
     let agent = Path::new(env!("CARGO_BIN_EXE_mig-agent"));
     for needs in [RUNS, Needs { reads_files: true, ..RUNS }, Needs { writes_program_directory: true, ..RUNS }] {
-        let run = || Command::new(env!("CARGO_BIN_EXE_mig-agent")).arg("-V").stdin(Stdio::null()).output();
-        let output = confined(needs, agent.parent().unwrap(), run).unwrap();
-        assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+        // With a directory, the library starts it in another way.
+        for directory in [None, Some("/")] {
+            let run = move || {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
+                directory.map(|directory| command.current_dir(directory));
+                command.arg("-V").stdin(Stdio::null()).output()
+            };
+            let output = confined(needs, agent.parent().unwrap(), run).unwrap();
+            assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+        }
         assert!(
             !confined(needs, agent.parent().unwrap(), || Command::new("/bin/true").status().is_ok()),
             "another one"
@@ -283,11 +298,16 @@ fn a_module_can_only_be_confined_further() {
     assert!(!written.1, "{written:?}");
 }
 
+/// A copy that can be started: this process, whose tests start others, never has it open for writing.
+pub fn copy_of_the_agent(to: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_mig-agent")).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn the_module_upgrade_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     let needs = modules::by_name("upgrade").unwrap().needs();
     let version = confined(needs, directory.path(), {
         let path = path.clone();
@@ -303,7 +323,13 @@ fn the_module_upgrade_can_do_what_it_declares() {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null());
-            let mut child = asking.spawn().unwrap();
+            // Another test may be starting a program, which has this file open for writing until it runs.
+            let mut child = loop {
+                match asking.spawn() {
+                    Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                    child => break child.unwrap(),
+                }
+            };
             let mut version = String::new();
             io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut version).unwrap();
             let _ = child.kill();
@@ -320,7 +346,7 @@ fn the_module_upgrade_can_do_what_it_declares() {
 fn the_module_agentdestroy_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     // It waits for its parameters.
     let mut other = Command::new(&path).args(["-m", "file", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let parameters = json!({"pid": other.id(), "version": mig::cli::version()}).to_string();

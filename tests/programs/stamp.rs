@@ -60,7 +60,7 @@ fn what_is_inside_is_shown_without_secrets_and_a_file_replaces_parts_of_it() {
     let shown = String::from_utf8(run(&program, &["--show-config", "-c", ""]).stdout).unwrap();
     assert!(!shown.contains("tiger"), "{shown}");
     for line in [
-        "amqpbroker = \"amqps://agent:hidden@relay.example.net/mig\" # (inside):1",
+        "amqpbroker = \"amqps://agent:(hidden)@relay.example.net:5671 vhost mig\" # (inside):1",
         "proxies = [\"me:(hidden)@proxy:1\"] # (inside):2",
         " Test Investigator\"] # (inside):",
         "heartbeatfreq = \"30s\"",
@@ -142,12 +142,23 @@ fn a_configuration_with_an_error_makes_no_agent() {
     }
     let missing = run(PROGRAM, &["--stamp", toml.to_str().unwrap()]);
     assert_eq!(missing.status.code(), Some(64), "{}", text(&missing));
+    let lone = run(PROGRAM, &["--buildenv", "x", "-c", "", "--once"]);
+    assert!(lone.status.code() == Some(64) && text(&lone).contains("--buildenv needs --stamp"), "{}", text(&lone));
+    let itself = run(PROGRAM, &["--stamp", toml.to_str().unwrap(), "--output", toml.to_str().unwrap()]);
+    assert!(itself.status.code() == Some(64) && text(&itself).contains("would be overwritten"), "{}", text(&itself));
+    let secret = good.replace("amqpbroker = ", "amqpbroker = 'amqp://u:tiger@h/v' #");
+    write_private(&toml, &secret);
+    std::fs::set_permissions(&toml, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let public = run(PROGRAM, &["--stamp", toml.to_str().unwrap(), "--output", kept.to_str().unwrap()]);
+    assert!(public.status.code() == Some(78) && text(&public).contains("chmod o-r"), "{}", text(&public));
+    write_private(&toml, &good);
+    std::fs::set_permissions(&toml, std::fs::Permissions::from_mode(0o600)).unwrap();
     let nowhere = run(PROGRAM, &["--stamp", toml.to_str().unwrap(), "--output", "/nowhere/agent"]);
     assert_eq!(nowhere.status.code(), Some(74), "{}", text(&nowhere));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "an older one");
     let left = |path: &Path| {
         let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".mig-agent-")).collect::<Vec<_>>()
+        names.filter(|name| name.starts_with(".mig-agent")).collect::<Vec<_>>()
     };
     assert_eq!(left(kept.parent().unwrap()), Vec::<String>::new());
     // A stamped agent is not stamped again.

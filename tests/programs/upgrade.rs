@@ -195,7 +195,8 @@ fn scheduler_key(sandbox: &Sandbox) -> String {
     let printed = sandbox.scheduler(&["--print-key"]);
     assert!(printed.status.success(), "{}", text(&printed));
     let public_key = String::from_utf8(printed.stdout).unwrap();
-    let fingerprint = Keyring::parse(public_key.as_bytes()).unwrap().fingerprints().into_iter().next().unwrap();
+    let fingerprint =
+        Keyring::parse(public_key.as_bytes()).unwrap().signers(mig::time::now()).into_iter().next().unwrap();
     assert!(String::from_utf8(printed.stderr).unwrap().contains(fingerprint.as_str()));
     let mut acl: Value = serde_json::from_slice(&std::fs::read(sandbox.path("acl.json")).unwrap()).unwrap();
     let investigators = json!({"MIG Scheduler": {"fingerprint": fingerprint, "weight": 1}});
@@ -277,6 +278,21 @@ fn the_old_program_goes_on_where_the_new_one_does_not_work() {
 }
 
 #[test]
+fn a_new_program_that_reaches_no_relay_is_undone() {
+    let fleet = Fleet::new();
+    let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
+    // Nobody listens there.
+    let lost = fleet.stamped("lost", &fleet.settings.replace(&relay, "'amqp://guest:guest@127.0.0.1:9/'"));
+    let (_scheduler, first) = fleet.start();
+    fleet.ask("upgrade", "upgrade", fleet.release("lost", &lost));
+    fleet.wait("undone", || fleet.log().contains("has sent no heartbeat for 3s"));
+    fleet.look("after");
+    assert_eq!((fleet.owner(), fleet.processes()), (first.0.id(), vec![first.0.id()]));
+    assert_eq!((fleet.online(), fleet.files()), (vec![version("v1")], vec!["mig-agent".to_owned()]));
+    fleet.assert_at_most_once();
+}
+
+#[test]
 fn of_both_the_process_that_is_not_killed_goes_on() {
     for is_old in [true, false] {
         let mut fleet = Fleet::new();
@@ -308,7 +324,10 @@ fn of_both_the_process_that_is_not_killed_goes_on() {
 
 /// A fleet whose agent hands over to a program that takes the run directory, and cannot send a heartbeat. Its process.
 fn on_probation() -> (Fleet, Background, Background, u32) {
-    let fleet = Fleet::new();
+    let mut fleet = Fleet::new();
+    // The old one waits for a long time.
+    fleet.settings = fleet.settings.replace("'300ms'", "'30s'");
+    std::fs::rename(fleet.stamped("v1", &fleet.settings), fleet.program()).unwrap();
     let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
     let mute = fleet.settings.replace(&relay, "'amqp://127.0.0.1:1/'");
     assert_ne!(mute, fleet.settings);

@@ -9,8 +9,10 @@
 //! | `system_calls` | system calls that no module needs; by arguments, opening for writing, new processes, sockets, signals | 3.17 |
 //! | `landlock` | changing files, reading them without need, TCP, signals | 5.13; truncating 6.2, TCP 6.7, signals 6.12 |
 //!
-//! The layers overlap, so that one that a kernel lacks is no hole: an operation runs with those that there are, and the
-//! heartbeat's environment says which ([`facts`]). What fails although the kernel has it fails the operation.
+//! The layers overlap: the filter of system calls alone keeps a module from all that it declares nothing of. Landlock alone
+//! knows paths: what a module that writes may write, which programs it may run, what it may read that needs no files. Where a
+//! kernel lacks a layer an operation runs with the others, and the heartbeat's environment says which there are ([`facts`]).
+//! What fails although the kernel has it fails the operation.
 //!
 //! Landlock forbids to look into other processes through `/proc` whatever its rules are (ptrace(2), "access mode checking").
 //! So it is not in force while `Needs::reads_processes` is: a module that does so with some parameters only has it from the

@@ -18,7 +18,7 @@ const ALWAYS_READABLE: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
 
 /// What finding and verifying another machine reads: names, services, roots of certificates, and the system's libraries that
 /// look up names.
-const READABLE_FOR_NETWORK: [&str; 22] = [
+const READABLE_FOR_NETWORK: [&str; 21] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -40,7 +40,6 @@ const READABLE_FOR_NETWORK: [&str; 22] = [
     "/lib",
     "/lib64",
     "/run/systemd/resolve",
-    "/run/nscd",
 ];
 
 /// Restricts the calling thread. Returns the version of the kernel's interface, none if it lacks Landlock.

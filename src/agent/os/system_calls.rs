@@ -33,7 +33,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_eventfd2, libc::SYS_timerfd_create, libc::SYS_timerfd_settime,
     libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_getdents64,
     libc::SYS_readlinkat, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_getcwd, libc::SYS_fadvise64,
-    libc::SYS_readahead, libc::SYS_flock, libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr,
+    libc::SYS_readahead, libc::SYS_getxattr, libc::SYS_lgetxattr, libc::SYS_fgetxattr,
     libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr,
     // They only take away.
     libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self,
@@ -41,7 +41,7 @@ const ALWAYS: &[c_long] = &[
 /// [`Needs::opens_network`].
 #[rustfmt::skip]
 const NETWORK: &[c_long] = &[
-    libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind, libc::SYS_getsockname, libc::SYS_getpeername,
+    libc::SYS_connect, libc::SYS_bind, libc::SYS_getsockname, libc::SYS_getpeername,
     libc::SYS_sendto, libc::SYS_recvfrom, libc::SYS_sendmsg, libc::SYS_recvmsg, libc::SYS_sendmmsg, libc::SYS_recvmmsg,
     libc::SYS_setsockopt, libc::SYS_getsockopt, libc::SYS_shutdown,
 ];
@@ -50,12 +50,12 @@ const NETWORK: &[c_long] = &[
 const WRITING: &[c_long] = &[
     libc::SYS_openat, libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fsync,
     libc::SYS_fdatasync, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_fchmod, libc::SYS_fchmodat,
-    libc::SYS_umask, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
+    libc::SYS_flock, libc::SYS_umask, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
 ];
 /// [`Needs::runs_programs`]. Not `setpgid` and `setsid`: the process group is how the agent ends all of them.
 #[rustfmt::skip]
 const RUNNING: &[c_long] = &[
-    libc::SYS_execve, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_chdir, libc::SYS_pidfd_open,
+    libc::SYS_execve, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_chdir, libc::SYS_pidfd_open, libc::SYS_recvfrom,
 ];
 /// [`Needs::ends_processes`], and of children where programs are run.
 #[rustfmt::skip]
@@ -167,6 +167,8 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
     if needs.runs_programs {
         permitted.always(RUNNING);
         permitted.always(older::RUNNING);
+        // By which a child says that its program could not be started.
+        permitted.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX)])?;
         permitted.when(libc::SYS_clone, &[bits(0, NAMESPACES, 0)])?;
     } else {
         permitted.when(libc::SYS_clone, &[bits(0, NAMESPACES | libc::CLONE_THREAD, libc::CLONE_THREAD)])?;
@@ -181,7 +183,8 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
     if needs.opens_network {
         permitted.always(NETWORK);
         let kind = 0xf;
-        for family in [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX] {
+        // Not AF_UNIX: services of this machine do for root what they are asked to.
+        for family in [libc::AF_INET, libc::AF_INET6] {
             permitted.when(libc::SYS_socket, &[is(0, family), bits(1, kind, libc::SOCK_STREAM)])?;
             permitted.when(libc::SYS_socket, &[is(0, family), bits(1, kind, libc::SOCK_DGRAM)])?;
         }

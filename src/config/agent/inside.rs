@@ -94,7 +94,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
     };
     let document = DeTable::parse(text)
         .map_err(|e| error(e.span().map(|span| span.start), format!("is not TOML: {}", e.message())))?;
-    let mut ini = Ini::empty(file);
+    let mut ini = Ini::empty(file).with_names(name_of);
     for (name, value) in document.get_ref() {
         let (name, offset) = (name.get_ref().as_ref(), name.span().start);
         let line = at(offset).unwrap_or(1);
@@ -106,7 +106,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
                 let (shown, offset) = (format!("{name}.{}", key.get_ref()), key.span().start);
                 let text =
                     plain(value.get_ref()).ok_or_else(|| error(Some(offset), format!("{shown}: is not text")))?;
-                ini.set("logging", &key.get_ref().to_lowercase(), &shown, at(offset).unwrap_or(1), text);
+                let key = key.get_ref().to_lowercase();
+                if let Some(earlier) = ini.set("logging", &key, &shown, at(offset).unwrap_or(1), text) {
+                    return Err(error(Some(offset), format!("{shown}: is already set in line {earlier}")));
+                }
             }
             continue;
         }
@@ -116,28 +119,41 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
         };
         let (value, shape) = (value.get_ref(), *shape);
         let text = text_of(value, shape).map_err(|reason| error(Some(offset), format!("{name}: {reason}")))?;
-        ini.set(section, key, name, line, text);
+        // An empty list is none.
+        if !(text.is_empty() && matches!(shape, Shape::Texts(_))) {
+            ini.set(section, key, name, line, text);
+        }
     }
     Ok(ini)
 }
 
-/// Refuses settings with which an agent would need a file, by the names that they have inside.
-pub(super) fn check_complete(ini: &Ini) -> Result<(), ConfigError> {
-    for required in ["amqpbroker", "publicpgpkeys", "agentacl"] {
-        let place = NAMES.iter().find(|(name, ..)| *name == required).map(|(_, place, _)| place);
-        if place.is_some_and(|(section, key)| !ini.has(section, key)) {
-            let text = format!("{required}: is missing");
-            return Err(ConfigError { file: ini.file().to_owned(), line: None, text, is_temporary: false });
-        }
-    }
-    Ok(())
+/// What a setting is called inside.
+fn name_of(section: &str, key: &str) -> String {
+    const OF_FILES: [((&str, &str), &str); 5] = [
+        (("agent", "keyring"), "publicpgpkeys"),
+        (("agent", "acl"), "agentacl"),
+        (("certs", "ca"), "cacert"),
+        (("certs", "cert"), "agentcert"),
+        (("certs", "key"), "agentkey"),
+    ];
+    let names = NAMES.iter().map(|(name, place, _)| (*place, *name)).chain(OF_FILES);
+    let name = names.into_iter().find(|(place, _)| *place == (section, key)).map(|(_, name)| name.to_owned());
+    name.unwrap_or_else(|| format!("{LOGGING}.{key}"))
 }
 
 /// A value as the text of a setting.
 fn text_of(value: &DeValue, shape: Shape) -> Result<String, String> {
     match shape {
         Shape::Plain => plain(value).ok_or_else(|| "is not text, a number, true or false".to_owned()),
-        Shape::Texts(between) => Ok(texts(value).ok_or("is not a list of texts")?.join(between)),
+        Shape::Texts(between) => {
+            let texts = texts(value).ok_or("is not a list of texts")?;
+            // What a file separates by commas or spaces has none in it.
+            let splits = |text: &String| between == " " && text.contains([',', ' ', '\t', '\n']);
+            match texts.iter().position(splits) {
+                Some(index) => Err(format!("number {} has a comma or a space in it", index + 1)),
+                None => Ok(texts.join(between)),
+            }
+        }
         Shape::Objects => {
             let texts = texts(value).ok_or("is not a list of texts, each a JSON object")?;
             for (index, text) in texts.iter().enumerate() {
@@ -147,7 +163,7 @@ fn text_of(value: &DeValue, shape: Shape) -> Result<String, String> {
             Ok(format!("[{}]", texts.join(",")))
         }
         Shape::Table => match value {
-            DeValue::Table(table) => Ok(Value::Object(object(table)).to_string()),
+            DeValue::Table(table) => Ok(Value::Object(object(table)?).to_string()),
             _ => Err("is not a table such as { operator = \"infra\" }".into()),
         },
     }
@@ -170,23 +186,27 @@ fn texts(value: &DeValue) -> Option<Vec<String>> {
     }
 }
 
-fn object(table: &DeTable) -> Map<String, Value> {
-    table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value))).collect()
+fn object(table: &DeTable) -> Result<Map<String, Value>, String> {
+    table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), json(value)?))).collect()
 }
 
 /// The parser bounds the depth.
-fn json(value: &Spanned<DeValue>) -> Value {
-    match value.get_ref() {
+fn json(value: &Spanned<DeValue>) -> Result<Value, String> {
+    Ok(match value.get_ref() {
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Boolean(is) => (*is).into(),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| number.as_str().into(), Value::from)
-        }
-        DeValue::Float(number) => number.as_str().parse::<f64>().map_or_else(|_| number.as_str().into(), Value::from),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.into(),
+            Err(_) => return Err(format!("{} is larger than a number may be", number.as_str())),
+        },
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(finite) if finite.is_finite() => finite.into(),
+            _ => return Err(format!("{} is no number of JSON", number.as_str())),
+        },
         DeValue::Datetime(time) => time.to_string().into(),
-        DeValue::Array(array) => array.iter().map(json).collect(),
-        DeValue::Table(table) => Value::Object(object(table)),
-    }
+        DeValue::Array(array) => Value::Array(array.iter().map(json).collect::<Result<_, _>>()?),
+        DeValue::Table(table) => Value::Object(object(table)?),
+    })
 }
 
 #[cfg(test)]
@@ -209,6 +229,9 @@ mod tests {
             ("agentacl = ['{}}, {']\n", "c.toml:1: agentacl: number 1: "),
             ("loggingconf = 1\n", "c.toml:1: loggingconf: is not a table"),
             ("[loggingconf]\nmode = [1]\n", "c.toml:2: loggingconf.mode: is not text"),
+            ("tags = { a = inf }\n", "c.toml:1: tags: inf is no number of JSON"),
+            ("proxies = ['http://u:1,2@h:1']\n", "c.toml:1: proxies: number 1 has a comma"),
+            ("[loggingconf]\nmode = 'stdout'\nMode = 'file'\n", "c.toml:2: loggingconf.mode: is already set in line 3"),
             ("checkin = 1979-05-27\n", "c.toml:1: checkin: is not text, a number, true or false"),
         ] {
             assert!(error(text).starts_with(expected), "{text}: {}", error(text));
