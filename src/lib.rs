@@ -38,7 +38,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `agent` | the endpoint's program, its workers, running modules; below `agent/os` what depends on the operating system |
+//! | `agent` | the endpoint's program, its workers, running modules, handing over to another version; below `agent/os` what depends on the operating system |
 //! | `scheduler` | the scheduler's program: the workers of [`mod@flow`] around one spool, store and relay; its id, key and whitelist |
 //! | `api` | the REST API: a table of routes, a file for each resource, who asks, actions that are followed live |
 //! | `client` | what investigators' programs share |

@@ -10,6 +10,7 @@
 
 use super::execute::Executor;
 use super::status::Status;
+use crate::action::Operation;
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::id::CommandRef;
@@ -65,10 +66,13 @@ impl Finished {
     /// Whether it has installed another version of the agent.
     pub fn has_upgraded(&self) -> bool {
         let Finished(Received { command, .. }) = self;
-        let mut operations = command.action.operations.iter();
-        let Some(index) = operations.position(|operation| operation.module == upgrade::NAME) else { return false };
+        let is_upgrade = |operation: &Operation| operation.module == upgrade::NAME;
+        if !command.action.operations.iter().any(is_upgrade) {
+            return false;
+        }
         let results: Vec<ModuleResult> = serde_json::from_str(command.results.get()).unwrap_or_default();
-        results.get(index).is_some_and(|result| result.success)
+        let mut both = command.action.operations.iter().zip(&results);
+        both.any(|(operation, result)| is_upgrade(operation) && result.success)
     }
 
     /// Saves its answer.
@@ -81,4 +85,31 @@ impl Finished {
 /// The steps from a command's stage to answered.
 pub(super) fn answered(name: &FileName, answer: &Command, from: Stage) -> Vec<Step> {
     vec![Step::put(AGENT_ANSWERED, name.clone(), answer.to_json()), Step::clear(from, name)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandStatus;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_upgrade_counts_wherever_it_is_among_the_operations() {
+        let ok = ModuleResult { success: true, ..ModuleResult::default() };
+        let failed = ModuleResult::failed("no");
+        for (modules, results, upgraded) in [
+            (["upgrade", "file", "upgrade"], [&failed, &ok, &ok], true),
+            (["upgrade", "file", "file"], [&ok, &failed, &failed], true),
+            (["file", "upgrade", "file"], [&ok, &failed, &ok], false),
+            (["file", "file", "file"], [&ok, &ok, &ok], false),
+        ] {
+            let text = include_str!("../../tests/fuzz/seeds/command/answered.json");
+            let mut command = Command::parse(text.as_bytes()).unwrap();
+            let operation = |module: &str| Operation { module: module.into(), parameters: serde_json::json!({}) };
+            Arc::make_mut(&mut command.action).operations = modules.map(operation).into();
+            command.finish(CommandStatus::Failed, &results.map(Clone::clone), time::now());
+            let finished = Finished(Received { name: command.reference().into(), command });
+            assert_eq!(finished.has_upgraded(), upgraded, "{modules:?}");
+        }
+    }
 }

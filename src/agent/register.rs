@@ -3,12 +3,14 @@
 
 use super::environment::Environment;
 use super::identity::host_name;
+use super::start::REGISTERED;
 use super::status::Status;
 use super::{Mode, check_kept};
 use crate::failure::Failure;
 use crate::heartbeat::{Agent, QueueLoc};
 use crate::limits::AGENT_MESSAGE_PERIODS;
 use crate::relay::{Message, Queue, Relay};
+use crate::spool::Notes;
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
@@ -37,6 +39,8 @@ pub struct Register {
     period: Duration,
     status: Status,
     waker: Option<Waker>,
+    /// Where the first heartbeat is noted, for the process that hands over.
+    unnoted: Option<Notes>,
     /// Through which the last heartbeat went.
     proxy: Option<String>,
     started: Instant,
@@ -45,9 +49,15 @@ pub struct Register {
 
 impl Register {
     /// Sends a heartbeat every `period`, beginning now.
-    pub fn new(relay: Box<dyn Relay>, profile: Profile, period: Duration, status: Status) -> Register {
+    pub fn new(
+        relay: Box<dyn Relay>,
+        profile: Profile,
+        period: Duration,
+        status: Status,
+        notes: Option<Notes>,
+    ) -> Register {
         let (started, due) = (Instant::now(), profile.start_time);
-        Register { relay, profile, period, status, waker: None, proxy: None, started, due }
+        Register { relay, profile, period, status, waker: None, unnoted: notes, proxy: None, started, due }
     }
 
     fn heartbeat(&mut self, now: Timestamp) -> Agent {
@@ -100,6 +110,10 @@ impl Worker for Register {
             let sent = self.relay.send(&[message], now)?;
             sent.iter().try_for_each(|sent| check_kept("send a heartbeat", &Queue::heartbeats(), sent))?;
             self.status.heartbeat_sent(now);
+            if let Some(notes) = &self.unnoted {
+                notes.mark(REGISTERED, now)?;
+                self.unnoted = None;
+            }
             self.due = time::after(now, self.period);
         }
         self.profile.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());

@@ -25,7 +25,7 @@ use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::signals;
 use crate::spool::lock::Lock;
-use crate::spool::{Mover, stages};
+use crate::spool::{Mover, Notes, stages};
 use crate::time::Timestamp;
 use crate::wake::Stop;
 use crate::worker::queue::QueueWorker;
@@ -118,8 +118,16 @@ fn open_relay(config: &AgentConfig, mode: Mode) -> Result<Box<dyn Relay>, Progra
     }
 }
 
-/// What sends the heartbeats of this life. Needs the agent's lock.
-pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Result<Register, ProgramError> {
+/// The note in the run directory of when a program that took over has sent its first heartbeat.
+pub(super) const REGISTERED: &str = "registered";
+
+/// What sends the heartbeats of this life; the first one is noted in `notes`. Needs the agent's lock.
+pub(super) fn register(
+    config: &AgentConfig,
+    life: &Life,
+    status: &Status,
+    notes: Option<Notes>,
+) -> Result<Register, ProgramError> {
     let rundir = |failure: Failure| failure.at_start("agent.rundir");
     let agent = Mover::open(&config.run_directory, &stages::AGENT, "agent").map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
@@ -130,7 +138,7 @@ pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Re
     let environment = Environment::new(every, public_ip);
     let profile = Profile { queueloc, mode: life.mode, tags, environment, start_time: life.started };
     let relay = status.noting(open_relay(config, life.mode)?);
-    Ok(Register::new(relay, profile, period, status.clone()))
+    Ok(Register::new(relay, profile, period, status.clone(), notes))
 }
 
 /// An agent that is about to work.
@@ -157,7 +165,7 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     log::info!("{NAME} {} is {queueloc}", crate::cli::version());
     let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
     let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
-    let register = register(config, life, &status)?;
+    let register = register(config, life, &status, life.takes_over.then(|| agent.notes()))?;
     let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
     let running = mover("run")?;
     let run =

@@ -77,6 +77,11 @@ impl Status {
         self.lock().last_heartbeat = Some(now);
     }
 
+    /// When it kept the last one.
+    pub fn last_heartbeat(&self) -> Option<Timestamp> {
+        self.lock().last_heartbeat
+    }
+
     /// What is known of a command now: `running`, or its final status.
     pub fn command(&self, command: CommandRef, status: impl Display) {
         let CommandRef { action, command } = command;

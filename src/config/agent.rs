@@ -17,6 +17,7 @@ use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
 use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
 use crate::acl::Acl;
+use crate::json::Fields;
 use crate::limits;
 use crate::signature::Keyring;
 use native_tls::{Certificate, Identity};
@@ -96,11 +97,14 @@ pub fn settings(
     Ok(merge(inside, file)?.into_settings())
 }
 
+/// Section and key of a setting.
+type Place = (&'static str, &'static str);
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [((&str, &str), (&str, &str)); 3] =
+const FIXED: [(Place, Place); 3] =
     [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
 
-const PROXIES: (&str, &str) = ("agent", "proxies");
+const PROXIES: Place = ("agent", "proxies");
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
 
 /// What the configuration inside an agent is called in messages.
@@ -160,7 +164,9 @@ impl AgentConfig {
             tags: ini.take(SECTION, "tags", Map::new(), parse_tags)?,
             is_immortal: ini.boolean(SECTION, "isimmortal", true)?,
             install_service: ini.boolean(SECTION, "installservice", false)?,
-            install_directory: ini.path(SECTION, "installdir")?.unwrap_or_else(|| PathBuf::from("/usr/local/sbin")),
+            install_directory: ini
+                .path(SECTION, "installdir")?
+                .unwrap_or_else(|| PathBuf::from("/usr/local/lib/mig-agent")),
             check_in: ini.boolean(SECTION, "checkin", false)?,
             check_in_time: ini.duration(SECTION, "checkintime", Duration::from_secs(600))?,
             logging: LoggingConfig::take(&mut ini)?,
@@ -256,7 +262,7 @@ fn take_keyring(ini: &mut Ini) -> Result<Material, ConfigError> {
     let inside = take_inside(ini, inside::KEYS, |text| {
         let keyring = Keyring::parse(text.as_bytes()).map_err(|e| e.to_string())?;
         if keyring.had_secrets() {
-            return Err("has a secret key; only public keys belong here (gpg --armor --export)".into());
+            return Err("has a private key; only public keys belong here (gpg --armor --export)".into());
         }
         keyring.left_out().first().map_or(Ok(()), |left_out| Err(left_out.to_string()))
     })?;
@@ -352,7 +358,12 @@ fn parse_tags(value: &str) -> Result<Map<String, Value>, String> {
     }
     if value.trim_start().starts_with('{') {
         return match crate::json::value(value) {
-            Ok(Value::Object(tags)) => Ok(tags),
+            Ok(Value::Object(tags)) => {
+                // As the scheduler will read them.
+                let heartbeat = serde_json::json!({"tags": tags}).to_string();
+                let fields = Fields::parse(heartbeat.as_bytes()).map_err(|e| e.to_string())?;
+                fields.object("tags").map_err(|e| e.to_string())
+            }
             Ok(_) => Err("is not a JSON object".into()),
             Err(e) => Err(format!("is not a JSON object: {e}")),
         };
@@ -406,6 +417,7 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for (add, error) in [
             ("socket = 0.0.0.0:51664", "a.cfg:5: agent.socket: '0.0.0.0:51664' is not on this machine"),
+            (&format!("tags = \"{{\\\"x\\\": [{}0]}}\"", "0,".repeat(2000)), "a.cfg:5: agent.tags: field 'tags': "),
             ("socket = nowhere", "a.cfg:5: agent.socket: 'nowhere' is neither a path nor an address"),
             (&format!("tags = x={}", "y".repeat(9000)), "a.cfg:5: agent.tags: has 9002 bytes, the limit is 8192"),
             ("tags = x", "a.cfg:5: agent.tags: 'x' is not a tag"),
@@ -458,7 +470,7 @@ mod tests {
         // What is not inside may come from a file.
         let config = resolve(INSIDE_LEAST, "[agent]\nkeyring = /k\nacl = /a\nproxies = q:1\n").unwrap();
         assert_eq!((config.keyring, config.proxies.len()), (Material::File("/k".into()), 1));
-        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): agent.keyring: is missing");
+        assert_eq!(resolve(INSIDE_LEAST, "").unwrap_err(), "(inside): publicpgpkeys: is missing");
     }
 
     #[test]
@@ -486,7 +498,7 @@ mod tests {
                 format!("{least}loggingconf = {{ mode = 'fil' }}\n"),
                 &format!("c.toml:{next}: loggingconf.mode: 'fil' is none"),
             ),
-            (least.replace(&public, &secret), "publicpgpkeys: has a secret key"),
+            (least.replace(&public, &secret), "publicpgpkeys: has a private key"),
             (format!("{least}discoverpublicip = true\n"), "apiurl: is missing, but discoverpublicip is on"),
             (format!("{least}proxies = ['http://u:secret@h:0']\n"), "proxies: the proxy number 1 is not a proxy"),
             (least.replace("dir:///r", "amqp://u:secret@"), "c.toml:1: amqpbroker: is not a broker"),

@@ -125,6 +125,7 @@ fn a_proxy_that_does_not_work_is_named_with_the_reason_and_the_next_is_tried() {
         (answering("HTTP/1.1 403 Filtered\x1b[1m\r\n\r\n"), "it does not answer as a proxy"),
         (answering("HTTP/1.1 403 Filtered\r\n\r\n"), "it answers 403 Filtered; its rules must permit CONNECT to port"),
         (answering("HTTP/1.0 407 No\r\n\r\n"), "it does not accept the user and the password in agent.proxies"),
+        (answering("HTTP/1.0 401 No\r\n\r\n"), "it does not accept the user and the password in agent.proxies"),
         (answering("HTTP/1.1 502 Bad Gateway\r\n\r\n"), "it answers 502 Bad Gateway; it does not reach the host"),
     ] {
         let bad = format!("http://user:s3cret@127.0.0.1:{port}");

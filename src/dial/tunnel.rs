@@ -83,7 +83,8 @@ fn check(answer: &Answer, proxy: &Proxy, named_by: &str, target: &Target) -> Res
     let Answer { status, reason } = answer;
     let cure = match status {
         200..300 => return Ok(()),
-        407 if proxy.user.is_some() => format!("; it does not accept the user and the password in {named_by}"),
+        // 401 is for servers; tinyproxy says so of a wrong password.
+        401 | 407 if proxy.user.is_some() => format!("; it does not accept the user and the password in {named_by}"),
         407 => format!("; it wants a user and a password: write http://user:password@{proxy} into {named_by}"),
         403 | 405 => format!("; its rules must permit CONNECT to port {}", target.port),
         502..=504 => "; it does not reach the host".to_owned(),

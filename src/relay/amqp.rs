@@ -301,7 +301,7 @@ impl Relay for AmqpRelay {
             Err(error) if link::is_soft(&error, &PRECONDITIONFAILED) && error.to_string().contains(DELIVERY_LIMIT) => {
                 self.replace_limited(queue)
             }
-            Err(error) => Err(self.receiver.failure(&make_queue(name), link::cause(&error))),
+            Err(error) => Err(self.receiver.refused(&make_queue(name), &error)),
         }
     }
 

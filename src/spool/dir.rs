@@ -203,8 +203,7 @@ impl Dir {
     /// is gone. One that must not be read is a [`Failure::Refuse`].
     pub fn read(&self, name: &FileName, size_bytes_max: u64) -> Result<Option<Content>, Failure> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let fd = match rustix::fs::openat2(&self.fd, name.as_os_str(), flags, Mode::empty(), resolve) {
+        let fd = match self.open_plainly(name, flags) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return self.absent(None),
             Err(Errno::LOOP) => return refuse("is a symbolic link; drop the file itself".into()),
@@ -232,6 +231,16 @@ impl Dir {
         }
         let look = Look { size_bytes: bytes.len() as u64, ..Look::from(&stat) };
         Ok(Some(Content { bytes, look }))
+    }
+
+    /// Opens a file that is no link. Services with `RestrictSUIDSGID=` and some containers have no openat2(2): a name has no
+    /// slash, so `O_NOFOLLOW` says the same.
+    fn open_plainly(&self, name: &FileName, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.fd, name.as_os_str(), flags, Mode::empty(), resolve) {
+            Err(Errno::NOSYS) => rustix::fs::openat(&self.fd, name.as_os_str(), flags, Mode::empty()),
+            opened => opened,
+        }
     }
 
     fn statx(&self, name: &FileName) -> Result<Option<Statx>, Failure> {

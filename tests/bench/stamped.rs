@@ -25,7 +25,7 @@ fn make(sandbox: &Sandbox, configuration: &str) -> PathBuf {
 
 fn start(sandbox: &Sandbox, program: &Path) -> Background {
     let mut command = Command::new(program);
-    command.args(["-c", ""]);
+    command.args(["-f", "-c", ""]);
     Background::start(command, sandbox.path("agent-1.log"))
 }
 

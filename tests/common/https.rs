@@ -8,7 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-type Files = Arc<Mutex<HashMap<String, Vec<u8>>>>;
+/// By path: the bytes, and how many are announced.
+type Files = Arc<Mutex<HashMap<String, (Vec<u8>, u64)>>>;
 
 /// See the module docs. It ends with the test.
 pub struct Https {
@@ -42,7 +43,13 @@ impl Https {
 
     /// Offers a file; returns its URL.
     pub fn offer(&self, name: &str, bytes: Vec<u8>) -> String {
-        self.files.lock().unwrap().insert(format!("/{name}"), bytes);
+        let size_bytes = bytes.len() as u64;
+        self.announce(name, bytes, size_bytes)
+    }
+
+    /// Offers a file that is announced to have another size.
+    pub fn announce(&self, name: &str, bytes: Vec<u8>, size_bytes: u64) -> String {
+        self.files.lock().unwrap().insert(format!("/{name}"), (bytes, size_bytes));
         format!("{}{name}", self.base)
     }
 }
@@ -57,9 +64,10 @@ fn serve(acceptor: &TlsAcceptor, stream: TcpStream, files: &Files) -> Option<()>
     }
     let head = String::from_utf8(head).ok()?;
     let path = head.split_whitespace().nth(1)?;
-    let body = files.lock().unwrap().get(path).cloned();
-    let (status, body) = body.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let found = files.lock().unwrap().get(path).cloned();
+    let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
+    let (body, size_bytes) = found.unwrap_or_default();
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {size_bytes}\r\nConnection: close\r\n\r\n");
     let stream = stream.get_mut();
     stream.write_all(answer.as_bytes()).ok()?;
     stream.write_all(&body).ok()?;

@@ -70,7 +70,7 @@ impl Sandbox {
         let mut command = Command::new("unshare");
         let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
         command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(hosts);
-        command.arg(env!("CARGO_BIN_EXE_mig-agent")).arg("-c").arg(cfg);
+        command.args([env!("CARGO_BIN_EXE_mig-agent"), "-f", "-c"]).arg(cfg);
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }

@@ -255,7 +255,8 @@ fn a_module_opens_the_network_only_if_it_declares_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let place = Place::new();
-    let tries: [(&str, Box<dyn Fn() -> io::Result<()> + Send + Sync>); 4] = [
+    type Try = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+    let tries: [(&str, Try); 4] = [
         ("TCP by name", Box::new(move || TcpStream::connect(("localhost", address.port())).map(drop))),
         ("TCP", Box::new(move || TcpStream::connect(address).map(drop))),
         ("UDP", Box::new(|| UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", "127.0.0.1:9").map(drop))),
@@ -354,11 +355,16 @@ fn a_module_can_only_be_confined_further() {
     assert!(!written.1, "{written:?}");
 }
 
+/// A copy that can be started: this process, whose tests start others, never has it open for writing.
+pub fn copy_of_the_agent(to: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_mig-agent")).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn the_module_upgrade_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     let needs = modules::by_name("upgrade").unwrap().needs();
     let version = confined(needs, directory.path(), {
         let path = path.clone();
@@ -374,7 +380,13 @@ fn the_module_upgrade_can_do_what_it_declares() {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null());
-            let mut child = asking.spawn().unwrap();
+            // Another test may be starting a program, which has this file open for writing until it runs.
+            let mut child = loop {
+                match asking.spawn() {
+                    Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                    child => break child.unwrap(),
+                }
+            };
             let mut version = String::new();
             io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut version).unwrap();
             let _ = child.kill();
@@ -391,7 +403,7 @@ fn the_module_upgrade_can_do_what_it_declares() {
 fn the_module_agentdestroy_can_do_what_it_declares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &path).unwrap();
+    copy_of_the_agent(&path);
     // It waits for its parameters.
     let mut other = Command::new(&path).args(["-m", "file", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let parameters = json!({"pid": other.id(), "version": mig::cli::version()}).to_string();

@@ -34,3 +34,4 @@ mod stamp;
 mod stat_socket;
 mod systemd;
 mod upgrade;
+mod upgrade_hostile;

@@ -172,7 +172,7 @@ fn a_module_of_an_agent_that_is_not_root_is_confined_too() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let agent = directory.path().join("mig-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), &agent).unwrap();
+    crate::confine::copy_of_the_agent(&agent);
     let contents = ["^NoNewPrivs:\\s1$", "^Seccomp:\\s2$", "^CapPrm:\\s0+$"];
     let search = json!({"paths": ["/proc/self/status"], "contents": contents, "options": {"matchall": true}});
     // What its user may have of processes.

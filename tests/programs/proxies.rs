@@ -159,7 +159,7 @@ fn an_api_that_hangs_or_lies_delays_no_heartbeat() {
     crate::common::write_private(cfg.as_ref(), &text.replacen("[agent]\n", &settings, 1));
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
-        command.arg("-c").arg(&cfg);
+        command.args(["-f", "-c", &cfg]);
         Background::start(command, sandbox.path("agent-1.log"))
     };
     let agent = start();

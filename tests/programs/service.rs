@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_mig-agent");
+const LINK: &str = "usr/local/sbin/mig-agent";
 const UNIT: &str = "etc/systemd/system/mig-agent.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/mig-agent.service";
 
@@ -86,18 +87,21 @@ fn an_image_gets_the_service_which_systemd_accepts_as_the_shipped_one() {
     let said = image.says(&["--install"]);
     assert_eq!(
         said,
-        format!("usr/local/sbin/mig-agent: copied\n{UNIT}: written\nmig-agent.service: enabled\n"),
+        format!(
+            "usr/local/lib/mig-agent/mig-agent: copied\n{LINK}: links to it\n{UNIT}: written\nmig-agent.service: enabled\n"
+        ),
         "each thing that was done"
     );
-    let program = std::fs::metadata(image.path("usr/local/sbin/mig-agent")).unwrap();
+    let program = std::fs::metadata(image.path("usr/local/lib/mig-agent/mig-agent")).unwrap();
     assert_eq!(program.permissions().mode() & 0o7777, 0o755);
-    assert!(std::fs::read(image.path("usr/local/sbin/mig-agent")).unwrap() == std::fs::read(AGENT).unwrap());
-    let version = Command::new(image.path("usr/local/sbin/mig-agent")).arg("-V").output().unwrap();
+    assert!(std::fs::read(image.path("usr/local/lib/mig-agent/mig-agent")).unwrap() == std::fs::read(AGENT).unwrap());
+    let version = Command::new(image.path("usr/local/lib/mig-agent/mig-agent")).arg("-V").output().unwrap();
     assert!(version.status.success());
     let unit = image.read(UNIT);
-    assert!(unit.contains("\nExecStart=/usr/local/sbin/mig-agent -f\n"), "no -c, as none was named: {unit}");
+    assert!(unit.contains("\nExecStart=/usr/local/lib/mig-agent/mig-agent -f\n"), "no -c, as none was named: {unit}");
     assert!(unit.contains("\nReadWritePaths=-/srv/relay\n"), "{unit}");
-    assert!(!unit.contains("Paths=-/usr/local"), "other programs are there: {unit}");
+    assert!(unit.contains("\nReadWritePaths=-/usr/local/lib/mig-agent\n"), "it can be upgraded there: {unit}");
+    assert_eq!(std::fs::read_link(image.path(LINK)).unwrap(), Path::new("/usr/local/lib/mig-agent/mig-agent"));
     assert_eq!(std::fs::read_link(image.path(WANTED)).unwrap(), Path::new("/").join(UNIT));
     assert_eq!(std::fs::metadata(image.path("var/lib/mig-agent")).unwrap().permissions().mode() & 0o777, 0o700);
     image.assert_is_accepted();
@@ -105,14 +109,14 @@ fn an_image_gets_the_service_which_systemd_accepts_as_the_shipped_one() {
     assert!(exposed.status.success(), "{}", text(&exposed));
 
     let look = |path: &str| std::fs::metadata(image.path(path)).map(|look| (look.ino(), look.mtime_nsec())).unwrap();
-    let before = (look(UNIT), look("usr/local/sbin/mig-agent"));
+    let before = (look(UNIT), look("usr/local/lib/mig-agent/mig-agent"));
     let said = image.says(&["--install"]);
     assert!(said.contains("mig-agent: unchanged\n") && said.contains(&format!("{UNIT}: unchanged\n")), "{said}");
-    assert_eq!((look(UNIT), look("usr/local/sbin/mig-agent")), before);
+    assert_eq!((look(UNIT), look("usr/local/lib/mig-agent/mig-agent")), before);
 
     let said = image.says(&["--uninstall"]);
     assert!(said.contains("var/lib/mig-agent: stays: the agent's id, commands and answers"), "{said}");
-    for gone in [UNIT, WANTED, "usr/local/sbin/mig-agent"] {
+    for gone in [UNIT, WANTED, LINK, "usr/local/lib/mig-agent/mig-agent"] {
         assert!(std::fs::symlink_metadata(image.path(gone)).is_err(), "{gone}");
     }
     assert!(image.path("var/lib/mig-agent").is_dir() && image.path("etc/mig/mig-agent.cfg").exists());
@@ -151,10 +155,10 @@ fn what_others_put_there_is_replaced_on_request_or_not_at_all() {
         return;
     }
     let image = Image::new("");
-    std::fs::create_dir_all(image.path("usr/local/sbin")).unwrap();
-    std::fs::write(image.path("usr/local/sbin/mig-agent"), "another version").unwrap();
+    std::fs::create_dir_all(image.path("usr/local/lib/mig-agent")).unwrap();
+    std::fs::write(image.path("usr/local/lib/mig-agent/mig-agent"), "another version").unwrap();
     let said = image.says(&["--install"]);
-    assert!(said.contains("usr/local/sbin/mig-agent: replaced: another program was there\n"), "{said}");
+    assert!(said.contains("usr/local/lib/mig-agent/mig-agent: replaced: another program was there\n"), "{said}");
     std::fs::write(image.path(UNIT), "[Service]\nExecStart=/mine\n").unwrap();
     for arguments in ["--install", "--uninstall"] {
         let refused = image.run(&[arguments]);
@@ -162,7 +166,7 @@ fn what_others_put_there_is_replaced_on_request_or_not_at_all() {
         assert!(text(&refused).contains("was not written by mig-agent --install"), "{}", text(&refused));
     }
     assert_eq!(image.read(UNIT), "[Service]\nExecStart=/mine\n");
-    assert!(image.path("usr/local/sbin/mig-agent").exists());
+    assert!(image.path("usr/local/lib/mig-agent/mig-agent").exists());
 }
 
 #[test]

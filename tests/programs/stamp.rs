@@ -151,6 +151,8 @@ fn a_configuration_with_an_error_makes_no_agent() {
     std::fs::set_permissions(&toml, std::fs::Permissions::from_mode(0o644)).unwrap();
     let public = run(PROGRAM, &["--stamp", toml.to_str().unwrap(), "--output", kept.to_str().unwrap()]);
     assert!(public.status.code() == Some(78) && text(&public).contains("chmod o-r"), "{}", text(&public));
+    write_private(&toml, &good);
+    std::fs::set_permissions(&toml, std::fs::Permissions::from_mode(0o600)).unwrap();
     let nowhere = run(PROGRAM, &["--stamp", toml.to_str().unwrap(), "--output", "/nowhere/agent"]);
     assert_eq!(nowhere.status.code(), Some(74), "{}", text(&nowhere));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "an older one");

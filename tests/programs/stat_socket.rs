@@ -208,8 +208,12 @@ fn a_default_socket_that_cannot_be_made_is_a_line_and_a_configured_one_is_an_err
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
+type Client = Box<dyn Stream>;
+type Behaviour = fn(Client) -> Option<Client>;
+type Connect<'a> = &'a dyn Fn() -> Option<Client>;
+
 /// What hostile clients do with a new connection; they keep what is returned.
-const HOSTILE: [(&str, fn(Box<dyn Stream>) -> Option<Box<dyn Stream>>); 4] = [
+const HOSTILE: [(&str, Behaviour); 4] = [
     ("silent", Some),
     ("without a line end", |mut stream| {
         let _ = stream.write_all(b"pi");
@@ -233,9 +237,9 @@ fn hostile_clients_keep_nobody_from_asking() {
     std::fs::copy(&cfg, &over_tcp).unwrap();
     set(&over_tcp, &format!("socket = 127.0.0.1:{port}"));
     let path = sandbox.path("agent-1/agent.sock");
-    let unix = || Some(Box::new(UnixStream::connect(&path).ok()?) as Box<dyn Stream>);
-    let tcp = || Some(Box::new(TcpStream::connect(("127.0.0.1", port)).ok()?) as Box<dyn Stream>);
-    let connects: [(&str, &dyn Fn() -> Option<Box<dyn Stream>>); 2] = [(&cfg, &unix), (&over_tcp, &tcp)];
+    let unix = || Some(Box::new(UnixStream::connect(&path).ok()?) as Client);
+    let tcp = || Some(Box::new(TcpStream::connect(("127.0.0.1", port)).ok()?) as Client);
+    let connects: [(&str, Connect); 2] = [(&cfg, &unix), (&over_tcp, &tcp)];
     for (cfg, connect) in connects {
         let agent = start(&sandbox, cfg);
         let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", agent.0.id())).unwrap().count();

@@ -193,6 +193,38 @@ fn scheduler_and_agent_share_the_shipped_relay_as_their_units_run_them() {
     assert_eq!(sandbox.only("command/done")["status"], "success");
 }
 
+/// `RestrictSUIDSGID=` has openat2(2) fail, as its mode cannot be seen by a filter.
+#[test]
+fn scheduler_and_agent_work_without_openat2_which_their_units_take_away() {
+    let traced = |program: &str, cfg: &str| {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "-e", "inject=openat2:error=ENOSYS"]);
+        command.args([program, "-c", cfg, "--once"]).output()
+    };
+    let sandbox = Sandbox::new();
+    let (scheduler, agent) = (sandbox.scheduler_cfg(), sandbox.agent_cfg(1));
+    let run = |program, cfg: &str| match traced(program, cfg) {
+        Ok(output) if text(&output).contains("ptrace") => None,
+        Ok(output) => {
+            assert!(output.status.success(), "{}", text(&output));
+            Some(())
+        }
+        Err(_) => None,
+    };
+    let both = || {
+        run(env!("CARGO_BIN_EXE_mig-scheduler"), &scheduler)?;
+        run(env!("CARGO_BIN_EXE_mig-agent"), &agent)?;
+        run(env!("CARGO_BIN_EXE_mig-scheduler"), &scheduler)
+    };
+    if both().is_none() {
+        return Score::begin("strace").skip("it takes strace, and the right to trace");
+    }
+    sandbox.drop_action("look.json");
+    (0..2).for_each(|_| both().unwrap());
+    assert_eq!(sandbox.picture(), [("action/done".into(), 1), ("command/done".into(), 1)]);
+    assert_eq!(sandbox.only("command/done")["status"], "success");
+}
+
 /// What a program told the service manager.
 struct Manager {
     socket: UnixDatagram,

@@ -259,6 +259,21 @@ fn the_old_program_goes_on_where_the_new_one_does_not_work() {
 }
 
 #[test]
+fn a_new_program_that_reaches_no_relay_is_undone() {
+    let fleet = Fleet::new();
+    let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
+    // Nobody listens there.
+    let lost = fleet.stamped("lost", &fleet.settings.replace(&relay, "'amqp://guest:guest@127.0.0.1:9/'"));
+    let (_scheduler, first) = fleet.start();
+    fleet.ask("upgrade", "upgrade", fleet.release("lost", &lost));
+    fleet.wait("undone", || fleet.log().contains("has sent no heartbeat for 3s"));
+    fleet.look("after");
+    assert_eq!((fleet.owner(), fleet.processes()), (first.0.id(), vec![first.0.id()]));
+    assert_eq!((fleet.online(), fleet.files()), (vec![version("v1")], vec!["mig-agent".to_owned()]));
+    fleet.assert_at_most_once();
+}
+
+#[test]
 fn of_both_the_process_that_is_not_killed_goes_on() {
     for is_old in [true, false] {
         let mut fleet = Fleet::new();

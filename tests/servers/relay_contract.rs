@@ -537,7 +537,10 @@ fn what_is_wrong_with_the_way_to_the_broker_is_named() {
         ),
         (BrokerConfig { vhost: "nowhere".into(), ..good.clone() }, "scripts/setup-rabbitmq.sh makes the vhost"),
         (BrokerConfig { port: 1, ..good.clone() }, "refused"),
-        (BrokerConfig { host: "no-such-host.invalid".into(), ..good.clone() }, "find the address at the broker"),
+        (
+            BrokerConfig { host: "no-such-host.invalid".into(), ..good.clone() },
+            "find the address of no-such-host.invalid",
+        ),
         (BrokerConfig { tls: Some(TlsConfig::default()), ..good.clone() }, "connect at the broker"),
         (
             BrokerConfig {

@@ -3,12 +3,14 @@
 //! | file | who owns it |
 //! |---|---|
 //! | `<installdir>/mig-agent` | a copy of this program; another program there is replaced on request only, and it is said |
+//! | `/usr/local/sbin/mig-agent` | a link to it, unless something else is there, or installdir is a directory of programs |
 //! | `/etc/systemd/system/mig-agent.service` | written from `systemd/mig-agent.service`; one with another beginning is the operator's, and is not touched |
 //!
 //! Each step is done when it is not done yet, so a cut is repaired by the next call: the unit is written last, and removed last.
 
 mod unit;
 
+use crate::agent::stamp::Stamp;
 use crate::config::LoggingMode;
 use crate::config::agent::{AgentConfig, StatSocket};
 use crate::config::broker::RelayConfig;
@@ -60,6 +62,7 @@ impl Service<'_> {
         self.check_place()?;
         let old = self.read_unit()?;
         let is_new_program = self.copy_program(wish)?;
+        self.link_program()?;
         self.make_run_directory()?;
         let text = self.unit_text()?;
         let is_new_unit = old.as_deref() != Some(&text);
@@ -91,7 +94,8 @@ impl Service<'_> {
             true => systemctl(&[&self.root_option(), "disable", UNIT])?,
             false => systemctl(&["disable", "--now", UNIT])?,
         }
-        for path in [self.program_path(), self.unit_path()] {
+        let link = self.link_path().filter(|link| self.is_own_link(link));
+        for path in link.into_iter().chain([self.program_path(), self.unit_path()]) {
             match std::fs::remove_file(&path) {
                 Ok(()) => say(&path, "removed"),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -123,6 +127,29 @@ impl Service<'_> {
 
     fn program_path(&self) -> PathBuf {
         self.in_root(&self.config.install_directory).join(PROGRAM)
+    }
+
+    /// Where a shell finds the program, if that is not its own place.
+    fn link_path(&self) -> Option<PathBuf> {
+        let is_shared = SHARED.iter().any(|shared| self.config.install_directory == Path::new(shared));
+        (!is_shared).then(|| self.in_root(Path::new(SHARED[0])).join(PROGRAM))
+    }
+
+    fn is_own_link(&self, link: &Path) -> bool {
+        std::fs::read_link(link).is_ok_and(|target| target == self.config.install_directory.join(PROGRAM))
+    }
+
+    fn link_program(&self) -> Result<(), ProgramError> {
+        let Some(link) = self.link_path() else { return Ok(()) };
+        let directory = link.parent().unwrap_or(self.root);
+        std::fs::create_dir_all(directory).map_err(|e| failed("make", directory, &e))?;
+        match std::os::unix::fs::symlink(self.config.install_directory.join(PROGRAM), &link) {
+            Ok(()) => say(&link, "links to it"),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && self.is_own_link(&link) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => say(&link, "stays, though it is no link to it"),
+            Err(error) => return Err(failed("make", &link, &error)),
+        }
+        Ok(())
     }
 
     /// Refuses what cannot have the service.
@@ -238,7 +265,9 @@ impl Service<'_> {
         };
         let directory = self.in_root(&self.config.install_directory);
         std::fs::create_dir_all(&directory).map_err(|e| failed("make", &directory, &e))?;
-        write_over(&path, 0o755, |mut file| io::copy(&mut &own, &mut file).map(drop))?;
+        // What is inside may be secret.
+        let mode = if matches!(Stamp::own(), Ok(None)) { 0o755 } else { 0o700 };
+        write_over(&path, mode, |mut file| io::copy(&mut &own, &mut file).map(drop))?;
         say(&path, said);
         Ok(true)
     }

@@ -231,7 +231,7 @@ mod tests {
             ("[loggingconf]\nmode = [1]\n", "c.toml:2: loggingconf.mode: is not text"),
             ("tags = { a = inf }\n", "c.toml:1: tags: inf is no number of JSON"),
             ("proxies = ['http://u:1,2@h:1']\n", "c.toml:1: proxies: number 1 has a comma"),
-            ("[loggingconf]\nmode = 'stdout'\nMode = 'file'\n", "c.toml:3: loggingconf.Mode: is already set in line 2"),
+            ("[loggingconf]\nmode = 'stdout'\nMode = 'file'\n", "c.toml:2: loggingconf.mode: is already set in line 3"),
             ("checkin = 1979-05-27\n", "c.toml:1: checkin: is not text, a number, true or false"),
         ] {
             assert!(error(text).starts_with(expected), "{text}: {}", error(text));

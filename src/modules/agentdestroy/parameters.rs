@@ -24,6 +24,7 @@ run more than once.
 ";
 
 /// What an operation asks for.
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "clients only check parameters"))]
 #[derive(Debug)]
 pub(super) struct Target {
     /// The process.

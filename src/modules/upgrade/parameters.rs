@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What is installed on one platform.
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "clients only check parameters"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Release {
     /// The version that it says.
@@ -19,6 +20,7 @@ pub(super) struct Release {
 }
 
 /// All releases of an operation.
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "clients only check parameters"))]
 #[derive(Debug)]
 pub(super) struct Plan {
     /// By platform: `linux/amd64`.

@@ -123,7 +123,7 @@ impl Link {
 
     /// Runs a request, for `mq.timeout` at most; not at all while the broker would not read it.
     pub fn wait<T>(&self, what: &str, request: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
-        self.ask(what, request)?.map_err(|error| self.failure(what, cause(&error)))
+        self.ask(what, request)?.map_err(|error| self.refused(what, &error))
     }
 
     /// The same; an error that the broker answers is a result.
@@ -153,7 +153,7 @@ impl Link {
     /// Runs what the broker does not answer.
     pub fn tell(&self, what: &str, request: impl Future<Output = lapin::Result<()>>) -> Result<(), Failure> {
         let told = self.within(what, self.config.timeout, request).ok_or_else(|| self.no_answer(what))?;
-        told.map_err(|error| self.failure(what, cause(&error)))
+        told.map_err(|error| self.refused(what, &error))
     }
 
     /// Runs a request; None if it takes longer than the limit.
@@ -202,6 +202,17 @@ impl Link {
     /// Spawns a task on the I/O thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.io.spawn(task);
+    }
+
+    /// The failure of a request that ended with this error.
+    pub fn refused(&self, what: &str, error: &lapin::Error) -> Failure {
+        match error.kind() {
+            // The connection is lost, also before its status says so.
+            ErrorKind::IOError(_) => {
+                Failure::outage(Server::Broker, format!("{}: {}", self.at_broker(what), cause(error)))
+            }
+            _ => self.failure(what, cause(error)),
+        }
     }
 
     /// An error of this broker. When it closed the connection, with its own words.

@@ -88,7 +88,7 @@ impl Publisher {
         }
         match ended {
             Ended::Failed(error) if is_of_one_message(&error) => self.publish_singly(messages, &error),
-            Ended::Failed(error) => Err(self.link.failure(&what, cause(&error))),
+            Ended::Failed(error) => Err(self.link.refused(&what, &error)),
             Ended::TimedOut | Ended::InTime => Err(self.link.no_answer(&what)),
         }
     }
