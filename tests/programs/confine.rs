@@ -199,7 +199,7 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
         };
         let place = Place::new();
         let (at, pid) = (place.own(), Pid::from_child(&place.other.0));
-        std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), at.join("mig-agent")).unwrap();
+        copy_of_the_agent(&at.join("mig-agent"));
         let did: Vec<&str> = confined(module.needs(), &place.own(), move || {
             TRIES.iter().filter(|(_, attempt)| attempt(&at, pid).is_ok()).map(|(name, _)| *name).collect()
         });

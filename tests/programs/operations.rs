@@ -95,7 +95,7 @@ fn authorities_are_trusted_wherever_they_are() {
     std::os::unix::fs::symlink(&https.ca, at(&name)).unwrap();
     // Beside the program a download begins.
     std::fs::create_dir(at("bin")).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_mig-agent"), at("bin/mig-agent")).unwrap();
+    crate::confine::copy_of_the_agent(&at("bin/mig-agent"));
     let release =
         json!({"to_version": "9", "location": https.offer("agent", b"x".to_vec()), "checksum": "0".repeat(64)});
     let platform = format!("{}/{}", std::env::consts::OS, mig::agent::os::facts::architecture());
