@@ -193,6 +193,14 @@ pub const MODULE_MEMORY_BYTES: u64 = 1 << 30;
 /// Threads and processes of an operation, where control groups limit them: more than half of the processors of a large
 /// machine.
 pub const MODULE_TASKS_MAX: u64 = 512;
+/// Processes and threads of the agent's user, as long as an operation runs, where that is not root: room for others that the
+/// user has, as the kernel counts them together.
+pub const MODULE_USER_TASKS_MAX: u64 = 4096;
+/// Bytes kept of what a module's process writes to its standard error: a message of a panic, or a few of others.
+pub const MODULE_MESSAGES_BYTES_MAX: usize = 4 << 10;
+/// Authorities in a directory of them whose links are followed for a module that opens the network; the largest collection has
+/// some hundreds, each under two names.
+pub const AUTHORITY_LINKS_MAX: usize = 4096;
 /// Weight of an operation's group for processors and disks, of 1 to 10000; others have 100.
 pub const MODULE_WEIGHT: u64 = 10;
 /// Bytes of one result printed by a module's process: the results of all operations of a command must fit
@@ -200,8 +208,9 @@ pub const MODULE_WEIGHT: u64 = 10;
 pub const MODULE_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Bytes reserved for each pending operation, so that a large result leaves space for those after it.
 pub const MODULE_OUTPUT_BYTES_MIN: usize = 32 << 10;
-/// Results that a module's process may print: the last one is final, those before are partial.
-pub const MODULE_RESULTS_MAX: usize = 32;
+/// Results that a module's process may print: the last one is final, those before are partial. The module `file` prints one
+/// for each twentieth of its time, and a few more at first.
+pub const MODULE_RESULTS_MAX: usize = 48;
 /// Bytes of the output limit that a module leaves unused, so that its own limit is reached first and reported.
 pub const MODULE_OUTPUT_RESERVE_BYTES: usize = 4 << 10;
 /// Bytes of a result of a module that is run by hand.

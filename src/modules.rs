@@ -10,11 +10,11 @@
 //! Each declares it beside its name ([`Module::needs`]); the process that runs it for the agent can do nothing else, because
 //! the kernel refuses it (`agent/os/confine.rs`). A module that is run by hand, without `--limited`, is not confined.
 //!
-//! | module | reads files | looks into processes | network | writes beside its program | ends processes | runs programs |
+//! | module | reads files | looks into processes | network | beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
-//! | `upgrade` | | | yes | yes | | yes |
-//! | `agentdestroy` | | yes | | yes | yes | |
+//! | `upgrade` | | | yes | writes | | yes |
+//! | `agentdestroy` | | yes | | removes | yes | |
 //!
 //! To add one: implement [`Module`] in a file of its own below `modules/`, name it in [`all`] and in the table above.
 
@@ -23,7 +23,7 @@ pub mod agentdestroy;
 #[cfg(feature = "modules")]
 pub mod file;
 #[cfg(feature = "modules")]
-mod form;
+pub(crate) mod form;
 pub mod network;
 #[cfg(feature = "modules")]
 pub mod upgrade;
@@ -85,9 +85,13 @@ pub struct Needs {
     pub opens_network: bool,
     /// Writes, replaces and removes files in the directory of its own program.
     pub writes_program_directory: bool,
+    /// Removes files in the directory of its own program, and writes none. With [`Needs::reads_processes`] no layer knows the
+    /// directory: the module may remove files elsewhere.
+    pub removes_programs: bool,
     /// Sends signals to other processes.
     pub ends_processes: bool,
-    /// Runs programs in the directory of its own; they may do what the module may.
+    /// Runs programs in the directory of its own; they may do what the module may. It sends them no signal: they end with the
+    /// operation.
     pub runs_programs: bool,
 }
 

@@ -5,6 +5,7 @@
 //! also prints now and then what it has found so far: when it hangs, crashes or is killed, that is its result.
 
 use super::fetch::{Network, NetworkText};
+use super::os::confine;
 use super::os::groups::{self, KilledFor};
 use super::os::memory::KillsForMemory;
 use super::talk::{Output, TalkError, end, talk};
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::modules::{self, ModuleResult};
 use crate::time::{self, Timestamp};
 use crate::waiting::waiting_for;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ enum Outcome {
     TimedOut(ModuleResult),
 }
 
-/// What a module's process is told before its parameters: a JSON object, as the first line of its input. It has passwords:
+/// What a module's process reads before its parameters: a JSON object, as the first line of its input. It has passwords:
 /// nothing shows it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +132,9 @@ impl Executor {
         if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
             log::warn!("module {} runs outside of its control group: {error}", operation.module);
         }
+        if let Err(error) = confine::limit_processor_time(Pid::from_child(&child), timeout) {
+            log::warn!("module {} runs without a limit on its processor time: {error}", operation.module);
+        }
         let own_limits = ModuleLimits::below(timeout, output_max, network);
         let input = format!("{}\n{}", serde_json::to_string(&own_limits).unwrap_or_default(), operation.parameters);
         let (begun, kills) = (Instant::now(), KillsForMemory::now());
@@ -138,6 +142,9 @@ impl Executor {
         let talked = waiting_for(format_args!("module {}", operation.module), || {
             talk(&mut child, input.as_bytes(), &mut output, begun + timeout)
         });
+        if let Some(messages) = output.messages() {
+            log::warn!("module {}: {messages}", operation.module);
+        }
         let is_out_of_time = begun.elapsed() >= own_limits.time;
         let ended = end(child, talked.is_ok());
         let killed = || {
@@ -177,7 +184,7 @@ impl Executor {
         let mut command = Command::new(&self.program);
         command.args(["--limited", "-m", module, "-"]).current_dir("/");
         // A process group, so that what it may have started ends with it.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 }
 
@@ -186,8 +193,8 @@ impl Executor {
 fn ending(status: ExitStatus, killed: Option<KilledFor>) -> String {
     let why = match (status.signal().and_then(Signal::from_named_raw), killed) {
         (Some(Signal::ABORT), _) => format!(
-            "it needed more than the {} MiB of address space of an operation, or found an error in itself, as it wrote to the \
-             agent's standard error; narrow the search",
+            "it needed more than the {} MiB of address space of an operation, or found an error in itself, which is in \
+             the agent's log; narrow the search",
             limits::MODULE_ADDRESS_SPACE_BYTES >> 20
         ),
         (Some(Signal::KILL), Some(KilledFor::Limit)) => format!(
@@ -196,6 +203,9 @@ fn ending(status: ExitStatus, killed: Option<KilledFor>) -> String {
         ),
         (Some(Signal::KILL), Some(KilledFor::Machine)) => {
             "it was killed for memory, of which this machine or its service has too little; narrow the search".into()
+        }
+        (Some(Signal::XCPU), _) => {
+            "it used more processor time than its threads have in the time of an operation; narrow the search".into()
         }
         (Some(Signal::KILL), None) => {
             "it was killed for memory, if the kernel's log says so, or by somebody on this machine".into()
@@ -211,12 +221,13 @@ mod tests {
 
     #[test]
     fn a_process_that_the_kernel_ended_names_the_limit() {
-        let [abort, kill, fault] =
-            [Signal::ABORT, Signal::KILL, Signal::SEGV].map(|signal| ExitStatus::from_raw(signal.as_raw()));
+        let [abort, kill, fault, time] = [Signal::ABORT, Signal::KILL, Signal::SEGV, Signal::XCPU]
+            .map(|signal| ExitStatus::from_raw(signal.as_raw()));
         for (status, killed, words) in [
             (abort, None, "the 2048 MiB of address space"),
             (kill, Some(KilledFor::Limit), "the 1024 MiB of memory of an operation"),
             (kill, Some(KilledFor::Machine), "this machine or its service has too little"),
+            (time, None, "more processor time"),
             (kill, None, "by somebody on this machine"),
             (fault, Some(KilledFor::Limit), "its process ended with signal: 11 (SIGSEGV)"),
         ] {

@@ -2,7 +2,7 @@
 //! dialer, so that a proxy is used where one is needed.
 //!
 //! Guarantees: it ends by its deadline, also when a byte comes now and then. Not a byte beyond the limit is written. A
-//! redirect leads to `https` only, so that nobody on the way can have something else downloaded. TLS is verified with the
+//! redirect leads to `https` only, so that no one on the way can have something else downloaded. TLS is verified with the
 //! system's authorities, and those of the configuration.
 
 use crate::config::agent::AgentConfig;

@@ -37,7 +37,7 @@ impl Module for AgentDestroy {
     }
 
     fn needs(&self) -> Needs {
-        Needs { ends_processes: true, reads_processes: true, writes_program_directory: true, ..Needs::default() }
+        Needs { ends_processes: true, reads_processes: true, removes_programs: true, ..Needs::default() }
     }
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {

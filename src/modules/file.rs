@@ -13,6 +13,12 @@
 //! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are
 //!   not followed, except when a path of a search is one (`/bin`); dangling links are skipped. Links below `/proc` are
 //!   followed by the kernel: to deleted programs, to memory, into containers.
+//! - Other processes, through `/proc`, only if a path of the operation is there, above, or a link to it: the agent confines it
+//!   otherwise (`src/agent/os/confine.rs`). A link from elsewhere into another process is an error then that says so, and its
+//!   searches are incomplete.
+//! - Not what takes capabilities that the agent does not leave to an operation, also as root: `/proc/PID/stack`,
+//!   `/proc/PID/timerslack_ns`, `/proc/PID/map_files` before Linux 5.9, addresses in `/proc/kallsyms` and `/proc/modules`,
+//!   `/sys/bus/pci/devices/*/config` beyond 64 bytes. `mig-agent -m file`, by hand, reads them.
 //! - `maxdepth` 1 is the files directly in a path, and the path itself if it is a file.
 //! - No network mounts, unless the search has `remotefs`; without it, nothing on them is accessed, so that a hanging
 //!   server cannot block the search.
@@ -71,7 +77,7 @@ use serde_json::Value;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use walk::Walk;
 
 /// The module `file`, see the module's documentation.
@@ -118,6 +124,7 @@ impl Module for File {
 }
 
 /// Whether a search begins at a path from which a walk may come to `/proc`; parameters that cannot be used begin nowhere.
+/// It waits for no mount: nothing watches over it yet.
 fn may_enter_proc(parameters: &Value, mounts: io::Result<Mounts>) -> bool {
     let Ok(mounts) = mounts else { return true };
     let searches = fields(parameters, "searches").filter_map(Value::as_object).flat_map(|searches| searches.values());
@@ -164,7 +171,7 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
 
 /// Returns why a search is not run.
 fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
-    let is_missing = |path: &Path| mounts.locate(path).is_err();
+    let is_missing = |path: &Path| mounts.is_missing(path);
     let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing))?;
     Some(format!("not searched: {}", doubt.error))
 }
@@ -178,6 +185,7 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
         }
     };
     let (mut pause, mut deadline) = (limits::PROGRESS_PAUSE_FIRST, context.deadline);
+    let time_max = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(started));
     let mut next = started + pause;
     loop {
         let until = deadline.map_or(next, |deadline| deadline.min(next));
@@ -194,8 +202,14 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
             report();
         }
         if now >= next {
-            pause *= 2;
+            pause = next_pause(pause, time_max);
             next = now + pause;
         }
     }
+}
+
+/// The pause between two partial results after one of `pause`, in a run that may take `time_max`.
+fn next_pause(pause: Duration, time_max: Duration) -> Duration {
+    let pause_max = limits::PROGRESS_PAUSE_FIRST.max(time_max / limits::PROGRESS_PARTS);
+    pause.saturating_mul(2).min(pause_max)
 }

@@ -60,7 +60,7 @@ pub(super) fn refuse(flag: &str, reason: &str) -> ParameterError {
 }
 
 /// Escapes control characters: results come from other machines.
-pub(super) fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for letter in line.chars() {
         if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }

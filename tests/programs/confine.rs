@@ -22,6 +22,7 @@ const NOTHING: Needs = Needs {
     reads_processes: false,
     opens_network: false,
     writes_program_directory: false,
+    removes_programs: false,
     ends_processes: false,
     runs_programs: false,
 };
@@ -29,6 +30,7 @@ const READS: Needs = Needs { reads_files: true, ..NOTHING };
 const LOOKS: Needs = Needs { reads_processes: true, ..READS };
 const CONNECTS: Needs = Needs { opens_network: true, ..NOTHING };
 const WRITES: Needs = Needs { writes_program_directory: true, ..NOTHING };
+const REMOVES: Needs = Needs { removes_programs: true, ..NOTHING };
 const ENDS: Needs = Needs { ends_processes: true, ..NOTHING };
 const RUNS: Needs = Needs { runs_programs: true, ..NOTHING };
 
@@ -149,6 +151,59 @@ fn a_module_changes_files_only_beside_its_program_and_only_if_it_declares_it() {
         tried(WRITES, &place, place.own()).unwrap_or_else(|e| panic!("{name} beside the program: {e}"));
         let place = Place::new();
         attempt(&place.own(), Pid::from_child(&place.other.0)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let place = Place::new();
+        for (at, removes) in [(place.elsewhere(), false), (place.own(), *name == "remove a file")] {
+            let tried = tried(REMOVES, &place, at);
+            assert_eq!(tried.is_ok(), removes, "{name}: {tried:?}");
+        }
+    }
+}
+
+/// What a module may do or not, from the directory of its program; in this order, as the last ones change what is there.
+const TRIES: &[(&str, Attempt)] = &[
+    ("reads files", |at, _| std::fs::read(at.join("../elsewhere/file")).map(drop)),
+    ("looks into processes", |_, pid| std::fs::read_link(format!("/proc/{pid}/exe")).map(drop)),
+    ("writes into processes", |_, pid| {
+        std::fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/mem")).map(drop)
+    }),
+    ("connects", |_, _| UdpSocket::bind("127.0.0.1:0").map(drop)),
+    ("accepts connections", |_, _| TcpListener::bind("127.0.0.1:0").map(drop)),
+    ("sends signals", |_, pid| Ok(rustix::process::kill_process(pid, Signal::CONT)?)),
+    ("runs programs beside its own", |at, _| {
+        Command::new(at.join("mig-agent")).arg("-V").stdout(Stdio::null()).status().map(drop)
+    }),
+    ("runs others", |_, _| Command::new("/bin/true").status().map(drop)),
+    ("writes beside its program", |at, _| std::fs::write(at.join("new"), "x")),
+    ("writes elsewhere", |at, _| std::fs::write(at.join("../elsewhere/new"), "x")),
+    ("removes beside its program", |at, _| std::fs::remove_file(at.join("file"))),
+    ("removes elsewhere", |at, _| std::fs::remove_file(at.join("../elsewhere/file"))),
+];
+
+#[test]
+fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
+    for module in modules::all() {
+        let known: &[&str] = match module.name() {
+            "file" => &["reads files", "looks into processes"],
+            "upgrade" => {
+                &["connects", "runs programs beside its own", "writes beside its program", "removes beside its program"]
+            }
+            // Without Landlock.
+            "agentdestroy" => &[
+                "reads files",
+                "looks into processes",
+                "sends signals",
+                "removes beside its program",
+                "removes elsewhere",
+            ],
+            other => panic!("say here and in SECURITY.md what {other} can do"),
+        };
+        let place = Place::new();
+        let (at, pid) = (place.own(), Pid::from_child(&place.other.0));
+        copy_of_the_agent(&at.join("mig-agent"));
+        let did: Vec<&str> = confined(module.needs(), &place.own(), move || {
+            TRIES.iter().filter(|(_, attempt)| attempt(&at, pid).is_ok()).map(|(name, _)| *name).collect()
+        });
+        assert_eq!(did, known, "{}", module.name());
     }
 }
 
@@ -159,6 +214,7 @@ fn no_module_does_what_none_needs() {
         reads_processes: true,
         opens_network: true,
         writes_program_directory: true,
+        removes_programs: true,
         ends_processes: true,
         runs_programs: true,
     };
@@ -234,18 +290,19 @@ fn a_module_ends_processes_and_runs_programs_only_if_it_declares_it() {
     let mut place = Place::new();
     let pid = Pid::from_child(&place.other.0);
     let program = place.own().join("program");
-    for needs in [READS, LOOKS, CONNECTS, WRITES] {
+    for needs in [READS, LOOKS, CONNECTS, WRITES, REMOVES, RUNS] {
         let kill = move || rustix::process::kill_process(pid, Signal::KILL).is_ok();
         assert!(!confined(needs, &place.own(), kill), "{needs:?}");
-        let descriptor = move || rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).is_ok();
-        assert!(!confined(needs, &place.own(), descriptor), "{needs:?}");
-        let program = program.clone();
-        let run = move || Command::new(program).status().is_ok();
-        assert!(!confined(needs, &place.own(), run), "{needs:?}");
-    }
-    // What runs programs may end its own only, where the kernel tells them apart (Linux 6.12).
-    if confine::facts()["landlock"].as_i64() >= Some(6) {
-        assert!(!confined(RUNS, &place.own(), move || rustix::process::kill_process(pid, Signal::KILL).is_ok()));
+        let by_descriptor = move || {
+            let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+            rustix::process::pidfd_send_signal(descriptor, Signal::KILL)
+        };
+        assert!(confined(needs, &place.own(), by_descriptor).is_err(), "{needs:?}");
+        if !needs.runs_programs {
+            let program = program.clone();
+            let run = move || Command::new(program).status().is_ok();
+            assert!(!confined(needs, &place.own(), run), "{needs:?}");
+        }
     }
     assert!(place.other.0.try_wait().unwrap().is_none());
     let agent = Path::new(env!("CARGO_BIN_EXE_mig-agent"));
@@ -360,7 +417,7 @@ fn the_module_agentdestroy_can_do_what_it_declares() {
 #[test]
 fn the_modules_of_this_build_declare_what_they_need() {
     let upgrade = Needs { writes_program_directory: true, runs_programs: true, ..CONNECTS };
-    let destroy = Needs { writes_program_directory: true, reads_processes: true, ..ENDS };
+    let destroy = Needs { removes_programs: true, reads_processes: true, ..ENDS };
     for (name, needs) in [("upgrade", upgrade), ("agentdestroy", destroy)] {
         let module = modules::by_name(name).unwrap();
         assert_eq!((module.needs(), module.needs_for(&json!({}))), (needs, needs), "{name}");

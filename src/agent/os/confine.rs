@@ -3,7 +3,7 @@
 //!
 //! | layer | what it takes away | Linux |
 //! |---|---|---|
-//! | limits | address space, priority, core dumps, life after the agent's; it is chosen first when memory runs out | any |
+//! | limits | address space, processor time, processes of a user that is not root, priority, core dumps, life after the agent's; it is chosen first when memory runs out | any |
 //! | capabilities | those that [`Needs`] does not call for | any |
 //! | no new privileges | those of set-user-id programs | 3.5 |
 //! | `system_calls` | system calls that no module needs; by arguments, opening for writing, new processes, sockets, signals | 3.17 |
@@ -21,11 +21,12 @@
 use super::{landlock, system_calls};
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
-use crate::modules::Needs;
-use rustix::process::{Resource, Rlimit, Signal};
+use crate::modules::{Context, Needs};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The layers that are in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,25 @@ fn limit_this_process() -> Result<(), ProgramError> {
     let limit = |value| Rlimit { current: Some(value), maximum: Some(value) };
     rustix::process::setrlimit(Resource::As, limit(limits::MODULE_ADDRESS_SPACE_BYTES))
         .map_err(|e| failed("address space", e))?;
+    // The kernel counts all processes of a user, and does not count root's.
+    let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+    rustix::process::setrlimit(Resource::Nproc, limit(most.min(limits::MODULE_USER_TASKS_MAX)))
+        .map_err(|e| failed("processes", e))?;
     rustix::process::setrlimit(Resource::Core, limit(0)).map_err(|e| failed("core dump", e))
+}
+
+/// Limits the processor time of a module's process: what the threads that it may have could use in `time`.
+pub fn limit_processor_time(process: Pid, time: Duration) -> rustix::io::Result<()> {
+    let seconds = processor_seconds(Context::by_hand().threads, time);
+    // A signal that ends it and names the limit; one that it cannot ignore after another second.
+    let limit = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
+    rustix::process::prlimit(Some(process), Resource::Cpu, limit).map(drop)
+}
+
+/// Rounded up.
+fn processor_seconds(threads: usize, time: Duration) -> u64 {
+    let milliseconds = time.as_millis().saturating_mul(threads as u128);
+    u64::try_from(milliseconds.div_ceil(1000)).unwrap_or(u64::MAX - 1)
 }
 
 /// What root's process keeps.
@@ -125,7 +144,7 @@ fn needed_capabilities(needs: Needs) -> CapabilitySet {
         (needs.reads_files, files),
         (needs.reads_processes, processes),
         // A directory that is not root's.
-        (needs.writes_program_directory, CapabilitySet::DAC_OVERRIDE),
+        (needs.writes_program_directory || needs.removes_programs, CapabilitySet::DAC_OVERRIDE),
         (needs.ends_processes, CapabilitySet::KILL),
     ]
     .into_iter()
@@ -141,5 +160,18 @@ fn drop_capabilities(needs: Needs) -> Result<bool, String> {
     match rustix::thread::set_capabilities(None, sets) {
         Err(rustix::io::Errno::PERM) => Ok(false),
         set => set.map(|()| true).map_err(failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_that_of_all_threads_rounded_up() {
+        for (threads, milliseconds, seconds) in [(1, 1, 1), (1, 2000, 2), (4, 300, 2), (16, 300_000, 4800)] {
+            assert_eq!(processor_seconds(threads, Duration::from_millis(milliseconds)), seconds);
+        }
+        assert_eq!(processor_seconds(usize::MAX, Duration::MAX), u64::MAX - 1);
     }
 }

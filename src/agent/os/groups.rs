@@ -3,15 +3,16 @@
 //!
 //! ```text
 //! mig-agent.service        the agent's own: delegated by systemd, or another group that holds the agent alone
-//! ├── agent                the agent itself: a group with limits for its children has no processes of its own
-//! └── operation-812-3      third operation of the process 812; removed when it ends
+//! ├── mig-agent.self       the agent itself: a group with limits for its children has no processes of its own
+//! └── mig-operation-812-3  third operation of the process 812; removed when it ends
 //! ```
 //!
-//! Where the agent is not alone in its group, may not write there, or where version 2 has no controller for memory, there are
+//! Where the agent is not alone in its group, with no group there but these, may not write there, or where version 2 has no controller for memory, there are
 //! no groups, and the limits of a process (`confine`) are all there is. An agent that is killed leaves the group of its
 //! operation; the next one removes it.
 
 use crate::limits;
+use rustix::process::getppid;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,9 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The agent's own group.
-const AGENT: &str = "agent";
+const AGENT: &str = "mig-agent.self";
 /// The names of operations' groups begin with this.
-const OPERATION: &str = "operation-";
+const OPERATION: &str = "mig-operation-";
 /// The controller without which a group is no use.
 const REQUIRED: &str = "memory";
 /// Others that are used where they can be.
@@ -74,10 +75,18 @@ impl Groups {
             return Err(format!("{} has no controller {required}", base.display()));
         }
         let own = std::process::id().to_string();
-        if read("cgroup.procs")?.lines().any(|process| process != own) {
+        let leaf = base.join(AGENT);
+        // The parent is an agent before this one, which hands over.
+        let parent = getppid().map(|parent| parent.as_raw_nonzero().to_string()).unwrap_or_default();
+        let others = std::fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
+        if read("cgroup.procs")?.lines().any(|process| process != own)
+            || others.lines().any(|process| process != own && process != parent)
+        {
             return Err(format!("{} has other processes than the agent", base.display()));
         }
-        let leaf = base.join(AGENT);
+        if let Some(group) = foreign_group(base).map_err(|e| failed("look into", e))? {
+            return Err(format!("{} has the group {}, which is not the agent's", base.display(), group.display()));
+        }
         make(&leaf).and_then(|()| write(&leaf, "cgroup.procs", &own)).map_err(|e| failed("make groups in", e))?;
         let enable = |controller: &str| write(base, "cgroup.subtree_control", &format!("+{controller}"));
         enable(required).map_err(|e| failed(&format!("enable {required} in"), e))?;
@@ -205,10 +214,25 @@ fn own_group() -> Result<PathBuf, String> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("read {path}: {e}"));
     let group = find_group(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
         .ok_or("no version 2 of control groups")?;
-    Ok(match group.parent() {
+    Ok(divisible(group))
+}
+
+fn divisible(group: PathBuf) -> PathBuf {
+    match group.parent() {
         Some(above) if group.ends_with(AGENT) => above.to_owned(),
         _ => group,
-    })
+    }
+}
+
+/// A group below `base` that no agent has made.
+fn foreign_group(base: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(base)? {
+        let (entry, name) = entry.map(|entry| (entry.file_type(), entry.file_name()))?;
+        if entry?.is_dir() && name != AGENT && !name.as_encoded_bytes().starts_with(OPERATION.as_bytes()) {
+            return Ok(Some(name.into()));
+        }
+    }
+    Ok(None)
 }
 
 /// The directory of the group that `/proc/self/cgroup` names, in the first file system of that kind.
@@ -236,6 +260,13 @@ mod tests {
         assert_eq!(found(mounts, "0::/\n"), Some("/sys/fs/cgroup/".into()));
         assert_eq!(found(mounts, "4:memory:/a\n"), None);
         assert_eq!(found("30 1 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n", "0::/a\n"), None);
+    }
+
+    #[test]
+    fn only_a_group_with_the_agents_own_name_leads_to_the_one_above() {
+        for (group, divided) in [("/x/mig-agent.self", "/x"), ("/x/agent", "/x/agent"), ("/x", "/x"), ("/", "/")] {
+            assert_eq!(divisible(group.into()), Path::new(divided));
+        }
     }
 
     #[test]

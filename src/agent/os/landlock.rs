@@ -3,12 +3,13 @@
 //! Every way of changing a file is denied, in every mount namespace; what a module needs is permitted again below one
 //! directory. Reading is restricted only where it is not needed at all, so that it costs nothing else.
 
+use crate::limits;
 use crate::modules::Needs;
 use landlock::{
     ABI, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
     RulesetStatus, Scope, path_beneath_rules,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The newest interface whose rights were tried; an older kernel takes those that it knows.
 const NEWEST: ABI = ABI::V7;
@@ -63,12 +64,16 @@ pub(super) fn restrict(needs: Needs, directory: Option<&Path>) -> Result<Option<
         rules = rules.add_rules(path_beneath_rules(directory, reading))?;
         if needs.opens_network {
             rules = rules.add_rules(path_beneath_rules(READABLE_FOR_NETWORK, reading))?;
+            rules = rules.add_rules(path_beneath_rules(authorities(), reading))?;
         }
     }
     if needs.writes_program_directory {
         let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
         let writing = AccessFs::from_write(NEWEST) & !devices;
         rules = rules.add_rules(path_beneath_rules(directory, writing))?;
+    }
+    if needs.removes_programs {
+        rules = rules.add_rules(path_beneath_rules(directory, AccessFs::RemoveFile))?;
     }
     if needs.runs_programs {
         rules = rules.add_rules(path_beneath_rules(directory, AccessFs::Execute))?;
@@ -83,4 +88,21 @@ pub(super) fn restrict(needs: Needs, directory: Option<&Path>) -> Result<Option<
         }
         _ => None,
     })
+}
+
+/// The authorities that this machine trusts, wherever they are: the file and the directories that the TLS library reads, or
+/// that the environment names, and the files that links in these directories lead to.
+fn authorities() -> Vec<PathBuf> {
+    let found = openssl_probe::probe();
+    let named = std::env::var_os("SSL_CERT_DIR").unwrap_or_default();
+    let mut paths = found.cert_dir;
+    paths.extend(std::env::split_paths(&named).filter(|path| path.is_absolute()));
+    let entries = paths.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten();
+    let links =
+        entries.flatten().take(limits::AUTHORITY_LINKS_MAX).map(|entry| entry.path()).filter(|path| path.is_symlink());
+    let is_hidden = |path: &PathBuf| !READABLE_FOR_NETWORK.iter().any(|readable| path.starts_with(readable));
+    let targets: Vec<PathBuf> = links.filter_map(|link| link.canonicalize().ok()).filter(is_hidden).collect();
+    paths.extend(targets.into_iter().filter(|target| target.is_file()));
+    paths.extend(found.cert_file);
+    paths
 }

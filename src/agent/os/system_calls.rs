@@ -52,12 +52,14 @@ const WRITING: &[c_long] = &[
     libc::SYS_fdatasync, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_fchmod, libc::SYS_fchmodat,
     libc::SYS_flock, libc::SYS_umask, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat,
 ];
+/// [`Needs::removes_programs`].
+const REMOVING: &[c_long] = &[libc::SYS_unlinkat];
 /// [`Needs::runs_programs`]. Not `setpgid` and `setsid`: the process group is how the agent ends all of them.
 #[rustfmt::skip]
 const RUNNING: &[c_long] = &[
     libc::SYS_execve, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_chdir, libc::SYS_pidfd_open, libc::SYS_recvfrom,
 ];
-/// [`Needs::ends_processes`], and of children where programs are run.
+/// [`Needs::ends_processes`].
 #[rustfmt::skip]
 const ENDING: &[c_long] = &[
     libc::SYS_kill, libc::SYS_tgkill, libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal,
@@ -72,12 +74,14 @@ mod older {
         libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait, libc::SYS_pipe, libc::SYS_dup2,
     ];
     pub(super) const WRITING: &[c_long] = &[libc::SYS_unlink, libc::SYS_rename, libc::SYS_link, libc::SYS_chmod];
+    pub(super) const REMOVING: &[c_long] = &[libc::SYS_unlink];
     pub(super) const RUNNING: &[c_long] = &[libc::SYS_vfork];
 }
 #[cfg(not(target_arch = "x86_64"))]
 mod older {
     pub(super) const ALWAYS: &[libc::c_long] = &[];
     pub(super) const WRITING: &[libc::c_long] = &[];
+    pub(super) const REMOVING: &[libc::c_long] = &[];
     pub(super) const RUNNING: &[libc::c_long] = &[];
 }
 
@@ -164,6 +168,10 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
     } else {
         permitted.when(libc::SYS_openat, &[bits(2, CHANGING, 0)])?;
     }
+    if needs.removes_programs {
+        permitted.always(REMOVING);
+        permitted.always(older::REMOVING);
+    }
     if needs.runs_programs {
         permitted.always(RUNNING);
         permitted.always(older::RUNNING);
@@ -173,7 +181,7 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
     } else {
         permitted.when(libc::SYS_clone, &[bits(0, NAMESPACES | libc::CLONE_THREAD, libc::CLONE_THREAD)])?;
     }
-    if needs.ends_processes || needs.runs_programs {
+    if needs.ends_processes {
         permitted.always(ENDING);
     } else {
         let own = std::process::id().cast_signed();

@@ -24,6 +24,10 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
+/// Why a link from elsewhere is not followed into `/proc/PID`.
+const INTO_PROCESS: &str = "it leads into another process; a search that shall look there names the path below /proc, and runs \
+                            as root or as the process's user";
+
 /// State shared by the threads of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
@@ -172,13 +176,13 @@ impl<'a> Evaluator<'a> {
         let mut metadata = None;
         // A file that is opened later anyway is not stat'ed here.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Cost::Metadata)) {
-            let known = self.stat(entry).filter(|known| !known.is_directory());
+            let known = self.stat(entry, candidates).filter(|known| !known.is_directory());
             let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
             metadata = Some(known);
         }
         if candidates.iter().any(|candidate| search(candidate).reads()) {
-            match self.open(entry, metadata.as_ref(), patience) {
+            match self.open(entry, metadata.as_ref(), patience, candidates) {
                 Opened::File(file, known) => {
                     if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::Defer) {
                         return Compared::Deferred(known.size_bytes);
@@ -191,7 +195,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
-        let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry)) };
+        let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry, candidates)) };
         known.map_or(Compared::No, Compared::Matching)
     }
 
@@ -212,24 +216,35 @@ impl<'a> Evaluator<'a> {
                 }
             }
             Err(error) => {
-                self.report(entry, "follow", &error);
+                self.report(entry, "follow", &error, candidates);
                 candidates.clear();
             }
         }
     }
 
-    fn stat(&self, entry: &FileEntry) -> Option<Metadata> {
+    fn stat(&self, entry: &FileEntry, candidates: &[Candidate]) -> Option<Metadata> {
         let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
-        found.map_err(|error| self.report(entry, "stat", &error.into())).ok()
+        found.map_err(|error| self.report(entry, "stat", &error.into(), candidates)).ok()
     }
 
     /// Reports why an entry cannot be examined. Dangling links and ended processes are not errors.
-    fn report(&self, entry: &FileEntry, what: &str, error: &io::Error) {
-        if !open::leads_nowhere(error) {
+    fn report(&self, entry: &FileEntry, what: &str, error: &io::Error, candidates: &[Candidate]) {
+        if self.leads_into_process(entry, error) {
+            let findings = self.run.findings;
+            findings.unreadable("follow", &entry.path(), &INTO_PROCESS);
+            candidates.iter().for_each(|candidate| findings.skip_search(candidate.search));
+        } else if !open::leads_nowhere(error) {
             self.report_unreadable(entry, what, error);
         } else if !entry.is_pseudo && entry.kind != Kind::Link {
             self.run.findings.unread("it was removed or renamed during the search", &entry.path());
         }
+    }
+
+    /// Whether an entry elsewhere cannot be examined because it leads into another process.
+    fn leads_into_process(&self, entry: &FileEntry, error: &io::Error) -> bool {
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let elsewhere = entry.real.filter(|_| is_denied && entry.kind == Kind::Link && !entry.is_pseudo);
+        elsewhere.is_some_and(|real| self.run.mounts.leads_into_process(entry.at, real, entry.name))
     }
 
     /// Reports that an entry cannot be read; there are thousands on a pseudo file system, which share one line.
@@ -241,7 +256,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn open(&self, entry: &FileEntry, known: Option<&Metadata>, patience: Patience) -> Opened {
+    fn open(
+        &self,
+        entry: &FileEntry,
+        known: Option<&Metadata>,
+        patience: Patience,
+        candidates: &[Candidate],
+    ) -> Opened {
         if known.is_some_and(|known| !known.is_regular()) {
             return Opened::Nothing;
         }
@@ -261,7 +282,7 @@ impl<'a> Evaluator<'a> {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 (Err(error), _) => {
-                    self.report(entry, "open", &error.into());
+                    self.report(entry, "open", &error.into(), candidates);
                     return Opened::Nothing;
                 }
             }

@@ -73,8 +73,10 @@ pub(super) const TASKS_DEFERRED_MAX: usize = 10_000;
 /// How long to wait for a file on which another process has a lease: the kernel breaks leases after 45 s
 /// (`/proc/sys/fs/lease-break-time`).
 pub(super) const LEASE_TIME_MAX: Duration = Duration::from_secs(60);
-/// Time from the start of a search to the first progress report; the interval doubles each time.
+/// Time from the start of a search to its first partial result; the next pauses double, up to a part of its time.
 pub(super) const PROGRESS_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// A search that is killed loses what it found in the last of so many parts of its time, or of the first pause.
+pub(super) const PROGRESS_PARTS: u32 = 20;
 /// Files of one directory that are collected before they are read.
 pub(super) const FILES_PER_BATCH_MAX: usize = 256;
 /// Pending subdirectories of a directory from which on they are walked before more of its entries are read.

@@ -80,7 +80,7 @@ pub(super) struct Mounts {
 pub(super) enum Place {
     /// This path, whose only links are jumps. Local, as far as the mounts are known.
     Local(PathBuf),
-    /// Into the network mount at this path.
+    /// Into the network mount at this path, or another at which resolving was to stop.
     Network(PathBuf),
 }
 
@@ -106,13 +106,41 @@ impl Mounts {
         self.procs.iter().any(|proc| directory.starts_with(proc)) || !self.network().is_empty()
     }
 
-    /// Whether a walk from `path` may enter a proc file system. A path that does not exist leads nowhere.
+    /// Whether a walk from `path` may enter a proc file system. A path that does not exist leads nowhere; what is behind a
+    /// mount that may hang is not known.
     pub(super) fn leads_to_proc(&self, path: &Path) -> bool {
-        match self.locate(path) {
-            Ok(Place::Local(real)) => self.procs.iter().any(|proc| real.starts_with(proc) || proc.starts_with(&real)),
-            Ok(Place::Network(_)) => false,
+        match start_of(path).and_then(|start| self.reach(start, words(path).collect(), 0)) {
+            Ok(real) => self.procs.iter().any(|proc| real.starts_with(proc) || proc.starts_with(&real)),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
+    }
+
+    /// Whether the link `name` in the directory `at`, whose path without links is `real`, leads to a process below `/proc`.
+    pub(super) fn leads_into_process(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> bool {
+        let target = text_of_link(at, name);
+        let end = target.and_then(|target| self.reach(start_of_link(&target, real), words(&target).collect(), 1));
+        end.is_ok_and(|end| self.is_process(&end))
+    }
+
+    /// Whether nothing is at `path`. What is behind a mount that may hang, or in a process, is not known: it counts as missing.
+    pub(super) fn is_missing(&self, path: &Path) -> bool {
+        let end = start_of(path).and_then(|start| self.reach(start, words(path).collect(), 0));
+        end.map_or(true, |end| (self.is_served(&end) && !self.contains(&end)) || self.is_process(&end))
+    }
+
+    /// Resolves a path as far as nothing can hang: up to a mount that may, or to a process below `/proc`, with no system call
+    /// there.
+    fn reach(&self, start: PathBuf, rest: VecDeque<OsString>, links: usize) -> io::Result<PathBuf> {
+        let stops = |path: &Path| self.is_served(path) || self.contains(path) || self.is_process(path);
+        match self.follow_until(start, rest, links, &stops)? {
+            Place::Local(end) | Place::Network(end) => Ok(end),
+        }
+    }
+
+    /// Whether `path` is the directory of a process below `/proc`.
+    fn is_process(&self, path: &Path) -> bool {
+        let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
+        path.file_name().is_some_and(is_number) && self.procs.iter().any(|proc| path.parent() == Some(proc.as_path()))
     }
 
     /// Whether a mount at `path` may hang.
@@ -132,22 +160,31 @@ impl Mounts {
 
     /// Resolves `path`, and every symbolic link in it, up to the first network mount.
     pub(super) fn locate(&self, path: &Path) -> io::Result<Place> {
-        let start = if path.is_absolute() { PathBuf::from("/") } else { std::env::current_dir()? };
-        self.follow(start, words(path).collect(), 0)
+        self.follow(start_of(path)?, words(path).collect(), 0)
     }
 
     /// Resolves the link `name` in the directory `at`, whose path without links is `real`.
     pub(super) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
-        let target = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()));
+        let target = text_of_link(at, name)?;
         let link = real.join(name);
         if let Some(process) = self.process_of_jump(&link) {
             return Ok(self.network_mount_behind(&target, &process).map_or(Place::Local(link), Place::Network));
         }
-        let start = if target.is_absolute() { PathBuf::from("/") } else { real.to_owned() };
-        self.follow(start, words(&target).collect(), 1)
+        self.follow(start_of_link(&target, real), words(&target).collect(), 1)
     }
 
-    fn follow(&self, mut real: PathBuf, mut rest: VecDeque<OsString>, mut links: usize) -> io::Result<Place> {
+    fn follow(&self, real: PathBuf, rest: VecDeque<OsString>, links: usize) -> io::Result<Place> {
+        self.follow_until(real, rest, links, &|path| self.contains(path))
+    }
+
+    /// Resolves `rest` from `real`, up to a path at which it `stops`: that is not accessed.
+    fn follow_until(
+        &self,
+        mut real: PathBuf,
+        mut rest: VecDeque<OsString>,
+        mut links: usize,
+        stops: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<Place> {
         while let Some(word) = rest.pop_front() {
             if word == ".." {
                 // Only the kernel knows the parent of a jump's target.
@@ -159,7 +196,7 @@ impl Mounts {
                 continue;
             }
             real.push(&word);
-            if self.contains(&real) {
+            if stops(&real) {
                 return Ok(Place::Network(real));
             }
             let target = match std::fs::read_link(&real) {
@@ -274,6 +311,20 @@ fn parse(mountinfo: &[u8]) -> Listed {
         }
     }
     listed
+}
+
+/// Where resolving a path begins.
+fn start_of(path: &Path) -> io::Result<PathBuf> {
+    if path.is_absolute() { Ok("/".into()) } else { std::env::current_dir() }
+}
+
+/// Where resolving the target of a link in `directory` begins.
+fn start_of_link(target: &Path, directory: &Path) -> PathBuf {
+    if target.is_absolute() { "/".into() } else { directory.to_owned() }
+}
+
+fn text_of_link(at: BorrowedFd, name: &OsStr) -> io::Result<PathBuf> {
+    Ok(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()).into())
 }
 
 fn words(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {

@@ -147,7 +147,12 @@ impl<'a> Findings<'a> {
 
     /// Marks these searches as incomplete, because a path of them was skipped: they report no empty entries.
     pub(super) fn skip(&self, active: &[Active]) {
-        active.iter().for_each(|active| self.skipped[active.search].store(true, Relaxed));
+        active.iter().for_each(|active| self.skip_search(active.search));
+    }
+
+    /// Marks one search as incomplete.
+    pub(super) fn skip_search(&self, search: usize) {
+        self.skipped[search].store(true, Relaxed);
     }
 
     /// Adds a matching file of a search; for `checks` see [`Match`].

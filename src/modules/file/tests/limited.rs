@@ -1,5 +1,6 @@
 //! Limits return partial results, and an unprivileged user cannot hide files from the search of root.
 
+use super::super::{limits, next_pause};
 use super::contents::gzip;
 use super::{File, Module, Tree, context, run, run_once, strings};
 use crate::modules::{Context, ModuleResult};
@@ -312,4 +313,20 @@ fn padding_after_gzip_is_skipped_and_other_data_is_reported() {
     assert!(errors.iter().any(|error| error.starts_with("read ") && error.contains("/broken: ")), "{errors:?}");
     let absent = tree.find(true, json!({"contents": ["!absent"], "options": {"decompress": true}}));
     assert_eq!(absent, strings(&["padded", "tail", "two"]), "the contents of an unreadable file are unknown");
+}
+
+#[test]
+fn a_search_that_is_killed_loses_a_small_part_of_its_time() {
+    for seconds in [1, 10, 60, 300, 3_600, 86_400, 10 * 365 * 86_400] {
+        let time_max = Duration::from_secs(seconds);
+        let (mut pause, mut at, mut results) = (limits::PROGRESS_PAUSE_FIRST, limits::PROGRESS_PAUSE_FIRST, 0);
+        while at < time_max {
+            results += 1;
+            pause = next_pause(pause, time_max);
+            assert!(pause <= (time_max / 20).max(Duration::from_secs(1)), "{pause:?} of {time_max:?}");
+            at += pause;
+        }
+        // At the time limit and at the end there is one more.
+        assert!(results + 2 <= crate::limits::MODULE_RESULTS_MAX, "{results} in {time_max:?}");
+    }
 }

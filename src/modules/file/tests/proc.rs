@@ -137,3 +137,22 @@ fn access_times_stay_unchanged() {
     assert_eq!(tree.find(true, json!({"contents": ["needle"]})), strings(&["f"]));
     assert_eq!(std::fs::metadata(tree.at("f")).unwrap().accessed().unwrap(), before);
 }
+
+#[test]
+fn what_an_operation_needs_is_found_without_an_access_to_a_mount_that_may_hang() {
+    let tree = Tree::new(&[("fuse/here", b"")]);
+    // Each would be followed if it was accessed.
+    tree.link("/proc", "fuse/proc");
+    tree.link("fuse/proc", "link");
+    tree.link("/proc/self", "local");
+    let fuse = std::fs::canonicalize(tree.at("fuse")).unwrap();
+    let mut own = std::fs::read("/proc/self/mountinfo").unwrap();
+    own.extend_from_slice(format!("999 1 0:99 / {} rw - fuse.x x rw\n", fuse.display()).as_bytes());
+    let mounts = Mounts::parse(&own);
+    for (path, leads) in [("fuse/proc", false), ("fuse/proc/1", false), ("link", false), ("local", true)] {
+        assert_eq!(mounts.leads_to_proc(Path::new(&tree.at(path))), leads, "{path}");
+    }
+    for (path, is_missing) in [("fuse/here", true), ("none*", true), ("local", true), ("", false)] {
+        assert_eq!(mounts.is_missing(Path::new(&tree.at(path))), is_missing, "{path}");
+    }
+}
