@@ -71,7 +71,7 @@ pub struct Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // What wakes its thread, and has the kernel refuse whoever connects from now on.
+        // What wakes its thread, and has the kernel refuse new connections.
         if rustix::net::shutdown(&*self.listener, Shutdown::Both).is_ok() {
             let _ = self.thread.take().map(JoinHandle::join);
         }
