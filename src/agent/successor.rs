@@ -145,7 +145,6 @@ mod tests {
             ("", "its starter has ended"),
             ("No such file or directory (os error 2)\n", "No such file or directory (os error 2)"),
             ("0\n", "hold process 0: No such process (os error 3)"),
-            ("-1\n", "hold process -1: No such process (os error 3)"),
         ] {
             assert_eq!(hold(said).unwrap_err(), error, "{said:?}");
         }

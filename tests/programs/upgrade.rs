@@ -329,7 +329,7 @@ fn on_probation() -> (Fleet, Background, Background, u32) {
     fleet.settings = fleet.settings.replace("'300ms'", "'30s'");
     std::fs::rename(fleet.stamped("v1", &fleet.settings), fleet.program()).unwrap();
     let relay = json!(format!("dir://{}", fleet.sandbox.path("relay").display())).to_string();
-    let mute = fleet.settings.replace(&relay, "'amqp://127.0.0.1:1/'");
+    let mute = fleet.settings.replace(&relay, "'amqp://guest:guest@127.0.0.1:9/'");
     assert_ne!(mute, fleet.settings);
     let mute = fleet.stamped("mute", &mute);
     let (scheduler, first) = fleet.start();

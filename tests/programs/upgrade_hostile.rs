@@ -144,7 +144,9 @@ fn destroy(program: &Path, pid: impl Into<Value>, version: &str) -> Value {
 #[test]
 fn only_an_agent_of_that_version_is_destroyed() {
     let sandbox = Sandbox::new();
-    let [old, new] = ["v1", "v2"].map(|environment| installed(&sandbox, environment, environment));
+    let new = installed(&sandbox, "bin", "v2");
+    let old = sandbox.path("bin/older");
+    std::fs::rename(installed(&sandbox, "v1", "v1"), &old).unwrap();
     let mut agent = start(&sandbox, &old, 1);
     let pid = agent.0.id();
     let mut sleep = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
@@ -197,6 +199,13 @@ fn a_program_that_is_needed_stays_and_one_that_is_gone_already_is_no_failure() {
     let done = destroy(&other, agent.0.id(), &version("v1"));
     assert_eq!((&done["success"], &done["elements"]["removed"]), (&json!(true), &json!([])), "{done}");
     assert_eq!((agent.0.wait().unwrap().code(), program.exists()), (Some(0), true));
+
+    // In another directory, other users may decide what is there.
+    let elsewhere = installed(&sandbox, "elsewhere", "v1");
+    let mut agent = start(&sandbox, &elsewhere, 1);
+    let done = destroy(&other, agent.0.id(), &version("v1"));
+    assert!(done["errors"][0].as_str().unwrap().contains("stays: it is not in "), "{done}");
+    assert_eq!((agent.0.wait().unwrap().code(), elsewhere.exists()), (Some(0), true));
 }
 
 #[test]
