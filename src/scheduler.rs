@@ -124,6 +124,10 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
     if options.once {
         return run::once(&mut workers).map_err(ProgramError::from);
     }
+    if workers.iter().any(|worker| worker.name() == ACTION_NEW) {
+        // Before there is something to sign, so that agents can have it.
+        key::find_or_make(open_store(&config)?.as_mut(), crate::time::now())?;
+    }
     log::info!("mig-scheduler {} works on {}", crate::cli::version(), config.spool.display());
     let workers = workers.into_iter().map(|worker| {
         let sweep = sweep_of(worker.name(), &config);

@@ -3,7 +3,7 @@
 use super::key;
 use crate::acl::Acl;
 use crate::config::Unreadable;
-use crate::config::scheduler::SchedulerConfig;
+use crate::config::scheduler::{SchedulerConfig, StoreConfig};
 use crate::error::{ExitClass, ProgramError};
 use crate::flow::FindOwner;
 use crate::flow::action_new::ActionNew;
@@ -23,7 +23,7 @@ pub fn build(
     mut store: Box<dyn Store>,
     find_owner: FindOwner,
 ) -> Result<ActionNewWorker, ProgramError> {
-    let own = own_key(store.as_mut())?;
+    let own = own_key(store.as_mut(), config)?;
     let keyring = open(config.keyring.as_deref(), "keyring", Keyring::parse_file)?;
     let acl = open(config.acl.as_deref(), "acl", |bytes, _| Acl::parse(bytes).map_err(|error| error.to_string()))?;
     let mut investigators = Investigators::new(keyring, own);
@@ -55,10 +55,14 @@ fn open<T>(
     })
 }
 
-/// The public key with which the schedulers sign actions of their own. It is made at their first start, so that agents can have
-/// it before there is something to sign.
-fn own_key(store: &mut dyn Store) -> Result<Keyring, ProgramError> {
+/// The public key with which the schedulers sign actions of their own, made by their first start. With SQLite it is looked for
+/// when it is needed: a run with --once makes none.
+fn own_key(store: &mut dyn Store, config: &SchedulerConfig) -> Result<Option<Keyring>, ProgramError> {
+    if !config.kill_dup_agents && matches!(config.store, StoreConfig::Sqlite(_)) {
+        return Ok(None);
+    }
     let key = key::find_or_make(store, crate::time::now()).map_err(ProgramError::from)?;
     Keyring::parse(key.public_key.as_bytes())
+        .map(Some)
         .map_err(|error| ProgramError::new(ExitClass::Config, format!("the schedulers' own key: {error}")))
 }

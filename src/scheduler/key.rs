@@ -1,5 +1,5 @@
 //! The key with which the schedulers sign actions of their own: investigator `migscheduler` in the store, shared by all
-//! schedulers of it, made by the first start of one, or by `--print-key` before.
+//! schedulers of it, made by the first start of one that goes on running, or by `--print-key` before.
 //!
 //! What it may do on an endpoint is decided there, like for everybody: an agent runs its actions when the access list names
 //! its fingerprint.

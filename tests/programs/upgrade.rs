@@ -209,10 +209,14 @@ fn scheduler_key(sandbox: &Sandbox) -> String {
 #[test]
 fn the_schedulers_key_is_made_at_the_first_start_and_printed() {
     let sandbox = Sandbox::new();
-    sandbox.once("action-new");
-    let store = Connection::open(sandbox.path("mig.db")).unwrap();
-    let query = "SELECT publickey FROM investigators WHERE name = 'migscheduler'";
-    let stored: String = store.query_row(query, [], |row| row.get(0)).unwrap();
+    let stored = |sandbox: &Sandbox| -> Option<String> {
+        let store = Connection::open(sandbox.path("mig.db")).ok()?;
+        let query = "SELECT publickey FROM investigators WHERE name = 'migscheduler'";
+        store.query_row(query, [], |row| row.get(0)).ok()
+    };
+    let _scheduler = sandbox.start_scheduler();
+    sandbox.wait("having a key", |sandbox| stored(sandbox).is_some());
+    let stored = stored(&sandbox).unwrap();
     let printed = String::from_utf8(sandbox.scheduler(&["--print-key"]).stdout).unwrap();
     assert_eq!(printed.trim_end(), stored.trim_end());
     assert!(!printed.contains("PRIVATE"), "{printed}");

@@ -58,7 +58,8 @@ struct Stored {
 /// See the module docs.
 pub struct Investigators {
     file: Option<Reloaded<Keyring>>,
-    own: Keyring,
+    /// None while the schedulers have no key.
+    own: Option<Keyring>,
     stored: Stored,
     /// Rows that cannot be used and were logged, with the reason.
     logged: BTreeMap<String, String>,
@@ -68,8 +69,9 @@ pub struct Investigators {
 }
 
 impl Investigators {
-    /// Those of a keyring, of the store, and the schedulers' `own` key.
-    pub fn new(file: Option<Reloaded<Keyring>>, own: Keyring) -> Investigators {
+    /// Those of a keyring, of the store, and the schedulers' `own` key; without one it is looked for in the store, because the
+    /// first action that needs it makes it.
+    pub fn new(file: Option<Reloaded<Keyring>>, own: Option<Keyring>) -> Investigators {
         Investigators {
             file,
             own,
@@ -85,7 +87,7 @@ impl Investigators {
         self.file.is_none() && self.stored.active.is_empty()
     }
 
-    /// The keys in force: one stat(2) and one small query when nothing changed.
+    /// The keys in force: one stat(2) and one small query when nothing changed, another while the schedulers have no key.
     pub fn get(&mut self, store: &mut dyn Store) -> Result<Arc<Trusted>, Failure> {
         let file = self.file.as_mut().map(|file| Arc::clone(file.get()));
         let is_same_file = match (&file, &self.made_of) {
@@ -95,7 +97,8 @@ impl Investigators {
         };
         let known = self.stored.version.as_deref();
         let changed = store.investigator_keys(known)?;
-        if changed.is_none() && is_same_file {
+        let is_own_new = self.own.is_none() && self.find_own(store)?;
+        if changed.is_none() && is_same_file && !is_own_new {
             return Ok(Arc::clone(&self.trusted));
         }
         if let Some(keys) = changed {
@@ -104,12 +107,21 @@ impl Investigators {
         }
         let mut keyring = file.as_deref().cloned().unwrap_or_default();
         self.log_removed(&keyring);
-        keyring.merge(self.own.clone());
+        let own = self.own.clone().unwrap_or_default();
+        keyring.merge(own.clone());
         keyring.merge(self.stored.keyring.clone());
-        let own = self.own.investigators().map(|own| own.fingerprint.clone()).collect();
+        let own = own.investigators().map(|own| own.fingerprint.clone()).collect();
         self.made_of = file;
         self.trusted = Arc::new(Trusted { keyring, disabled: self.stored.disabled.clone(), own });
         Ok(Arc::clone(&self.trusted))
+    }
+
+    /// Looks for the schedulers' key in the store.
+    fn find_own(&mut self, store: &mut dyn Store) -> Result<bool, Failure> {
+        let Some(key) = store.scheduler_key(None, crate::time::now())? else { return Ok(false) };
+        let own = Keyring::parse(key.public_key.as_bytes());
+        self.own = Some(own.map_err(|error| Failure::retry(format!("the schedulers' own key: {error}")))?);
+        Ok(true)
     }
 
     /// Parses the rows of the store. Those that cannot be used are left out, and logged once each.
