@@ -407,8 +407,9 @@ fn the_module_agentdestroy_can_do_what_it_declares() {
     // It waits for its parameters.
     let mut other = Command::new(&path).args(["-m", "file", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let parameters = json!({"pid": other.id(), "version": mig::cli::version()}).to_string();
-    let ending =
-        Command::new(env!("CARGO_BIN_EXE_mig-agent")).args(["--limited", "-m", "agentdestroy", &parameters]).output();
+    let running = directory.path().join("running");
+    copy_of_the_agent(&running);
+    let ending = Command::new(&running).args(["--limited", "-m", "agentdestroy", &parameters]).output();
     let result: serde_json::Value = serde_json::from_slice(&ending.unwrap().stdout).unwrap();
     assert_eq!((&result["success"], path.exists()), (&json!(true), false), "{result}");
     assert!(!other.wait().unwrap().success());

@@ -161,7 +161,8 @@ fn what_would_be_ignored_or_not_looked_at_is_said() {
     let id = named["id"].to_string();
     laptop.find(&["--of", &id, "notfound", "-t", "all"], "^needle$").code(0).says("1 of 1 agents found");
     let key = sandbox.path("key.pub").display().to_string();
-    let own = api.get("search?type=investigator").named("investigator")[0]["id"].to_string();
+    let investigators = api.get("search?type=investigator").named("investigator");
+    let own = investigators.iter().find(|one| one["name"] == "Test").unwrap()["id"].to_string();
     laptop
         .run(&["investigator", "-k", "key", "add", "Again", &key])
         .code(65)

@@ -246,7 +246,7 @@ fn eats_memory() {
 fn memory_that_a_module_may_not_have_is_named() {
     let test = std::env::current_exe().unwrap();
     let arguments = "--exact operations::eats_memory --nocapture";
-    let (status, result) = run(&format!("MIG_TEST_EATS=1 exec {} {arguments}", test.display()));
+    let (status, result) = run(&format!("MIG_TEST_EATS=1 exec '{}' {arguments}", test.display()));
     assert_eq!((status, &result.elements, result.success), (CommandStatus::Failed, &json!(["hit"]), false));
     let error = &result.errors.unwrap()[0];
     assert!(error.starts_with("partial: ") && error.contains("2048 MiB of address space"), "{error}");
