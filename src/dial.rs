@@ -3,14 +3,14 @@
 //! The ways to a host, in the order in which they are tried for each connection:
 //!
 //! 1. directly;
-//! 2. through the proxy that the environment names ([`environment`]);
+//! 2. through the proxy that the environment names (`environment`);
 //! 3. through the proxies of the configuration, in their order.
 //!
 //! A way works when what its caller does with the connection does, a TLS handshake for example: behind a firewall that
 //! answers for others, the next way is tried. No way is remembered. A proxy is left as soon as a direct connection works
 //! again, and the order is the same after a restart.
 //!
-//! Guarantees: each way ends in time, however slowly or how much a proxy answers ([`bounded`], [`tunnel`]). TLS is the caller's,
+//! Guarantees: each way ends in time, however slowly or how much a proxy answers (`bounded`, `tunnel`). TLS is the caller's,
 //! end to end: a proxy sees the name and the port of the host only. A password of a proxy is in no error.
 
 mod bounded;
