@@ -1,7 +1,7 @@
 //! A directory that is held open: files are looked at and removed in it, whatever its path leads to meanwhile.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, lstat, open, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, lstat, openat, statat, unlinkat};
 use rustix::process::geteuid;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Directory, String> {
         let error = |errno| format!("open the directory {}: {errno}", path.display());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let descriptor = open(path, flags, Mode::empty()).map_err(error)?;
+        // Not open(2): the filter of system calls sees arguments of openat(2) alone.
+        let descriptor = openat(CWD, path, flags, Mode::empty()).map_err(error)?;
         let stat = fstat(&descriptor).map_err(error)?;
         if ![0, geteuid().as_raw()].contains(&stat.st_uid) || stat.st_mode & 0o022 != 0 {
             return Err(format!("others may write to {}", path.display()));
