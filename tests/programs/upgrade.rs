@@ -110,10 +110,15 @@ impl Fleet {
 
     /// Has the agents run an operation; returns the answer.
     fn ask(&self, name: &str, module: &str, parameters: Value) -> Value {
+        self.order(name, module, parameters);
+        self.answer(name)
+    }
+
+    /// Has the agents run an operation. Its answer may wait until one of them reaches the relay.
+    fn order(&self, name: &str, module: &str, parameters: Value) {
         let mut draft = self.sandbox.draft(name);
         draft["operations"] = json!([{"module": module, "parameters": parameters}]);
         self.sandbox.drop_bytes(&format!("{name}.json"), self.sandbox.sign(draft).to_string().as_bytes());
-        self.answer(name)
     }
 
     fn answer(&self, name: &str) -> Value {
@@ -288,7 +293,7 @@ fn a_new_program_that_reaches_no_relay_is_undone() {
     // Nobody listens there.
     let lost = fleet.stamped("lost", &fleet.settings.replace(&relay, "'amqp://guest:guest@127.0.0.1:9/'"));
     let (_scheduler, first) = fleet.start();
-    fleet.ask("upgrade", "upgrade", fleet.release("lost", &lost));
+    fleet.order("upgrade", "upgrade", fleet.release("lost", &lost));
     fleet.wait("undone", || fleet.log().contains("has sent no heartbeat for 3s"));
     fleet.look("after");
     assert_eq!((fleet.owner(), fleet.processes()), (first.0.id(), vec![first.0.id()]));
@@ -337,7 +342,7 @@ fn on_probation() -> (Fleet, Background, Background, u32) {
     assert_ne!(mute, fleet.settings);
     let mute = fleet.stamped("mute", &mute);
     let (scheduler, first) = fleet.start();
-    fleet.ask("upgrade", "upgrade", fleet.release("mute", &mute));
+    fleet.order("upgrade", "upgrade", fleet.release("mute", &mute));
     fleet.wait("has the lock", || ![0, first.0.id()].contains(&fleet.owner()));
     let new = fleet.owner();
     assert_eq!(fleet.files(), [".mig-agent.previous", "mig-agent"]);
