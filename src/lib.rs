@@ -50,7 +50,7 @@
 //! | `targets` | target text to a checked expression, the only place that touches target SQL |
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
 //! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the documents that travel |
-//! | [`id`] [`json`] [`mod@time`] [`re2`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar |
+//! | [`id`] [`json`] [`mod@time`] [`re2`] [`hex`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar, digits of bytes |
 //! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`dial`] [`tls`] | what programs share |
 //! | [`failure`] [`error`] [`limits`] | what to do about a failure, exit codes, every limit of the system |
 //!
@@ -113,6 +113,7 @@ pub mod failure;
 #[cfg(feature = "server")]
 pub mod flow;
 pub mod heartbeat;
+pub mod hex;
 pub mod id;
 pub mod investigator;
 #[cfg(feature = "amqp")]

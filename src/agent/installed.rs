@@ -75,16 +75,25 @@ pub fn draft(path: &Path) -> io::Result<NamedTempFile> {
     Ok(draft)
 }
 
-/// Puts a draft on the disk, and makes it as executable as the program at the path. It can be started when this returns,
-/// as no descriptor can write to it.
-pub fn finish(draft: NamedTempFile, path: &Path) -> io::Result<TempPath> {
-    let mode = std::fs::metadata(path).map_or(0o755, |m| m.mode() & 0o777);
-    draft.as_file().set_permissions(Permissions::from_mode(mode | 0o500))?;
+/// The mode of a program that replaces the one at the path.
+pub fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0o755, |m| m.mode() & 0o777) | 0o500
+}
+
+/// Puts a draft on the disk, with this mode. It can be started when this returns, as no descriptor can write to it.
+pub fn finish(draft: NamedTempFile, mode: u32) -> io::Result<TempPath> {
+    draft.as_file().set_permissions(Permissions::from_mode(mode))?;
     draft.as_file().sync_all()?;
     Ok(draft.into_temp_path())
 }
 
-/// Puts a finished draft at the path, durably; what was there is kept as the previous one. The program that runs stays the
+/// Puts a finished draft at the path, durably, whatever is there.
+pub fn put(draft: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(draft, path)?;
+    File::open(directory(path)?)?.sync_all()
+}
+
+/// Puts a finished program at the path, durably; what was there is kept as the previous one. The program that runs stays the
 /// previous one when there is another at the path by now: that one has not proven that it works.
 pub fn install(draft: &Path, path: &Path) -> io::Result<()> {
     let previous = previous(path);
@@ -95,8 +104,7 @@ pub fn install(draft: &Path, path: &Path) -> io::Result<()> {
             _ => {}
         }
     }
-    std::fs::rename(draft, path)?;
-    sync_directory(path)
+    put(draft, path)
 }
 
 /// Puts the program that runs back to the path. It must be the previous one.
@@ -106,8 +114,7 @@ pub fn restore(path: &Path) -> io::Result<()> {
         let reason = format!("{} is missing, or is not the program that runs", previous.display());
         return Err(io::Error::new(ErrorKind::NotFound, reason));
     }
-    std::fs::rename(&previous, path)?;
-    sync_directory(path)
+    put(&previous, path)
 }
 
 /// Restores the program that runs, if an upgrade of it was cut short before the new one had proven that it works. Returns the
@@ -132,16 +139,11 @@ pub fn prove() -> io::Result<bool> {
 /// Ends the probation of what is at the path, durably.
 pub fn settle(path: &Path) -> io::Result<()> {
     remove(&previous(path))?;
-    sync_directory(path)
+    File::open(directory(path)?)?.sync_all()
 }
 
 fn is_own(path: &Path) -> bool {
     is_same_file(path, Path::new(OWN_PROGRAM))
-}
-
-/// Makes the name of a file durable.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path)?)?.sync_all()
 }
 
 fn directory(path: &Path) -> io::Result<&Path> {
@@ -197,7 +199,7 @@ mod tests {
             let mut draft = draft(&path).unwrap();
             draft.write_all(text.as_bytes()).unwrap();
             assert_eq!(draft.path().metadata().unwrap().mode() & 0o777, 0o600);
-            install(&finish(draft, &path).unwrap(), &path).unwrap();
+            install(&finish(draft, mode(&path)).unwrap(), &path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
             assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o750);
             assert_eq!(std::fs::read_to_string(previous(&path)).unwrap(), before);
@@ -211,7 +213,7 @@ mod tests {
         assert_eq!((names(directory.path()), is_on_probation(&path)), (vec!["mig-agent".to_owned()], false));
         std::fs::remove_file(&path).unwrap();
         let lost = draft(&path).unwrap();
-        install(&finish(lost, &path).unwrap(), &path).unwrap();
+        install(&finish(lost, mode(&path)).unwrap(), &path).unwrap();
         assert_eq!(names(directory.path()), ["mig-agent"], "also where nothing was");
     }
 
@@ -229,7 +231,7 @@ mod tests {
         for text in ["broken too", "broken again"] {
             let mut draft = draft(&path).unwrap();
             draft.write_all(text.as_bytes()).unwrap();
-            install(&finish(draft, &path).unwrap(), &path).unwrap();
+            install(&finish(draft, mode(&path)).unwrap(), &path).unwrap();
             assert!(is_own(&previous(&path)), "what runs is kept, not what never ran");
         }
         restore(&path).unwrap();

@@ -9,7 +9,6 @@
 
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 
 /// Characters of a hash that are kept.
@@ -17,11 +16,7 @@ const HASH_CHARACTERS: usize = 32;
 
 fn hash(texts: &[&str]) -> String {
     let digest = Sha256::digest(texts.join("\n").as_bytes());
-    let mut hash = String::new();
-    for byte in digest.iter().take(HASH_CHARACTERS / 2) {
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
+    crate::hex::encode(&digest[..HASH_CHARACTERS / 2])
 }
 
 /// The text of a file that says something.

@@ -190,8 +190,7 @@ pub fn copy_stamped(stamp: &Stamp, output: &mut File) -> Result<(), StampError> 
     if copied != end {
         return Err(StampError::NotAProgram("it became shorter"));
     }
-    output.write_all(&stamp.to_bytes())?;
-    Ok(output.sync_all()?)
+    Ok(output.write_all(&stamp.to_bytes())?)
 }
 
 /// The version that a program says inside its file, if it is an agent of ours; the program is not started. What is not one

@@ -11,7 +11,6 @@ use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::time;
 use std::fmt::Display;
-use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,12 +43,10 @@ pub fn make(stamping: &Stamping) -> Result<String, ProgramError> {
     let path = std::path::absolute(output).map_err(|e| failed(&e))?;
     let mut draft = installed::draft(&path).map_err(|e| failed(&e))?;
     copy_stamped(&stamp, draft.as_file_mut()).map_err(|e| failed(&e))?;
-    // It holds secrets. A program that is open for writing cannot be started.
-    draft.as_file().set_permissions(Permissions::from_mode(0o700)).map_err(|e| failed(&e))?;
-    let draft = draft.into_temp_path();
+    // It holds secrets.
+    let draft = installed::finish(draft, 0o700).map_err(|e| failed(&e))?;
     check_started(&stamp, &draft)?;
-    draft.persist(&path).map_err(|e| failed(&e.error))?;
-    installed::sync_directory(&path).map_err(|e| failed(&e))?;
+    installed::put(&draft, &path).map_err(|e| failed(&e))?;
     Ok(build::full_version(build::version(), stamping.environment))
 }
 

@@ -16,7 +16,7 @@ pub async fn create(call: Call) -> Answer {
     };
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|e| ApiError::unavailable(format!("no random numbers: {e}")))?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = crate::hex::encode(&random);
     let now = time::now();
     let (id, hash) = (caller.id, hash(&token));
     let expires = time::after(now, call.api.config.authentication.session_duration);

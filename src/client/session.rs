@@ -170,7 +170,7 @@ fn cache_file(base: &str, key: Option<&SigningKey>) -> Option<PathBuf> {
         Some(SigningKey::Gpg { id, home }) => format!("{id} {}", home.as_deref().unwrap_or(Path::new("")).display()),
     };
     let digest = <sha2::Sha256 as sha2::Digest>::digest(format!("{base} {key}"));
-    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = crate::hex::encode(&digest[..16]);
     Some(directory.join("mig").join(format!("session-{name}.json")))
 }
 

@@ -10,19 +10,16 @@
 //! | others | a name each | a name each | the file's |
 
 mod inside;
+mod merge;
+mod trust;
 
 pub use inside::Inside;
 
 use super::broker::{self, BrokerConfig, QueueType, RelayConfig, TlsConfig};
 use super::proxy::Proxy;
-use super::{ConfigError, Ini, LoggingConfig, Material, Secret, Setting};
-use crate::acl::Acl;
+use super::{ConfigError, Ini, LoggingConfig, Material, Setting};
 use crate::json::Fields;
 use crate::limits;
-use crate::signature::Keyring;
-use native_tls::{Certificate, Identity};
-use openssl::pkey::PKey;
-use openssl::x509::X509;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -94,17 +91,10 @@ pub fn settings(
     inside: Option<&str>,
     file: Option<Ini>,
 ) -> Result<impl Iterator<Item = ((String, String), Setting)>, ConfigError> {
-    Ok(merge(inside, file)?.into_settings())
+    Ok(merge::merge(inside, file)?.into_settings())
 }
 
-/// Section and key of a setting.
-type Place = (&'static str, &'static str);
-
-/// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [(Place, Place); 3] =
-    [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
-
-const PROXIES: Place = ("agent", "proxies");
+const PROXIES: (&str, &str) = ("agent", "proxies");
 const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
 
 /// What the configuration inside an agent is called in messages.
@@ -128,7 +118,7 @@ impl AgentConfig {
 
     /// What is in force when there is a text inside, or a file, or both.
     pub fn resolve(inside: Option<&str>, file: Option<Ini>) -> Result<AgentConfig, ConfigError> {
-        AgentConfig::from_ini(merge(inside, file)?)
+        AgentConfig::from_ini(merge::merge(inside, file)?)
     }
 
     /// Whether it holds a password or a private key.
@@ -142,11 +132,11 @@ impl AgentConfig {
 
     fn from_ini(mut ini: Ini) -> Result<AgentConfig, ConfigError> {
         const SECTION: &str = "agent";
-        let tls = take_tls(&mut ini)?;
+        let tls = trust::take_tls(&mut ini)?;
         let ca = tls.ca.clone();
         let relay = take_relay(&mut ini, tls)?;
-        let keyring = take_keyring(&mut ini)?;
-        let acl = take_acl(&mut ini, &keyring)?;
+        let keyring = trust::take_keyring(&mut ini)?;
+        let acl = trust::take_acl(&mut ini, &keyring)?;
         let run_directory = ini.path(SECTION, "rundir")?.unwrap_or_else(|| PathBuf::from("/var/lib/mig-agent"));
         let own_socket = StatSocket::in_run_directory(&run_directory);
         let config = AgentConfig {
@@ -178,34 +168,6 @@ impl AgentConfig {
         ini.finish(&SECTIONS)?;
         Ok(config)
     }
-}
-
-/// A file's settings, then those inside, as far as the file says nothing.
-fn merge(inside: Option<&str>, file: Option<Ini>) -> Result<Ini, ConfigError> {
-    let inside = inside.map(|text| inside::parse(text, INSIDE)).transpose()?;
-    let (mut inside, file) = match (inside, file) {
-        (Some(inside), Some(file)) => (inside, file),
-        (Some(one), None) | (None, Some(one)) => return Ok(one),
-        (None, None) => return Ok(Ini::empty(INSIDE)),
-    };
-    for ((section, key), (file_section, file_key)) in FIXED {
-        if inside.has(section, key) && file.has(file_section, file_key) {
-            let reason = "is inside this program, which no file replaces; remove the line";
-            return Err(file.error_at(file_section, file_key, reason));
-        }
-    }
-    let replaced = |keys: &[&str]| keys.iter().any(|key| file.has("certs", key));
-    if replaced(&["ca"]) {
-        inside.remove(inside::CA.0, inside::CA.1);
-    }
-    // They belong together.
-    if replaced(&["cert", "key"]) {
-        inside.remove(inside::CERTIFICATE.0, inside::CERTIFICATE.1);
-        inside.remove(inside::KEY.0, inside::KEY.1);
-    }
-    let mut merged = file;
-    merged.add_defaults(inside);
-    Ok(merged)
 }
 
 fn take_relay(ini: &mut Ini, tls: TlsConfig) -> Result<RelayConfig, ConfigError> {
@@ -242,86 +204,6 @@ fn take_proxies(ini: &mut Ini) -> Result<Vec<Proxy>, ConfigError> {
         is_private?;
     }
     Ok(proxies)
-}
-
-/// Takes text that is inside, once it is checked.
-fn take_inside(
-    ini: &mut Ini,
-    (section, key): (&str, &str),
-    check: impl Fn(&str) -> Result<(), String>,
-) -> Result<Option<Material>, ConfigError> {
-    let inside = |text: &str| Some(Material::Inside(Secret::new(text.to_owned())));
-    ini.take(section, key, None, |text| check(text).map(|()| inside(text)))
-}
-
-fn take_file(ini: &mut Ini, section: &str, key: &str) -> Result<Option<Material>, ConfigError> {
-    Ok(ini.path(section, key)?.map(Material::File))
-}
-
-fn take_keyring(ini: &mut Ini) -> Result<Material, ConfigError> {
-    let inside = take_inside(ini, inside::KEYS, |text| {
-        let keyring = Keyring::parse(text.as_bytes()).map_err(|e| e.to_string())?;
-        if keyring.had_secrets() {
-            return Err("has a private key; only public keys belong here (gpg --armor --export)".into());
-        }
-        keyring.left_out().first().map_or(Ok(()), |left_out| Err(left_out.to_string()))
-    })?;
-    let file = take_file(ini, "agent", "keyring")?;
-    inside.or(file).ok_or_else(|| ini.error(None, "agent", "keyring", "is missing"))
-}
-
-fn take_acl(ini: &mut Ini, keyring: &Material) -> Result<Material, ConfigError> {
-    let inside = take_inside(ini, inside::ACL, |text| {
-        let acl = Acl::parse(text.as_bytes()).map_err(|e| e.to_string())?;
-        if acl.is_empty() {
-            return Err("is empty: every module would be denied".into());
-        }
-        let keyring = match keyring {
-            Material::Inside(keys) => Keyring::parse(keys.expose().as_bytes()).ok(),
-            Material::File(_) => None,
-        };
-        let signers = keyring.map(|keyring| keyring.signers(crate::time::now()));
-        acl.check_satisfiable(signers.as_ref())
-    })?;
-    let file = take_file(ini, "agent", "acl")?;
-    inside.or(file).ok_or_else(|| ini.error(None, "agent", "acl", "is missing"))
-}
-
-fn take_tls(ini: &mut Ini) -> Result<TlsConfig, ConfigError> {
-    let certificates = |text: &str| match Certificate::stack_from_pem(text.as_bytes()) {
-        Ok(found) if found.is_empty() => Err("has no certificate in PEM".to_owned()),
-        Ok(_) => Ok(()),
-        Err(e) => Err(format!("is not a certificate in PEM: {e}")),
-    };
-    let ca = take_inside(ini, inside::CA, certificates)?;
-    let certificate = take_inside(ini, inside::CERTIFICATE, certificates)?;
-    let key = take_inside(ini, inside::KEY, |key| match &certificate {
-        Some(Material::Inside(certificate)) => {
-            let pem = (certificate.expose().as_bytes(), key.as_bytes());
-            Identity::from_pkcs8(pem.0, pem.1).map_err(|e| format!("is not a key in PKCS #8: {e}"))?;
-            match is_key_of(pem.0, pem.1) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("is not the key of agentcert".to_owned()),
-                Err(e) => Err(format!("cannot be compared with agentcert: {e}")),
-            }
-        }
-        _ => Err("is there, but agentcert is missing".into()),
-    })?;
-    let tls = broker::take_tls(ini, "certs", ["ca", "cert", "key"])?;
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (Some(_), None) => {
-            return Err(ini.error(None, "certs", "key", "is missing: there is an agentcert, but no agentkey"));
-        }
-        _ => tls.identity,
-    };
-    Ok(TlsConfig { ca: ca.or(tls.ca), identity })
-}
-
-/// Whether a key is that of a certificate, both in PEM.
-fn is_key_of(certificate: &[u8], key: &[u8]) -> Result<bool, openssl::error::ErrorStack> {
-    let (certificate, key) = (X509::from_pem(certificate)?, PKey::private_key_from_pem(key)?);
-    Ok(certificate.public_key()?.public_eq(&key))
 }
 
 fn parse_api(value: &str) -> Result<Option<String>, String> {
@@ -379,6 +261,7 @@ fn parse_tags(value: &str) -> Result<Map<String, Value>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::Keyring;
 
     fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
         AgentConfig::parse(text, "a.cfg")

@@ -7,6 +7,7 @@
 //!
 //! The broker applies a message's time to live, by its own clock.
 
+mod declaring;
 mod inbox;
 mod intake;
 mod link;
@@ -21,12 +22,13 @@ use crate::limits;
 use crate::spool::watch::Watch;
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
+use declaring::{DELIVERY_LIMIT, DURABLE, make_queue};
 use inbox::{Inbox, Way};
 use intake::Ended;
+use lapin::BasicProperties;
 use lapin::options::*;
 use lapin::protocol::AMQPSoftError::{NOTFOUND, PRECONDITIONFAILED};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{BasicProperties, Channel, ExchangeKind};
 use link::{Link, Purpose};
 use publisher::{Outgoing, Publisher};
 use std::collections::{HashMap, HashSet};
@@ -39,12 +41,6 @@ const EXCHANGE: &str = "mig";
 const EVENTS: &str = "migevent";
 /// The queue of messages that can never be handled.
 const DEAD: &str = "migevent.dead";
-/// The argument of a quorum queue: deliveries of a message before it is put aside.
-const DELIVERY_LIMIT: &str = "x-delivery-limit";
-/// How queues are declared.
-const DURABLE: QueueDeclareOptions =
-    QueueDeclareOptions { durable: true, passive: false, exclusive: false, auto_delete: false, nowait: false };
-
 /// The permissions of a relay's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -119,89 +115,6 @@ impl AmqpRelay {
         })
     }
 
-    /// Declares what every queue of ours needs.
-    fn declare_exchanges(&self, channel: &Channel) -> Result<(), Failure> {
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        for exchange in [EXCHANGE, EVENTS] {
-            let declared =
-                channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default());
-            self.receiver.wait(&format!("make exchange {exchange}"), declared)?;
-        }
-        self.declare_bound(channel, DEAD, EVENTS, "dead.#", FieldTable::default())
-    }
-
-    fn declare_bound(
-        &self,
-        channel: &Channel,
-        queue: &str,
-        exchange: &str,
-        key: &str,
-        arguments: FieldTable,
-    ) -> Result<(), Failure> {
-        self.receiver.wait(&make_queue(queue), channel.queue_declare(queue.into(), DURABLE, arguments))?;
-        self.bind(channel, queue, exchange, key)
-    }
-
-    fn bind(&self, channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Failure> {
-        let bind = QueueBindOptions::default();
-        let bound = channel.queue_bind(queue.into(), exchange.into(), key.into(), bind, FieldTable::default());
-        self.receiver.wait(&format!("bind queue {queue} to exchange {exchange}"), bound)
-    }
-
-    /// A queue that an older version made: it puts messages aside that were returned to it twenty times. Its arguments cannot
-    /// be changed. It is made anew if nothing is in it and nothing uses it; senders keep what they have meanwhile, as
-    /// nothing is routed to it. Otherwise it is used as it is.
-    fn replace_limited(&mut self, queue: &Queue) -> Result<(), Failure> {
-        let (name, what) = (queue.as_str(), format!("make queue {queue} anew"));
-        let channel = self.receiver.channel()?;
-        if !self.limited.contains(queue) && self.is_unused(&channel, name)? {
-            let unbound = channel.queue_unbind(name.into(), EXCHANGE.into(), name.into(), FieldTable::default());
-            self.receiver.wait(&what, unbound)?;
-            // What was routed before arrives. The count of a quorum queue is a moment late: that it is empty is known by
-            // getting nothing.
-            std::thread::sleep(limits::BROKER_ROUTING_TIME_MAX);
-            let get = channel.basic_get(name.into(), BasicGetOptions::default());
-            if self.is_unused(&channel, name)? && self.receiver.wait(&what, get)?.is_none() {
-                self.receiver.wait(&what, channel.queue_delete(name.into(), QueueDeleteOptions::default()))?;
-                self.declare_bound(&channel, name, EXCHANGE, name, self.queue_arguments(queue))?;
-                log::info!("queue {queue} was made anew, without a limit of deliveries");
-                return Ok(());
-            }
-        }
-        if self.limited.insert(queue.clone()) {
-            let max = limits::BROKER_DELIVERIES_MAX_BEFORE;
-            log::warn!(
-                "queue {queue} was made by an older version: it puts messages aside that were returned to it {max} times. A start \
-                makes it anew when it is empty and nothing receives from it"
-            );
-        }
-        self.bind(&channel, name, EXCHANGE, name)
-    }
-
-    /// Whether a queue has neither messages nor consumers.
-    fn is_unused(&self, channel: &Channel, name: &str) -> Result<bool, Failure> {
-        let look = QueueDeclareOptions { passive: true, ..DURABLE };
-        let found = channel.queue_declare(name.into(), look, FieldTable::default());
-        let found = self.receiver.wait(&format!("look at queue {name}"), found)?;
-        Ok(found.message_count() == 0 && found.consumer_count() == 0)
-    }
-
-    /// As the original declares queues, or replicated. What is returned unhandled, by a restart perhaps, must not count towards
-    /// a limit: messages that can never be handled are put aside by us, with a reason.
-    fn queue_arguments(&self, queue: &Queue) -> FieldTable {
-        let mut arguments = FieldTable::default();
-        if self.receiver.config().queue_type == QueueType::Quorum {
-            let text = |text: &str| AMQPValue::LongString(text.into());
-            arguments.insert("x-queue-type".into(), text("quorum"));
-            arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongLongInt(limits::BROKER_DELIVERIES_MAX));
-            if self.role == Role::Scheduler {
-                arguments.insert("x-dead-letter-exchange".into(), text(EVENTS));
-                arguments.insert("x-dead-letter-routing-key".into(), text(&dead_key(queue)));
-            }
-        }
-        arguments
-    }
-
     /// Publishes events; logs which kind is refused.
     fn publish_events(&mut self, events: &[Outgoing]) -> Result<Vec<Sent>, Failure> {
         let sent = self.publisher.publish(events)?;
@@ -261,10 +174,6 @@ impl AmqpRelay {
 struct Counts {
     messages: u32,
     consumers: u32,
-}
-
-fn make_queue(name: &str) -> String {
-    format!("make queue {name}")
 }
 
 fn dead_key(queue: &Queue) -> String {

@@ -371,7 +371,7 @@ fn the_module_upgrade_can_do_what_it_declares() {
         move || {
             let mut draft = installed::draft(&path).unwrap();
             io::copy(&mut std::fs::File::open(&path).unwrap(), &mut draft).unwrap();
-            let draft = installed::finish(draft, &path).unwrap();
+            let draft = installed::finish(draft, installed::mode(&path)).unwrap();
             let mut asking = Command::new(&draft);
             asking
                 .arg("-V")

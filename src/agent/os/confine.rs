@@ -1,4 +1,4 @@
-//! A module's process gives up what its module does not need, before it reads its parameters: what a module is led to do by
+//! A module's process drops what its module does not need, before it reads its parameters: what a module is led to do by
 //! hostile files or a defect ends at the kernel.
 //!
 //! | layer | what it takes away | Linux |

@@ -32,8 +32,7 @@ impl Held {
         let deadline = time_max.map(|time_max| Instant::now() + time_max);
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let timeout =
-                left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], timeout.as_ref()) {
                 Err(Errno::INTR) => {}
                 outcome => return outcome.map(|ready| ready > 0),

@@ -18,9 +18,9 @@ use crate::config::broker::RelayConfig;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits::CONFIGURATION_SIZE_BYTES_MAX;
 use std::fmt::Display;
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -283,12 +283,9 @@ fn write_over(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result
     let directory = path.parent().unwrap_or(Path::new("/"));
     let write = || {
         std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::Builder::new().prefix(".mig-agent.").tempfile_in(directory)?;
-        fill(file.as_file_mut())?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(directory)?.sync_all()
+        let mut draft = installed::draft(path)?;
+        fill(draft.as_file_mut())?;
+        installed::put(&installed::finish(draft, mode)?, path)
     };
     write().map_err(|e| failed("write", path, &e))
 }

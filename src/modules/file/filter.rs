@@ -1,6 +1,6 @@
 //! Filters: the fields of a search that a file is compared with, and the comparisons that need no file contents.
 
-use super::hashes::{self, Algorithm};
+use super::hashes::Algorithm;
 use std::time::Duration;
 
 /// A list of filters of a search, by what it compares.
@@ -220,7 +220,7 @@ fn split_bound(text: &str) -> (Bound, &str) {
 
 /// Parses a digest for a hash field; the length selects the function of a family.
 pub(super) fn parse_digest(family: Family, algorithm: Option<Algorithm>, text: &str) -> Result<Test, String> {
-    let digest = hashes::from_hex(text).ok_or_else(|| format!("\"{text}\" is not hexadecimal"))?;
+    let digest = crate::hex::decode(text).ok_or_else(|| format!("\"{text}\" is not hexadecimal"))?;
     let possible = family.members().iter().filter(|member| algorithm.is_none_or(|only| only == **member));
     match possible.clone().find(|member| member.digest_bytes() == digest.len()) {
         Some(found) => Ok(Test::Hash(*found, digest)),

@@ -41,20 +41,6 @@ impl Algorithm {
     }
 }
 
-/// Parses hexadecimal digits in any case.
-pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    text.as_bytes().chunks(2).map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()).collect()
-}
-
-/// Writes hexadecimal digits in lower case.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The known digests of one file.
 #[derive(Debug, Default)]
 pub(super) struct Digests(Vec<(Algorithm, Vec<u8>)>);

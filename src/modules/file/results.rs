@@ -9,7 +9,6 @@ use super::echo::Form;
 use super::entry::Active;
 use super::errors::Errors;
 use super::format;
-use super::hashes;
 use super::limits;
 use super::open::Metadata;
 use super::parameters::{Plan, Search};
@@ -305,7 +304,7 @@ fn file_info(of: &Metadata, sha256: Option<&[u8]>, with_sha256: bool) -> Value {
         "lastmodified": format::time(of.mtime.0, of.mtime.1),
     });
     if with_sha256 {
-        info["sha256"] = json!(sha256.map(hashes::to_hex).unwrap_or_default());
+        info["sha256"] = json!(sha256.map(crate::hex::encode).unwrap_or_default());
     }
     info
 }

@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -81,15 +80,12 @@ fn download(release: &Release, path: &Path, context: Context) -> Result<(TempPat
     let deadline = context.deadline.unwrap_or_else(|| Instant::now() + limits::UPGRADE_TIME_MAX);
     let fetched = network.get(&release.location, limits::PROGRAM_BYTES_MAX, deadline, &mut writer);
     let fetched = fetched.map_err(|error| error.to_string())?;
-    let mut found = String::with_capacity(64);
-    for byte in writer.hasher.finalize() {
-        let _ = write!(found, "{byte:02x}");
-    }
+    let found = crate::hex::encode(&writer.hasher.finalize());
     if found != release.checksum {
         let Release { location, checksum, .. } = release;
         return Err(format!("{location} has the SHA-256 {found}, not {checksum}; nothing is installed"));
     }
-    let finished = installed::finish(draft, path);
+    let finished = installed::finish(draft, installed::mode(path));
     Ok((finished.map_err(|e| format!("write a file beside {}: {e}", path.display()))?, fetched.size_bytes))
 }
 
@@ -147,8 +143,7 @@ fn listen(child: &mut Child, deadline: Instant) -> Result<String, String> {
     let mut said = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(&output, PollFlags::IN)], Timespec::try_from(left).ok().as_ref()) {
             Ok(0) => return Err("it does not end".into()),
             Ok(_) => {}
             Err(Errno::INTR) => continue,
@@ -182,7 +177,7 @@ mod tests {
     }
 
     fn sum(bytes: &[u8]) -> String {
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex::encode(&Sha256::digest(bytes))
     }
 
     #[test]
