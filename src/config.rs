@@ -20,7 +20,7 @@ pub use file::{Unreadable, read_bounded};
 pub use ini::{Ini, Setting};
 pub use logging::{LoggingConfig, LoggingMode, SyslogServer};
 pub use material::Material;
-pub use network::Network;
+pub use network::{Network, authority};
 
 /// A configuration error: file, line and key, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

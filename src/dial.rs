@@ -20,6 +20,7 @@ mod tunnel;
 pub use bounded::Bounded;
 pub use environment::Environment;
 
+use crate::config::authority;
 use crate::config::proxy::Proxy;
 use crate::limits;
 use crate::waiting::waiting_for;
@@ -42,10 +43,7 @@ pub struct Target<'a> {
 impl fmt::Display for Target<'_> {
     /// As in the request for a tunnel.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
+        f.write_str(&authority(self.host, self.port))
     }
 }
 

@@ -4,7 +4,7 @@ use super::stamp::Stamp;
 use crate::config::agent::{self, AgentConfig, Inside};
 use crate::config::broker::{BrokerConfig, QueueType, TlsConfig};
 use crate::config::proxy::Proxy;
-use crate::config::{ConfigError, Ini, Setting};
+use crate::config::{ConfigError, Ini, Setting, authority};
 use crate::signature::Keyring;
 use std::fmt::Write;
 
@@ -69,8 +69,7 @@ fn without_password(relay: &str) -> String {
     match BrokerConfig::parse_url(relay, TlsConfig::default(), QueueType::Classic) {
         Ok(BrokerConfig { user, host, port, vhost, tls, .. }) => {
             let scheme = if tls.is_some() { "amqps" } else { "amqp" };
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
-            format!("{scheme}://{user}:(hidden)@{host}:{port} vhost {vhost}")
+            format!("{scheme}://{user}:(hidden)@{} vhost {vhost}", authority(&host, port))
         }
         Err(_) => "(hidden)".into(),
     }

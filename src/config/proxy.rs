@@ -1,6 +1,6 @@
 //! An HTTP proxy through which the agent may reach its relay: `agent.proxies`, or `HTTPS_PROXY` and `HTTP_PROXY`.
 
-use super::Secret;
+use super::{Secret, authority};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt;
 use url::{Host, Url};
@@ -78,10 +78,7 @@ impl Proxy {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
+        f.write_str(&authority(&self.host, self.port))
     }
 }
 
