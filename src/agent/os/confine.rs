@@ -128,10 +128,10 @@ pub fn limit_processor_time(process: Pid, time: Duration) -> rustix::io::Result<
     rustix::process::prlimit(Some(process), Resource::Cpu, limit).map(drop)
 }
 
-/// Rounded up.
+/// Rounded up: a limit of 0 ends a process when it begins.
 fn processor_seconds(threads: usize, time: Duration) -> u64 {
-    let milliseconds = time.as_millis().saturating_mul(threads as u128);
-    u64::try_from(milliseconds.div_ceil(1000)).unwrap_or(u64::MAX - 1)
+    let nanoseconds = time.as_nanos().max(1).saturating_mul(threads as u128);
+    u64::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u64::MAX - 1)
 }
 
 /// What root's process keeps.
@@ -169,8 +169,10 @@ mod tests {
 
     #[test]
     fn processor_time_is_that_of_all_threads_rounded_up() {
-        for (threads, milliseconds, seconds) in [(1, 1, 1), (1, 2000, 2), (4, 300, 2), (16, 300_000, 4800)] {
-            assert_eq!(processor_seconds(threads, Duration::from_millis(milliseconds)), seconds);
+        for (threads, microseconds, seconds) in
+            [(1, 0, 1), (1, 999, 1), (1, 2_000_000, 2), (1, 2_000_001, 3), (4, 300_000, 2), (16, 300_000_000, 4800)]
+        {
+            assert_eq!(processor_seconds(threads, Duration::from_micros(microseconds)), seconds);
         }
         assert_eq!(processor_seconds(usize::MAX, Duration::MAX), u64::MAX - 1);
     }
