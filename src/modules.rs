@@ -13,18 +13,45 @@
 //! | module | reads files | looks into processes | network | beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
+//! | `kernelmodule` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
-//! To add one: implement [`Module`] in a file of its own below `modules/`, name it in [`all`] and in the table above.
+//! # To add one
+//!
+//! A file of its own below `modules/`, and a folder beside it: `form.rs` (the table of its options), `parameters.rs` (JSON to a
+//! type), `run.rs` and a file for each thing that it reads, `print.rs`. Its name goes into [`all`], what it may do into the
+//! table above, and a page into `modules/README.md`. What modules have in common:
+//!
+//! | file | what it has |
+//! |---|---|
+//! | [`form`] | options, questions and help, made of one table |
+//! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
+//! | `report` | a result within limits: elements by label, what was not seen, partial results |
+//! | `processes` | reading processes through `/proc` |
+//! | `notation` | times, durations, modes, lines for people |
+//! | `limits` | limits of all of them |
+//! | [`network`] | files by HTTPS |
 
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
 #[cfg(feature = "modules")]
+mod fields;
+#[cfg(feature = "modules")]
 pub mod file;
 #[cfg(feature = "modules")]
-pub(crate) mod form;
+pub mod form;
+#[cfg(feature = "modules")]
+pub mod kernelmodule;
+#[cfg(feature = "modules")]
+mod limits;
 pub mod network;
+#[cfg(feature = "modules")]
+pub(crate) mod notation;
+#[cfg(feature = "modules")]
+mod processes;
+#[cfg(feature = "modules")]
+mod report;
 #[cfg(feature = "modules")]
 pub mod upgrade;
 
@@ -124,9 +151,14 @@ impl Context<'_> {
 }
 
 /// A kind of operation. See the module docs for how one is called.
+#[cfg(feature = "modules")]
 pub trait Module: Sync {
+    /// Its name and its options.
+    fn form(&self) -> &'static form::Form;
     /// The word in an operation's `module` field.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        self.form().name
+    }
     /// All that it may ever do.
     fn needs(&self) -> Needs;
     /// What it does of that with these parameters, which may be invalid.
@@ -138,10 +170,11 @@ pub trait Module: Sync {
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError>;
     /// Runs the operation. Invalid parameters return a result with `success` false; nothing panics.
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult;
-    /// Turns the command-line form (`-path /etc -name passwd`) into parameters.
-    fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError>;
-    /// The help text of the command-line form.
-    fn help(&self) -> &'static str;
+    /// Turns the command-line form (`-path /etc -name passwd`) into parameters that [`Module::validate`] accepts.
+    fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
+        let parameters = self.form().parameters(arguments)?;
+        self.validate(&parameters).map(|_| parameters)
+    }
     /// Formats a result as lines of text.
     fn print(&self, result: &ModuleResult) -> Vec<String>;
 }
@@ -149,7 +182,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
 }
 
 /// Returns the module called `name`.

@@ -28,7 +28,7 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
     let json = match words {
         [] => return Err(usage(format!("-m {name}: parameters are missing; try mig-agent -m {name} help"))),
         [word] if word == "help" => {
-            print(module.help());
+            print(&module.form().help());
             return Ok(());
         }
         [word] if word == "-" => read_input()?,

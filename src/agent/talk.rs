@@ -1,7 +1,7 @@
 //! Talking with a module's process: its input, its output, its end, none of them waited for without a limit.
 
 use crate::limits;
-use crate::modules::form::printable;
+use crate::modules::notation::printable;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;

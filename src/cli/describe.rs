@@ -2,17 +2,20 @@
 //! pages and `mig` itself use the same definitions as `--help`.
 
 use super::Program;
+use std::borrow::Cow;
 
 /// A program, or a verb of one.
 pub struct Described<'a> {
     /// Its name.
     pub name: &'a str,
     /// The text above the options in `--help`.
-    pub about: &'a str,
+    pub about: Cow<'a, str>,
     /// The text below them.
     pub details: &'a str,
     /// The usage text of its options.
     pub usage: &'a str,
+    /// Options that are not in that text: a module's.
+    pub more: Vec<Flag>,
     /// Its verbs.
     pub verbs: Vec<Described<'a>>,
 }
@@ -52,12 +55,13 @@ impl Flag {
 impl<'a> Described<'a> {
     /// A program, or a verb, without verbs.
     pub fn of(program: &'a Program, usage: &'a str) -> Described<'a> {
-        Described { name: program.name, about: program.about, details: program.details, usage, verbs: Vec::new() }
+        let Program { name, about, details, .. } = *program;
+        Described { name, about: about.into(), details, usage, more: Vec::new(), verbs: Vec::new() }
     }
 
     /// Its options.
     pub fn flags(&self) -> Vec<Flag> {
-        flags(self.usage)
+        flags(self.usage).into_iter().chain(self.more.iter().cloned()).collect()
     }
 
     /// The last word of its name: a verb's own.
@@ -66,7 +70,7 @@ impl<'a> Described<'a> {
     }
 
     /// What it is for, without its name: the first line of `--help`.
-    pub fn summary(&self) -> &'a str {
+    pub fn summary(&self) -> &str {
         let line = self.about.lines().next().unwrap_or_default();
         line.split_once(" - ").or_else(|| line.split_once(": ")).map_or(line, |(_, summary)| summary)
     }

@@ -131,7 +131,7 @@ pub fn main(module: &'static dyn Module, words: &[String]) -> std::process::Exit
     }
     let (own, rest) = words.split_at(own);
     if rest.first().is_some_and(|word| word == "help") {
-        print(&format!("{}\n{}", module.help(), cli::help(&PROGRAM, LaunchOptions::usage())));
+        print(&format!("{}\n{}", module.form().help(), cli::help(&PROGRAM, LaunchOptions::usage())));
         return std::process::ExitCode::SUCCESS;
     }
     cli::run(&PROGRAM, own, |options: LaunchOptions| run_module(module, &options, rest))

@@ -2,7 +2,7 @@
 
 use super::launch::{self, LaunchOptions};
 use super::verbs::VERBS;
-use crate::cli::describe::Described;
+use crate::cli::describe::{Described, Flag};
 use crate::cli::{self, generate, print};
 use crate::error::{ExitClass, ProgramError};
 use crate::modules;
@@ -51,9 +51,7 @@ fn run(words: &[String]) -> ExitCode {
 pub fn overview() -> String {
     let mut text = "mig - asks many machines, and prints the answers\n\nUsage: mig MODULE [options] MODULE-PARAMETERS\n       mig VERB ...\n\nModules:\n".to_owned();
     for module in modules::all() {
-        let help = module.help().lines().next().unwrap_or_default();
-        let summary = help.split_once(": ").map_or(help, |(_, summary)| summary);
-        text.push_str(&format!("  {:<13} {summary}\n", module.name()));
+        text.push_str(&format!("  {:<13} {}\n", module.name(), module.form().about));
     }
     text.push_str("\nVerbs:\n");
     for verb in &VERBS {
@@ -66,13 +64,39 @@ pub fn overview() -> String {
     text
 }
 
+/// An option of a module, as completion knows it.
+fn described_flag(flag: &modules::form::Flag) -> Flag {
+    let values = (!flag.value.is_empty()).then(|| flag.value.to_owned());
+    let help = flag.help.lines().next().unwrap_or_default().to_owned();
+    Flag { short: None, long: Some(flag.name.to_owned()), values: values.into_iter().collect(), help }
+}
+
 /// Everything that completion and the manual page know.
 fn described() -> Described<'static> {
     let module = |module: &&'static dyn modules::Module| Described {
         name: module.name(),
-        about: module.help(),
+        about: module.form().help().into(),
+        more: module.form().flags().map(described_flag).collect(),
         ..Described::of(&launch::PROGRAM, LaunchOptions::usage())
     };
     let verbs = modules::all().iter().map(module).chain(VERBS.iter().map(|verb| verb.described()));
     Described { verbs: verbs.collect(), ..Described::of(&launch::PROGRAM, LaunchOptions::usage()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::describe::flags;
+
+    #[test]
+    fn no_option_of_a_module_is_one_of_the_program() {
+        let own = flags(LaunchOptions::usage());
+        for module in modules::all() {
+            for flag in module.form().flags() {
+                for word in [format!("-{}", flag.name), format!("--{}", flag.name)] {
+                    assert!(!own.iter().any(|own| own.is_named(&word)), "{} {word}", module.name());
+                }
+            }
+        }
+    }
 }

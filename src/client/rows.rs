@@ -145,9 +145,10 @@ pub fn rows<E>(
     Ok(())
 }
 
-/// Whether a result may be shown as one that found nothing: what failed did not look to its end.
+/// Whether a result may be shown as one that found nothing: what failed, or met a limit, did not look to its end.
 pub fn has_looked(answer: &Answer, result: &ModuleResult, show: Show) -> bool {
-    show != Show::NotFound || (answer.status == CommandStatus::Success && result.success)
+    let is_whole = result.success && result.statistics["partial"] != Value::Bool(true);
+    show != Show::NotFound || (answer.status == CommandStatus::Success && is_whole)
 }
 
 fn file_rows<E>(

@@ -23,7 +23,8 @@ mod process;
 #[cfg(feature = "agent")]
 mod run;
 
-use super::form::printable;
+use super::form::Form;
+use super::notation::printable;
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use serde_json::Value;
 
@@ -32,8 +33,8 @@ use serde_json::Value;
 pub struct AgentDestroy;
 
 impl Module for AgentDestroy {
-    fn name(&self) -> &'static str {
-        "agentdestroy"
+    fn form(&self) -> &'static Form {
+        &parameters::FORM
     }
 
     fn needs(&self) -> Needs {
@@ -52,14 +53,6 @@ impl Module for AgentDestroy {
     #[cfg(not(feature = "agent"))]
     fn run(&self, _parameters: &Value, _context: Context) -> ModuleResult {
         ModuleResult::failed("agentdestroy runs in agents only")
-    }
-
-    fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
-        parameters::parse_arguments(arguments)
-    }
-
-    fn help(&self) -> &'static str {
-        parameters::HELP
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

@@ -35,7 +35,6 @@
 //!   case the process is killed.
 //! - Stateless: a run that is killed leaves nothing behind.
 
-mod arguments;
 mod budget;
 mod candidate;
 mod content;
@@ -46,7 +45,7 @@ mod entry;
 mod errors;
 mod evaluate;
 mod filter;
-mod format;
+mod form;
 mod gzip;
 mod hashes;
 mod late;
@@ -67,6 +66,8 @@ mod tasks;
 mod tests;
 mod walk;
 
+use super::form::Form;
+use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use evaluate::Shared;
 use mounts::Mounts;
@@ -85,8 +86,8 @@ use walk::Walk;
 pub struct File;
 
 impl Module for File {
-    fn name(&self) -> &'static str {
-        "file"
+    fn form(&self) -> &'static Form {
+        &form::FORM
     }
 
     fn needs(&self) -> Needs {
@@ -108,14 +109,6 @@ impl Module for File {
             Err(error) => return ModuleResult::failed(error.to_string()),
         };
         search(&plan, Mounts::read(), context)
-    }
-
-    fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
-        arguments::parse(arguments)
-    }
-
-    fn help(&self) -> &'static str {
-        arguments::HELP
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -184,7 +177,7 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
             progress(&findings.result(started.elapsed(), false));
         }
     };
-    let (mut pause, mut deadline) = (limits::PROGRESS_PAUSE_FIRST, context.deadline);
+    let (mut pause, mut deadline) = (PROGRESS_PAUSE_FIRST, context.deadline);
     let time_max = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(started));
     let mut next = started + pause;
     loop {
@@ -210,6 +203,6 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
 
 /// The pause between two partial results after one of `pause`, in a run that may take `time_max`.
 fn next_pause(pause: Duration, time_max: Duration) -> Duration {
-    let pause_max = limits::PROGRESS_PAUSE_FIRST.max(time_max / limits::PROGRESS_PARTS);
+    let pause_max = PROGRESS_PAUSE_FIRST.max(time_max / PROGRESS_PARTS);
     pause.saturating_mul(2).min(pause_max)
 }

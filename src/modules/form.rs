@@ -1,45 +1,202 @@
-//! What the forms of modules have in common: errors of parameters, flags of command lines, lines for people.
+//! The form of a module: what its parameters are called on a command line, in questions, in `help` and in completion. All of
+//! them are made of one table.
 
-use crate::json::{Fields, JsonError};
-use crate::modules::ParameterError;
+use super::ParameterError;
+use super::fields::nearest;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
 
-impl From<JsonError> for ParameterError {
-    fn from(error: JsonError) -> Self {
-        match error {
-            JsonError::Field { field, reason } => ParameterError { field, reason },
-            other => ParameterError::new("parameters", other.to_string()),
+/// See the module docs.
+#[derive(Debug)]
+pub struct Form {
+    /// The module.
+    pub name: &'static str,
+    /// What it looks for: the rest of a sentence that begins with its name.
+    pub about: &'static str,
+    /// Its command line, behind the name.
+    pub usage: &'static str,
+    /// Its options.
+    pub groups: &'static [Group],
+    /// What they mean for each other, and examples.
+    pub details: &'static str,
+    /// Where they go.
+    pub shape: Shape,
+    /// Switches that are set unless the command line says otherwise, by their field.
+    pub preset: &'static [(&'static str, bool)],
+}
+
+/// Options that belong together.
+#[derive(Debug)]
+pub struct Group {
+    /// The line above them.
+    pub title: &'static str,
+    /// In order of importance.
+    pub flags: &'static [Flag],
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What its value is called; empty for a switch.
+    pub value: &'static str,
+    /// Where it goes: a field, or a field in an object (`options.maxdepth`).
+    pub field: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it does; further lines are indented.
+    pub help: &'static str,
+}
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Texts: it may be there more than once, and the field is a list.
+    Texts,
+    /// One text.
+    Text,
+    /// One whole number.
+    Number,
+    /// Nothing; `-x=false` is the opposite. The field is then this.
+    Switch(bool),
+}
+
+/// The parameters that a filled form makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The fields themselves.
+    Fields,
+    /// One search: `{"searches": {"s1": {fields}}}`.
+    Search,
+}
+
+/// The label of the one search that a command line describes.
+const LABEL: &str = "s1";
+
+/// The column in which the explanation of an option begins.
+const EXPLANATION_COLUMN: usize = 22;
+
+impl Flag {
+    /// An option that may be there more than once.
+    pub const fn texts(name: &'static str, value: &'static str, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value, field, kind: Kind::Texts, help }
+    }
+
+    /// An option with one text.
+    pub const fn text(name: &'static str, value: &'static str, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value, field, kind: Kind::Text, help }
+    }
+
+    /// An option with a number.
+    pub const fn number(name: &'static str, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value: "<n>", field, kind: Kind::Number, help }
+    }
+
+    /// An option that sets a field to true.
+    pub const fn switch(name: &'static str, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value: "", field, kind: Kind::Switch(true), help }
+    }
+
+    /// Reads its value.
+    fn value(&self, value: Option<&str>) -> Result<Value, ParameterError> {
+        match (self.kind, value) {
+            (Kind::Switch(set), None | Some("true")) => Ok(json!(set)),
+            (Kind::Switch(set), Some("false")) => Ok(json!(!set)),
+            (Kind::Switch(_), Some(_)) => Err(refuse(self.name, "must be true or false")),
+            (_, None) => Err(refuse(self.name, "needs a value")),
+            (Kind::Number, Some(value)) => {
+                let number: u64 = value.parse().map_err(|_| refuse(self.name, "must be a whole number"))?;
+                Ok(json!(number))
+            }
+            (Kind::Text | Kind::Texts, Some(value)) => Ok(json!(value)),
         }
     }
 }
 
-/// Returns an error for each field that is not among `known`, with the nearest known name.
-pub(super) fn unknown_names(given: &Fields, known: &[&str]) -> Vec<ParameterError> {
-    let unknown = given.names().filter(|name| !known.contains(name));
-    let doubt = |name: &str| {
-        let reason = match nearest(name, known) {
-            Some(right) => format!("unknown key; did you mean \"{right}\"?"),
-            None => format!("unknown key; known keys are {}", known.join(", ")),
+impl Form {
+    /// All options.
+    pub fn flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.groups.iter().flat_map(|group| group.flags)
+    }
+
+    /// Turns a command line into parameters, which may still be invalid.
+    pub fn parameters(&self, words: &[String]) -> Result<Value, ParameterError> {
+        let mut fields = Map::new();
+        let mut rest = words.iter().map(String::as_str);
+        let mut once: Vec<&str> = Vec::new();
+        while let Some(word) = rest.next() {
+            let (name, inline) = split(word)?;
+            let flag = self.flags().find(|flag| flag.name == name).ok_or_else(|| self.unknown(name))?;
+            let value = if matches!(flag.kind, Kind::Switch(_)) { inline } else { inline.or_else(|| rest.next()) };
+            let value = flag.value(value)?;
+            let place = place(&mut fields, flag.field);
+            if flag.kind == Kind::Texts {
+                match place {
+                    Value::Array(values) => values.push(value),
+                    place => *place = json!([value]),
+                }
+                continue;
+            }
+            if once.contains(&flag.field) {
+                return Err(refuse(name, "is there twice, or with its opposite"));
+            }
+            once.push(flag.field);
+            *place = value;
+        }
+        for (field, set) in self.preset {
+            let place = place(&mut fields, field);
+            if place.is_null() {
+                *place = json!(set);
+            }
+        }
+        Ok(match self.shape {
+            Shape::Fields => Value::Object(fields),
+            Shape::Search => json!({"searches": {LABEL: fields}}),
+        })
+    }
+
+    fn unknown(&self, name: &str) -> ParameterError {
+        let names: Vec<&str> = self.flags().map(|flag| flag.name).collect();
+        let reason = match nearest(name, &names) {
+            Some(right) => format!("is not an option of the module {}; did you mean -{right}?", self.name),
+            None => format!("is not an option of the module {}", self.name),
         };
-        ParameterError::new(given.path(name), reason)
-    };
-    unknown.map(doubt).collect()
+        refuse(name, &reason)
+    }
+
+    /// The help text; complete, as there is no other manual on the command line.
+    pub fn help(&self) -> String {
+        let Form { name, about, usage, details, .. } = self;
+        let mut text = format!("{name}: {about}\n\n  mig {name} {usage}     (-x and --x are the same; -x=value too)\n");
+        for Group { title, flags } in self.groups {
+            let _ = write!(text, "\n{title}\n");
+            for flag in *flags {
+                let line = format!("  -{} {}", flag.name, flag.value);
+                let mut lines = flag.help.lines();
+                let first = lines.next().unwrap_or_default();
+                if line.trim_end().len() + 1 < EXPLANATION_COLUMN {
+                    let _ = writeln!(text, "{line:EXPLANATION_COLUMN$}{first}");
+                } else {
+                    let _ = writeln!(text, "{}\n{:EXPLANATION_COLUMN$}{first}", line.trim_end(), "");
+                }
+                for more in lines {
+                    let _ = writeln!(text, "{:EXPLANATION_COLUMN$}{more}", "");
+                }
+            }
+        }
+        let _ = write!(text, "\n{details}");
+        text
+    }
 }
 
-/// Names of some keys in earlier versions of the original, and common mistakes.
-const OTHER_NAMES: [(&str, &str); 6] = [
-    ("regex", "contents"),
-    ("regexes", "contents"),
-    ("filename", "names"),
-    ("filenames", "names"),
-    ("directory", "paths"),
-    ("directories", "paths"),
-];
-
-/// Returns the word of `known` that was probably intended.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == key).map_or(key, |(_, right)| right);
-    let distance = |word: &&str| strsim::osa_distance(meant, word);
-    known.iter().copied().min_by_key(distance).filter(|word| distance(word) <= meant.len() / 2)
+/// Where a field is, made if it is missing.
+fn place<'v>(fields: &'v mut Map<String, Value>, field: &str) -> &'v mut Value {
+    match field.split_once('.') {
+        None => fields.entry(field).or_insert(Value::Null),
+        // Indexing makes an object of what was null.
+        Some((object, field)) => &mut fields.entry(object).or_insert_with(|| json!({}))[field],
+    }
 }
 
 /// Splits `-x`, `--x` or `-x=value` into the flag and the value.
@@ -59,11 +216,74 @@ pub(super) fn refuse(flag: &str, reason: &str) -> ParameterError {
     ParameterError::new(format!("-{flag}"), reason)
 }
 
-/// Escapes control characters: results come from other machines.
-pub(crate) fn printable(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    for letter in line.chars() {
-        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: Form = Form {
+        name: "example",
+        about: "looks for examples",
+        usage: "-name <regex>",
+        groups: &[
+            Group { title: "Filters:", flags: &[Flag::texts("name", "<regex>", "names", "on the name;\nof all")] },
+            Group {
+                title: "Options:",
+                flags: &[
+                    Flag::switch("matchall", "options.matchall", "all"),
+                    Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "any") },
+                    Flag::number("maxdepth", "options.maxdepth", "levels"),
+                    Flag::text("a-very-long-name", "<word>", "word", "a word"),
+                ],
+            },
+        ],
+        details: "Example:\n  mig example -name .\n",
+        shape: Shape::Fields,
+        preset: &[("options.matchall", true)],
+    };
+
+    fn parse(line: &str) -> Result<Value, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        FORM.parameters(&words).map_err(|error| error.to_string())
     }
-    text
+
+    #[test]
+    fn a_command_line_becomes_parameters() {
+        let found = parse("-name a --name=-b -maxdepth 3 --a-very-long-name x").unwrap();
+        let expected = json!({"names": ["a", "-b"], "options": {"matchall": true, "maxdepth": 3}, "word": "x"});
+        assert_eq!(found, expected);
+        assert_eq!(parse("-matchany").unwrap(), json!({"options": {"matchall": false}}));
+        assert_eq!(parse("-matchany=false").unwrap(), json!({"options": {"matchall": true}}));
+        let search = Form { shape: Shape::Search, ..FORM };
+        assert_eq!(search.parameters(&[]).unwrap(), json!({"searches": {"s1": {"options": {"matchall": true}}}}));
+        for (line, error) in [
+            ("name", "name: is not an option; options begin with -"),
+            ("-", "-: is not an option; options begin with -"),
+            ("-nme x", "-nme: is not an option of the module example; did you mean -name?"),
+            ("-zzzzzzz x", "-zzzzzzz: is not an option of the module example"),
+            ("-name", "-name: needs a value"),
+            ("-maxdepth x", "-maxdepth: must be a whole number"),
+            ("-matchall=1", "-matchall: must be true or false"),
+            ("-maxdepth 1 -maxdepth 2", "-maxdepth: is there twice, or with its opposite"),
+            ("-matchall -matchany", "-matchany: is there twice, or with its opposite"),
+        ] {
+            assert_eq!(parse(line).unwrap_err(), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_is_complete_and_aligned() {
+        let help = FORM.help();
+        for line in [
+            "example: looks for examples",
+            "  -name <regex>       on the name;",
+            "                      of all",
+            "  -matchany           any",
+            "  -maxdepth <n>       levels",
+            "  -a-very-long-name <word>",
+            "                      a word",
+        ] {
+            assert!(help.lines().any(|found| found == line), "{line}:\n{help}");
+        }
+        assert!(help.ends_with(FORM.details));
+    }
 }

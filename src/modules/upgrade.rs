@@ -19,7 +19,8 @@ mod parameters;
 #[cfg(feature = "agent")]
 mod run;
 
-use super::form::printable;
+use super::form::Form;
+use super::notation::printable;
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use serde_json::Value;
 
@@ -31,8 +32,8 @@ pub const NAME: &str = "upgrade";
 pub struct Upgrade;
 
 impl Module for Upgrade {
-    fn name(&self) -> &'static str {
-        NAME
+    fn form(&self) -> &'static Form {
+        &arguments::FORM
     }
 
     fn needs(&self) -> Needs {
@@ -55,10 +56,6 @@ impl Module for Upgrade {
 
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         arguments::parse(arguments)
-    }
-
-    fn help(&self) -> &'static str {
-        arguments::HELP
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

@@ -43,6 +43,6 @@ pub fn main(options: HelpOptions) -> Result<(), ProgramError> {
     }
     let unknown = || usage(&PROGRAM, format!("'{word}' is neither a verb nor a module"));
     let module = modules::by_name(word).ok_or_else(unknown)?;
-    print(&format!("{}\n{}", module.help(), cli::help(&launch::PROGRAM, LaunchOptions::usage())));
+    print(&format!("{}\n{}", module.form().help(), cli::help(&launch::PROGRAM, LaunchOptions::usage())));
     Ok(())
 }

@@ -3,25 +3,33 @@
 use crate::json::Fields;
 use crate::limits;
 use crate::modules::ParameterError;
-use crate::modules::form::{refuse, split, unknown_names};
-use serde_json::{Map, Value};
+use crate::modules::fields::unknown_names;
+use crate::modules::form::{Flag, Form, Group, Shape};
+use serde_json::Value;
 
-/// The help text; complete, as there is no other manual on the command line.
-pub(super) const HELP: &str = "\
-agentdestroy: ends a process of an agent, and removes its program
-
-  mig agentdestroy -pid <n> -version <v>
-
-  -pid <n>        the process
-  -version <v>    the version of its program, as its heartbeats say it
-
+/// Its options.
+pub(super) const FORM: Form = Form {
+    name: "agentdestroy",
+    about: "ends a process of an agent, and removes its program",
+    usage: "-pid <n> -version <v>",
+    groups: &[Group {
+        title: "Both:",
+        flags: &[
+            Flag::number("pid", "pid", "the process"),
+            Flag::text("version", "<v>", "version", "the version of its program, as its heartbeats say it"),
+        ],
+    }],
+    details: "\
 Nothing is done unless that process runs an agent of this kind and of exactly this version. The agent
 that receives it refuses itself. The program's file is removed, unless the agent that receives it or
 the machine's service uses the same one.
 
 The scheduler signs such actions for agents that were upgraded, and with killdupagents for those that
 run more than once.
-";
+",
+    shape: Shape::Fields,
+    preset: &[],
+};
 
 /// What an operation asks for.
 #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "clients only check parameters"))]
@@ -47,30 +55,11 @@ pub(super) fn parse(parameters: &Value) -> Result<Target, ParameterError> {
     Ok(Target { pid, version, doubts: unknown_names(&fields, &["pid", "version"]) })
 }
 
-/// Converts arguments into parameters and checks them.
-pub(super) fn parse_arguments(arguments: &[String]) -> Result<Value, ParameterError> {
-    let mut parameters: Map<String, Value> = Map::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (flag, inline) = split(argument)?;
-        let value = inline.or_else(|| rest.next().map(String::as_str)).ok_or_else(|| refuse(flag, "needs a value"))?;
-        let value: Value = match flag {
-            "pid" => value.parse::<i64>().map_err(|_| refuse(flag, "must be a whole number"))?.into(),
-            "version" => value.into(),
-            _ => return Err(refuse(flag, "is not an option of the module agentdestroy")),
-        };
-        if parameters.insert(flag.to_owned(), value).is_some() {
-            return Err(refuse(flag, "is there twice"));
-        }
-    }
-    let parameters = Value::Object(parameters);
-    parse(&parameters)?;
-    Ok(parameters)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules::Module;
+    use crate::modules::agentdestroy::AgentDestroy;
     use serde_json::json;
 
     #[test]
@@ -109,7 +98,7 @@ mod tests {
     fn a_command_line_becomes_parameters() {
         let parse_line = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            parse_arguments(&words).map_err(|error| error.to_string())
+            AgentDestroy.parse_arguments(&words).map_err(|error| error.to_string())
         };
         assert_eq!(parse_line("-pid 77 --version=1.2"), Ok(json!({"pid": 77, "version": "1.2"})));
         for (line, error) in [

@@ -7,6 +7,7 @@
 use super::limits;
 use super::lines::{Buffer, Mark, Piece};
 use super::patterns::{self, Room};
+use crate::modules::fields::reason;
 use crate::re2::{self, Expression};
 use grep_matcher::{LineMatchKind, Matcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
@@ -186,7 +187,7 @@ impl ContentsBuilder {
         let line = patterns::compile(expression, self.room)?;
         let form = expression.to_lines_pattern();
         let many = self.builder(self.room.compiled_bytes).build(&form.pattern);
-        let many = many.map_err(|error| patterns::reason(&error.to_string()))?;
+        let many = many.map_err(|error| reason(&error.to_string()))?;
         let has_assertions = expression.has_assertions();
         self.patterns.push((Pattern { line, many, is_exact: form.is_exact, has_assertions, lines }, text.to_owned()));
         self.forms.push(form.pattern);

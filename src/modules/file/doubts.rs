@@ -8,7 +8,7 @@ use super::filter::{Check, FIELDS};
 use super::options::{self, Options};
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::form::unknown_names;
+use crate::modules::fields::unknown_names;
 use crate::re2::Expression;
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,6 @@ use super::candidate::Candidate;
 use super::content::{Contents, Truth};
 use super::entry::{Active, FileEntry, Kind};
 use super::filter::{Check, Test};
-use super::format;
 use super::limits;
 use super::lines::Buffer;
 use super::mounts::{Mounts, Place};
@@ -19,6 +18,7 @@ use super::parameters::{Cost, Plan};
 use super::patterns::Names;
 use super::readings::Readings;
 use super::results::Findings;
+use crate::modules::notation;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -290,7 +290,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn match_metadata(&self, metadata: &Metadata, candidates: &mut Vec<Candidate>) {
-        let mode = format::mode(metadata.mode);
+        let mode = notation::mode(metadata.mode);
         let passes = |check: &Check| {
             let holds = match &check.test {
                 Test::Size(size) => size.holds(metadata.size_bytes),

@@ -5,10 +5,6 @@
 
 use std::time::Duration;
 
-/// Searches in one operation; the largest action of the original's collection has 30.
-pub(super) const SEARCHES_MAX: usize = 1_000;
-/// Length of a label, as in the original.
-pub(super) const LABEL_CHARS_MAX: usize = 64;
 /// Paths of one search; each is a separate root to open and keep in memory.
 pub(super) const PATHS_PER_SEARCH_MAX: usize = 1_000;
 /// `PATH_MAX` of Linux: a longer path can't be opened.
@@ -17,8 +13,6 @@ pub(super) const PATH_BYTES_MAX: usize = 4_096;
 pub(super) const VALUES_PER_FIELD_MAX: usize = 10_000;
 /// Regular expressions of all searches together; each has its own compiled program and cache per thread.
 pub(super) const PATTERNS_MAX: usize = 2_000;
-/// Text of one regular expression.
-pub(super) const PATTERN_BYTES_MAX: usize = 16 * 1024;
 /// Compiled size of one regular expression: `\p{L}{50}` fits, `(.{1000}){1000}` doesn't.
 pub(super) const PATTERN_COMPILED_BYTES_MAX: usize = 4 << 20;
 /// Sum of the compiled sizes of the single patterns: the more patterns, the less for each.
@@ -73,10 +67,6 @@ pub(super) const TASKS_DEFERRED_MAX: usize = 10_000;
 /// How long to wait for a file on which another process has a lease: the kernel breaks leases after 45 s
 /// (`/proc/sys/fs/lease-break-time`).
 pub(super) const LEASE_TIME_MAX: Duration = Duration::from_secs(60);
-/// Time from the start of a search to its first partial result; the next pauses double, up to a part of its time.
-pub(super) const PROGRESS_PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// A search that is killed loses what it found in the last of so many parts of its time, or of the first pause.
-pub(super) const PROGRESS_PARTS: u32 = 20;
 /// Files of one directory that are collected before they are read.
 pub(super) const FILES_PER_BATCH_MAX: usize = 256;
 /// Pending subdirectories of a directory from which on they are walked before more of its entries are read.

@@ -4,7 +4,7 @@ use super::filter::FIELDS;
 use super::limits;
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::form::unknown_names;
+use crate::modules::fields::unknown_names;
 use serde_json::{Map, Value, json};
 
 /// The options of a search.

@@ -14,7 +14,7 @@ use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder, Room};
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::form::unknown_names;
+use crate::modules::fields::{expression, labelled, split_negation, unknown_names};
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -109,28 +109,8 @@ fn stages(checks: &[Check]) -> [Range<usize>; 4] {
 pub(super) fn parse(parameters: &Value) -> Result<Plan, ParameterError> {
     let text = parameters.to_string();
     let top = Fields::at("parameters", &text)?;
-    let searches = match top.value("searches", usize::MAX)? {
-        None => return Err(ParameterError::new("searches", "is missing")),
-        Some(Value::Object(searches)) => searches,
-        Some(_) => return Err(ParameterError::new("searches", "is not an object of searches by label")),
-    };
-    if searches.is_empty() {
-        return Err(ParameterError::new("searches", "holds no search"));
-    }
-    if searches.len() > limits::SEARCHES_MAX {
-        let reason = format!("holds more than {} searches", limits::SEARCHES_MAX);
-        return Err(ParameterError::new("searches", reason));
-    }
-    let mut builder = Builder::new(&searches);
-    let mut parsed = Vec::with_capacity(searches.len());
-    for (label, search) in &searches {
-        if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
-            let reason =
-                format!("a label is 1 to {} characters, none of them a control character", limits::LABEL_CHARS_MAX);
-            return Err(ParameterError::new(format!("searches.{}", label.escape_debug()), reason));
-        }
-        parsed.push(builder.search(label, search)?);
-    }
+    let mut builder = Builder::new(parameters);
+    let mut parsed = labelled(&top, |label, search| builder.search(label, search))?;
     // What stands beside the searches was meant for all of them.
     for error in unknown_names(&top, &["searches"]) {
         parsed.iter_mut().for_each(|search: &mut Search| search.doubts.push(Doubt::new(error.clone())));
@@ -148,9 +128,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(searches: &Map<String, Value>) -> Self {
+    fn new(parameters: &Value) -> Self {
         let is_of_patterns = |name: &str| ["names", "contents", "modes"].contains(&name.to_lowercase().as_str());
-        let lists = searches.values().filter_map(Value::as_object).flatten();
+        let searches = super::fields(parameters, "searches").filter_map(Value::as_object).flat_map(Map::values);
+        let lists = searches.filter_map(Value::as_object).flatten();
         let lists = lists.filter(|(name, _)| is_of_patterns(name)).filter_map(|(_, list)| list.as_array());
         let values: usize = lists.map(Vec::len).sum();
         let room = Room::share(values);
@@ -158,12 +139,10 @@ impl Builder {
         Builder { names, contents, patterns: 0, room }
     }
 
-    fn search(&mut self, label: &str, value: &Value) -> Result<Search, ParameterError> {
+    fn search(&mut self, label: &str, given: &Fields) -> Result<Search, ParameterError> {
         let at = format!("searches.{label}");
-        let text = value.to_string();
-        let given = Fields::at(&at, &text)?;
-        let (options, of_options) = Options::parse(&given)?;
-        let mut doubts = doubts::about_names(&given);
+        let (options, of_options) = Options::parse(given)?;
+        let mut doubts = doubts::about_names(given);
         doubts.extend(of_options.into_iter().map(Doubt::new));
         let paths = given.strings("paths", limits::PATHS_PER_SEARCH_MAX)?;
         let mut echo = Echo::new(given.text("description", usize::MAX)?, &paths, &options);
@@ -197,15 +176,15 @@ impl Builder {
         let test = match field {
             Field::Names => {
                 let pattern;
-                (negated, pattern) = patterns::split_negation(&value);
-                let expression = patterns::parse(pattern)?;
+                (negated, pattern) = split_negation(&value);
+                let expression = expression(pattern)?;
                 doubt = doubts::about_name(&expression);
                 Test::Name(self.names.add(&expression)?)
             }
             Field::Contents => {
                 let pattern;
-                (negated, pattern) = patterns::split_negation(&value);
-                let expression = patterns::parse(pattern)?;
+                (negated, pattern) = split_negation(&value);
+                let expression = expression(pattern)?;
                 doubt = doubts::about_content(&expression);
                 // "Every line doesn't match" is "not: some line matches", so only the positive form asks for all.
                 let lines = if options.macroal && !negated { Lines::Every } else { Lines::Some };
@@ -213,7 +192,7 @@ impl Builder {
             }
             Field::Modes => {
                 doubt = doubts::about_mode(&value);
-                Test::Mode(patterns::compile(&patterns::parse(&value)?, self.room)?)
+                Test::Mode(patterns::compile(&expression(&value)?, self.room)?)
             }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),

@@ -5,27 +5,9 @@
 
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
+use crate::modules::fields::reason;
 use crate::re2::{self, Expression};
 use regex::{Regex, RegexSet};
-
-/// Splits the negation off a pattern: `!x` is `x`, negated.
-pub(super) fn split_negation(text: &str) -> (bool, &str) {
-    match text.strip_prefix('!') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    }
-}
-
-/// Parses an expression; refuses an empty or too long one.
-pub(super) fn parse(pattern: &str) -> Result<Expression, String> {
-    if pattern.is_empty() {
-        return Err("the regular expression is empty".to_owned());
-    }
-    if pattern.len() > limits::PATTERN_BYTES_MAX {
-        return Err(format!("the regular expression is longer than {} bytes", limits::PATTERN_BYTES_MAX));
-    }
-    Expression::parse(pattern).map_err(|error| format!("bad regular expression: {error}"))
-}
 
 /// The memory limits of one pattern.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +41,6 @@ impl Room {
 pub(super) fn compile(expression: &Expression, room: Room) -> Result<Regex, String> {
     re2::compile(&expression.to_pattern(), room.compiled_bytes, room.cache_bytes)
         .map_err(|error| reason(&error.to_string()))
-}
-
-/// Returns the last line of the engine's error, which may draw the pattern over several lines.
-pub(super) fn reason(message: &str) -> String {
-    let last = message.lines().next_back().unwrap_or(message).trim();
-    format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
 /// All name patterns of all searches, matched together.

@@ -5,7 +5,7 @@
 
 use super::filter::FIELDS;
 use crate::modules::ModuleResult;
-use crate::modules::form::printable;
+use crate::modules::notation::printable;
 use serde_json::Value;
 
 /// Returns one line per entry, then the errors, then the statistics.

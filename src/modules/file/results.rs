@@ -8,11 +8,10 @@ use super::budget::{Budget, json_bytes};
 use super::echo::Form;
 use super::entry::Active;
 use super::errors::Errors;
-use super::format;
 use super::limits;
 use super::open::Metadata;
 use super::parameters::{Plan, Search};
-use crate::modules::ModuleResult;
+use crate::modules::{ModuleResult, notation};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::path::Path;
@@ -221,7 +220,7 @@ impl<'a> Findings<'a> {
             "filescount": self.files.load(Relaxed),
             "openfailed": self.failed.load(Relaxed),
             "totalhits": hits,
-            "exectime": format::duration(exectime),
+            "exectime": notation::duration(exectime),
         });
         if found.is_partial || !is_over || self.skipped.iter().any(|skipped| skipped.load(Relaxed)) {
             statistics["partial"] = json!(true);
@@ -300,8 +299,8 @@ fn search_elements(search: &Search, matches: &[Match], form: Form, unmatched: Un
 fn file_info(of: &Metadata, sha256: Option<&[u8]>, with_sha256: bool) -> Value {
     let mut info = json!({
         "size": of.size_bytes,
-        "mode": format::mode(of.mode),
-        "lastmodified": format::time(of.mtime.0, of.mtime.1),
+        "mode": notation::mode(of.mode),
+        "lastmodified": notation::time(of.mtime.0, of.mtime.1),
     });
     if with_sha256 {
         info["sha256"] = json!(sha256.map(crate::hex::encode).unwrap_or_default());

@@ -2,21 +2,29 @@
 
 use super::parameters;
 use crate::modules::ParameterError;
-use crate::modules::form::{refuse, split};
+use crate::modules::form::{Flag, Form, Group, Shape, refuse, split};
 use serde_json::{Map, Value};
 
-/// The help text; complete, as there is no other manual on the command line.
-pub(super) const HELP: &str = "\
-upgrade: installs another version of the agent, which takes over
-
-  mig upgrade -platform <os/arch> -to_version <v> -location <url> -checksum <sha256>
-
-For each platform:
-  -platform <os/arch>   linux/amd64, linux/arm64, linux/386; the others follow it
-  -to_version <v>       the version that the new program says (mig-agent -V)
-  -location <url>       where it is; https only
-  -checksum <sha256>    of its file, in hexadecimal
-
+/// Its options.
+pub(super) const FORM: Form = Form {
+    name: super::NAME,
+    about: "installs another version of the agent, which takes over",
+    usage: "-platform <os/arch> -to_version <v> -location <url> -checksum <sha256>",
+    groups: &[Group {
+        title: "For each platform:",
+        flags: &[
+            Flag::text(
+                "platform",
+                "<os/arch>",
+                "platform",
+                "linux/amd64, linux/arm64, linux/386; the others follow it",
+            ),
+            Flag::text("to_version", "<v>", "to_version", "the version that the new program says (mig-agent -V)"),
+            Flag::text("location", "<url>", "location", "where it is; https only"),
+            Flag::text("checksum", "<sha256>", "checksum", "of its file, in hexadecimal"),
+        ],
+    }],
+    details: "\
 Each agent downloads the release of its platform and installs it beside its own program, if its
 checksum and its version are those. It then starts the new program, which takes over its run
 directory and answers from then on. If the new one does not work, the old one goes on. The old
@@ -28,7 +36,10 @@ An agent that runs this version already fails, and does nothing.
 Example:
   mig upgrade -platform linux/amd64 -to_version 20261125+abc1234.prod \\
       -location https://example.net/mig-agent -checksum \"$(sha256sum mig-agent | cut -d ' ' -f 1)\"
-";
+",
+    shape: Shape::Fields,
+    preset: &[],
+};
 
 /// Converts arguments into parameters and checks them.
 pub(super) fn parse(arguments: &[String]) -> Result<Value, ParameterError> {

@@ -3,7 +3,7 @@
 use crate::json::Fields;
 use crate::limits;
 use crate::modules::ParameterError;
-use crate::modules::form::unknown_names;
+use crate::modules::fields::unknown_names;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! The notations of the original, the command line and the printed form.
 
 use super::{File, Module};
-use crate::modules::ModuleResult;
-use crate::modules::file::format;
+use crate::modules::file::filter::FIELDS;
+use crate::modules::file::options;
+use crate::modules::{ModuleResult, notation};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ fn modes_are_written_like_go() {
         (0o010_600, "prw-------"),
         (0o140_755, "Srwxr-xr-x"),
     ] {
-        assert_eq!(format::mode(mode), text);
+        assert_eq!(notation::mode(mode), text);
     }
 }
 
@@ -35,7 +36,7 @@ fn times_are_written_like_go() {
         (-1, 500_000_000, "1969-12-31 23:59:59.5 +0000 UTC"),
         (i64::MAX, 0, "@9223372036854775807"),
     ] {
-        assert_eq!(format::time(seconds, nanoseconds), text);
+        assert_eq!(notation::time(seconds, nanoseconds), text);
     }
 }
 
@@ -52,7 +53,7 @@ fn durations_are_written_like_go() {
         (3_600_000_000_000, "1h0m0s"),
         (90_061_000_000_001, "25h1m1.000000001s"),
     ] {
-        assert_eq!(format::duration(Duration::from_nanos(nanoseconds)), text);
+        assert_eq!(notation::duration(Duration::from_nanos(nanoseconds)), text);
     }
 }
 
@@ -95,8 +96,8 @@ fn the_command_line_makes_one_search() {
 #[test]
 fn a_wrong_command_line_names_the_option() {
     for (line, message) in [
-        (&[][..], "-path: is required at least once"),
-        (&["-name", "x"], "-path: is required at least once"),
+        (&[][..], "searches.s1.paths: at least one path is needed"),
+        (&["-name", "x"], "searches.s1.paths: at least one path is needed"),
         (&["-path"], "-path: needs a value"),
         (&["-path", "/", "-colour", "x"], "-colour: is not an option of the module file"),
         (&["-path", "/", "word"], "word: is not an option"),
@@ -111,11 +112,13 @@ fn a_wrong_command_line_names_the_option() {
 }
 
 #[test]
-fn the_help_names_every_option() {
-    let words = "path name content size mode mtime md5 sha1 sha2 sha3 sha256 sha384 sha512 sha3_224 sha3_256 sha3_384 \
-        sha3_512 maxdepth matchall matchany matchlimit macroal mismatch returnsha256 decompress maxerrors remotefs";
-    for word in words.split_whitespace() {
-        assert!(File.help().contains(&format!("-{word}")), "{word}");
+fn every_filter_and_option_of_a_search_is_on_the_command_line() {
+    for (_, field, word) in FIELDS {
+        assert!(File.form().flags().any(|flag| flag.name == word && flag.field == field), "{word}");
+    }
+    for name in options::NAMES {
+        let field = format!("options.{name}");
+        assert!(File.form().flags().any(|flag| flag.name == name && flag.field == field), "{name}");
     }
 }
 

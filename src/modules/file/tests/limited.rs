@@ -1,8 +1,9 @@
 //! Limits return partial results, and an unprivileged user cannot hide files from the search of root.
 
-use super::super::{limits, next_pause};
+use super::super::next_pause;
 use super::contents::gzip;
 use super::{File, Module, Tree, context, run, run_once, strings};
+use crate::modules::limits::PROGRESS_PAUSE_FIRST;
 use crate::modules::{Context, ModuleResult};
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
@@ -319,7 +320,7 @@ fn padding_after_gzip_is_skipped_and_other_data_is_reported() {
 fn a_search_that_is_killed_loses_a_small_part_of_its_time() {
     for seconds in [1, 10, 60, 300, 3_600, 86_400, 10 * 365 * 86_400] {
         let time_max = Duration::from_secs(seconds);
-        let (mut pause, mut at, mut results) = (limits::PROGRESS_PAUSE_FIRST, limits::PROGRESS_PAUSE_FIRST, 0);
+        let (mut pause, mut at, mut results) = (PROGRESS_PAUSE_FIRST, PROGRESS_PAUSE_FIRST, 0);
         while at < time_max {
             results += 1;
             pause = next_pause(pause, time_max);

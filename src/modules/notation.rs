@@ -1,11 +1,13 @@
-//! The notations of the original: Go's file mode strings, times and durations.
+//! How results are written: Go's file mode strings, times and durations, as the original has them; lines for people.
 
+use super::ModuleResult;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Formats a file mode like Go's `os.FileMode.String()`: `-rw-r--r--`, `ugtrwxr-xr-x`, `Dcrw-rw-rw-`.
 ///
 /// `st_mode` is as in stat(2).
-pub(super) fn mode(st_mode: u32) -> String {
+pub(crate) fn mode(st_mode: u32) -> String {
     const S_IFMT: u32 = 0o170_000;
     let kind = st_mode & S_IFMT;
     // The order of the letters is Go's: "dalTLDpSugct".
@@ -34,7 +36,7 @@ pub(super) fn mode(st_mode: u32) -> String {
 ///
 /// The fraction has no trailing zeros and is omitted if it is zero. Times of a file system that are outside the
 /// calendar are written as seconds since 1970: `@99999999999999`.
-pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
+pub(crate) fn time(seconds: i64, nanoseconds: u32) -> String {
     let Ok(stamp) = i32::try_from(nanoseconds).map_err(drop).and_then(|nanoseconds| {
         // Built from two parts, because `new` wants seconds and fraction of one sign, stat(2) a fraction from 0 up.
         let whole = jiff::Timestamp::from_second(seconds).map_err(drop)?;
@@ -58,7 +60,7 @@ pub(super) fn time(seconds: i64, nanoseconds: u32) -> String {
 }
 
 /// Formats a duration like Go's `Duration.String()`: `69.95748ms`, `1.5s`, `2m3.5s`, `850µs`, `0s`.
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if nanoseconds == 0 {
         return "0s".to_owned();
@@ -97,4 +99,37 @@ fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
         text.push('.');
         text.push_str(padded.trim_end_matches('0'));
     }
+}
+
+/// Escapes control characters: results come from other machines.
+pub(crate) fn printable(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+    }
+    text
+}
+
+/// The lines for people of a result whose elements are lists by label: a line for each element, one for each label without any,
+/// the errors, and what `statistics` says if there are any.
+pub(super) fn lines(
+    result: &ModuleResult,
+    line: impl Fn(&Value) -> String,
+    statistics: impl Fn(&Value) -> String,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (label, elements) in result.elements.as_object().into_iter().flatten() {
+        let elements = elements.as_array().map_or(&[][..], Vec::as_slice);
+        lines.extend(elements.iter().map(|element| format!("{} in search '{label}'", line(element))));
+        if elements.is_empty() {
+            lines.push(format!("0 match found in search '{label}'"));
+        }
+    }
+    lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
+    if result.statistics.is_object() {
+        let time = result.statistics["exectime"].as_str().unwrap_or("0s");
+        let hits = result.statistics["totalhits"].as_f64().unwrap_or(0.0);
+        lines.push(format!("Statistics: {}, {hits} matched, ran in {time}.", statistics(&result.statistics)));
+    }
+    lines.iter().map(|line| printable(line)).collect()
 }

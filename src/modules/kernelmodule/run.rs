@@ -1,0 +1,298 @@
+//! Reads what the kernel lists, and compares it.
+
+use super::parameters::Search;
+use crate::modules::fields::{Pattern, passed};
+use crate::modules::report::Report;
+use crate::modules::{Context, ModuleResult};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Bytes of `/proc/modules` and `modules.dep`: some ten times those of a distribution's kernel.
+const LIST_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one file below `/sys/module`: a page.
+const ATTRIBUTE_BYTES_MAX: u64 = 4 << 10;
+
+/// Where the lists are.
+pub(super) struct Machine {
+    /// `/proc/modules`.
+    pub(super) list: PathBuf,
+    /// `/sys/module`.
+    pub(super) attributes: PathBuf,
+    /// `/lib/modules/<release>`.
+    pub(super) files: PathBuf,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        Machine {
+            list: "/proc/modules".into(),
+            attributes: "/sys/module".into(),
+            files: Path::new("/lib/modules").join(release),
+        }
+    }
+}
+
+/// One module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Loaded {
+    size_bytes: u64,
+    used_by: Vec<String>,
+    state: String,
+    taints: String,
+    is_hidden: bool,
+}
+
+/// Runs searches on a machine.
+pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> ModuleResult {
+    let mut report = Report::new(context, searches.iter().map(|search| &search.label));
+    let modules = machine.modules(&mut report);
+    let files = machine.read_files(&mut report);
+    let mut examined = 0;
+    for (name, module) in &modules {
+        if report.is_over() {
+            break;
+        }
+        examined += 1;
+        let file = files.get(name).map_or("", String::as_str);
+        for search in searches {
+            let on = |field, patterns: &'_ [Pattern], text: &str| -> Vec<_> {
+                patterns
+                    .iter()
+                    .map(|pattern| (field, pattern.text.clone(), pattern.is_met_by(text.as_bytes())))
+                    .collect()
+            };
+            let checks = [
+                on("names", &search.names, name),
+                on("taints", &search.taints, &module.taints),
+                on("files", &search.files, file),
+            ]
+            .concat();
+            let checks = checks.iter().map(|(field, text, is_met)| (*field, text.as_str(), *is_met));
+            let Some(passed) = passed(checks, search.options) else { continue };
+            if report.count(&search.label) == search.options.matchlimit {
+                let reason = format!("stopped at its matchlimit of {}", search.options.matchlimit);
+                report.unseen_for(&search.label, reason);
+                continue;
+            }
+            let mut element = json!({
+                "name": name, "size": module.size_bytes, "usedby": module.used_by, "state": module.state,
+                "taints": module.taints, "file": file, "search": passed,
+            });
+            if module.is_hidden {
+                element["hidden"] = json!(true);
+            }
+            report.add(&search.label, element);
+        }
+    }
+    report.finish(&json!({"examined": examined}))
+}
+
+impl Machine {
+    /// All modules of both lists, by name.
+    fn modules(&self, report: &mut Report) -> BTreeMap<String, Loaded> {
+        let first = self.read_list();
+        let in_attributes = self.read_attributes(report);
+        // A kernel that cannot load modules has no list.
+        let has_none =
+            first.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && in_attributes.is_empty();
+        // What came or went between the two looks is in both, or in neither, at the second.
+        let is_whole = |listed: &BTreeMap<_, _>| in_attributes.keys().all(|name| listed.contains_key(name));
+        let listed = if first.as_ref().is_ok_and(is_whole) { first } else { self.read_list() };
+        let mut modules = match listed {
+            Ok(listed) => listed,
+            Err(_) if has_none => return BTreeMap::new(),
+            Err(error) => {
+                // They are not hidden: there is nothing to compare them with.
+                report.unseen(format_args!("read {}: {error}", self.list.display()));
+                return in_attributes;
+            }
+        };
+        for (name, module) in in_attributes {
+            if !modules.contains_key(&name) && self.attribute(&name, "initstate").is_some() {
+                modules.insert(name, Loaded { is_hidden: true, ..module });
+            }
+        }
+        modules
+    }
+
+    fn read_list(&self) -> io::Result<BTreeMap<String, Loaded>> {
+        Ok(read(&self.list, LIST_BYTES_MAX)?.lines().filter_map(parse_line).collect())
+    }
+
+    /// What has a state below `/sys/module`: the rest is built in.
+    fn read_attributes(&self, report: &mut Report) -> BTreeMap<String, Loaded> {
+        let entries = match std::fs::read_dir(&self.attributes) {
+            Ok(entries) => entries,
+            Err(error) => {
+                report.unseen(format_args!("read {}: {error}", self.attributes.display()));
+                return BTreeMap::new();
+            }
+        };
+        let module = |entry: io::Result<std::fs::DirEntry>| {
+            let name = entry.ok()?.file_name().to_str()?.to_owned();
+            let state = self.attribute(&name, "initstate")?;
+            let state = if state == "live" { "Live".to_owned() } else { state };
+            let number = |attribute| self.attribute(&name, attribute)?.parse().ok();
+            let (size_bytes, taints) =
+                (number("coresize").unwrap_or(0), self.attribute(&name, "taint").unwrap_or_default());
+            Some((name, Loaded { size_bytes, state, taints, ..Loaded::default() }))
+        };
+        entries.filter_map(module).collect()
+    }
+
+    fn attribute(&self, module: &str, name: &str) -> Option<String> {
+        let text = read(&self.attributes.join(module).join(name), ATTRIBUTE_BYTES_MAX).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// The files of modules by the names that the kernel has for them.
+    fn read_files(&self, report: &mut Report) -> BTreeMap<String, String> {
+        let text = match read(&self.files.join("modules.dep"), LIST_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) => {
+                report.note(format_args!(
+                    "read {}: {error}: files are unknown",
+                    self.files.join("modules.dep").display()
+                ));
+                return BTreeMap::new();
+            }
+        };
+        let file = |line: &str| {
+            let path = line.split_once(':')?.0;
+            let name = path.rsplit('/').next()?.split(".ko").next()?.replace('-', "_");
+            Some((name, self.files.join(path).to_string_lossy().into_owned()))
+        };
+        text.lines().filter_map(file).collect()
+    }
+}
+
+/// Reads `nf_tables 380928 257 nft_ct,nft_nat, Live 0x0000000000000000 (OE)`.
+fn parse_line(line: &str) -> Option<(String, Loaded)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (name, size, _count, used_by, state) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let taints = fields.nth(1).unwrap_or_default().trim_matches(['(', ')', '+', '-']);
+    let used_by = used_by.split(',').filter(|name| !name.is_empty() && *name != "-").map(str::to_owned).collect();
+    let module = Loaded {
+        size_bytes: size.parse().ok()?,
+        used_by,
+        state: state.to_owned(),
+        taints: taints.to_owned(),
+        is_hidden: false,
+    };
+    Some((name.to_owned(), module))
+}
+
+fn read(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::KernelModule;
+    use super::*;
+    use crate::modules::Module;
+    use serde_json::Value;
+    use std::fs;
+
+    /// A machine with two modules, of which one is hidden, and something built in.
+    fn machine(directory: &Path) -> Machine {
+        let machine = Machine {
+            list: directory.join("modules"),
+            attributes: directory.join("sys"),
+            files: directory.join("lib"),
+        };
+        fs::write(&machine.list, "nf_nat 45056 2 nft_nat,nf_tables, Live 0x0\nbad_one 16384 0 - Live 0x0 (OE)\n")
+            .unwrap();
+        for (name, state) in
+            [("nf_nat", Some("live")), ("bad_one", Some("live")), ("rootkit", Some("live")), ("tcp", None)]
+        {
+            fs::create_dir_all(machine.attributes.join(name)).unwrap();
+            if let Some(state) = state {
+                fs::write(machine.attributes.join(name).join("initstate"), format!("{state}\n")).unwrap();
+            }
+        }
+        fs::create_dir(&machine.files).unwrap();
+        fs::write(machine.files.join("modules.dep"), "kernel/net/nf-nat.ko.xz: kernel/a.ko\nkernel/a.ko:\n").unwrap();
+        machine
+    }
+
+    fn search(machine: &Machine, line: &str) -> ModuleResult {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let parameters = KernelModule.parse_arguments(&words).unwrap();
+        run(&super::super::parameters::parse(&parameters).unwrap(), machine, Context::by_hand())
+    }
+
+    fn names(result: &ModuleResult) -> Vec<&str> {
+        result.elements["s1"].as_array().unwrap().iter().map(|element| element["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn modules_are_found_by_name_taint_and_file_and_hidden_ones_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        let result = search(&machine, "-name .");
+        assert_eq!(names(&result), ["bad_one", "nf_nat", "rootkit"]);
+        let [bad, nat, rootkit] = &result.elements["s1"].as_array().unwrap()[..] else { panic!("{result:?}") };
+        assert_eq!((&bad["taints"], &bad["size"], bad.get("hidden")), (&json!("OE"), &json!(16384), None));
+        assert_eq!(nat["usedby"], json!(["nft_nat", "nf_tables"]));
+        assert_eq!(nat["file"], json!(machine.files.join("kernel/net/nf-nat.ko.xz")));
+        assert_eq!((&rootkit["hidden"], &rootkit["state"]), (&json!(true), &json!("Live")));
+        assert_eq!(names(&search(&machine, "-taint E")), ["bad_one"]);
+        assert_eq!(names(&search(&machine, "-name ^nf -file ^$")), [""; 0]);
+        assert_eq!(names(&search(&machine, "-name ^nf -file ^$ -matchany")), ["bad_one", "nf_nat", "rootkit"]);
+        let result = search(&machine, "-name . -matchlimit 1");
+        assert_eq!(names(&result), ["bad_one"]);
+        assert_eq!(result.errors.as_ref().unwrap(), &["partial: search s1: stopped at its matchlimit of 1"]);
+        let line = KernelModule.print(&search(&machine, "-name rootkit")).remove(0);
+        assert_eq!(line, "rootkit [state:Live, taints:, file:, hidden] in search 's1'");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_no_machine_without_modules() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        fs::remove_file(&machine.list).unwrap();
+        fs::create_dir(&machine.list).unwrap();
+        let result = search(&machine, "-name nothing");
+        assert!(result.success && !result.foundanything);
+        assert_eq!((&result.elements, &result.statistics["partial"]), (&json!({}), &json!(true)));
+        assert!(result.errors.unwrap()[0].starts_with("read "));
+        let result = search(&machine, "-name rootkit");
+        assert_eq!((names(&result), result.elements["s1"][0].get("hidden")), (vec!["rootkit"], None));
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_load_modules_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        fs::remove_file(&machine.list).unwrap();
+        for name in ["nf_nat", "bad_one", "rootkit"] {
+            fs::remove_dir_all(machine.attributes.join(name)).unwrap();
+        }
+        let result = search(&machine, "-name .");
+        assert_eq!(
+            (&result.elements, result.statistics.get("partial"), &result.errors),
+            (&json!({"s1": []}), None, &None)
+        );
+    }
+
+    #[test]
+    fn this_machine_is_read() {
+        let parameters = KernelModule.parse_arguments(&["-name".into(), ".".into()]).unwrap();
+        let result = KernelModule.run(&parameters, Context::by_hand());
+        let listed = fs::read_to_string("/proc/modules").unwrap_or_default();
+        let found: Vec<&Value> = result.elements["s1"].as_array().unwrap().iter().collect();
+        assert!(result.success);
+        for line in listed.lines() {
+            let name = line.split(' ').next().unwrap();
+            assert!(found.iter().any(|element| element["name"] == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Processes of this machine, as `/proc` shows them.
+//!
+//! A process is held by its directory: a later process with the same id is never taken for it, it has just ended (`ESRCH`).
+//! Its texts are bytes, bounded, and may be anything that it wrote there.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Bytes of `/proc/PID/stat` and of other short texts there.
+const SHORT_BYTES_MAX: u64 = 16 << 10;
+/// Bytes of `/proc/self/mountinfo`: tens of thousands of mounts.
+const MOUNTS_BYTES_MAX: u64 = 16 << 20;
+/// Descriptors of one process that are looked at; a process may have a million.
+const DESCRIPTORS_MAX: usize = 1 << 20;
+
+/// All processes, as one directory.
+pub(super) struct Processes {
+    directory: OwnedFd,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its id.
+    pub(super) pid: i32,
+    directory: OwnedFd,
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Its name: at most 15 bytes, which it may change.
+    pub(super) name: Vec<u8>,
+    /// R, S, D, Z, …
+    pub(super) state: char,
+    /// Its parent; 0 for none.
+    pub(super) parent: i32,
+    /// It is a thread of the kernel.
+    pub(super) is_kernel: bool,
+    /// When it was started, in ticks (1/100 s) since the machine was.
+    pub(super) started_ticks: u64,
+}
+
+impl Processes {
+    /// Opens `/proc`.
+    pub(super) fn open() -> io::Result<Processes> {
+        Ok(Processes { directory: open(CWD, "/proc", OFlags::DIRECTORY)? })
+    }
+
+    /// The ids of all that are there now, ascending.
+    pub(super) fn ids(&self) -> io::Result<Vec<i32>> {
+        let mut ids = Vec::new();
+        for entry in Dir::read_from(&self.directory)? {
+            let name = entry?;
+            ids.extend(name.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// One of them.
+    pub(super) fn process(&self, pid: i32) -> io::Result<Process> {
+        Ok(Process { pid, directory: open(&self.directory, &pid.to_string(), OFlags::DIRECTORY)? })
+    }
+
+    /// Why processes may be missing from [`Processes::ids`]: `/proc` shows only those of one's own user (`hidepid`).
+    pub(super) fn hidden(&self) -> Option<String> {
+        let uid = rustix::process::geteuid();
+        if uid.is_root() {
+            return None;
+        }
+        let text = read_file(&open(&self.directory, "self/mountinfo", OFlags::empty()).ok()?, MOUNTS_BYTES_MAX).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let mount = text.lines().find(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
+        let options = mount.rsplit(' ').next()?.split(',').find(|option| option.starts_with("hidepid="))?;
+        let is_open = ["hidepid=0", "hidepid=off"].contains(&options);
+        (!is_open).then(|| {
+            format!("/proc is mounted with {options}: processes of other users than {} are not seen", uid.as_raw())
+        })
+    }
+}
+
+impl Process {
+    /// A file of it: `environ`, `task/12/comm`.
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+        Ok(File::from(open(&self.directory, name, OFlags::empty())?))
+    }
+
+    /// The beginning of a file of it.
+    pub(super) fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        read_file(&open(&self.directory, name, OFlags::empty())?, bytes_max)
+    }
+
+    /// Where a link of it leads: `exe`, `fd/3`. The kernel appends ` (deleted)` to what has no name any more.
+    pub(super) fn link(&self, name: &str) -> io::Result<PathBuf> {
+        let target = rustix::fs::readlinkat(&self.directory, name, Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Its state.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        let text = self.read("stat", SHORT_BYTES_MAX)?;
+        Stat::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its stat cannot be read"))
+    }
+
+    /// Its open descriptors and where they lead. One that was closed meanwhile is left out.
+    pub(super) fn descriptors(&self) -> io::Result<Vec<(i32, PathBuf)>> {
+        let directory = open(&self.directory, "fd", OFlags::DIRECTORY)?;
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&directory)?.take(DESCRIPTORS_MAX) {
+            let entry = entry?;
+            let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            match rustix::fs::readlinkat(&directory, entry.file_name(), Vec::new()) {
+                Ok(target) => found.push((number, PathBuf::from(OsString::from_vec(target.into_bytes())))),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Stat {
+    /// Reads the line. The name stands in brackets and may have any bytes, also brackets.
+    fn parse(text: &[u8]) -> Option<Stat> {
+        /// The flag of a thread of the kernel (`PF_KTHREAD`).
+        const KERNEL_THREAD: u64 = 0x0020_0000;
+        let (begin, end) = (text.iter().position(|byte| *byte == b'(')?, text.iter().rposition(|byte| *byte == b')')?);
+        let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Stat {
+            name: text.get(begin + 1..end)?.to_vec(),
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            is_kernel: fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0,
+            started_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// Whether a process ended while it was looked at: that is no error.
+pub(super) fn has_ended(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::SRCH | Errno::NOENT))
+}
+
+fn open(directory: impl rustix::fd::AsFd, name: &str, kind: OFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | kind;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
+}
+
+fn read_file(file: &OwnedFd, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::from(file.try_clone()?).take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_is_read_and_not_mistaken_for_a_later_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a) b (c");
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let file = File::open("/etc/passwd").unwrap();
+        let mut command = Command::new(&path);
+        let mut child = command.arg0("other").arg("60").stdin(Stdio::from(file)).spawn().unwrap();
+        let processes = Processes::open().unwrap();
+        let pid = child.id().cast_signed();
+        assert!(processes.ids().unwrap().contains(&pid));
+        let process = processes.process(pid).unwrap();
+        let stat = process.stat().unwrap();
+        assert_eq!((stat.name.as_slice(), stat.parent), (b"a) b (c".as_slice(), std::process::id().cast_signed()));
+        assert!(stat.started_ticks > 0 && !stat.is_kernel);
+        assert_eq!(process.read("cmdline", 100).unwrap(), b"other\x0060\0");
+        assert_eq!(process.link("exe").unwrap(), path.canonicalize().unwrap());
+        assert!(process.descriptors().unwrap().contains(&(0, PathBuf::from("/etc/passwd"))));
+        child.kill().and_then(|()| child.wait()).unwrap();
+        assert!(has_ended(&process.stat().unwrap_err()));
+        assert!(has_ended(&process.descriptors().unwrap_err()));
+        assert!(has_ended(&processes.process(pid).unwrap_err()));
+    }
+
+    #[test]
+    fn a_stat_is_read_whatever_the_name_is() {
+        let line = b"7 (\xff) R 1 ()) S 3 7 7 0 -1 2129984 0 0 0 0 1 2 3 4 20 0 1 0 99 5 6 7";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!(stat.name, b"\xff) R 1 ()");
+        assert_eq!((stat.state, stat.parent, stat.is_kernel, stat.started_ticks), ('S', 3, true, 99));
+        for broken in
+            [&b""[..], b"7 (a", b"7 a) S 1", b"7 (a) S", b")(", b"7 (a) S x 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 99"]
+        {
+            assert_eq!(Stat::parse(broken), None, "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What a run of a module finds: elements by label, and what it could not see, within limits.
+//!
+//! Whatever limit is met, what was found until then is returned, with an error that begins with "partial" and names the limit.
+//! A label is missing rather than empty when something was not looked at: an empty list means that there is nothing.
+
+use super::{Context, ModuleResult, limits, notation};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// See the module docs.
+pub(super) struct Report<'c> {
+    context: Context<'c>,
+    started: Instant,
+    elements: BTreeMap<String, Vec<Value>>,
+    count: usize,
+    bytes_left: usize,
+    /// Labels of which not everything was looked at.
+    incomplete: BTreeSet<String>,
+    errors: Vec<String>,
+    errors_dropped: u64,
+    /// Why the run ended before its end.
+    stopped: Option<String>,
+    pause: Duration,
+    next_progress: Instant,
+}
+
+impl<'c> Report<'c> {
+    /// An empty one, for these labels.
+    pub(super) fn new(context: Context<'c>, labels: impl IntoIterator<Item = impl Into<String>>) -> Report<'c> {
+        let started = Instant::now();
+        let elements: BTreeMap<String, Vec<Value>> =
+            labels.into_iter().map(|label| (label.into(), Vec::new())).collect();
+        let labels_bytes: usize = elements.keys().map(|label| json!(label).to_string().len() + 4).sum();
+        let reserved = labels_bytes + limits::FRAME_BYTES;
+        let room = context.result_bytes_max.saturating_sub(reserved);
+        Report {
+            context,
+            started,
+            elements,
+            count: 0,
+            bytes_left: room - room / 8,
+            incomplete: BTreeSet::new(),
+            errors: Vec::new(),
+            errors_dropped: 0,
+            stopped: None,
+            pause: limits::PROGRESS_PAUSE_FIRST,
+            next_progress: started + limits::PROGRESS_PAUSE_FIRST,
+        }
+    }
+
+    /// Adds what was found for a label. False: there is no room, and the run stops.
+    pub(super) fn add(&mut self, label: &str, element: Value) -> bool {
+        let bytes = element.to_string().len() + 1;
+        if self.stopped.is_some() {
+            return false;
+        }
+        if bytes > self.bytes_left || self.count == limits::ELEMENTS_MAX {
+            self.stop(format!("after {} matches: the result has no room for more", self.count));
+            return false;
+        }
+        self.bytes_left -= bytes;
+        self.count += 1;
+        self.elements.entry(label.to_owned()).or_default().push(element);
+        true
+    }
+
+    /// How many elements a label has.
+    pub(super) fn count(&self, label: &str) -> usize {
+        self.elements.get(label).map_or(0, Vec::len)
+    }
+
+    /// Something was not looked at, for all labels.
+    pub(super) fn unseen(&mut self, text: impl Display) {
+        self.incomplete.extend(self.elements.keys().cloned());
+        self.note(text);
+    }
+
+    /// Something was not looked at, for one label: a limit of its search was met.
+    pub(super) fn unseen_for(&mut self, label: &str, text: impl Display) {
+        self.incomplete.insert(label.to_owned());
+        self.note(format_args!("partial: search {label}: {text}"));
+    }
+
+    /// Something to know that hides nothing.
+    pub(super) fn note(&mut self, text: impl Display) {
+        let mut text = text.to_string();
+        if text.len() > limits::ERROR_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(limits::ERROR_BYTES_MAX));
+            text.push('…');
+        }
+        let bytes_max = self.context.result_bytes_max / 16;
+        let bytes: usize = self.errors.iter().chain([&text]).map(|text| json!(text).to_string().len() + 1).sum();
+        if self.errors.len() == limits::ERRORS_MAX || bytes > bytes_max {
+            self.errors_dropped += 1;
+        } else if !self.errors.contains(&text) {
+            self.errors.push(text);
+        }
+    }
+
+    /// The run ends before its end: "stopped {reason}".
+    pub(super) fn stop(&mut self, reason: impl Display) {
+        self.stopped.get_or_insert_with(|| reason.to_string());
+    }
+
+    /// When the run ends at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.context.deadline
+    }
+
+    /// Whether the run ends: it was stopped, or its time is over. To be asked often; what was found is reported now and then.
+    pub(super) fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        if self.context.deadline.is_some_and(|deadline| now >= deadline) {
+            self.stop(format_args!("at the time limit, after {:.1?}", self.started.elapsed()));
+        }
+        if self.stopped.is_none() && now >= self.next_progress {
+            if let Some(progress) = self.context.progress {
+                progress(&self.result(&Value::Null, true));
+            }
+            let time_max = self
+                .context
+                .deadline
+                .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(self.started));
+            let pause_max = limits::PROGRESS_PAUSE_FIRST.max(time_max / limits::PROGRESS_PARTS);
+            self.pause = (self.pause * 2).min(pause_max);
+            self.next_progress = now + self.pause;
+        }
+        self.stopped.is_some()
+    }
+
+    /// The result of a run that is over. `statistics` gets `totalhits`, `exectime`, and `partial` if it is.
+    pub(super) fn finish(self, statistics: &Value) -> ModuleResult {
+        self.result(statistics, false)
+    }
+
+    fn result(&self, statistics: &Value, goes_on: bool) -> ModuleResult {
+        let is_partial = goes_on || self.stopped.is_some() || !self.incomplete.is_empty();
+        let is_there = |(label, found): &(&String, &Vec<Value>)| {
+            !found.is_empty() || !(goes_on || self.stopped.is_some() || self.incomplete.contains(*label))
+        };
+        let elements: Map<String, Value> =
+            self.elements.iter().filter(is_there).map(|(label, found)| (label.clone(), json!(found))).collect();
+        let stopped = self.stopped.as_ref().map(|reason| format!("partial: stopped {reason}"));
+        let elapsed = self.started.elapsed();
+        let so_far = goes_on.then(|| format!("partial: matches after {:.0}s", elapsed.as_secs_f64()));
+        let dropped = (self.errors_dropped > 0).then(|| format!("{} more errors", self.errors_dropped));
+        let errors: Vec<String> =
+            stopped.into_iter().chain(so_far).chain(self.errors.iter().cloned()).chain(dropped).collect();
+        let mut statistics = statistics.as_object().cloned().unwrap_or_default();
+        statistics.insert("totalhits".into(), json!(self.count));
+        statistics.insert("exectime".into(), json!(notation::duration(elapsed)));
+        if is_partial {
+            statistics.insert("partial".into(), json!(true));
+        }
+        ModuleResult {
+            foundanything: self.count > 0,
+            success: true,
+            elements: Value::Object(elements),
+            statistics: Value::Object(statistics),
+            errors: (!errors.is_empty()).then_some(errors),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_label_without_a_match_is_there_only_if_everything_was_looked_at() {
+        let report = || Report::new(Context::by_hand(), ["a", "b"]);
+        let mut whole = report();
+        assert!(whole.add("a", json!(1)));
+        let result = whole.finish(&json!({"examined": 7}));
+        assert!(result.success && result.foundanything && result.errors.is_none());
+        assert_eq!(result.elements, json!({"a": [1], "b": []}));
+        assert_eq!((&result.statistics["examined"], &result.statistics["totalhits"]), (&json!(7), &json!(1)));
+        assert_eq!(result.statistics.get("partial"), None);
+
+        let mut unseen = report();
+        unseen.add("a", json!(1));
+        unseen.unseen("read /proc/1/maps: no permission");
+        let result = unseen.finish(&Value::Null);
+        assert_eq!((&result.elements, &result.statistics["partial"]), (&json!({"a": [1]}), &json!(true)));
+        assert_eq!(result.errors.unwrap(), ["read /proc/1/maps: no permission"]);
+
+        let mut of_one = report();
+        of_one.unseen_for("b", "stopped at its matchlimit of 1");
+        let result = of_one.finish(&Value::Null);
+        assert_eq!(result.elements, json!({"a": []}));
+        assert_eq!(result.errors.unwrap(), ["partial: search b: stopped at its matchlimit of 1"]);
+        assert!(!result.foundanything);
+    }
+
+    #[test]
+    fn what_was_found_before_a_limit_is_returned() {
+        let small = Context { result_bytes_max: 8 << 10, ..Context::by_hand() };
+        let mut report = Report::new(small, ["a"]);
+        let found = (0..1000).take_while(|n| report.add("a", json!(format!("{n:100}")))).count();
+        assert!((20..80).contains(&found), "{found}");
+        assert!(report.is_over());
+        for n in 0..1000 {
+            report.unseen(format!("{n:2000}"));
+        }
+        let result = report.finish(&Value::Null);
+        assert_eq!(result.elements["a"].as_array().unwrap().len(), found);
+        let errors = result.errors.as_ref().unwrap();
+        assert!(errors[0].starts_with("partial: stopped after"), "{}", errors[0]);
+        assert!(errors.last().unwrap().ends_with("more errors"));
+        assert!(serde_json::to_string(&result).unwrap().len() <= 8 << 10);
+
+        let late = Context { deadline: Some(Instant::now()), ..Context::by_hand() };
+        let mut report = Report::new(late, ["a"]);
+        assert!(report.is_over());
+        assert!(!report.add("a", json!(1)));
+        let result = report.finish(&Value::Null);
+        assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
+        assert_eq!(result.elements, json!({}));
+    }
+
+    #[test]
+    fn what_was_found_so_far_is_reported() {
+        let said = Mutex::new(Vec::new());
+        let progress = |result: &ModuleResult| said.lock().unwrap().push(result.clone());
+        let mut report = Report::new(Context { progress: Some(&progress), ..Context::by_hand() }, ["a", "b"]);
+        report.add("a", json!(1));
+        assert!(!report.is_over());
+        assert!(said.lock().unwrap().is_empty());
+        report.next_progress = Instant::now();
+        assert!(!report.is_over() && !report.is_over());
+        let said = said.lock().unwrap();
+        let [result] = &said[..] else { panic!("{said:?}") };
+        assert_eq!((&result.elements, &result.statistics["partial"]), (&json!({"a": [1]}), &json!(true)));
+    }
+}
