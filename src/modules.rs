@@ -14,6 +14,8 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `memory` | yes | yes | | | | |
+//! | `process` | yes | yes | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -27,14 +29,17 @@
 //! |---|---|
 //! | [`form`] | options, questions and help, made of one table |
 //! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
+//! | `comparisons` | sizes and ages, as parameters write them |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
-//! | `processes` | reading processes through `/proc` |
+//! | `processes` | reading processes and their memory through `/proc` |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
 
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
+#[cfg(feature = "modules")]
+mod comparisons;
 #[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
@@ -45,9 +50,13 @@ pub mod form;
 pub mod kernelmodule;
 #[cfg(feature = "modules")]
 mod limits;
+#[cfg(feature = "modules")]
+pub mod memory;
 pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
+#[cfg(feature = "modules")]
+pub mod process;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
@@ -182,7 +191,14 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[
+        &file::File,
+        &kernelmodule::KernelModule,
+        &memory::Memory,
+        &process::Process,
+        &upgrade::Upgrade,
+        &agentdestroy::AgentDestroy,
+    ]
 }
 
 /// Returns the module called `name`.

@@ -183,7 +183,8 @@ const TRIES: &[(&str, Attempt)] = &[
 fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     for module in modules::all() {
         let known: &[&str] = match module.name() {
-            "file" => &["reads files", "looks into processes"],
+            "file" | "memory" | "process" => &["reads files", "looks into processes"],
+            "kernelmodule" => &["reads files"],
             "upgrade" => {
                 &["connects", "runs programs beside its own", "writes beside its program", "removes beside its program"]
             }

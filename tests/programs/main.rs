@@ -24,6 +24,7 @@ mod mixed_fleet;
 mod openapi;
 mod operations;
 mod places;
+mod process_memory;
 mod proxies;
 mod quickstart;
 mod scripts;
