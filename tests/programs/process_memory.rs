@@ -93,11 +93,11 @@ fn the_agent_that_holds_the_action_is_left_out() {
         "names": [format!("^{}$", own.display())], "contents": ["xyzzy-5772156649-plugh"], "options": {"matchall": true},
     }}});
     let action = json!({
-        "name": "memory", "target": "status='online'",
+        "name": "memory", "target": "all", "syntaxversion": 2,
         "operations": [{"module": "memory", "parameters": parameters}],
     });
     let mut action = Action::parse_draft(action.to_string().as_bytes()).unwrap();
-    action.expire_after = mig::time::never();
+    action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(3600));
     let executor = Executor {
         program: env!("CARGO_BIN_EXE_mig-agent").into(),
         module_timeout: Duration::from_secs(60),

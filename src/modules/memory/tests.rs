@@ -80,8 +80,7 @@ fn a_secret_in_memory_is_found_and_not_returned() {
     let result = holder.search(json!({"contents": [pattern], "bytes": ["ff00d1ab"]}));
     assert!(result.success && result.foundanything);
     assert_eq!(errors(&result), [""; 0]);
-    let elements = elements(&result, "s");
-    let [element] = elements else { panic!("{elements:?}") };
+    let [element] = elements(&result, "s") else { panic!("{result:?}") };
     let name = holder.name.trim_matches(['^', '$']);
     assert_eq!(element["process"], json!({"name": name, "pid": holder.pid()}));
     let expected =
