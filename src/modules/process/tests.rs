@@ -106,13 +106,13 @@ fn a_process_is_found_by_each_filter_and_not_by_its_opposite() {
 #[test]
 fn an_element_says_what_the_process_is() {
     let running = Running::start("what", |command| {
-        command.arg("7").arg("8 ");
+        command.arg("7").arg("8");
     });
     let result = all(json!({"paths": [running.path()]}));
     let element = &result.elements["s"][0];
     let expected = json!({
         "pid": running.pid(), "ppid": std::process::id(), "name": "what", "exe": running.path.to_str().unwrap(),
-        "cmdline": format!("{} 1000 7 8 ", running.path.display()), "uid": rustix::process::geteuid().as_raw(),
+        "cmdline": format!("{} 1000 7 8", running.path.display()), "uid": rustix::process::geteuid().as_raw(),
     });
     for (field, value) in expected.as_object().unwrap() {
         assert_eq!(&element[field], value, "{field}");
@@ -125,7 +125,7 @@ fn an_element_says_what_the_process_is() {
     let age = jiff::Timestamp::now().duration_since(started).as_secs_f64();
     assert!((-0.1..60.0).contains(&age), "{started} {age}");
     let line = Process.print(&result).remove(0);
-    assert!(line.starts_with("what [pid:") && line.ends_with("1000 7 8 ] in search 's'"), "{line}");
+    assert!(line.starts_with("what [pid:") && line.ends_with("1000 7 8] in search 's'"), "{line}");
 }
 
 #[test]
