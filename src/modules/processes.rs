@@ -107,7 +107,8 @@ impl Processes {
         let uid = rustix::process::geteuid();
         let text = read_file(&open(&self.directory, "self/mountinfo", OFlags::empty()).ok()?, MOUNTS_BYTES_MAX).ok()?;
         let text = String::from_utf8_lossy(&text);
-        let mount = text.lines().find(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
+        // The last one is on top.
+        let mount = text.lines().rfind(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
         let options = mount.rsplit(' ').next()?.split(',').find(|option| option.starts_with("hidepid="))?;
         let is_open = ["hidepid=0", "hidepid=off"].contains(&options);
         (!is_open).then(|| {
