@@ -14,6 +14,9 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `netstat` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
+//! | `ping` | | | yes; echo requests | | | |
+//! | `timedrift` | | | yes | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -45,13 +48,19 @@ pub mod form;
 pub mod kernelmodule;
 #[cfg(feature = "modules")]
 mod limits;
+#[cfg(feature = "modules")]
+pub mod netstat;
 pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
 #[cfg(feature = "modules")]
+pub mod ping;
+#[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod timedrift;
 #[cfg(feature = "modules")]
 pub mod upgrade;
 
@@ -110,6 +119,11 @@ pub struct Needs {
     pub reads_processes: bool,
     /// Connects to other machines. It accepts no connections.
     pub opens_network: bool,
+    /// Sends echo requests (ICMP), beside opening the network.
+    pub sends_echoes: bool,
+    /// Asks the kernel for the sockets, addresses and neighbours of this machine (netlink). It changes none of them: that needs
+    /// capabilities that no module has.
+    pub reads_sockets: bool,
     /// Writes, replaces and removes files in the directory of its own program.
     pub writes_program_directory: bool,
     /// Removes files in the directory of its own program, and writes none. With [`Needs::reads_processes`] no layer knows the
@@ -182,7 +196,15 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[
+        &file::File,
+        &kernelmodule::KernelModule,
+        &netstat::Netstat,
+        &ping::Ping,
+        &timedrift::TimeDrift,
+        &upgrade::Upgrade,
+        &agentdestroy::AgentDestroy,
+    ]
 }
 
 /// Returns the module called `name`.
