@@ -14,7 +14,7 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
-//! | `netstat` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
+//! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
 //! | `ping` | | | yes; echo requests | | | |
 //! | `timedrift` | | | yes | | | |
 //! | `upgrade` | | | yes | writes | | yes |
@@ -38,6 +38,8 @@
 
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
+#[cfg(feature = "modules")]
+pub mod connected;
 #[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
@@ -200,6 +202,7 @@ pub fn all() -> &'static [&'static dyn Module] {
         &file::File,
         &kernelmodule::KernelModule,
         &netstat::Netstat,
+        &connected::Connected,
         &ping::Ping,
         &timedrift::TimeDrift,
         &upgrade::Upgrade,

@@ -176,13 +176,25 @@ fn file_rows<E>(
 /// The lines for people of one result, without its errors: those go to standard error.
 pub fn lines(module: &str, result: &ModuleResult, show: Show) -> Vec<String> {
     let statistics = if show == Show::All { result.statistics.clone() } else { Value::Null };
-    let elements = if module == "file" { filtered(&result.elements, show) } else { result.elements.clone() };
+    let elements = match (module, show) {
+        ("file", _) => filtered(&result.elements, show),
+        (_, Show::Found) => without_empty(&result.elements),
+        _ => result.elements.clone(),
+    };
     let shown = ModuleResult { elements, statistics, errors: None, ..*result };
     match by_name(module) {
         Some(module) => module.print(&shown),
         None if shown.elements.is_null() => Vec::new(),
         None => vec![shown.elements.to_string()],
     }
+}
+
+/// The elements without empty lists: searches that found nothing.
+fn without_empty(elements: &Value) -> Value {
+    let Value::Object(fields) = elements else { return elements.clone() };
+    let is_found = |value: &Value| value.as_array().is_none_or(|list| !list.is_empty());
+    let found = fields.iter().filter(|(_, value)| is_found(value));
+    Value::Object(found.map(|(name, value)| (name.clone(), without_empty(value))).collect())
 }
 
 /// The entries of the module file that are shown.

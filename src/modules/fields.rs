@@ -78,15 +78,23 @@ pub(super) fn labelled<T>(
         return Err(ParameterError::new("searches", format!("holds more than {} searches", limits::SEARCHES_MAX)));
     }
     let one = |(label, search): (&String, &Value)| {
-        if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
-            let reason =
-                format!("a label is 1 to {} characters, none of them a control character", limits::LABEL_CHARS_MAX);
-            return Err(ParameterError::new(format!("searches.{}", label.escape_debug()), reason));
-        }
+        check_label(label)
+            .map_err(|reason| ParameterError::new(format!("searches.{}", label.escape_debug()), reason))?;
         let text = search.to_string();
         read(label, &Fields::at(&format!("searches.{label}"), &text)?)
     };
     searches.iter().map(one).collect()
+}
+
+/// Refuses what is no label.
+pub(super) fn check_label(label: &str) -> Result<(), String> {
+    if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
+        return Err(format!(
+            "a label is 1 to {} characters, none of them a control character",
+            limits::LABEL_CHARS_MAX
+        ));
+    }
+    Ok(())
 }
 
 /// Splits the negation off a pattern: `!x` is `x`, negated.

@@ -187,7 +187,7 @@ const TRIES: &[(&str, Attempt)] = &[
 fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     for module in modules::all() {
         let known: &[&str] = match module.name() {
-            "file" | "netstat" => &["reads files", "looks into processes"],
+            "file" | "netstat" | "connected" => &["reads files", "looks into processes"],
             "kernelmodule" => &["reads files"],
             "ping" | "timedrift" => &["connects"],
             "upgrade" => {

@@ -15,6 +15,14 @@ fn run(mut command: Command, module: &str, parameters: &Value) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
 }
 
+/// Nothing that was asked for is unseen. Some machines have processes that not even root may look into.
+fn assert_is_whole(result: &Value) {
+    assert_eq!((&result["success"], result["statistics"].get("partial")), (&json!(true), None), "{result}");
+    for error in result["errors"].as_array().into_iter().flatten() {
+        assert!(error.as_str().unwrap().starts_with("processes of sockets are incomplete: "), "{error}");
+    }
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -67,7 +75,7 @@ fn netstat_finds_sockets_and_their_process_confined() {
     let stream = TcpStream::connect(address).unwrap();
     let port = address.port().to_string();
     let result = limited("netstat", &json!({"listeningport": [port], "connectedip": ["127.0.0.0/8"]}));
-    assert_eq!((&result["success"], &result["errors"]), (&json!(true), &json!(null)), "{result}");
+    assert_is_whole(&result);
     let listening = &result["elements"]["listeningport"][&port][0];
     let is_ours = |process: &&Value| process["pid"] == std::process::id();
     let holder = listening["processes"].as_array().unwrap().iter().find(is_ours).unwrap();
@@ -90,7 +98,7 @@ fn netstat_sees_what_a_namespace_has() {
     });
     // From inside, the kernel is asked.
     let inside = run(namespace.command(env!("CARGO_BIN_EXE_mig-agent")), "netstat", &wanted);
-    assert_eq!((&inside["success"], &inside["errors"]), (&json!(true), &json!(null)), "{inside}");
+    assert_is_whole(&inside);
     let mut expected = json!({
         "localmac": {"^02:00:00:00:00:01$": [{"localmacaddr": "02:00:00:00:00:01", "interface": "v0"}]},
         "localip": {

@@ -226,3 +226,39 @@ fn states_have_names_and_an_unknown_one_is_no_panic() {
     );
     assert!(socket(10).is_listening() && !socket(10).is_connected() && socket(6).is_connected());
 }
+
+#[test]
+fn operations_of_the_originals_actions_are_answered() {
+    let mut tried = 0;
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/actions")).unwrap() {
+        let action: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+        for operation in action["operations"].as_array().into_iter().flatten() {
+            let Some(name @ ("netstat" | "connected")) = operation["module"].as_str() else { continue };
+            let module = crate::modules::by_name(name).unwrap();
+            let parameters = &operation["parameters"];
+            assert_eq!(module.validate(parameters), Ok(Vec::new()), "{parameters}");
+            let result = module.run(parameters, Context::by_hand());
+            assert!(result.success && result.statistics.get("partial").is_none(), "{parameters}: {:?}", result.errors);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 5, "{tried}");
+}
+
+#[test]
+fn an_answer_of_the_original_is_printed_as_its_client_did() {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples");
+    let messages = std::fs::read_to_string(format!("{samples}/amqp.jsonl")).unwrap();
+    let bodies = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter_map(|message| {
+        (message["key"] == "mig.agt.results").then(|| serde_json::from_str(message["body"].as_str()?).ok())?
+    });
+    let is_netstat = |body: &Value| body["action"]["operations"][0]["module"] == "netstat";
+    let answer = bodies.into_iter().find(is_netstat).unwrap();
+    let result: ModuleResult = serde_json::from_value(answer["results"][0].clone()).unwrap();
+    let printed = std::fs::read_to_string(format!("{samples}/mig-client-netstat.txt")).unwrap();
+    let expected: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("vm found ")).collect();
+    let lines = Netstat.print(&result);
+    let found: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("found ")).collect();
+    // The sample ends after its first lines.
+    assert!(!expected.is_empty() && found.starts_with(&expected), "{found:#?}");
+}

@@ -5,6 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -53,12 +54,13 @@ impl Echo {
             },
         };
         rustix::net::connect(&socket, &SocketAddr::new(address, 0))?;
-        let mut random = [0; TOKEN_BYTES + 2];
-        getrandom::fill(&mut random).map_err(|e| io::Error::other(format!("no random numbers: {e}")))?;
-        let (mut token, mut identifier) = ([0; TOKEN_BYTES], [0; 2]);
-        token.copy_from_slice(&random[..TOKEN_BYTES]);
-        identifier.copy_from_slice(&random[TOKEN_BYTES..]);
-        Ok(Echo { socket, address, is_raw, identifier: u16::from_ne_bytes(identifier), token })
+        // Of the standard library: a confined process has no device of random numbers.
+        let random = RandomState::new();
+        let mut token = [0; TOKEN_BYTES];
+        for (number, part) in token.chunks_mut(8).enumerate() {
+            part.copy_from_slice(&random.hash_one(number).to_ne_bytes()[..part.len()]);
+        }
+        Ok(Echo { socket, address, is_raw, identifier: random.hash_one(TOKEN_BYTES) as u16, token })
     }
 
     /// Sends a request, and waits for its answer.
