@@ -4,6 +4,7 @@
 
 use super::facts::{Fact, Protocol, Socket, end};
 use crate::modules::processes::{Process, has_ended};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -76,6 +77,8 @@ impl NetFiles {
 
     /// Calls `each` with every fact, until it returns false.
     pub(super) fn read(self, each: &mut dyn FnMut(Fact) -> bool) -> io::Result<()> {
+        // An address is in several tables of routes.
+        let mut addresses = BTreeSet::new();
         for (text, file) in self.files {
             let mut previous = String::new();
             for line in Lines::of(file) {
@@ -87,8 +90,13 @@ impl NetFiles {
                     Text::Sockets(protocol) => socket(protocol, &line),
                 };
                 match fact {
-                    Line::Fact(fact) if !each(fact.clone()) => return Ok(()),
-                    Line::Fact(_) | Line::Other => {}
+                    Line::Fact(Fact::Address(address)) if text == Text::Ipv4Routes && !addresses.insert(address) => {}
+                    Line::Fact(fact) => {
+                        if !each(fact) {
+                            return Ok(());
+                        }
+                    }
+                    Line::Other => {}
                     Line::Broken => {
                         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the line {line:?}")));
                     }
