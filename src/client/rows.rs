@@ -206,3 +206,24 @@ fn filtered(elements: &Value, show: Show) -> Value {
     };
     Value::Object(elements.as_object().into_iter().flatten().map(search).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn searches_that_found_nothing_are_shown_with_all_results_only() {
+        let elements = json!({"connectedip": {"::1": [], "10.0.0.1": [{"remoteaddr": "10.0.0.1"}]}});
+        let result = ModuleResult { foundanything: true, success: true, elements, ..ModuleResult::default() };
+        for (show, nothing) in [(Show::Found, 0), (Show::All, 1)] {
+            let lines = lines("netstat", &result, show);
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with("did not find anything")).count(),
+                nothing,
+                "{lines:?}"
+            );
+            assert_eq!(lines.iter().filter(|line| line.starts_with("found connected tuple 10.0.0.1:")).count(), 1);
+        }
+    }
+}

@@ -194,4 +194,13 @@ fn timedrift_asks_a_server_confined() {
     answering.join().unwrap();
     let result = limited("timedrift", &json!({}));
     assert_eq!((&result["success"], &result["errors"]), (&json!(true), &json!(null)), "{result}");
+    // As the original's command line, it needs no parameters.
+    for (program, words) in [
+        (env!("CARGO_BIN_EXE_mig-agent"), &["-m", "timedrift"][..]),
+        (env!("CARGO_BIN_EXE_mig"), &["timedrift", "-t", "local"]),
+    ] {
+        let output = Command::new(program).args(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("local time is 20"), "{output:?}");
+    }
 }
