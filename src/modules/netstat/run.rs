@@ -125,7 +125,7 @@ impl<'w> Looking<'w> {
             self.matches.extend(met.map(|search| Match { search, fact: fact.clone(), namespace: namespace.cloned() }));
             let is_late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // One more than a result may have, by which it knows that there are more.
-            self.matches.len() <= limits::ELEMENTS_MAX && !(self.examined % FACTS_PER_LOOK == 0 && is_late())
+            self.matches.len() <= limits::ELEMENTS_MAX && !(self.examined.is_multiple_of(FACTS_PER_LOOK) && is_late())
         });
         if outcome.is_err() {
             self.examined = examined_before;

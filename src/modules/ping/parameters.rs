@@ -3,6 +3,7 @@
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::only;
+use crate::names::{NAME_BYTES_MAX, is_name};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,8 +15,8 @@ const COUNT_DEFAULT: usize = 3;
 const TIMEOUT_SECONDS_MAX: f64 = 300.0;
 const TIMEOUT_SECONDS_MIN: f64 = 0.001;
 const TIMEOUT_SECONDS_DEFAULT: f64 = 5.0;
-/// A name in the domain name system.
-const NAME_BYTES_MAX: usize = 253;
+/// Bytes of a protocol's word.
+const WORD_BYTES_MAX: usize = 64;
 
 /// How it is pinged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +60,10 @@ pub(super) fn parse(parameters: &Value) -> Result<Wanted, ParameterError> {
     let fields = Fields::at("parameters", &text)?;
     only(&fields, &["destination", "destinationport", "protocol", "count", "timeout"])?;
     let destination = fields.text_required("destination", NAME_BYTES_MAX)?;
-    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
-    if destination.parse::<IpAddr>().is_err() && !(destination.chars().all(is_of_name) && !destination.starts_with('-'))
-    {
+    if destination.parse::<IpAddr>().is_err() && !is_name(&destination) {
         return Err(fields.error("destination", "is no address and no name of a machine").into());
     }
-    let word = fields.text("protocol", NAME_BYTES_MAX)?;
+    let word = fields.text("protocol", WORD_BYTES_MAX)?;
     let protocol = match word.as_str() {
         "" | "icmp" => Protocol::Icmp,
         "tcp" => Protocol::Tcp,

@@ -26,8 +26,6 @@ const PUBLIC: [&str; 5] = ["time.nist.gov", "0.pool.ntp.org", "1.pool.ntp.org", 
 const PORT: u16 = 123;
 /// Addresses of one server that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// A name in the domain name system.
-const NAME_BYTES_MAX: usize = 253;
 
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +66,7 @@ impl Server {
             Some((host, port)) => (host, port.parse().ok()?),
             None => (text, PORT),
         };
-        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
-        let is_name = !host.is_empty() && host.len() <= NAME_BYTES_MAX && host.chars().all(is_of_name);
-        (is_name && !host.starts_with('-')).then(|| Server { host: host.to_owned(), port })
+        names::is_name(host).then(|| Server { host: host.to_owned(), port })
     }
 
     /// Asks it what time it is.
