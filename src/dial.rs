@@ -23,10 +23,10 @@ pub use environment::Environment;
 use crate::config::authority;
 use crate::config::proxy::Proxy;
 use crate::limits;
+use crate::names;
 use crate::waiting::waiting_for;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Where a connection goes.
@@ -175,7 +175,7 @@ fn try_way<T, E>(
         Way::Direct => (target.host, target.port),
         Way::Proxy { proxy, .. } => (proxy.host.as_str(), proxy.port),
     };
-    let addresses = waiting_for(format_args!("the address of {host}"), || find_addresses(host, port, deadline));
+    let addresses = waiting_for(format_args!("the address of {host}"), || names::addresses(host, port, deadline));
     let addresses = addresses.map_err(|e| Failed::Way(format!("find the address of {host}: {e}")))?;
     let mut last = Failed::Way(format!("find the address of {host}: it has none"));
     for (index, address) in addresses.iter().enumerate() {
@@ -206,21 +206,6 @@ fn try_way<T, E>(
         }
     }
     Err(last)
-}
-
-/// The addresses of a host. The system's resolver has no time limit: it is asked in a thread that ends by itself.
-fn find_addresses(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let (found, is_found) = mpsc::sync_channel(1);
-    let name = host.to_owned();
-    let ask = move || drop(found.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
-    std::thread::Builder::new().name("resolver".into()).spawn(ask).map_err(|e| e.to_string())?;
-    match is_found.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(addresses) => addresses.map_err(|e| e.to_string()),
-        Err(_) => Err("no answer in time".into()),
-    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
 //! | [`action`] [`command`] [`heartbeat`] [`event`] [`investigator`] | the documents that travel |
 //! | [`id`] [`json`] [`mod@time`] [`re2`] [`hex`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar, digits of bytes |
-//! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`dial`] [`tls`] | what programs share |
+//! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`names`] [`dial`] [`tls`] | what programs share |
 //! | [`failure`] [`error`] [`limits`] | what to do about a failure, exit codes, every limit of the system |
 //!
 //! Dependencies point downwards in this list: from the programs to the documents. The features `agent`, `server` and
@@ -125,6 +125,7 @@ pub mod logging;
 pub mod modules;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod names;
 pub mod re2;
 pub mod relay;
 pub mod reload;

@@ -17,6 +17,9 @@
 //! | `kernelmodule` | yes | | | | | |
 //! | `memory` | yes | yes | | | | |
 //! | `process` | yes | yes | | | | |
+//! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
+//! | `ping` | | | yes; echo requests | | | |
+//! | `timedrift` | | | yes | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -44,6 +47,8 @@ pub mod agentdestroy;
 #[cfg(feature = "modules")]
 mod comparisons;
 #[cfg(feature = "modules")]
+pub mod connected;
+#[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
 pub mod file;
@@ -57,17 +62,23 @@ pub mod kernelmodule;
 mod limits;
 #[cfg(feature = "modules")]
 pub mod memory;
+#[cfg(feature = "modules")]
+pub mod netstat;
 pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
 #[cfg(feature = "agent")]
 pub mod persistent;
 #[cfg(feature = "modules")]
+pub mod ping;
+#[cfg(feature = "modules")]
 pub mod process;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod timedrift;
 #[cfg(feature = "modules")]
 pub mod upgrade;
 
@@ -128,6 +139,11 @@ pub struct Needs {
     pub reads_processes: bool,
     /// Connects to other machines. It accepts no connections.
     pub opens_network: bool,
+    /// Sends echo requests (ICMP), beside opening the network.
+    pub sends_echoes: bool,
+    /// Asks the kernel for the sockets, addresses and neighbours of this machine (netlink). It changes none of them: that needs
+    /// capabilities that no module has.
+    pub reads_sockets: bool,
     /// Writes, replaces and removes files in the directory of its own program.
     pub writes_program_directory: bool,
     /// Removes files in the directory of its own program, and writes none. With [`Needs::reads_processes`] no layer knows the
@@ -205,6 +221,10 @@ pub fn all() -> &'static [&'static dyn Module] {
         &kernelmodule::KernelModule,
         &memory::Memory,
         &process::Process,
+        &netstat::Netstat,
+        &connected::Connected,
+        &ping::Ping,
+        &timedrift::TimeDrift,
         &upgrade::Upgrade,
         &agentdestroy::AgentDestroy,
     ]

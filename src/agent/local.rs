@@ -27,7 +27,9 @@ pub fn run_module(name: &str, words: &[String], limited: bool) -> Result<(), Pro
         confine::enter(module.needs())?;
     }
     let json = match words {
-        [] => return Err(usage(format!("-m {name}: parameters are missing; try mig-agent -m {name} help"))),
+        [] if module.parse_arguments(words).is_err() => {
+            return Err(usage(format!("-m {name}: parameters are missing; try mig-agent -m {name} help")));
+        }
         [word] if word == "help" => {
             print(&module.form().help());
             return Ok(());

@@ -171,7 +171,7 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
     if options.input.is_some() {
         return Err(usage("-i names an action with its modules: it comes without a module"));
     }
-    if rest.is_empty() {
+    if rest.is_empty() && module.parse_arguments(rest).is_err() {
         let text = format!(
             "parameters of {0} are missing; try mig {0} help, or mig console, which asks for them",
             module.name()

@@ -176,13 +176,25 @@ fn file_rows<E>(
 /// The lines for people of one result, without its errors: those go to standard error.
 pub fn lines(module: &str, result: &ModuleResult, show: Show) -> Vec<String> {
     let statistics = if show == Show::All { result.statistics.clone() } else { Value::Null };
-    let elements = if module == "file" { filtered(&result.elements, show) } else { result.elements.clone() };
+    let elements = match (module, show) {
+        ("file", _) => filtered(&result.elements, show),
+        (_, Show::Found) => without_empty(&result.elements),
+        _ => result.elements.clone(),
+    };
     let shown = ModuleResult { elements, statistics, errors: None, ..*result };
     match by_name(module) {
         Some(module) => module.print(&shown),
         None if shown.elements.is_null() => Vec::new(),
         None => vec![shown.elements.to_string()],
     }
+}
+
+/// The elements without empty lists: searches that found nothing.
+fn without_empty(elements: &Value) -> Value {
+    let Value::Object(fields) = elements else { return elements.clone() };
+    let is_found = |value: &Value| value.as_array().is_none_or(|list| !list.is_empty());
+    let found = fields.iter().filter(|(_, value)| is_found(value));
+    Value::Object(found.map(|(name, value)| (name.clone(), without_empty(value))).collect())
 }
 
 /// The entries of the module file that are shown.
@@ -193,4 +205,25 @@ fn filtered(elements: &Value, show: Show) -> Value {
         (label.clone(), Value::Array(entries))
     };
     Value::Object(elements.as_object().into_iter().flatten().map(search).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn searches_that_found_nothing_are_shown_with_all_results_only() {
+        let elements = json!({"connectedip": {"::1": [], "10.0.0.1": [{"remoteaddr": "10.0.0.1"}]}});
+        let result = ModuleResult { foundanything: true, success: true, elements, ..ModuleResult::default() };
+        for (show, nothing) in [(Show::Found, 0), (Show::All, 1)] {
+            let lines = lines("netstat", &result, show);
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with("did not find anything")).count(),
+                nothing,
+                "{lines:?}"
+            );
+            assert_eq!(lines.iter().filter(|line| line.starts_with("found connected tuple 10.0.0.1:")).count(), 1);
+        }
+    }
 }

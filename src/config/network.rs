@@ -17,7 +17,14 @@ impl Network {
         let address: IpAddr = address.parse().map_err(|_| error())?;
         let bits_max = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(bits_max), |bits| bits.parse().map_err(|_| error()))?;
-        if bits > bits_max { Err(error()) } else { Ok(Network { address, bits }) }
+        match address.to_canonical() {
+            _ if bits > bits_max => Err(error()),
+            // One of IPv4 that is written as one of IPv6.
+            within @ IpAddr::V4(_) if address.is_ipv6() && bits >= 96 => {
+                Ok(Network { address: within, bits: bits - 96 })
+            }
+            _ => Ok(Network { address, bits }),
+        }
     }
 
     /// Whether an address belongs to it.
@@ -51,6 +58,8 @@ mod tests {
             ("0.0.0.0/0", "1.2.3.4", "::1"),
             ("2001:db8::/32", "2001:db8:1::1", "2001:db9::1"),
             ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", "11.1.1.1"),
+            ("::/0", "2001:db8::1", "10.1.1.1"),
         ] {
             let network = Network::parse(network).unwrap();
             assert!(network.contains(inside.parse().unwrap()), "{inside}");

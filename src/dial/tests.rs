@@ -2,6 +2,7 @@ use super::*;
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::thread;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {

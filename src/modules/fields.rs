@@ -78,15 +78,23 @@ pub(super) fn labelled<T>(
         return Err(ParameterError::new("searches", format!("holds more than {} searches", limits::SEARCHES_MAX)));
     }
     let one = |(label, search): (&String, &Value)| {
-        if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
-            let reason =
-                format!("a label is 1 to {} characters, none of them a control character", limits::LABEL_CHARS_MAX);
-            return Err(ParameterError::new(format!("searches.{}", label.escape_debug()), reason));
-        }
+        check_label(label)
+            .map_err(|reason| ParameterError::new(format!("searches.{}", label.escape_debug()), reason))?;
         let text = search.to_string();
         read(label, &Fields::at(&format!("searches.{label}"), &text)?)
     };
     searches.iter().map(one).collect()
+}
+
+/// Refuses what is no label.
+pub(super) fn check_label(label: &str) -> Result<(), String> {
+    if label.is_empty() || label.chars().count() > limits::LABEL_CHARS_MAX || label.chars().any(char::is_control) {
+        return Err(format!(
+            "a label is 1 to {} characters, none of them a control character",
+            limits::LABEL_CHARS_MAX
+        ));
+    }
+    Ok(())
 }
 
 /// Splits the negation off a pattern: `!x` is `x`, negated.
@@ -127,12 +135,19 @@ pub(super) struct Pattern {
 impl Pattern {
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Pattern, String> {
+        Pattern::parse_with(text, "")
+    }
+
+    /// Reads one that matches letters of either case.
+    pub(super) fn parse_in_any_case(text: &str) -> Result<Pattern, String> {
+        Pattern::parse_with(text, "(?i)")
+    }
+
+    fn parse_with(text: &str, flags: &str) -> Result<Pattern, String> {
         let (is_negated, pattern) = split_negation(text);
-        let regex = re2::compile(
-            &expression(pattern)?.to_pattern(),
-            limits::PATTERN_COMPILED_BYTES,
-            limits::PATTERN_CACHE_BYTES,
-        );
+        let pattern = expression(pattern)?.to_pattern();
+        let regex =
+            re2::compile(&format!("{flags}{pattern}"), limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
         let regex = regex.map_err(|error| reason(&error.to_string()))?;
         Ok(Pattern { text: text.to_owned(), regex, is_negated })
     }
@@ -276,6 +291,8 @@ mod tests {
     fn searches_are_read_by_label_and_errors_name_the_field() {
         let found = read(&json!({"searches": {"b": {"Names": ["!^x", "y"]}, "a.b/c": {"names": null}}})).unwrap();
         assert_eq!(found.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>(), ["a.b/c", "b"]);
+        let any_case = Pattern::parse_in_any_case("!^8C|x").unwrap();
+        assert!(!any_case.is_met_by(b"8c") && !any_case.is_met_by(b"aX") && any_case.is_met_by(b"a8c"));
         let [not_x, y] = &found[1].1[..] else { panic!("{found:?}") };
         assert!(not_x.is_met_by(b"ax\xff") && !not_x.is_met_by(b"xa") && y.is_met_by(b"xy") && !y.is_met_by(b"x"));
         for (parameters, error) in [

@@ -77,6 +77,12 @@ impl<'c> Report<'c> {
         self.note(text);
     }
 
+    /// Something was not looked at, for some labels.
+    pub(super) fn unseen_of(&mut self, labels: impl IntoIterator<Item = String>, text: impl Display) {
+        self.incomplete.extend(labels);
+        self.note(text);
+    }
+
     /// Something was not looked at, for one label: a limit of its search was met.
     pub(super) fn unseen_for(&mut self, label: &str, text: impl Display) {
         self.incomplete.insert(label.to_owned());

@@ -8,6 +8,7 @@ mod files;
 mod fleet;
 mod idle;
 mod journey;
+mod netstat;
 mod processes;
 mod raw;
 mod registering;
@@ -30,7 +31,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 13] = [
+    let embedded: [Group; 14] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -42,6 +43,7 @@ fn main() {
         ("files", files::measure),
         ("process", processes::list),
         ("memory", processes::memory),
+        ("netstat", netstat::measure),
         ("verify", verifying::measure),
         ("api", api::sqlite),
     ];

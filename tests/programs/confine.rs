@@ -22,6 +22,8 @@ const NOTHING: Needs = Needs {
     watches_files: false,
     reads_processes: false,
     opens_network: false,
+    sends_echoes: false,
+    reads_sockets: false,
     writes_program_directory: false,
     removes_programs: false,
     ends_processes: false,
@@ -30,6 +32,8 @@ const NOTHING: Needs = Needs {
 const READS: Needs = Needs { reads_files: true, ..NOTHING };
 const LOOKS: Needs = Needs { reads_processes: true, ..READS };
 const CONNECTS: Needs = Needs { opens_network: true, ..NOTHING };
+const ECHOES: Needs = Needs { sends_echoes: true, ..CONNECTS };
+const ASKS: Needs = Needs { reads_sockets: true, ..NOTHING };
 const WRITES: Needs = Needs { writes_program_directory: true, ..NOTHING };
 const REMOVES: Needs = Needs { removes_programs: true, ..NOTHING };
 const ENDS: Needs = Needs { ends_processes: true, ..NOTHING };
@@ -135,7 +139,7 @@ const NEVER: &[(&str, Attempt)] = &[
 
 #[test]
 fn a_module_changes_files_only_beside_its_program_and_only_if_it_declares_it() {
-    let without = [NOTHING, READS, LOOKS, CONNECTS, ENDS, RUNS];
+    let without = [NOTHING, READS, LOOKS, CONNECTS, ECHOES, ASKS, ENDS, RUNS];
     for (name, attempt) in CHANGES {
         let tried = |needs: Needs, place: &Place, at: PathBuf| {
             let (attempt, pid) = (*attempt, Pid::from_child(&place.other.0));
@@ -191,8 +195,9 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     let persistent = modules::persistent::all().iter().map(|module| (module.form().name, module.needs()));
     for (name, needs) in ordered.chain(persistent) {
         let known: &[&str] = match name {
-            "file" | "memory" | "process" => &["reads files", "looks into processes"],
+            "file" | "memory" | "process" | "netstat" | "connected" => &["reads files", "looks into processes"],
             "kernelmodule" => &["reads files"],
+            "ping" | "timedrift" => &["connects"],
             "fswatch" => &["reads files", "notices changes of files"],
             "upgrade" => {
                 &["connects", "runs programs beside its own", "writes beside its program", "removes beside its program"]
@@ -224,6 +229,8 @@ fn no_module_does_what_none_needs() {
         watches_files: true,
         reads_processes: true,
         opens_network: true,
+        sends_echoes: true,
+        reads_sockets: true,
         writes_program_directory: true,
         removes_programs: true,
         ends_processes: true,
@@ -281,7 +288,9 @@ fn a_module_opens_the_network_only_if_it_declares_it() {
     ];
     for (name, attempt) in tries {
         let attempt = std::sync::Arc::new(attempt);
-        for (needs, expected) in [(READS, false), (WRITES, false), (RUNS, false), (ENDS, false), (CONNECTS, true)] {
+        for (needs, expected) in
+            [(READS, false), (WRITES, false), (RUNS, false), (ENDS, false), (CONNECTS, true), (ECHOES, true)]
+        {
             let attempt = attempt.clone();
             let tried = confined(needs, &place.own(), move || attempt());
             assert_eq!(tried.is_ok(), expected, "{name} with {needs:?}: {tried:?}");
@@ -294,6 +303,70 @@ fn a_module_opens_the_network_only_if_it_declares_it() {
     let refused = Err(rustix::io::Errno::NOSYS.raw_os_error());
     assert_eq!(confined(CONNECTS, &place.own(), raw), refused, "packets");
     assert_ne!(raw(), refused);
+}
+
+#[test]
+fn a_module_asks_the_kernel_for_sockets_and_changes_nothing() {
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, netlink};
+    let place = Place::new();
+    let open = |protocol| move || rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, protocol).map(drop);
+    for protocol in [None, Some(netlink::SOCK_DIAG)] {
+        assert_eq!(confined(ASKS, &place.own(), open(protocol)), Ok(()), "{protocol:?}");
+    }
+    assert_eq!(confined(CONNECTS, &place.own(), open(Some(netlink::SOCK_DIAG))), Err(Errno::NOSYS));
+    for protocol in [netlink::AUDIT, netlink::KOBJECT_UEVENT, netlink::NETFILTER, netlink::GENERIC] {
+        assert_eq!(confined(ASKS, &place.own(), open(Some(protocol))), Err(Errno::NOSYS), "{protocol:?}");
+    }
+    for family in [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX, AddressFamily::PACKET] {
+        let open = move || rustix::net::socket(family, SocketType::DGRAM, None).map(drop);
+        assert_eq!(confined(ASKS, &place.own(), open), Err(Errno::NOSYS), "{family:?}");
+    }
+    let tried = confined(ASKS, &place.own(), || {
+        let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
+        let other = netlink::SocketAddrNetlink::new(1, 0);
+        let sent = rustix::net::sendto(&socket, b"x", SendFlags::empty(), &other).map(drop);
+        let bound = rustix::net::bind(&socket, &other);
+        // RTM_NEWLINK with NLM_F_REQUEST and NLM_F_ACK, and what would make no change to the first interface.
+        let mut request = [32_u32.to_ne_bytes(), [16, 0, 5, 0]].concat();
+        request.extend([0; 12]);
+        request.extend(1_u32.to_ne_bytes());
+        request.extend([0; 8]);
+        rustix::net::send(&socket, &request, SendFlags::empty()).unwrap();
+        let mut answer = [0; 256];
+        rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty()).unwrap();
+        let code = i32::from_ne_bytes(answer[16..20].try_into().unwrap());
+        (sent, bound, u16::from_ne_bytes([answer[4], answer[5]]), Errno::from_raw_os_error(-code))
+    });
+    assert_eq!(tried, (Err(Errno::NOSYS), Err(Errno::NOSYS), 2, Errno::PERM));
+}
+
+#[test]
+fn a_module_has_raw_sockets_for_echo_requests_only_if_it_declares_it() {
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, Protocol, SocketType, ipproto, sockopt};
+    let place = Place::new();
+    let open =
+        |family, protocol: Protocol| move || rustix::net::socket(family, SocketType::RAW, Some(protocol)).map(drop);
+    let (v4, v6) = (AddressFamily::INET, AddressFamily::INET6);
+    let permitted = if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Errno::PERM) };
+    for (family, protocol, expected) in [
+        (v4, ipproto::ICMP, permitted),
+        (v6, ipproto::ICMPV6, permitted),
+        (v4, ipproto::TCP, Err(Errno::NOSYS)),
+        (v4, ipproto::RAW, Err(Errno::NOSYS)),
+        (v6, ipproto::UDP, Err(Errno::NOSYS)),
+        (AddressFamily::PACKET, ipproto::ICMP, Err(Errno::NOSYS)),
+    ] {
+        assert_eq!(confined(ECHOES, &place.own(), open(family, protocol)), expected, "{family:?} {protocol:?}");
+        assert_eq!(confined(CONNECTS, &place.own(), open(family, protocol)), Err(Errno::NOSYS));
+    }
+    let options = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        (socket.set_read_timeout(None).is_ok(), sockopt::set_ip_ttl(&socket, 9))
+    };
+    assert_eq!(confined(ECHOES, &place.own(), options), (true, Err(Errno::NOSYS)), "as IP_HDRINCL");
+    assert_eq!(confined(CONNECTS, &place.own(), options), (true, Ok(())));
 }
 
 #[test]
@@ -347,6 +420,8 @@ fn capabilities_that_are_not_needed_are_gone() {
         (READS, CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER),
         (ENDS, CapabilitySet::KILL),
         (CONNECTS, CapabilitySet::empty()),
+        (ECHOES, CapabilitySet::NET_RAW),
+        (ASKS, CapabilitySet::empty()),
     ] {
         let (after, privileges) =
             confined(needs, &place.own(), || (capabilities(None).unwrap(), rustix::thread::no_new_privs().unwrap()));
@@ -433,6 +508,16 @@ fn the_modules_of_this_build_declare_what_they_need() {
     for (name, needs) in [("upgrade", upgrade), ("agentdestroy", destroy)] {
         let module = modules::by_name(name).unwrap();
         assert_eq!((module.needs(), module.needs_for(&json!({}))), (needs, needs), "{name}");
+    }
+    let netstat = modules::by_name("netstat").unwrap();
+    let all = Needs { reads_sockets: true, ..LOOKS };
+    for (parameters, needs) in [
+        (json!({"localip": ["::1"], "neighbormac": ["."]}), ASKS),
+        (json!({"localip": ["::1"], "namespaces": true}), all),
+        (json!({"listeningport": ["22"]}), all),
+        (json!("nonsense"), ASKS),
+    ] {
+        assert_eq!((netstat.needs(), netstat.needs_for(&parameters)), (all, needs), "{parameters}");
     }
     let file = modules::by_name("file").unwrap();
     assert_eq!(file.needs(), LOOKS);

@@ -146,6 +146,8 @@ fn needed_capabilities(needs: Needs) -> CapabilitySet {
         // A directory that is not root's.
         (needs.writes_program_directory || needs.removes_programs, CapabilitySet::DAC_OVERRIDE),
         (needs.ends_processes, CapabilitySet::KILL),
+        // Where the kernel's sockets for echo requests are for certain groups only.
+        (needs.sends_echoes, CapabilitySet::NET_RAW),
     ]
     .into_iter()
     .filter_map(|(is_needed, set)| is_needed.then_some(set))

@@ -17,9 +17,9 @@ const NEWEST: ABI = ABI::V7;
 /// What a module may read that needs no files: the kernel's view of the machine and of the process itself.
 const ALWAYS_READABLE: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
 
-/// What finding and verifying another machine reads: names, services, roots of certificates, and the system's libraries that
-/// look up names.
-const READABLE_FOR_NETWORK: [&str; 21] = [
+/// What finding and verifying another machine reads: names, services, roots of certificates, the system's libraries that
+/// look up names, and which machines have the time.
+const READABLE_FOR_NETWORK: [&str; 26] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -41,6 +41,11 @@ const READABLE_FOR_NETWORK: [&str; 21] = [
     "/lib",
     "/lib64",
     "/run/systemd/resolve",
+    "/etc/ntp.conf",
+    "/etc/ntpsec/ntp.conf",
+    "/etc/chrony.conf",
+    "/etc/chrony/chrony.conf",
+    "/etc/systemd/timesyncd.conf",
 ];
 
 /// Restricts the calling thread. Returns the version of the kernel's interface, none if it lacks Landlock.

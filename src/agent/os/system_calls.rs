@@ -43,7 +43,7 @@ const ALWAYS: &[c_long] = &[
 const NETWORK: &[c_long] = &[
     libc::SYS_connect, libc::SYS_bind, libc::SYS_getsockname, libc::SYS_getpeername,
     libc::SYS_sendto, libc::SYS_recvfrom, libc::SYS_sendmsg, libc::SYS_recvmsg, libc::SYS_sendmmsg, libc::SYS_recvmmsg,
-    libc::SYS_setsockopt, libc::SYS_getsockopt, libc::SYS_shutdown,
+    libc::SYS_getsockopt, libc::SYS_shutdown,
 ];
 /// [`Needs::writes_program_directory`]: the directory is in Landlock's hands.
 #[rustfmt::skip]
@@ -104,6 +104,10 @@ const DESCRIPTORS: [i32; 6] =
 const OWN: [i32; 4] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
 /// Requests of ioctl(2), which change nothing but how a descriptor is read.
 const REQUESTS: [u64; 5] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::TCGETS, libc::TIOCGWINSZ];
+
+/// Options of sockets (level and name) of a module that has sockets for echo requests: what the resolver sets. Another one
+/// (`IP_HDRINCL`) makes packets of any kind and sender of them.
+const ECHO_OPTIONS: [(i32, i32); 2] = [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
 
 /// The bits `mask` of the argument with this index are `value`.
 #[derive(Clone, Copy)]
@@ -203,6 +207,27 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
         }
         // The addresses of this machine, by which those of another are put in order.
         permitted.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK), is(2, libc::NETLINK_ROUTE)])?;
+        if needs.sends_echoes {
+            for (family, protocol) in [(libc::AF_INET, libc::IPPROTO_ICMP), (libc::AF_INET6, libc::IPPROTO_ICMPV6)] {
+                permitted.when(libc::SYS_socket, &[is(0, family), bits(1, kind, libc::SOCK_RAW), is(2, protocol)])?;
+            }
+            permitted.when(libc::SYS_setsockopt, &[is(1, libc::SOL_SOCKET)])?;
+            for (level, name) in ECHO_OPTIONS {
+                permitted.when(libc::SYS_setsockopt, &[is(1, level), is(2, name)])?;
+            }
+        } else {
+            permitted.always(&[libc::SYS_setsockopt]);
+        }
+    }
+    if needs.reads_sockets {
+        for protocol in [libc::NETLINK_SOCK_DIAG, libc::NETLINK_ROUTE] {
+            permitted.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK), is(2, protocol)])?;
+        }
+        if !needs.opens_network {
+            // Without an address it goes to the kernel, not to another process.
+            permitted.when(libc::SYS_sendto, &[Argument { index: 4, mask: u64::MAX, value: 0 }])?;
+            permitted.always(&[libc::SYS_recvfrom]);
+        }
     }
     Ok(permitted)
 }
