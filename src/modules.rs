@@ -15,6 +15,7 @@
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
+//! | `yara` | yes | if it scans processes, or files below a proc file system | | | | |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
 //! # To add one
@@ -54,6 +55,8 @@ mod processes;
 mod report;
 #[cfg(feature = "modules")]
 pub mod upgrade;
+#[cfg(feature = "modules")]
+pub mod yara;
 
 use network::Fetch;
 use serde::{Deserialize, Serialize};
@@ -182,7 +185,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy, &yara::Yara]
 }
 
 /// Returns the module called `name`.

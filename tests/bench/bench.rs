@@ -15,6 +15,7 @@ mod scale;
 mod stamped;
 mod verifying;
 mod workers;
+mod yara;
 
 use report::{Row, median};
 
@@ -29,7 +30,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 11] = [
+    let embedded: [Group; 12] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -39,6 +40,7 @@ fn main() {
         ("agent", agent::measure),
         ("stamped", stamped::measure),
         ("files", files::measure),
+        ("yara", yara::measure),
         ("verify", verifying::measure),
         ("api", api::sqlite),
     ];
