@@ -26,8 +26,6 @@ pub(super) const MATCHES: &str = "Matches";
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time for a scan beyond its own: the engine looks at the clock now and then.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What the scanning thread may say ahead.
-const SAYINGS_MAX: usize = 16;
 
 /// What the scanning thread says.
 enum Said {
@@ -45,6 +43,8 @@ enum Said {
     Unseen(String),
     /// The search for files is over.
     Searched(Box<ModuleResult>),
+    /// Everything was scanned, or named.
+    Done,
 }
 
 /// The receiver is gone: the run is over.
@@ -53,14 +53,15 @@ struct IsOver;
 /// Runs a search.
 pub(super) fn run(rules: Rules, search: Search, context: Context) -> ModuleResult {
     let mut report = Report::new(context, [MATCHES]);
-    let (say, said) = sync_channel(SAYINGS_MAX);
+    // What is said is heard at once: nothing that was found waits when the time is over.
+    let (say, said) = sync_channel(0);
     // One thread walks, as one scans.
     let Context { deadline, result_bytes_max, agent, .. } = context;
     let own = Context { threads: 1, deadline, result_bytes_max, progress: None, network: None, agent };
     let work = move || {
         let worker = Worker { scans: Mutex::new(Scans::new(rules, own.deadline)), say };
-        // Over: the report is made without it.
-        let _ = worker.run(&search, own);
+        // If the run is over, nothing listens any more.
+        let _ = worker.run(&search, own).and_then(|()| worker.say(Said::Done));
     };
     if let Err(error) = std::thread::Builder::new().name("yara".into()).spawn(work) {
         return ModuleResult::failed(format!("start a thread: {error}"));
@@ -102,7 +103,8 @@ fn listen(said: &Receiver<Said>, report: &mut Report) -> Counts {
             }
             Ok(Said::Unseen(reason)) => report.unseen(reason),
             Ok(Said::Searched(result)) => searched(report, &result),
-            Err(RecvTimeoutError::Disconnected) => return counts,
+            Ok(Said::Done) => return counts,
+            Err(RecvTimeoutError::Disconnected) => report.stop("by an internal error"),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some((name, begun)) = &current

@@ -76,6 +76,7 @@ impl Scans {
         let unread = gaps.unread_bytes.load(Relaxed);
         if gaps.has_ended.load(Relaxed) {
             // What it was found to be before stands; the rest is no more.
+            found.unknown = vec!["it ended meanwhile: rules were compared with a part of its memory".into()];
             return Ok((!found.rules.is_empty()).then_some(found));
         }
         if unread > 0 {

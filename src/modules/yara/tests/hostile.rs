@@ -96,10 +96,10 @@ fn a_scan_that_takes_too_long_is_named_and_what_was_found_stands() {
     }
     let slow = "rule slow { condition: filename == \"b\" and for all i in (1..1000000000) : (for all j in (1..1000000000) : (i < j + 1000000000)) }";
     let quick = "rule quick { condition: filename == \"a\" }";
-    let deadline = Some(Instant::now() + Duration::from_secs(2));
+    let deadline = Instant::now() + Duration::from_secs(2);
     let parameters = json!({"yara": format!("{quick} {slow}"), "filesearch": below(directory.path())});
-    let result = Yara.run(&parameters, Context { deadline, ..Context::by_hand() });
-    assert!(Instant::now() < deadline.unwrap() + Duration::from_secs(5), "it goes on for long");
+    let result = Yara.run(&parameters, Context { deadline: Some(deadline), ..Context::by_hand() });
+    assert!(Instant::now() < deadline + Duration::from_secs(5), "it goes on for long");
     let errors = result.errors.clone().unwrap();
     let place = directory.path().join("b").display().to_string();
     assert!(errors.iter().any(|error| error.contains(&place)), "{errors:?}");
@@ -117,9 +117,9 @@ fn the_run_ends_without_a_scan_that_cannot_be_interrupted() {
     fs::write(directory.path().join("a"), "a".repeat(64 << 20)).unwrap();
     // No part of the expression can be looked for: the engine tries each place, and does not look at the clock.
     let rules = "rule a { strings: $a = /[a-y][a-z]*[0-9]/ condition: $a }";
-    let deadline = Some(Instant::now() + Duration::from_secs(1));
+    let deadline = Instant::now() + Duration::from_secs(1);
     let parameters = json!({"yara": rules, "filesearch": below(directory.path())});
-    let result = Yara.run(&parameters, Context { deadline, ..Context::by_hand() });
-    assert!(Instant::now() < deadline.unwrap() + Duration::from_secs(4), "it waits for it");
+    let result = Yara.run(&parameters, Context { deadline: Some(deadline), ..Context::by_hand() });
+    assert!(Instant::now() < deadline + Duration::from_secs(4), "it waits for it");
     assert!(result.success, "{result:?}");
 }
