@@ -21,6 +21,7 @@
 //! | `ping` | | | yes; echo requests | | | |
 //! | `timedrift` | | | yes | | | |
 //! | `upgrade` | | | yes | writes | | yes |
+//! | `yara` | yes | if it scans processes, or files below a proc file system | | | | |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
 //! # To add one
@@ -81,6 +82,8 @@ mod report;
 pub mod timedrift;
 #[cfg(feature = "modules")]
 pub mod upgrade;
+#[cfg(feature = "modules")]
+pub mod yara;
 
 use network::Fetch;
 use serde::{Deserialize, Serialize};
@@ -227,6 +230,7 @@ pub fn all() -> &'static [&'static dyn Module] {
         &timedrift::TimeDrift,
         &upgrade::Upgrade,
         &agentdestroy::AgentDestroy,
+        &yara::Yara,
     ]
 }
 

@@ -19,7 +19,9 @@ pub fn ask(form: &Form, lines: &mut dyn Lines) -> Option<Vec<String>> {
         for flag in group.flags {
             match flag.kind {
                 Kind::Switch(_) => words.extend(ask_whether(flag, lines)?),
-                Kind::Text | Kind::Number => words.extend(ask_value(flag, lines)?.into_iter().flatten()),
+                Kind::Text | Kind::File { .. } | Kind::Number => {
+                    words.extend(ask_value(flag, lines)?.into_iter().flatten())
+                }
                 Kind::Texts => {
                     while let Some(pair) = ask_value(flag, lines)? {
                         words.extend(pair);

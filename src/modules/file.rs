@@ -108,7 +108,7 @@ impl Module for File {
             Ok(plan) => plan,
             Err(error) => return ModuleResult::failed(error.to_string()),
         };
-        search(&plan, Mounts::read(), context)
+        search(&plan, Mounts::read(), context, None)
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -131,8 +131,17 @@ fn fields<'a>(object: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> 
     named.map(|(_, value)| value)
 }
 
+/// For other modules: shows `visit` the regular files that a search selects, whose parameters this module has found valid. The
+/// result has the errors and counters of the search.
+pub(super) fn visit(parameters: &Value, context: Context, visit: evaluate::Visit) -> ModuleResult {
+    match parameters::parse(parameters) {
+        Ok(plan) => search(&plan, Mounts::read(), context, Some(visit)),
+        Err(error) => ModuleResult::failed(error.to_string()),
+    }
+}
+
 /// Runs a plan on a machine with these mounts.
-fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleResult {
+fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, visit: Option<evaluate::Visit>) -> ModuleResult {
     let started = Instant::now();
     let (mounts, unread) = match mounts {
         Ok(mounts) => (mounts, None),
@@ -146,7 +155,7 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
     }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
-    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, now };
+    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, now, visit };
     let walk = Walk::new(run);
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();

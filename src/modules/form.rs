@@ -5,6 +5,8 @@ use super::ParameterError;
 use super::fields::nearest;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
 
 /// See the module docs.
 #[derive(Debug)]
@@ -56,6 +58,11 @@ pub enum Kind {
     Texts,
     /// One text.
     Text,
+    /// The path of a file on the machine of the command line; the field is its text. Only there: an operation has the text.
+    File {
+        /// Of the text.
+        bytes_max: u64,
+    },
     /// One whole number.
     Number,
     /// Nothing; `-x=false` is the opposite. The field is then this.
@@ -88,6 +95,11 @@ impl Flag {
         Flag { name, value, field, kind: Kind::Text, help }
     }
 
+    /// An option with the path of a file, whose text it means.
+    pub const fn file(name: &'static str, bytes_max: u64, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value: "<file>", field, kind: Kind::File { bytes_max }, help }
+    }
+
     /// An option with a number.
     pub const fn number(name: &'static str, field: &'static str, help: &'static str) -> Flag {
         Flag { name, value: "<n>", field, kind: Kind::Number, help }
@@ -109,9 +121,29 @@ impl Flag {
                 let number: u64 = value.parse().map_err(|_| refuse(self.name, "must be a whole number"))?;
                 Ok(json!(number))
             }
+            (Kind::File { bytes_max }, Some(path)) => {
+                let text =
+                    text_of(path, bytes_max).map_err(|reason| refuse(self.name, &format!("read {path}: {reason}")))?;
+                Ok(json!(text))
+            }
             (Kind::Text | Kind::Texts, Some(value)) => Ok(json!(value)),
         }
     }
+}
+
+/// The text of a file.
+fn text_of(path: &str, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it has more than {bytes_max} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} is no UTF-8; save it as UTF-8")
+    })
 }
 
 impl Form {
@@ -268,6 +300,27 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");
         }
+    }
+
+    #[test]
+    fn the_text_of_a_file_is_read_within_its_limit() {
+        const OF_FILE: Form = Form {
+            groups: &[Group { title: "Options:", flags: &[Flag::file("rules", 8, "text", "its text")] }],
+            preset: &[],
+            ..FORM
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let read = |text: &[u8]| {
+            std::fs::write(path, text).unwrap();
+            OF_FILE.parameters(&["-rules".into(), path.into()]).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(b"a\nb").unwrap(), json!({"text": "a\nb"}));
+        assert_eq!(read(b"123456789").unwrap_err(), format!("-rules: read {path}: it has more than 8 bytes"));
+        let error = format!("-rules: read {path}: line 2 is no UTF-8; save it as UTF-8");
+        assert_eq!(read(b"a\n\xff").unwrap_err(), error);
+        let missing = OF_FILE.parameters(&["-rules".into(), "/nonexistent".into()]).unwrap_err().to_string();
+        assert!(missing.starts_with("-rules: read /nonexistent: No such file"), "{missing}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod scale;
 mod stamped;
 mod verifying;
 mod workers;
+mod yara;
 
 use report::{Row, median};
 
@@ -31,7 +32,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 14] = [
+    let embedded: [Group; 15] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -44,6 +45,7 @@ fn main() {
         ("process", processes::list),
         ("memory", processes::memory),
         ("netstat", netstat::measure),
+        ("yara", yara::measure),
         ("verify", verifying::measure),
         ("api", api::sqlite),
     ];

@@ -22,11 +22,16 @@ use crate::modules::notation;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Why a link from elsewhere is not followed into `/proc/PID`.
 const INTO_PROCESS: &str = "it leads into another process; a search that shall look there names the path below /proc, and runs \
                             as root or as the process's user";
+
+/// What another module does with each file that a search selects: its path, and the file, which was read from then and there.
+/// False: it needs no more of them.
+pub(in crate::modules) type Visit<'a> = &'a (dyn Fn(&Path, &File) -> bool + Sync);
 
 /// State shared by the threads of a run.
 #[derive(Clone, Copy)]
@@ -41,6 +46,15 @@ pub(super) struct Shared<'a> {
     pub(super) readings: &'a Readings,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
+    /// Files go there, and are no findings then.
+    pub(super) visit: Option<Visit<'a>>,
+}
+
+impl Shared<'_> {
+    /// Whether a file must be opened for a search.
+    fn reads(&self, candidate: &Candidate) -> bool {
+        self.visit.is_some() || self.plan.searches[candidate.search].reads()
+    }
 }
 
 /// What to do about a file that may take long.
@@ -109,8 +123,7 @@ impl<'a> Evaluator<'a> {
     /// Settles an entry that need not be read; returns true if it must be read, by [`Evaluator::evaluate`].
     pub(super) fn must_read(&mut self, entry: &FileEntry, active: &[Active]) -> bool {
         self.match_name(entry, active);
-        let plan = self.run.plan;
-        if self.candidates.iter().any(|candidate| plan.searches[candidate.search].reads()) {
+        if self.candidates.iter().any(|candidate| self.run.reads(candidate)) {
             return true;
         }
         if !self.candidates.is_empty() {
@@ -151,7 +164,9 @@ impl<'a> Evaluator<'a> {
     fn settle(&mut self, entry: &FileEntry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
         let compared = self.compare(entry, &mut candidates, patience);
-        if let Compared::Matching(metadata) = compared {
+        if let Compared::Matching(metadata) = compared
+            && self.run.visit.is_none()
+        {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
@@ -172,7 +187,7 @@ impl<'a> Evaluator<'a> {
         if candidates.is_empty() {
             return Compared::No;
         }
-        let reads = candidates.iter().any(|candidate| search(candidate).reads());
+        let reads = candidates.iter().any(|candidate| self.run.reads(candidate));
         let mut metadata = None;
         // A file that is opened later anyway is not stat'ed here.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Cost::Metadata)) {
@@ -181,7 +196,7 @@ impl<'a> Evaluator<'a> {
             self.match_metadata(&known, candidates);
             metadata = Some(known);
         }
-        if candidates.iter().any(|candidate| search(candidate).reads()) {
+        if candidates.iter().any(|candidate| self.run.reads(candidate)) {
             match self.open(entry, metadata.as_ref(), patience, candidates) {
                 Opened::File(file, known) => {
                     if known.size_bytes >= limits::LARGE_FILE_BYTES_MIN && matches!(patience, Patience::Defer) {
@@ -189,6 +204,7 @@ impl<'a> Evaluator<'a> {
                     }
                     metadata = Some(known);
                     self.match_readings(entry, &file, &known, candidates);
+                    self.visit(entry, &file, candidates);
                 }
                 Opened::Leased => return Compared::Deferred(0),
                 Opened::Nothing => leave_unread(plan, candidates),
@@ -197,6 +213,17 @@ impl<'a> Evaluator<'a> {
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
         let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry, candidates)) };
         known.map_or(Compared::No, Compared::Matching)
+    }
+
+    /// Shows a file that a search selects to whom it is for.
+    fn visit(&self, entry: &FileEntry, file: &File, candidates: &[Candidate]) {
+        let is_selected = |one: &Candidate| self.run.plan.searches[one.search].all || !one.passed.is_empty();
+        if let Some(visit) = self.run.visit
+            && candidates.iter().any(is_selected)
+            && !visit(&entry.path(), file)
+        {
+            self.run.findings.stop("early");
+        }
     }
 
     /// Drops the searches that may not follow a link into a network mount.

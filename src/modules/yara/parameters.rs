@@ -1,0 +1,134 @@
+//! From the JSON of an operation to what is scanned.
+
+use super::rules::RULES_BYTES_MAX;
+use crate::json::Fields;
+use crate::modules::fields::{self, Pattern, Patterns};
+use crate::modules::file::File;
+use crate::modules::{Module, ParameterError, limits};
+use serde_json::Value;
+
+/// Bytes of the command line that selects files: more than people write.
+const SEARCH_BYTES_MAX: usize = 64 << 10;
+
+/// What is scanned, with what.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// The text of the rules, not checked yet.
+    pub(super) rules: String,
+    /// Valid parameters of module `file`.
+    pub(super) files: Option<Value>,
+    /// On the name or the program of processes.
+    pub(super) processes: Vec<Pattern>,
+    /// Why the search for files cannot mean what was intended.
+    pub(super) doubts: Vec<ParameterError>,
+}
+
+/// Reads the parameters of an operation.
+pub(super) fn parse(parameters: &Value) -> Result<Search, ParameterError> {
+    let text = parameters.to_string();
+    let given = Fields::at("parameters", &text)?;
+    fields::only(&given, &["yara", "filesearch", "processes"])?;
+    // Names of fields stand for themselves in errors.
+    let given = Fields::parse(text.as_bytes())?;
+    let rules = given.text_required("yara", RULES_BYTES_MAX)?;
+    let line = given.text("filesearch", SEARCH_BYTES_MAX)?;
+    let processes = Patterns::default().list(&given, "processes")?;
+    let words = words(&line).map_err(|reason| ParameterError::new("filesearch", reason))?;
+    if words.is_empty() && processes.is_empty() {
+        return Err(ParameterError::new("filesearch", "is missing, and so is processes: nothing would be scanned"));
+    }
+    let (files, doubts) = if words.is_empty() {
+        (None, Vec::new())
+    } else {
+        file_search(&words).map(|(files, doubts)| (Some(files), doubts))?
+    };
+    Ok(Search { rules, files, processes, doubts })
+}
+
+/// Parameters of module `file`, and what it doubts.
+fn file_search(words: &[String]) -> Result<(Value, Vec<ParameterError>), ParameterError> {
+    let of_files = |error: ParameterError| ParameterError::new("filesearch", error.to_string());
+    let parameters = File.form().parameters(words).map_err(of_files)?;
+    let doubts = File.validate(&parameters).map_err(of_files)?.into_iter().map(of_files).collect();
+    if parameters["searches"]["s1"]["options"]["matchlimit"].as_u64().is_some_and(|limit| limit > 0) {
+        return Err(ParameterError::new("filesearch", "-matchlimit: all files that are selected are scanned"));
+    }
+    Ok((parameters, doubts))
+}
+
+/// Splits a command line at white space. Quotes, single or double, hold words together; nothing escapes, as a backslash belongs to
+/// an expression.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut quote, mut is_in_word) = (None, false);
+    for letter in line.chars() {
+        let begins = !is_in_word && (quote.is_some() || !letter.is_whitespace());
+        if begins {
+            words.push(String::new());
+            is_in_word = true;
+        }
+        let word = words.last_mut();
+        match (quote, letter) {
+            (Some(open), letter) if open == letter => quote = None,
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, letter) if letter.is_whitespace() => is_in_word = false,
+            (_, letter) => word.into_iter().for_each(|word| word.push(letter)),
+        }
+    }
+    match quote {
+        Some(quote) => Err(format!("a quote ({quote}) has no end")),
+        None if words.len() > limits::LIST_VALUES_MAX => {
+            Err(format!("has more than {} words", limits::LIST_VALUES_MAX))
+        }
+        None => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_command_line_is_split_like_a_shell_does() {
+        let split = |line| words(line).unwrap();
+        assert_eq!(
+            split(r#" -path  /a -content "b c"  -name '\.php"$' "#),
+            ["-path", "/a", "-content", "b c", "-name", "\\.php\"$"]
+        );
+        assert_eq!(split(r#"-name="a b"'c' '' "#), ["-name=a bc", ""]);
+        assert_eq!(split(" "), [""; 0]);
+        assert_eq!(words("-name it's").unwrap_err(), "a quote (') has no end");
+        assert!(words(&"x ".repeat(300)).is_err());
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_option() {
+        let rule = "rule a { condition: true }";
+        for (parameters, error) in [
+            (json!({}), "yara: is missing"),
+            (json!({"yara": ""}), "yara: is empty"),
+            (json!({"yara": "x".repeat(RULES_BYTES_MAX + 1)}), "yara: has 1048577 bytes, the limit is 1048576"),
+            (json!({"yara": rule}), "filesearch: is missing, and so is processes"),
+            (
+                json!({"yara": rule, "filesearh": "x"}),
+                "parameters.filesearh: unknown key; did you mean \"filesearch\"?",
+            ),
+            (json!({"yara": rule, "filesearch": "-path"}), "filesearch: -path: needs a value"),
+            (json!({"yara": rule, "filesearch": "-pth /"}), "filesearch: -pth: is not an option of the module file"),
+            (json!({"yara": rule, "filesearch": "-path / -name ("}), "filesearch: searches.s1.names[0]: bad regular"),
+            (
+                json!({"yara": rule, "filesearch": "-path / -name . -matchlimit 7"}),
+                "filesearch: -matchlimit: all files",
+            ),
+            (json!({"yara": rule, "processes": ["("]}), "processes[0]: bad regular expression"),
+        ] {
+            let found = parse(&parameters).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{parameters}: {found}");
+        }
+        let search = parse(&json!({"YARA": rule, "FileSearch": "-path / -name a/b", "processes": ["x"]})).unwrap();
+        assert_eq!((search.rules.as_str(), search.processes.len()), (rule, 1));
+        assert!(search.doubts[0].to_string().starts_with("filesearch: searches.s1.names[0]: "), "{:?}", search.doubts);
+        assert!(search.files.is_some());
+    }
+}

@@ -1,0 +1,164 @@
+//! From the text of rules to what scans: checked, bounded and compiled.
+
+use super::cost;
+use crate::modules::ParameterError;
+use boreal::Scanner;
+use boreal::compiler::{Compiler, CompilerBuilder, CompilerParams};
+use boreal::module::Console;
+use boreal_parser::file::{Import, YaraFileComponent};
+use boreal_parser::rule::Rule;
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::ops::Range;
+
+/// Bytes of rules: an action has no more.
+pub(super) const RULES_BYTES_MAX: usize = 1 << 20;
+/// Strings of all rules: public rules have some 50 bytes of text for each.
+const STRINGS_MAX: usize = 20_000;
+/// Cost of all strings, in the units of `cost.rs`: what comes near it was measured with 100 MiB of compiled rules.
+const COST_MAX: u64 = 8_000_000;
+/// Matches of all strings in one file or process that are held in memory: 192 MiB.
+const MATCHES_MAX: usize = 4 << 20;
+/// Matches of one string that are counted, if there are few strings.
+const MATCHES_OF_STRING_MAX: usize = 10_000;
+/// Stack of the thread that compiles: a condition may be a chain of a million operators, which is freed link by link.
+const STACK_BYTES: usize = 512 << 20;
+/// Bytes of a reason in an error: the engine repeats what it read.
+const REASON_BYTES_MAX: usize = 400;
+
+/// Variables from outside that rules may use.
+pub(super) const VARIABLES: [&str; 3] = ["filename", "filepath", "extension"];
+
+/// Compiled rules.
+pub(super) struct Rules {
+    /// What scans.
+    pub(super) scanner: Scanner,
+    /// How many matches of one string are counted.
+    pub(super) matches_max: u32,
+    /// Names of rules that may depend on matches beyond those.
+    pub(super) counting: HashSet<String>,
+}
+
+/// What [`check`] has seen.
+#[derive(Default)]
+struct Seen {
+    rules: usize,
+    strings: usize,
+    cost: u64,
+    counting: HashSet<String>,
+}
+
+/// Checks and compiles rules. Errors name the line.
+pub(super) fn compile(text: &str) -> Result<Rules, ParameterError> {
+    let failed = |reason: String| ParameterError::new("yara", format!("compile: {reason}"));
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || compile_here(text));
+        let compiled = thread.map_err(|error| failed(format!("start a thread: {error}")))?.join();
+        compiled.unwrap_or_else(|_| Err(failed("an internal error of the engine".into())))
+    })
+}
+
+fn compile_here(text: &str) -> Result<Rules, ParameterError> {
+    let seen = check(text)?;
+    let mut compiler = compiler();
+    compiler.add_rules_str(text).map_err(|error| from_engine(&error))?;
+    let matches_max = (MATCHES_MAX / seen.strings.max(1)).min(MATCHES_OF_STRING_MAX);
+    let matches_max = u32::try_from(matches_max).unwrap_or(u32::MAX);
+    Ok(Rules { scanner: compiler.finalize(), matches_max, counting: seen.counting })
+}
+
+/// Refuses what would be too large, or what this build cannot do.
+fn check(text: &str) -> Result<Seen, ParameterError> {
+    let file = boreal_parser::parse(text).map_err(|error| {
+        let description = boreal::compiler::generate_description(&error.to_diagnostic(), "mem", text);
+        from_engine(&description)
+    })?;
+    let at = |(span, reason): (Range<usize>, String)| {
+        let line = text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1;
+        ParameterError::new("yara", format!("line {line}: {reason}"))
+    };
+    let mut seen = Seen::default();
+    for component in file.components {
+        match component {
+            YaraFileComponent::Include(include) => {
+                return Err(at((include.span, "include is refused: the rules must be complete in themselves".into())));
+            }
+            YaraFileComponent::Import(import) => check_import(import).map_err(at)?,
+            YaraFileComponent::Rule(rule) => seen.add(&rule, text).map_err(at)?,
+        }
+    }
+    if seen.rules == 0 {
+        return Err(ParameterError::new("yara", "there is no rule"));
+    }
+    Ok(seen)
+}
+
+/// Refuses a module of YARA that this build does not have.
+fn check_import(import: Import) -> Result<(), (Range<usize>, String)> {
+    let compiler = compiler();
+    let mut known: Vec<&str> = compiler.available_modules().collect();
+    if known.contains(&import.name.as_str()) {
+        return Ok(());
+    }
+    known.sort_unstable();
+    let reason = format!("the module {:?} of YARA is not in this build, which has {}", import.name, known.join(", "));
+    Err((import.span, reason))
+}
+
+impl Seen {
+    fn add(&mut self, rule: &Rule, text: &str) -> Result<(), (Range<usize>, String)> {
+        self.rules += 1;
+        self.strings += rule.variables.len();
+        if self.strings > STRINGS_MAX {
+            let reason = format!("more than {STRINGS_MAX} strings; use several operations");
+            return Err((rule.name_span.clone(), reason));
+        }
+        let condition = text.get(rule.condition.span.clone()).unwrap_or_default();
+        if counts(condition) {
+            self.counting.insert(rule.name.clone());
+        }
+        let of_sets = (&rule.condition.span, "sets", cost::of_sets(condition, rule.variables.len(), self.rules));
+        let of_strings = rule.variables.iter().map(|string| (&string.span, string.name.as_str(), cost::of(string)));
+        for (span, name, cost) in of_strings.chain([of_sets]) {
+            self.cost = self.cost.saturating_add(cost);
+            if self.cost > COST_MAX {
+                let reason = format!(
+                    "rule {}: with {name:?} of it the compiled rules are too large; use several operations, or shorter \
+                     repetitions and jumps",
+                    rule.name
+                );
+                return Err((span.clone(), reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a condition may ask how many matches a string has, or where they are; the beginning of a file is the first.
+fn counts(condition: &str) -> bool {
+    let words: Vec<&str> = condition.split_ascii_whitespace().collect();
+    let asks_where = |pair: &[&str]| pair[0] == "in" || (pair[0] == "at" && pair[1].trim_end_matches(')') != "0");
+    condition.contains(['#', '@', '!']) || words.windows(2).any(asks_where)
+}
+
+/// An empty compiler with all modules and variables.
+fn compiler() -> Compiler {
+    // What rules write there, which may be contents, goes nowhere.
+    let mut compiler = CompilerBuilder::new().add_module(Console::with_callback(|_| {})).build();
+    compiler.set_params(CompilerParams::default().disable_includes(true).disable_unknown_escape_warning(true));
+    for name in VARIABLES {
+        compiler.define_symbol(name, "");
+    }
+    compiler
+}
+
+/// An error of the engine: `mem:7:3: error: unknown identifier "x"`.
+fn from_engine(error: &dyn Display) -> ParameterError {
+    let text = error.to_string();
+    let place = text.strip_prefix("mem:").and_then(|rest| rest.split_once(':'));
+    let (line, rest) = place.unwrap_or(("?", &text));
+    let reason = rest.split_once("error: ").map_or(rest, |(_, reason)| reason);
+    let reason = reason.lines().next().unwrap_or_default();
+    let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+    ParameterError::new("yara", format!("line {line}: {reason}"))
+}
