@@ -14,6 +14,7 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `sshkey` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -29,16 +30,21 @@
 //! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
 //! | `processes` | reading processes through `/proc` |
+//! | `files`, `accounts` | reading files of the machine without being led elsewhere; accounts and groups |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
 
+#[cfg(feature = "modules")]
+mod accounts;
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
 #[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
 pub mod file;
+#[cfg(feature = "modules")]
+mod files;
 #[cfg(feature = "modules")]
 pub mod form;
 #[cfg(feature = "modules")]
@@ -52,6 +58,8 @@ pub(crate) mod notation;
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod sshkey;
 #[cfg(feature = "modules")]
 pub mod upgrade;
 
@@ -182,7 +190,7 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[&file::File, &kernelmodule::KernelModule, &sshkey::SshKey, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
 }
 
 /// Returns the module called `name`.

@@ -1,5 +1,6 @@
 //! Reading parameters: errors that name the field, keys that are unknown, searches by label, regular expressions.
 
+use super::file::filter::Size;
 use super::{ParameterError, limits};
 use crate::json::{Fields, JsonError};
 use crate::re2::{self, Expression};
@@ -163,6 +164,51 @@ impl Patterns {
         };
         texts.into_iter().enumerate().map(parse).collect()
     }
+}
+
+/// A comparison with a whole number: `<2048`, `>0`, `1000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Number {
+    /// As it was written.
+    pub(super) text: String,
+    bound: Size,
+}
+
+impl Number {
+    /// Reads one.
+    pub(super) fn parse(text: &str) -> Result<Number, String> {
+        let digits = text.trim_start_matches(['<', '>']);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err("is not a number like \"<10\", \">10\" or \"10\"".to_owned());
+        }
+        Ok(Number { text: text.to_owned(), bound: Size::parse(text)? })
+    }
+
+    /// Whether a number is what it describes.
+    pub(super) fn is_met_by(&self, number: u64) -> bool {
+        self.bound.holds(number)
+    }
+}
+
+/// Reads a list, each value by `read`, whose errors get the field's name in front.
+pub(super) fn each<T>(
+    given: &Fields,
+    name: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, ParameterError> {
+    let texts = given.strings(name, limits::LIST_VALUES_MAX)?;
+    let one = |(index, text): (usize, String)| {
+        read(&text).map_err(|reason| given.error(&format!("{name}[{index}]"), reason).into())
+    };
+    texts.into_iter().enumerate().map(one).collect()
+}
+
+/// Reads a list of words, each one of `known`.
+pub(super) fn words(given: &Fields, name: &str, known: &[&str]) -> Result<Vec<String>, ParameterError> {
+    each(given, name, |text| {
+        let word = text.to_ascii_lowercase();
+        if known.contains(&word.as_str()) { Ok(word) } else { Err(format!("is not one of {}", known.join(", "))) }
+    })
 }
 
 /// The options that every search by label has.

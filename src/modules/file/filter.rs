@@ -137,14 +137,14 @@ pub(super) enum Bound {
 
 /// `<10m`, `>512k`, `4096`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
+pub(in crate::modules) struct Size {
     bound: Bound,
     bytes: u64,
 }
 
 impl Size {
     /// Parses a size; `k`, `m`, `g` and `t`, in any case, are powers of 1024.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::modules) fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("\"{text}\" is not a size like \"<10m\", \">512k\" or \"4096\" (units k, m, g, t)");
         let (bound, rest) = split_bound(text);
         let unit = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
@@ -162,7 +162,7 @@ impl Size {
     }
 
     /// Whether `bytes` satisfies the comparison.
-    pub(super) fn holds(self, bytes: u64) -> bool {
+    pub(in crate::modules) fn holds(self, bytes: u64) -> bool {
         match self.bound {
             Bound::Below => bytes < self.bytes,
             Bound::Exactly => bytes == self.bytes,
@@ -173,14 +173,14 @@ impl Size {
 
 /// `<90d` (changed less than 90 days ago), `>5h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Age {
+pub(in crate::modules) struct Age {
     newer: bool,
     age: Duration,
 }
 
 impl Age {
     /// Parses an age in days, hours or minutes.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::modules) fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("\"{text}\" is not an age like \"<90d\" (newer) or \">5h\" (older; units d, h, m)");
         let (bound, rest) = split_bound(text);
         let newer = match bound {
@@ -203,7 +203,7 @@ impl Age {
     }
 
     /// Whether a file changed at `mtime` satisfies the comparison at `now`, both in nanoseconds since 1970.
-    pub(super) fn holds(self, mtime: i128, now: i128) -> bool {
+    pub(in crate::modules) fn holds(self, mtime: i128, now: i128) -> bool {
         let age = now - mtime;
         let bound = self.age.as_nanos().cast_signed();
         if self.newer { age < bound } else { age > bound }
