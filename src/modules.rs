@@ -16,6 +16,7 @@
 //! | `kernelmodule` | yes | | | | | |
 //! | `sshkey` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
+//! | `user` | yes | | | | | |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
 //! # To add one
@@ -62,6 +63,8 @@ mod report;
 pub mod sshkey;
 #[cfg(feature = "modules")]
 pub mod upgrade;
+#[cfg(feature = "modules")]
+pub mod user;
 
 use network::Fetch;
 use serde::{Deserialize, Serialize};
@@ -190,7 +193,14 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &sshkey::SshKey, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[
+        &file::File,
+        &kernelmodule::KernelModule,
+        &sshkey::SshKey,
+        &upgrade::Upgrade,
+        &user::User,
+        &agentdestroy::AgentDestroy,
+    ]
 }
 
 /// Returns the module called `name`.

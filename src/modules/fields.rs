@@ -142,6 +142,12 @@ impl Pattern {
     pub(super) fn is_met_by(&self, text: &[u8]) -> bool {
         self.regex.is_match(&re2::text(text)) != self.is_negated
     }
+
+    /// Whether one of some texts is what it describes; a negated one: whether none is what it excludes.
+    pub(super) fn is_met_by_some(&self, texts: &[impl AsRef<str>]) -> bool {
+        let mut texts = texts.iter().map(|text| text.as_ref().as_bytes());
+        if self.is_negated { texts.all(|text| self.is_met_by(text)) } else { texts.any(|text| self.is_met_by(text)) }
+    }
 }
 
 /// Reads the lists of expressions of one operation, whose number is limited.
@@ -234,6 +240,11 @@ impl Options {
 
 /// A check of a search on one candidate: its field, its value as it was written, and whether the candidate passes.
 pub(super) type Check<'s> = (&'static str, &'s str, bool);
+
+/// The checks of a list of expressions on texts of a candidate.
+pub(super) fn checks<'s>(field: &'static str, patterns: &'s [Pattern], texts: &[impl AsRef<str>]) -> Vec<Check<'s>> {
+    patterns.iter().map(|pattern| (field, pattern.text.as_str(), pattern.is_met_by_some(texts))).collect()
+}
 
 /// The checks that a candidate passes, as an element repeats them: `{"names": ["^ssh"]}`. None: it is not what is looked for. With
 /// `matchall`, checks behind the first that fails are not made.
