@@ -14,6 +14,7 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `service` | yes | | | | | |
 //! | `sshkey` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `user` | yes | | | | | |
@@ -59,6 +60,8 @@ pub(crate) mod notation;
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod service;
 #[cfg(feature = "modules")]
 pub mod sshkey;
 #[cfg(feature = "modules")]
@@ -196,6 +199,7 @@ pub fn all() -> &'static [&'static dyn Module] {
     &[
         &file::File,
         &kernelmodule::KernelModule,
+        &service::Service,
         &sshkey::SshKey,
         &upgrade::Upgrade,
         &user::User,

@@ -1,15 +1,19 @@
 //! Reading small files of the machine: bounded, without waiting, and where a link could lead root to another file, without links.
 
+use super::report::Report;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Entries of one directory of the system: some hundred times what distributions have there.
 const ENTRIES_MAX: usize = 100_000;
+
+/// Links that follow each other, as in the kernel.
+const LINKS_MAX: usize = 40;
 
 /// The machine that is looked at: what is below a directory.
 #[derive(Debug, Clone)]
@@ -33,6 +37,35 @@ impl Machine {
     pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Where a path leads if its last part is a link, and the next one: none of the links is opened.
+    pub(super) fn follow(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            let target = match std::fs::read_link(&path) {
+                Ok(target) => target,
+                // EINVAL: not a link. What a link leads to may be missing.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput || is_missing(&error) => return Ok(path),
+                Err(error) => return Err(error),
+            };
+            path = match path.parent() {
+                Some(parent) if target.is_relative() => tidy(&parent.join(target)),
+                _ => self.path(target),
+            };
+        }
+        Err(rustix::io::Errno::LOOP.into())
+    }
+
+    /// The names in a directory of it, sorted; that it cannot be read is named.
+    pub(super) fn names(&self, directory: &str, report: &mut Report) -> Vec<String> {
+        match names(&self.path(directory)) {
+            Ok(names) => names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect(),
+            Err(error) => {
+                report.unseen(format_args!("read {directory}: {error}"));
+                Vec::new()
+            }
+        }
     }
 
     /// What a file of it is called there: the opposite of [`Machine::path`].
@@ -109,6 +142,25 @@ pub(super) fn names(directory: &Path) -> io::Result<Vec<OsString>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// A path without `..`: the way of links of packages, which stay in directories that are none themselves.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(tidy.pop()),
+            Component::CurDir => {}
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+/// `line 7`, `line 7 and 2 more`: lines that something is to be said of; none if there are none.
+pub(super) fn line_numbers(numbers: &[usize]) -> Option<String> {
+    let (first, rest) = numbers.split_first()?;
+    Some(if rest.is_empty() { format!("line {first}") } else { format!("line {first} and {} more", rest.len()) })
 }
 
 /// Whether an error says that there is no such file.

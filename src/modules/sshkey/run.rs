@@ -116,9 +116,8 @@ impl Files<'_> {
         if !(keys.found.is_empty() && keys.not_understood.is_empty()) && !self.seen.insert(path.to_owned()) {
             return;
         }
-        if let [first, rest @ ..] = &keys.not_understood[..] {
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            report.unseen(format_args!("read {}: line {first}{more} is no key that is understood", path.display()));
+        if let Some(lines) = files::line_numbers(&keys.not_understood) {
+            report.unseen(format_args!("read {}: {lines} is no key that is understood", path.display()));
         }
         for key in &keys.found {
             self.keys += 1;

@@ -6,7 +6,7 @@ use super::shadow::{self, Password};
 use super::sudoers::{Sudoers, Who};
 use crate::modules::accounts::{self, Account, Group, Read};
 use crate::modules::fields::{Check, checks, passed};
-use crate::modules::files::Machine;
+use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, notation};
 use serde_json::{Value, json};
@@ -66,10 +66,9 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
 fn entries<T>(read: io::Result<Read<T>>, what: &str, report: &mut Report) -> Vec<T> {
     match read {
         Ok(Read { entries, not_understood }) => {
-            if let [first, rest @ ..] = &not_understood[..] {
-                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            if let Some(lines) = files::line_numbers(&not_understood) {
                 let path = what.split(':').next().unwrap_or(what);
-                report.unseen(format_args!("read {path}: line {first}{more} is not understood"));
+                report.unseen(format_args!("read {path}: {lines} is not understood"));
             }
             entries
         }
