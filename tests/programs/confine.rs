@@ -192,7 +192,7 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     for (name, needs) in ordered.chain(persistent) {
         let known: &[&str] = match name {
             "file" => &["reads files", "looks into processes"],
-            "kernelmodule" => &["reads files"],
+            "kernelmodule" | "service" | "sshkey" | "user" => &["reads files"],
             "fswatch" => &["reads files", "notices changes of files"],
             "upgrade" => {
                 &["connects", "runs programs beside its own", "writes beside its program", "removes beside its program"]

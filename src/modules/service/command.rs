@@ -7,7 +7,7 @@ const COMMAND_CHARS_MAX: usize = 1_000;
 /// A command as it is returned: `PGPASSWORD=… pg_dump`.
 ///
 /// A value is hidden behind `NAME=` at the beginning of a command, behind `env` and `export`, and everywhere if the name has no
-/// small letters: such an argument would not be told from a variable by people either.
+/// small letters: people could not distinguish such an argument from a variable either.
 pub(super) fn shown(text: &str) -> String {
     let (mut shown, mut rest) = (String::new(), text.trim());
     let (mut outer, mut is_word_begin, mut is_command_begin) = (None, true, true);

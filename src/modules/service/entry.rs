@@ -1,4 +1,4 @@
-//! What a machine runs by itself, whoever starts it.
+//! What a machine runs by itself.
 
 use crate::modules::notation;
 use serde_json::{Map, Value, json};

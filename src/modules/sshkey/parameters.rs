@@ -38,7 +38,7 @@ pub(super) struct Search {
     pub(super) comments: Vec<Pattern>,
     /// On the path of the file.
     pub(super) files: Vec<Pattern>,
-    /// Only private keys that anybody who has the file can use.
+    /// Only private keys without a passphrase.
     pub(super) unencrypted: bool,
 }
 

@@ -30,7 +30,7 @@ pub(super) fn read_lines(lines: &[&str], is_authorized_keys: bool, keys: &mut Ke
                 keys.found.push(Key { options, ..Key::new(kind, index + 1, Some(public), comment) });
             }
             None if is_authorized_keys => keys.not_understood.push(index + 1),
-            // Somebody wrote about keys.
+            // A text about keys.
             None => {}
         }
     }

@@ -1,5 +1,5 @@
-//! A walk over directories that users can change while it goes on: no link on the way to a file is followed, so that nobody leads
-//! root to a file that they may not read themselves.
+//! A walk over directories that users can change while it goes on: no link on the way to a file is followed, so that no user
+//! leads root to a file that the user may not read.
 //!
 //! A directory is opened from the path where the walk began, name by name, and its files from there. A link in place of a file
 //! is followed if the link, its directory and what it leads to have the same owner: that one could have copied the file.

@@ -20,7 +20,7 @@ pub(super) const FORM: Form = Form {
                     "password",
                     "<word>",
                     "passwords",
-                    "set, locked, empty (anybody can log in) or unknown; several: one of them",
+                    "set, locked, empty (none is asked for) or unknown; several: one of them",
                 ),
                 Flag::texts(
                     "lastlogin",

@@ -19,7 +19,7 @@ const UTMP_BYTES_MAX: u64 = 4 << 20;
 const SESSION_BYTES_MAX: u64 = 16 << 10;
 /// Records that are read at once.
 const RECORDS_PER_READ: u64 = 512;
-/// The type of a record: somebody logged in.
+/// The type of a record of a login.
 const USER_PROCESS: u16 = 7;
 
 /// Where things are in a record. The C library has times of 4 bytes there on all machines but some, and of 8 on those.

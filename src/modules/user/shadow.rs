@@ -6,7 +6,7 @@ use crate::modules::notation;
 use serde_json::{Value, json};
 use std::io;
 
-/// Whether somebody can log in with a password.
+/// Whether a login with a password is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// With the right one.
