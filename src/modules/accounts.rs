@@ -4,7 +4,7 @@ use super::files::{self, Links, Machine};
 use std::io;
 
 /// Bytes of `/etc/passwd`, `/etc/shadow` and `/etc/group`: some hundred thousand accounts.
-pub(super) const BYTES_MAX: u64 = 32 << 20;
+const BYTES_MAX: u64 = 16 << 20;
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]

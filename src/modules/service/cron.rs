@@ -8,8 +8,10 @@ use crate::modules::notation;
 use crate::modules::report::Report;
 use std::path::Path;
 
-/// One table: cron itself takes no more than 10,000 lines.
+/// One table, which a user may have written: far more than people write.
 const TABLE_BYTES_MAX: u64 = 1 << 20;
+/// Commands of all tables: memory of some 100 MB.
+const ENTRIES_MAX: usize = 100_000;
 /// Where users' tables are: Debian and Red Hat (below), SUSE, BusyBox.
 const SPOOLS: [&str; 4] = ["/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron", "/etc/crontabs"];
 /// Directories of scripts, and when they run.
@@ -105,6 +107,9 @@ fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<En
             not_understood.push(line);
             continue;
         };
+        if entries.len() == ENTRIES_MAX {
+            return report.unseen(format_args!("read {}: more than {ENTRIES_MAX} commands", path.display()));
+        }
         entries.push(Entry {
             kind: if matches!(table, Table::OfAnacron) { "anacron" } else { "cron" },
             name: name.to_owned(),

@@ -1,6 +1,6 @@
 //! Which units of systemd have processes: those with a control group that has some.
 
-use crate::modules::files::{self, Machine};
+use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const GROUPS: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// Control groups that are looked at: some ten for each container of a large machine.
 const GROUPS_MAX: usize = 50_000;
+/// What is read of the processes of a group: whether there is one.
+const PROCESS_BYTES: u64 = 16;
 /// Levels of control groups.
 const LEVELS_MAX: usize = 32;
 
@@ -42,7 +44,8 @@ impl Walk {
         }
         self.left -= 1;
         if let Some(unit) = unit
-            && std::fs::read(path.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty())
+            && files::read(&path.join("cgroup.procs"), Links::Follow, PROCESS_BYTES)
+                .is_ok_and(|first| !first.bytes.is_empty())
         {
             self.running.insert(unit.to_owned());
             return;

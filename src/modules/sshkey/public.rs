@@ -96,7 +96,11 @@ fn option(text: &str) -> Option<String> {
 /// Reads keys in the format of RFC 4716: headers, and base64 in lines.
 pub(super) fn read_rfc4716(lines: &[&str], keys: &mut Keys) {
     for (index, _) in lines.iter().enumerate().filter(|(_, line)| **line == RFC4716_BEGIN) {
-        let body: Vec<&str> = lines[index + 1..].iter().copied().take_while(|line| *line != RFC4716_END).collect();
+        let body: Vec<&str> = lines[index + 1..]
+            .iter()
+            .copied()
+            .take_while(|line| ![RFC4716_BEGIN, RFC4716_END].contains(line))
+            .collect();
         let (mut comment, mut text, mut is_header) = ("", String::new(), false);
         for line in body {
             let goes_on = line.ends_with('\\');

@@ -21,8 +21,8 @@ const LABEL: &str = "keys";
 const BEGINNING_BYTES: u64 = 64 << 10;
 /// A file with keys: as in the original.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// `authorized_keys`: some ten thousand keys.
-const AUTHORIZED_BYTES_MAX: u64 = 16 << 20;
+/// `authorized_keys`: some ten thousand keys of 100 bytes, some thousand of RSA.
+const AUTHORIZED_BYTES_MAX: u64 = 4 << 20;
 /// Where sshd looks for keys below a home directory.
 const OF_SSH: &str = ".ssh";
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Directories that are known and not yet walked: memory of some 100 MB at most.
 const PENDING_MAX: usize = 500_000;
-/// Names in a directory whose subdirectories and links are kept.
+/// Names in one directory: memory of some 100 MB at most.
 const NAMES_MAX: usize = 1 << 20;
 
 /// Where a walk begins.
@@ -95,7 +95,7 @@ impl Tree<'_> {
             return report.unseen(format_args!("walk {}: a network mount", path.display()));
         }
         let opened = self.open(below).and_then(|directory| Ok((names(&directory)?, directory)));
-        let ((subdirectories, others), directory) = match opened {
+        let (Names { subdirectories, others, is_whole }, directory) = match opened {
             Ok(opened) => opened,
             // It is gone, or was never there.
             Err(Errno::NOENT) => return,
@@ -104,6 +104,9 @@ impl Tree<'_> {
             }
             Err(error) => return report.unseen(format_args!("walk {}: {}", path.display(), io::Error::from(error))),
         };
+        if !is_whole {
+            report.unseen(format_args!("walk {}: only {NAMES_MAX} of its names", path.display()));
+        }
         for name in others {
             if report.is_over() {
                 return;
@@ -135,10 +138,22 @@ fn open_directory(at: impl AsFd, path: &Path, more: OFlags) -> Result<OwnedFd, E
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
-/// The subdirectories of a directory, and its files and links, each sorted.
-fn names(directory: &OwnedFd) -> Result<(Vec<OsString>, Vec<OsString>), Errno> {
-    let (mut subdirectories, mut others) = (Vec::new(), Vec::new());
-    for entry in Dir::read_from(directory)?.take(NAMES_MAX) {
+/// What is in a directory.
+struct Names {
+    /// The last is walked first.
+    subdirectories: Vec<OsString>,
+    /// Files and links.
+    others: Vec<OsString>,
+    is_whole: bool,
+}
+
+fn names(directory: &OwnedFd) -> Result<Names, Errno> {
+    let (mut subdirectories, mut others, mut is_whole) = (Vec::new(), Vec::new(), true);
+    for (count, entry) in Dir::read_from(directory)?.enumerate() {
+        if count == NAMES_MAX {
+            is_whole = false;
+            break;
+        }
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let kind = match entry.file_type() {
@@ -154,10 +169,9 @@ fn names(directory: &OwnedFd) -> Result<(Vec<OsString>, Vec<OsString>), Errno> {
             _ => {}
         }
     }
-    // The last is walked first.
     subdirectories.sort_unstable_by(|a, b| b.cmp(a));
     others.sort_unstable();
-    Ok((subdirectories, others))
+    Ok(Names { subdirectories, others, is_whole })
 }
 
 /// Visits a file or a link to one, whose path, and whose directory's path without links, are `path` and `real`.
