@@ -1,7 +1,7 @@
 //! Scripts of System V's init and of OpenRC.
 
 use super::entry::{Entry, State, Written};
-use crate::modules::files::{self, Machine};
+use crate::modules::files::Machine;
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
