@@ -15,6 +15,8 @@
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `fswatch` | yes, and their changes | | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `memory` | yes | yes | | | | |
+//! | `process` | yes | yes | | | | |
 //! | `service` | yes | | | | | |
 //! | `sshkey` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
@@ -31,8 +33,9 @@
 //! |---|---|
 //! | [`form`] | options, questions and help, made of one table |
 //! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
+//! | `comparisons` | sizes and ages, as parameters write them |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
-//! | `processes` | reading processes through `/proc` |
+//! | `processes` | reading processes and their memory through `/proc` |
 //! | `files`, `accounts` | reading files of the machine without being led elsewhere; accounts and groups |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
@@ -44,6 +47,8 @@
 mod accounts;
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
+#[cfg(feature = "modules")]
+mod comparisons;
 #[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
@@ -58,11 +63,15 @@ pub mod fswatch;
 pub mod kernelmodule;
 #[cfg(feature = "modules")]
 mod limits;
+#[cfg(feature = "modules")]
+pub mod memory;
 pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
 #[cfg(feature = "agent")]
 pub mod persistent;
+#[cfg(feature = "modules")]
+pub mod process;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
@@ -208,6 +217,8 @@ pub fn all() -> &'static [&'static dyn Module] {
     &[
         &file::File,
         &kernelmodule::KernelModule,
+        &memory::Memory,
+        &process::Process,
         &service::Service,
         &sshkey::SshKey,
         &upgrade::Upgrade,

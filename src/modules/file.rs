@@ -44,7 +44,7 @@ mod echo;
 mod entry;
 mod errors;
 mod evaluate;
-pub(super) mod filter;
+mod filter;
 mod form;
 mod gzip;
 mod hashes;

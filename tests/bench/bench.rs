@@ -8,6 +8,7 @@ mod files;
 mod fleet;
 mod idle;
 mod journey;
+mod processes;
 mod raw;
 mod registering;
 mod report;
@@ -29,7 +30,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 11] = [
+    let embedded: [Group; 13] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -39,6 +40,8 @@ fn main() {
         ("agent", agent::measure),
         ("stamped", stamped::measure),
         ("files", files::measure),
+        ("process", processes::list),
+        ("memory", processes::memory),
         ("verify", verifying::measure),
         ("api", api::sqlite),
     ];
