@@ -12,17 +12,20 @@
 //!
 //! | module | reads files | looks into processes | network | beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
+//! | `agentdestroy` | | yes | | removes | yes | |
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `fswatch` | yes, and their changes | | | | | |
 //! | `kernelmodule` | yes | | | | | |
 //! | `memory` | yes | yes | | | | |
-//! | `process` | yes | yes | | | | |
 //! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
 //! | `ping` | | | yes; echo requests | | | |
+//! | `process` | yes | yes | | | | |
+//! | `service` | yes | | | | | |
+//! | `sshkey` | yes | | | | | |
 //! | `timedrift` | | | yes | | | |
 //! | `upgrade` | | | yes | writes | | yes |
+//! | `user` | yes | | | | | |
 //! | `yara` | yes | if it scans processes, or files below a proc file system | | | | |
-//! | `agentdestroy` | | yes | | removes | yes | |
 //!
 //! # To add one
 //!
@@ -37,12 +40,15 @@
 //! | `comparisons` | sizes and ages, as parameters write them |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
 //! | `processes` | reading processes and their memory through `/proc` |
+//! | `files`, `accounts` | reading files of the machine without being led elsewhere; accounts and groups |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
 //!
 //! A persistent module (`persistent`) is another kind: the agent's configuration names it, and it notices events.
 
+#[cfg(feature = "modules")]
+mod accounts;
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
 #[cfg(feature = "modules")]
@@ -53,6 +59,8 @@ pub mod connected;
 mod fields;
 #[cfg(feature = "modules")]
 pub mod file;
+#[cfg(feature = "modules")]
+mod files;
 #[cfg(feature = "modules")]
 pub mod form;
 #[cfg(feature = "agent")]
@@ -79,9 +87,15 @@ mod processes;
 #[cfg(feature = "modules")]
 mod report;
 #[cfg(feature = "modules")]
+pub mod service;
+#[cfg(feature = "modules")]
+pub mod sshkey;
+#[cfg(feature = "modules")]
 pub mod timedrift;
 #[cfg(feature = "modules")]
 pub mod upgrade;
+#[cfg(feature = "modules")]
+pub mod user;
 #[cfg(feature = "modules")]
 pub mod yara;
 
@@ -220,16 +234,19 @@ pub trait Module: Sync {
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
     &[
+        &agentdestroy::AgentDestroy,
+        &connected::Connected,
         &file::File,
         &kernelmodule::KernelModule,
         &memory::Memory,
-        &process::Process,
         &netstat::Netstat,
-        &connected::Connected,
         &ping::Ping,
+        &process::Process,
+        &service::Service,
+        &sshkey::SshKey,
         &timedrift::TimeDrift,
         &upgrade::Upgrade,
-        &agentdestroy::AgentDestroy,
+        &user::User,
         &yara::Yara,
     ]
 }

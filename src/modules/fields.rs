@@ -1,5 +1,6 @@
 //! Reading parameters: errors that name the field, keys that are unknown, searches by label, regular expressions.
 
+use super::comparisons::Size;
 use super::{ParameterError, limits};
 use crate::json::{Fields, JsonError};
 use crate::re2::{self, Expression};
@@ -203,6 +204,51 @@ impl Patterns {
     }
 }
 
+/// A comparison with a whole number: `<2048`, `>0`, `1000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Number {
+    /// As it was written.
+    pub(super) text: String,
+    bound: Size,
+}
+
+impl Number {
+    /// Reads one.
+    pub(super) fn parse(text: &str) -> Result<Number, String> {
+        let digits = text.trim_start_matches(['<', '>']);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err("is not a number like \"<10\", \">10\" or \"10\"".to_owned());
+        }
+        Ok(Number { text: text.to_owned(), bound: Size::parse(text)? })
+    }
+
+    /// Whether a number is what it describes.
+    pub(super) fn is_met_by(&self, number: u64) -> bool {
+        self.bound.holds(number)
+    }
+}
+
+/// Reads a list, each value by `read`, whose errors get the field's name in front.
+pub(super) fn each<T>(
+    given: &Fields,
+    name: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, ParameterError> {
+    let texts = given.strings(name, limits::LIST_VALUES_MAX)?;
+    let one = |(index, text): (usize, String)| {
+        read(&text).map_err(|reason| given.error(&format!("{name}[{index}]"), reason).into())
+    };
+    texts.into_iter().enumerate().map(one).collect()
+}
+
+/// Reads a list of words, each one of `known`.
+pub(super) fn words(given: &Fields, name: &str, known: &[&str]) -> Result<Vec<String>, ParameterError> {
+    each(given, name, |text| {
+        let word = text.to_ascii_lowercase();
+        if known.contains(&word.as_str()) { Ok(word) } else { Err(format!("is not one of {}", known.join(", "))) }
+    })
+}
+
 /// The options that every search by label has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Options {
@@ -226,6 +272,14 @@ impl Options {
 
 /// A check of a search on one candidate: its field, its value as it was written, and whether the candidate passes.
 pub(super) type Check<'s> = (&'static str, &'s str, bool);
+
+/// The checks of a list of expressions on texts of a candidate.
+pub(super) fn checks<'s>(field: &'static str, patterns: &'s [Pattern], texts: &[impl AsRef<str>]) -> Vec<Check<'s>> {
+    let known = texts.iter().map(|text| text.as_ref().as_bytes().to_vec()).collect();
+    let texts = Texts { known, are_all: true };
+    let is_met = |pattern: &Pattern| pattern.is_met_by_one_of(&texts) == Some(true);
+    patterns.iter().map(|pattern| (field, pattern.text.as_str(), is_met(pattern))).collect()
+}
 
 /// The checks that a candidate passes, as an element repeats them: `{"names": ["^ssh"]}`. None: it is not what is looked for. With
 /// `matchall`, checks behind the first that fails are not made.

@@ -51,7 +51,7 @@ mod hashes;
 mod late;
 mod limits;
 mod lines;
-mod mounts;
+pub(super) mod mounts;
 mod open;
 mod options;
 mod parameters;

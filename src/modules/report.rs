@@ -66,6 +66,15 @@ impl<'c> Report<'c> {
         true
     }
 
+    /// Adds what a search found, unless it has as many as it wants.
+    pub(super) fn add_within(&mut self, label: &str, matchlimit: usize, element: Value) {
+        if self.count(label) == matchlimit {
+            self.unseen_for(label, format_args!("stopped at its matchlimit of {matchlimit}"));
+        } else {
+            self.add(label, element);
+        }
+    }
+
     /// How many elements a label has.
     pub(super) fn count(&self, label: &str) -> usize {
         self.elements.get(label).map_or(0, Vec::len)

@@ -63,7 +63,7 @@ type Points = HashMap<PathBuf, bool>;
 
 /// The mounts of this machine, as far as a walk needs them.
 #[derive(Debug, Default)]
-pub(super) struct Mounts {
+pub(in crate::modules) struct Mounts {
     own: Arc<Points>,
     /// The network mounts: of this process, and those of others by the paths that lead to them through `/proc`.
     network: RwLock<HashSet<PathBuf>>,
@@ -77,7 +77,7 @@ pub(super) struct Mounts {
 
 /// A resolved path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::modules) enum Place {
     /// This path, whose only links are jumps. Local, as far as the mounts are known.
     Local(PathBuf),
     /// Into the network mount at this path, or another at which resolving was to stop.
@@ -86,7 +86,7 @@ pub(super) enum Place {
 
 impl Mounts {
     /// Reads the mounts of this process.
-    pub(super) fn read() -> io::Result<Self> {
+    pub(in crate::modules) fn read() -> io::Result<Self> {
         Ok(Mounts::parse(&std::fs::read("/proc/self/mountinfo")?))
     }
 
@@ -154,17 +154,17 @@ impl Mounts {
     }
 
     /// Whether `path`, as [`Place::Local`] has it, is a network mount.
-    pub(super) fn contains(&self, path: &Path) -> bool {
+    pub(in crate::modules) fn contains(&self, path: &Path) -> bool {
         self.network().contains(path)
     }
 
     /// Resolves `path`, and every symbolic link in it, up to the first network mount.
-    pub(super) fn locate(&self, path: &Path) -> io::Result<Place> {
+    pub(in crate::modules) fn locate(&self, path: &Path) -> io::Result<Place> {
         self.follow(start_of(path)?, words(path).collect(), 0)
     }
 
     /// Resolves the link `name` in the directory `at`, whose path without links is `real`.
-    pub(super) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
+    pub(in crate::modules) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
         let target = text_of_link(at, name)?;
         let link = real.join(name);
         if let Some(process) = self.process_of_jump(&link) {

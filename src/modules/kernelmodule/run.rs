@@ -1,7 +1,7 @@
 //! Reads what the kernel lists, and compares it.
 
 use super::parameters::Search;
-use crate::modules::fields::{Pattern, passed};
+use crate::modules::fields::{checks, passed};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::json;
@@ -59,25 +59,13 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         examined += 1;
         let file = files.get(name).map_or("", String::as_str);
         for search in searches {
-            let on = |field, patterns: &'_ [Pattern], text: &str| -> Vec<_> {
-                patterns
-                    .iter()
-                    .map(|pattern| (field, pattern.text.clone(), pattern.is_met_by(text.as_bytes())))
-                    .collect()
-            };
             let checks = [
-                on("names", &search.names, name),
-                on("taints", &search.taints, &module.taints),
-                on("files", &search.files, file),
+                checks("names", &search.names, &[name]),
+                checks("taints", &search.taints, &[&module.taints]),
+                checks("files", &search.files, &[file]),
             ]
             .concat();
-            let checks = checks.iter().map(|(field, text, is_met)| (*field, text.as_str(), *is_met));
             let Some(passed) = passed(checks, search.options) else { continue };
-            if report.count(&search.label) == search.options.matchlimit {
-                let reason = format!("stopped at its matchlimit of {}", search.options.matchlimit);
-                report.unseen_for(&search.label, reason);
-                continue;
-            }
             let mut element = json!({
                 "name": name, "size": module.size_bytes, "usedby": module.used_by, "state": module.state,
                 "taints": module.taints, "file": file, "search": passed,
@@ -85,7 +73,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
             if module.is_hidden {
                 element["hidden"] = json!(true);
             }
-            report.add(&search.label, element);
+            report.add_within(&search.label, search.options.matchlimit, element);
         }
     }
     report.finish(&json!({"examined": examined}))

@@ -1,0 +1,212 @@
+//! Reading small files of the machine: bounded, without waiting, and where a link could lead root to another file, without links.
+
+use super::report::Report;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Entries of one directory of the system: some hundred times what distributions have there.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Links that follow each other, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// The machine that is looked at: what is below a directory.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    root: PathBuf,
+}
+
+impl Machine {
+    /// This machine.
+    pub(super) fn this() -> Machine {
+        Machine { root: "/".into() }
+    }
+
+    /// The machine whose files are below `root`.
+    #[cfg(test)]
+    pub(super) fn below(root: &Path) -> Machine {
+        Machine { root: root.to_owned() }
+    }
+
+    /// Where a file of it is.
+    pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Where a path leads if its last part is a link, and the next one: none of the links is opened.
+    pub(super) fn follow(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..LINKS_MAX {
+            let target = match std::fs::read_link(&path) {
+                Ok(target) => target,
+                // EINVAL: not a link. What a link leads to may be missing.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput || is_missing(&error) => return Ok(path),
+                Err(error) => return Err(error),
+            };
+            path = match path.parent() {
+                Some(parent) if target.is_relative() => tidy(&parent.join(target)),
+                _ => self.path(target),
+            };
+        }
+        Err(rustix::io::Errno::LOOP.into())
+    }
+
+    /// The names in a directory of it, sorted; that it cannot be read is named.
+    pub(super) fn names(&self, directory: &str, report: &mut Report) -> Vec<String> {
+        match names(&self.path(directory)) {
+            Ok(names) => names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect(),
+            Err(error) => {
+                report.unseen(format_args!("read {directory}: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// What a file of it is called there: the opposite of [`Machine::path`].
+    pub(super) fn name(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        Path::new("/").join(below).to_string_lossy().into_owned()
+    }
+}
+
+/// Whether a link in place of a file is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// It is: only root could have put it there.
+    Follow,
+    /// It is not: a user may have put it there, and may not read what it leads to.
+    Refuse,
+}
+
+/// What a file had when it was read.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// Its beginning.
+    pub(super) bytes: Vec<u8>,
+    /// That is all.
+    pub(super) is_whole: bool,
+    /// Its metadata.
+    pub(super) metadata: std::fs::Metadata,
+}
+
+/// Opens a regular file for reading. Anything else is an error, and is not waited for.
+pub(super) fn open(at: impl AsFd, path: &Path, links: Links) -> io::Result<(File, std::fs::Metadata)> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = if links == Links::Follow { flags } else { flags | OFlags::NOFOLLOW };
+    let file = match rustix::fs::openat(at, path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) if links == Links::Refuse => {
+            return Err(io::Error::other("it is a link, which is not followed"));
+        }
+        opened => File::from(opened?),
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Reads the first `bytes_max` bytes of a regular file.
+pub(super) fn read(path: &Path, links: Links, bytes_max: u64) -> io::Result<Contents> {
+    let (file, metadata) = open(CWD, path, links)?;
+    let (bytes, is_whole) = read_open(&file, bytes_max)?;
+    Ok(Contents { bytes, is_whole, metadata })
+}
+
+/// Reads the next `bytes_max` bytes of an open file, and says whether they are the last.
+pub(super) fn read_open(file: &File, bytes_max: u64) -> io::Result<(Vec<u8>, bool)> {
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    let is_whole = bytes.len() as u64 <= bytes_max;
+    if !is_whole {
+        bytes.pop();
+    }
+    Ok((bytes, is_whole))
+}
+
+/// The names in a directory, sorted. A directory that is missing has none.
+pub(super) fn names(directory: &Path) -> io::Result<Vec<OsString>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if names.len() == ENTRIES_MAX {
+            return Err(io::Error::other(format!("it has more than {ENTRIES_MAX} entries")));
+        }
+        names.push(entry?.file_name());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A path without `..`: the way of links of packages, which stay in directories that are none themselves.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(tidy.pop()),
+            Component::CurDir => {}
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+/// `line 7`, `line 7 and 2 more`: lines that something is to be said of; none if there are none.
+pub(super) fn line_numbers(numbers: &[usize]) -> Option<String> {
+    let (first, rest) = numbers.split_first()?;
+    Some(if rest.is_empty() { format!("line {first}") } else { format!("line {first} and {} more", rest.len()) })
+}
+
+/// Whether an error says that there is no such file.
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The lines of a text with their numbers from 1, each invalid byte replaced.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, std::borrow::Cow<'_, str>)> {
+    bytes.split(|byte| *byte == b'\n').enumerate().map(|(index, line)| (index + 1, String::from_utf8_lossy(line)))
+}
+
+/// The user that owns a file, by id.
+pub(super) fn owner(metadata: &std::fs::Metadata) -> u32 {
+    metadata.uid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_regular_files_are_read_and_links_only_where_they_may_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("file"), "12345").unwrap();
+        symlink("file", path("link")).unwrap();
+        rustix::fs::mknodat(CWD, path("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let all = |name: &str, links, max| {
+            read(&path(name), links, max).map(|contents| (contents.bytes, contents.is_whole)).map_err(|e| e.to_string())
+        };
+        assert_eq!(all("file", Links::Refuse, 5).unwrap(), (b"12345".to_vec(), true));
+        assert_eq!(all("file", Links::Refuse, 4).unwrap(), (b"1234".to_vec(), false));
+        assert_eq!(all("link", Links::Follow, 9).unwrap(), (b"12345".to_vec(), true));
+        assert_eq!(all("link", Links::Refuse, 9).unwrap_err(), "it is a link, which is not followed");
+        assert_eq!(all("fifo", Links::Follow, 9).unwrap_err(), "it is not a regular file");
+        assert_eq!(names(directory.path()).unwrap(), ["fifo", "file", "link"]);
+        assert!(names(&path("missing")).unwrap().is_empty() && names(&path("file")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_machine_below_a_directory_has_the_names_of_a_whole_one() {
+        let machine = Machine::below(Path::new("/tmp/m"));
+        assert_eq!(machine.path("/etc/passwd"), Path::new("/tmp/m/etc/passwd"));
+        assert_eq!(machine.name(Path::new("/tmp/m/etc/passwd")), "/etc/passwd");
+        assert_eq!(Machine::this().name(&Machine::this().path("/etc/passwd")), "/etc/passwd");
+    }
+}

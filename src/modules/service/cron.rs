@@ -1,0 +1,209 @@
+//! Tables and directories of cron (crontab(5)), of anacron (anacrontab(5)), and jobs of at (at(1)).
+
+use super::command;
+use super::entry::{Entry, State, Written};
+use crate::modules::accounts::{self, Account};
+use crate::modules::files::{self, Links, Machine};
+use crate::modules::notation;
+use crate::modules::report::Report;
+use std::path::Path;
+
+/// One table, which a user may have written: far more than people write.
+const TABLE_BYTES_MAX: u64 = 1 << 20;
+/// Commands of all tables: memory of some 100 MB.
+const ENTRIES_MAX: usize = 100_000;
+/// Where users' tables are: Debian and Red Hat (below), SUSE, BusyBox.
+const SPOOLS: [&str; 4] = ["/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron", "/etc/crontabs"];
+/// Directories of scripts, and when they run.
+const SCRIPTS: [(&str, &str); 10] = [
+    ("/etc/cron.hourly", "hourly"),
+    ("/etc/cron.daily", "daily"),
+    ("/etc/cron.weekly", "weekly"),
+    ("/etc/cron.monthly", "monthly"),
+    ("/etc/cron.yearly", "yearly"),
+    ("/etc/periodic/15min", "15min"),
+    ("/etc/periodic/hourly", "hourly"),
+    ("/etc/periodic/daily", "daily"),
+    ("/etc/periodic/weekly", "weekly"),
+    ("/etc/periodic/monthly", "monthly"),
+];
+/// Where jobs of at are: Debian and Red Hat.
+const JOBS: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/at"];
+
+/// How the lines of a table look.
+#[derive(Clone, Copy)]
+enum Table<'t> {
+    /// With the user of each command.
+    OfSystem,
+    /// Of this user.
+    OfUser(&'t str),
+    /// Of anacron.
+    OfAnacron,
+}
+
+/// Reads all of them.
+pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    read_table(machine, Path::new("/etc/crontab"), Table::OfSystem, &mut entries, report);
+    read_table(machine, Path::new("/etc/anacrontab"), Table::OfAnacron, &mut entries, report);
+    for name in machine.names("/etc/cron.d", report) {
+        let first = entries.len();
+        read_table(machine, &Path::new("/etc/cron.d").join(&name), Table::OfSystem, &mut entries, report);
+        if !is_run(machine, &name) {
+            entries[first..].iter_mut().for_each(|entry| entry.state = State::Ignored);
+        }
+    }
+    for spool in SPOOLS {
+        for name in machine.names(spool, report) {
+            let path = Path::new(spool).join(&name);
+            // /var/spool/cron has other directories.
+            if !machine.path(&path).is_dir() {
+                read_table(machine, &path, Table::OfUser(&name), &mut entries, report);
+            }
+        }
+    }
+    for (directory, schedule) in SCRIPTS {
+        for name in machine.names(directory, report).into_iter().filter(|name| !name.starts_with('.')) {
+            entries.extend(script(machine, &Path::new(directory).join(&name), &name, schedule));
+        }
+    }
+    for directory in JOBS {
+        for name in machine.names(directory, report) {
+            entries.extend(job(machine, &Path::new(directory).join(&name), &name, accounts));
+        }
+    }
+    entries
+}
+
+/// Whether cron and run-parts(8) use a file of this name. Those of Debian are strict; others only leave out what editors and package
+/// managers leave behind.
+fn is_run(machine: &Machine, name: &str) -> bool {
+    const LEFT_BEHIND: [&str; 7] = ["~", ".rpmsave", ".rpmorig", ".rpmnew", ".swp", ".cfsaved", ",v"];
+    if machine.path("/etc/debian_version").exists() {
+        return name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    }
+    !name.starts_with(['.', '#']) && !LEFT_BEHIND.iter().any(|end| name.ends_with(end))
+}
+
+fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<Entry>, report: &mut Report) {
+    // Users' tables are in a directory in which users may make files.
+    let links = if matches!(table, Table::OfUser(_)) { Links::Refuse } else { Links::Follow };
+    let contents = match files::read(&machine.path(path), links, TABLE_BYTES_MAX) {
+        Ok(contents) => contents,
+        Err(error) if files::is_missing(&error) => return,
+        Err(error) => return report.unseen(format_args!("read {}: {error}", path.display())),
+    };
+    if !contents.is_whole {
+        report.unseen(format_args!("read {}: only its first {TABLE_BYTES_MAX} bytes", path.display()));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut not_understood = Vec::new();
+    for (line, text) in files::lines(&contents.bytes) {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with('#') || is_variable(text) {
+            continue;
+        }
+        let Some((schedule, user, name, command)) = parse(text, table, &name) else {
+            not_understood.push(line);
+            continue;
+        };
+        if entries.len() == ENTRIES_MAX {
+            return report.unseen(format_args!("read {}: more than {ENTRIES_MAX} commands", path.display()));
+        }
+        entries.push(Entry {
+            kind: if matches!(table, Table::OfAnacron) { "anacron" } else { "cron" },
+            name: name.to_owned(),
+            file: path.to_string_lossy().into_owned(),
+            line,
+            state: State::Enabled,
+            user: user.to_owned(),
+            commands: vec![command::shown(before_input(command))],
+            schedules: vec![schedule],
+            written: Some(Written::from(&contents.metadata)),
+            ..Entry::default()
+        });
+    }
+    if let Some(lines) = files::line_numbers(&not_understood) {
+        report.unseen(format_args!("read {}: {lines} is not understood", path.display()));
+    }
+}
+
+/// Whether a line sets a variable: its value is not looked at.
+fn is_variable(line: &str) -> bool {
+    let Some((name, _)) = line.split_once('=') else { return false };
+    let name = name.trim().trim_matches(['"', '\'']);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The schedule, the user, the name and the command of a line.
+fn parse<'l>(line: &'l str, table: Table<'l>, name: &'l str) -> Option<(String, &'l str, &'l str, &'l str)> {
+    let mut rest = line;
+    let mut word = || {
+        let (word, behind) = rest.trim_start().split_once(char::is_whitespace)?;
+        rest = behind;
+        Some(word)
+    };
+    let first = word()?;
+    let (schedule, user, name) = match table {
+        Table::OfAnacron => {
+            let delay = word()?;
+            (format!("{first} {delay}"), "root", word()?)
+        }
+        Table::OfSystem | Table::OfUser(_) => {
+            let mut schedule = first.to_owned();
+            for _ in 0..if first.starts_with('@') { 0 } else { 4 } {
+                schedule.push(' ');
+                schedule.push_str(word()?);
+            }
+            let user = if let Table::OfUser(user) = table { user } else { word()? };
+            (schedule, user, name)
+        }
+    };
+    let command = rest.trim();
+    (!command.is_empty()).then_some((schedule, user, name, command))
+}
+
+/// What is behind a `%` is the input of a command, and may be private.
+fn before_input(command: &str) -> &str {
+    let is_end = |(at, letter): &(usize, char)| *letter == '%' && !command[..*at].ends_with('\\');
+    command.char_indices().find(is_end).map_or(command, |(at, _)| &command[..at])
+}
+
+/// A script in a directory of cron.
+fn script(machine: &Machine, path: &Path, name: &str, schedule: &str) -> Option<Entry> {
+    const EXECUTABLE: u32 = 0o111;
+    let metadata = machine.path(path).metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let is_executable = std::os::unix::fs::MetadataExt::mode(&metadata) & EXECUTABLE != 0;
+    let file = path.to_string_lossy().into_owned();
+    Some(Entry {
+        kind: "cron",
+        name: name.to_owned(),
+        state: if is_executable && is_run(machine, name) { State::Enabled } else { State::Ignored },
+        user: "root".to_owned(),
+        commands: vec![file.clone()],
+        file,
+        schedules: vec![schedule.to_owned()],
+        written: Some(Written::from(&metadata)),
+        ..Entry::default()
+    })
+}
+
+/// A job of at, by its name: a letter, its number and its minute, in hexadecimal digits. What it runs is not read: the file begins
+/// with the environment of who made it.
+fn job(machine: &Machine, path: &Path, name: &str, accounts: &[Account]) -> Option<Entry> {
+    const NUMBER_DIGITS: usize = 5;
+    const MINUTE_DIGITS: usize = 8;
+    let digits = name.get(1..).filter(|digits| digits.len() == NUMBER_DIGITS + MINUTE_DIGITS)?;
+    let minute = i64::from_str_radix(digits.get(NUMBER_DIGITS..)?, 16).ok()?;
+    let metadata = machine.path(path).symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some(Entry {
+        kind: "at",
+        name: name.to_owned(),
+        file: path.to_string_lossy().into_owned(),
+        state: State::Enabled,
+        user: accounts::name_of(accounts, files::owner(&metadata)),
+        schedules: vec![notation::time(minute.saturating_mul(60), 0)],
+        written: Some(Written::from(&metadata)),
+        ..Entry::default()
+    })
+}

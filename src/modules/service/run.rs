@@ -1,0 +1,87 @@
+//! Collects everything, and compares it with searches.
+
+use super::entry::{Entry, State};
+use super::parameters::Search;
+use super::{cron, running, sysv, units};
+use crate::modules::accounts;
+use crate::modules::fields::{Check, checks, passed};
+use crate::modules::files::Machine;
+use crate::modules::report::Report;
+use crate::modules::{Context, ModuleResult};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Runs searches on a machine.
+pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> ModuleResult {
+    let mut report = Report::new(context, searches.iter().map(|search| &search.label));
+    let accounts = match accounts::accounts(machine) {
+        Ok(read) => read.entries,
+        Err(error) => {
+            report.note(format_args!("read /etc/passwd: {error}: names of owners are unknown"));
+            Vec::new()
+        }
+    };
+    let mut entries = with_running(units::read(machine, &mut report), machine, &mut report);
+    if searches.iter().any(|search| search.running) && entries.iter().all(|entry| entry.running.is_none()) {
+        report.unseen("which units run is unknown");
+    }
+    entries.extend(sysv::read(machine, &mut report));
+    entries.extend(cron::read(machine, &accounts, &mut report));
+    for entry in &entries {
+        if report.is_over() {
+            break;
+        }
+        let owner = entry.written.map(|written| accounts::name_of(&accounts, written.uid)).unwrap_or_default();
+        for search in searches {
+            if let Some(passed) = passed(all_checks(entry, search), search.options) {
+                report.add_within(&search.label, search.options.matchlimit, entry.element(&owner, passed));
+            }
+        }
+    }
+    report.finish(&json!({"examined": entries.len()}))
+}
+
+/// Units with whether they run, and those that run without a file.
+fn with_running(mut units: Vec<Entry>, machine: &Machine, report: &mut Report) -> Vec<Entry> {
+    let Some(running) = running::read(machine, report) else { return units };
+    for unit in &mut units {
+        unit.running = Some(running.contains(&unit.name));
+    }
+    let known: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+    let mut others: Vec<Entry> = Vec::new();
+    for name in running.iter().filter(|name| !known.contains(name.as_str())) {
+        // What is mounted is a unit, with a file or without.
+        if let Some(kind @ "service") = units::kind(name) {
+            let template = units::template(name).and_then(|template| units.iter().find(|unit| unit.name == template));
+            others.push(match template {
+                Some(template) => template.instance(name),
+                None => {
+                    Entry { kind, name: name.clone(), state: State::NoFile, running: Some(true), ..Entry::default() }
+                }
+            });
+        }
+    }
+    units.extend(others);
+    units
+}
+
+fn all_checks<'s>(entry: &Entry, search: &'s Search) -> Vec<Check<'s>> {
+    // One word is enough.
+    let word = |field, words: &'s [String], found: &str| {
+        let word = words.iter().find(|word| *word == found).or(words.first());
+        word.map(|word| (field, word.as_str(), word == found))
+    };
+    let mut all = [
+        checks("names", &search.names, &[&entry.name]),
+        checks("files", &search.files, &[&entry.file]),
+        checks("users", &search.users, &[&entry.user]),
+        checks("commands", &search.commands, &entry.commands),
+        checks("schedules", &search.schedules, &entry.schedules),
+    ]
+    .concat();
+    all.extend(word("kinds", &search.kinds, entry.kind));
+    all.extend(word("states", &search.states, entry.state.word()));
+    all.extend(search.running.then_some(("running", "true", entry.running == Some(true))));
+    all.extend(search.missing.then_some(("missing", "true", !entry.missing.is_empty())));
+    all
+}

@@ -1,0 +1,75 @@
+//! Which units of systemd have processes: those with a control group that has some.
+
+use crate::modules::files::{self, Links, Machine};
+use crate::modules::report::Report;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Where systemd keeps its control groups: version 2, version 1, and both at once.
+const GROUPS: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+/// Control groups that are looked at: some ten for each container of a large machine.
+const GROUPS_MAX: usize = 50_000;
+/// What is read of the processes of a group: whether there is one.
+const PROCESS_BYTES: u64 = 16;
+/// Levels of control groups.
+const LEVELS_MAX: usize = 32;
+
+/// The names of the units that run; none if that is not known.
+pub(super) fn read(machine: &Machine, report: &mut Report) -> Option<BTreeSet<String>> {
+    if !machine.path("/run/systemd/system").is_dir() {
+        // Another program started this machine.
+        return Some(BTreeSet::new());
+    }
+    let is_of_systemd = |path: &PathBuf| path.join("cgroup.procs").is_file();
+    let Some(root) = GROUPS.map(|path| machine.path(path)).into_iter().find(is_of_systemd) else {
+        return active(machine, report);
+    };
+    let mut walk = Walk { running: BTreeSet::new(), left: GROUPS_MAX };
+    walk.visit(&root, None, 0, report);
+    if walk.left == 0 {
+        report.unseen(format_args!("read {}: more than {GROUPS_MAX} control groups", machine.name(&root)));
+    }
+    Some(walk.running)
+}
+
+struct Walk {
+    running: BTreeSet<String>,
+    left: usize,
+}
+
+impl Walk {
+    fn visit(&mut self, path: &Path, unit: Option<&str>, level: usize, report: &mut Report) {
+        if self.left == 0 || level > LEVELS_MAX || report.is_over() {
+            return;
+        }
+        self.left -= 1;
+        if let Some(unit) = unit
+            && files::read(&path.join("cgroup.procs"), Links::Follow, PROCESS_BYTES)
+                .is_ok_and(|first| !first.bytes.is_empty())
+        {
+            self.running.insert(unit.to_owned());
+            return;
+        }
+        // It is gone meanwhile.
+        let Ok(entries) = std::fs::read_dir(path) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // What is below a unit is its own, such as a user's units.
+            let of = name.strip_prefix('_').unwrap_or(&name);
+            let unit = unit.or_else(|| super::units::kind(of).is_some().then_some(of));
+            self.visit(&entry.path(), unit, level + 1, report);
+        }
+    }
+}
+
+/// Units that are active, with or without processes, as systemd itself notes them.
+fn active(machine: &Machine, report: &mut Report) -> Option<BTreeSet<String>> {
+    let path = machine.path("/run/systemd/units");
+    let names = files::names(&path).unwrap_or_default();
+    if names.is_empty() {
+        report.note("no control groups of systemd and no /run/systemd/units: which units run is unknown");
+        return None;
+    }
+    let names = names.into_iter().map(|name| name.to_string_lossy().into_owned());
+    Some(names.filter_map(|name| Some(name.strip_prefix("invocation:")?.to_owned())).collect())
+}

@@ -1,0 +1,288 @@
+//! Units of systemd as its files say (systemd.unit(5)): which there are, what changes them, and whether they are enabled.
+
+use super::command;
+use super::entry::{Entry, State, Written};
+use super::unit_file::Settings;
+use crate::modules::files::{self, Links, Machine};
+use crate::modules::report::Report;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where units are, the most important first. The last is the same as the one before it where `/lib` is a link.
+const DIRECTORIES: [&str; 13] = [
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/run/systemd/generator.early",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
+/// Units that systemd or people enable, there and in directories below.
+const OF_PEOPLE: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
+/// Directories with links to units that start with another.
+const WANTS: [&str; 3] = [".wants", ".requires", ".upholds"];
+/// One file: far more than a unit has.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The kinds of units that are reported: the ends of their names.
+const KINDS: [&str; 7] = ["service", "timer", "socket", "path", "mount", "automount", "swap"];
+
+/// What is in the directories.
+#[derive(Default)]
+struct Found {
+    /// The file of each unit.
+    files: BTreeMap<String, PathBuf>,
+    /// Drop-ins by the name of their directory, the most important first.
+    dropins: BTreeMap<String, Vec<PathBuf>>,
+    /// Who starts a unit, and whether people said so.
+    wanted: BTreeMap<String, BTreeSet<String>>,
+    enabled: BTreeSet<String>,
+}
+
+/// The kind of a unit by its name; none for what is no unit, or one that runs nothing.
+pub(super) fn kind(name: &str) -> Option<&'static str> {
+    let (_, end) = name.rsplit_once('.')?;
+    KINDS.into_iter().find(|kind| *kind == end)
+}
+
+/// Reads all units.
+pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
+    let mut found = Found::default();
+    for directory in DIRECTORIES {
+        let path = machine.path(directory);
+        match files::names(&path) {
+            Ok(names) => found.read_directory(machine, directory, &path, &names, report),
+            Err(error) => report.unseen(format_args!("read {directory}: {error}: units are missing")),
+        }
+    }
+    found.add_instances();
+    let mut units = Vec::new();
+    for (name, path) in &found.files {
+        if report.is_over() {
+            break;
+        }
+        units.extend(kind(name).and_then(|kind| found.unit(machine, (name, kind), path, report)));
+    }
+    units
+}
+
+impl Found {
+    fn read_directory(
+        &mut self,
+        machine: &Machine,
+        directory: &str,
+        path: &Path,
+        names: &[OsString],
+        report: &mut Report,
+    ) {
+        for name in names {
+            let (path, name) = (path.join(name), name.to_string_lossy().into_owned());
+            if let Some(by) = WANTS.iter().find_map(|end| name.strip_suffix(end)) {
+                match files::names(&path) {
+                    Ok(wanted) => self.add_wanted(directory, by, &wanted),
+                    Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(&path))),
+                }
+            } else if let Some(of) = name.strip_suffix(".d") {
+                self.dropins.entry(of.to_owned()).or_default().push(path);
+            } else if kind(&name).is_some() {
+                self.add_alias(machine, directory, &name, &path);
+                self.files.entry(name).or_insert(path);
+            }
+        }
+    }
+
+    fn add_wanted(&mut self, directory: &str, by: &str, names: &[OsString]) {
+        for name in names {
+            let name = name.to_string_lossy().into_owned();
+            self.wanted.entry(name.clone()).or_default().insert(by.to_owned());
+            if OF_PEOPLE.contains(&directory) {
+                self.enabled.insert(name);
+            }
+        }
+    }
+
+    /// A link of people to a unit of another name enables it.
+    fn add_alias(&mut self, machine: &Machine, directory: &str, name: &str, path: &Path) {
+        let target =
+            machine.follow(path).ok().and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
+        if let Some(target) =
+            target.filter(|target| target != name && kind(target).is_some() && OF_PEOPLE.contains(&directory))
+        {
+            self.enabled.insert(target);
+        }
+    }
+
+    /// Instances that something starts have the file of their template, which is enabled then.
+    fn add_instances(&mut self) {
+        for name in self.wanted.keys().cloned().collect::<Vec<_>>() {
+            let Some(template) = template(&name) else { continue };
+            if let Some(path) = self.files.get(&template).cloned() {
+                self.files.entry(name.clone()).or_insert(path);
+            }
+            if self.enabled.contains(&name) {
+                self.enabled.insert(template);
+            }
+        }
+    }
+
+    fn unit(
+        &self,
+        machine: &Machine,
+        (name, kind): (&str, &'static str),
+        path: &Path,
+        report: &mut Report,
+    ) -> Option<Entry> {
+        let mut unit = Entry { kind, name: name.to_owned(), file: machine.name(path), ..Entry::default() };
+        unit.wanted_by = self.wanted.get(name).into_iter().flatten().cloned().collect();
+        let target = match machine.follow(path) {
+            Ok(target) => target,
+            // It was removed meanwhile.
+            Err(error) if files::is_missing(&error) => return None,
+            Err(error) => {
+                report.unseen(format_args!("read {}: {error}", unit.file));
+                return None;
+            }
+        };
+        if target == machine.path("/dev/null") {
+            unit.state = State::Masked;
+            return Some(unit);
+        }
+        let contents = match files::read(&target, Links::Follow, FILE_BYTES_MAX) {
+            Ok(contents) => contents,
+            // A link that leads nowhere: what it was for is gone.
+            Err(error) if files::is_missing(&error) => {
+                unit.missing.push(machine.name(&target));
+                unit.state = State::Linked;
+                return Some(unit);
+            }
+            Err(error) => {
+                report.unseen(format_args!("read {}: {error}", unit.file));
+                return Some(unit);
+            }
+        };
+        unit.written = Some(Written::from(&contents.metadata));
+        if !contents.is_whole {
+            report.unseen(format_args!("read {}: only its first {FILE_BYTES_MAX} bytes", unit.file));
+        }
+        if contents.bytes.is_empty() {
+            unit.state = State::Masked;
+            return Some(unit);
+        }
+        let mut settings = Settings::default();
+        settings.read(&contents.bytes);
+        for dropin in self.dropins_of(machine, name, report) {
+            match files::read(
+                &machine.follow(&dropin).unwrap_or_else(|_| dropin.clone()),
+                Links::Follow,
+                FILE_BYTES_MAX,
+            ) {
+                Ok(contents) => {
+                    settings.read(&contents.bytes);
+                    unit.dropins.push(machine.name(&dropin));
+                }
+                Err(error) if files::is_missing(&error) => {}
+                Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(&dropin))),
+            }
+        }
+        unit.state = self.state(machine, (name, path), &target, &settings);
+        unit.user = settings.user();
+        unit.schedules = settings.schedules();
+        unit.commands = settings.commands().iter().map(|line| command::shown(line)).collect();
+        let programs = settings.commands().iter().filter_map(|line| command::program(line)).collect::<BTreeSet<_>>();
+        let is_missing =
+            |program: &&str| machine.path(program).metadata().is_err_and(|error| files::is_missing(&error));
+        // The targets of links of a machine that is not this one are elsewhere.
+        unit.missing = programs.into_iter().filter(is_missing).map(str::to_owned).collect();
+        unit.unit = match target.file_name().map(|name| name.to_string_lossy().into_owned()) {
+            Some(other) if unit.state == State::Alias => other,
+            _ => settings.unit(name),
+        };
+        Some(unit)
+    }
+
+    /// Whether a unit is started, as `systemctl is-enabled` says.
+    fn state(&self, machine: &Machine, (name, path): (&str, &Path), target: &Path, settings: &Settings) -> State {
+        let shown = machine.name(path);
+        let is_alias = target.file_name().is_some_and(|other| {
+            let other = other.to_string_lossy();
+            other != name && template(name).is_none_or(|template| other != template)
+        });
+        if shown.starts_with("/run/systemd/generator") {
+            State::Generated
+        } else if shown.starts_with("/run/systemd/transient/") {
+            State::Transient
+        } else if is_alias {
+            State::Alias
+        } else if self.enabled.contains(name) {
+            State::Enabled
+        } else if !DIRECTORIES.iter().any(|directory| target.starts_with(machine.path(directory))) {
+            State::Linked
+        } else if settings.can_be_enabled() {
+            State::Disabled
+        } else {
+            State::Static
+        }
+    }
+
+    /// The files that change a unit, in the order in which they do: of the same name only the most important.
+    fn dropins_of(&self, machine: &Machine, name: &str, report: &mut Report) -> Vec<PathBuf> {
+        let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+        for directory in dropin_names(name).iter().filter_map(|name| self.dropins.get(name)).flatten() {
+            match files::names(directory) {
+                Ok(names) => {
+                    for name in names.into_iter().filter(|name| name.to_string_lossy().ends_with(".conf")) {
+                        let path = directory.join(&name);
+                        by_name.entry(name).or_insert(path);
+                    }
+                }
+                Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(directory))),
+            }
+        }
+        let is_masked = |path: &PathBuf| machine.follow(path).is_ok_and(|target| target == machine.path("/dev/null"));
+        by_name.into_values().filter(|path| !is_masked(path)).collect()
+    }
+}
+
+/// `getty@.service` for `getty@tty1.service`.
+pub(super) fn template(name: &str) -> Option<String> {
+    let (prefix, rest) = name.split_once('@')?;
+    let (instance, end) = rest.rsplit_once('.')?;
+    (!instance.is_empty()).then(|| format!("{prefix}@.{end}"))
+}
+
+/// The units whose drop-ins change a unit, the most important first: itself, its template, `a-.service` for `a-b.service`, and all
+/// of its kind.
+fn dropin_names(name: &str) -> Vec<String> {
+    let mut names = vec![name.to_owned()];
+    names.extend(template(name));
+    let (Some((stem, end)), first) = (name.rsplit_once('.'), name.split('@').next().unwrap_or(name)) else {
+        return names;
+    };
+    let stem = if name.contains('@') { first } else { stem };
+    let mut dashes: Vec<usize> = stem.match_indices('-').map(|(at, _)| at).collect();
+    while let Some(at) = dashes.pop() {
+        names.push(format!("{}.{end}", &stem[..=at]));
+    }
+    names.push(end.to_owned());
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_templates_and_drop_ins_are_those_of_systemd() {
+        assert_eq!(template("getty@tty1.service").as_deref(), Some("getty@.service"));
+        assert_eq!((template("getty@.service"), template("a.service")), (None, None));
+        assert_eq!(dropin_names("a-b-c.service"), ["a-b-c.service", "a-b-.service", "a-.service", "service"]);
+        assert_eq!(dropin_names("a-b@x-y.timer"), ["a-b@x-y.timer", "a-b@.timer", "a-.timer", "timer"]);
+    }
+}

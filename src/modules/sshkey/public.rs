@@ -1,0 +1,123 @@
+//! Public keys: lines of OpenSSH, with options in `authorized_keys`, and the format of RFC 4716.
+
+use super::blob::{self, PublicKey};
+use super::keys::{Key, Keys, Type};
+
+/// The first line of a public key in the format of RFC 4716.
+pub(super) const RFC4716_BEGIN: &str = "---- BEGIN SSH2 PUBLIC KEY ----";
+/// Its last line.
+const RFC4716_END: &str = "---- END SSH2 PUBLIC KEY ----";
+/// Options whose values are returned: they say from where and until when a key is good. Others may be private: a command, a
+/// variable of the environment.
+const WITH_VALUE: [&str; 4] = ["from", "expiry-time", "principals", "tunnel"];
+/// Bytes of an option that is returned.
+const OPTION_BYTES_MAX: usize = 512;
+/// Options of one line.
+const OPTIONS_MAX: usize = 64;
+
+/// Reads lines that are keys. In `authorized_keys` what is not a key, a comment or empty is not understood, and options may
+/// stand in front of a key.
+pub(super) fn read_lines(lines: &[&str], is_authorized_keys: bool, keys: &mut Keys) {
+    let kind = if is_authorized_keys { Type::AuthorizedKeys } else { Type::Public };
+    for (index, line) in lines.iter().enumerate() {
+        let (first, _) = word(line);
+        if line.is_empty() || line.starts_with('#') || !(is_authorized_keys || blob::is_name(first)) {
+            continue;
+        }
+        let (options, key) = if blob::is_name(first) { (Some(Vec::new()), *line) } else { split_options(line) };
+        match options.and_then(|options| Some((options, read_key(key)?))) {
+            Some((options, (public, comment))) => {
+                keys.found.push(Key { options, ..Key::new(kind, index + 1, Some(public), comment) });
+            }
+            None if is_authorized_keys => keys.not_understood.push(index + 1),
+            // A text about keys.
+            None => {}
+        }
+    }
+}
+
+/// Reads `ssh-ed25519 AAAA… comment`.
+fn read_key(line: &str) -> Option<(PublicKey, &str)> {
+    let (name, rest) = word(line);
+    let (text, comment) = word(rest);
+    let public = PublicKey::parse_text(text)?;
+    // The name in front is that of the key.
+    let is_same = blob::is_name(name)
+        && name.contains("-cert-v01@") == public.is_certificate
+        && name.starts_with(public.algorithm.name.trim_end_matches("@openssh.com"));
+    is_same.then_some((public, comment))
+}
+
+/// Splits the first word from the rest of a line.
+fn word(line: &str) -> (&str, &str) {
+    let line = line.trim_start();
+    let end = line.find([' ', '\t']).unwrap_or(line.len());
+    (&line[..end], line[end..].trim_start())
+}
+
+/// Splits options from the key behind them. The options are none if they are not understood.
+fn split_options(line: &str) -> (Option<Vec<String>>, &str) {
+    let mut options = Vec::new();
+    let (mut is_quoted, mut is_escaped, mut begin) = (false, false, 0);
+    for (at, letter) in line.char_indices() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            ',' | ' ' | '\t' if !is_quoted => {
+                options.push(option(&line[begin..at]));
+                begin = at + 1;
+                if letter != ',' || options.len() > OPTIONS_MAX {
+                    return (options.into_iter().collect(), line[begin..].trim_start());
+                }
+            }
+            _ => {}
+        }
+    }
+    (None, "")
+}
+
+/// An option as it is returned: its name, and its value if that is not private.
+fn option(text: &str) -> Option<String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let is_name =
+        !name.is_empty() && name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let name = is_name.then(|| name.to_ascii_lowercase())?;
+    Some(match value {
+        None => name,
+        Some(value) if WITH_VALUE.contains(&name.as_str()) => {
+            let end = value.floor_char_boundary(OPTION_BYTES_MAX);
+            format!("{name}={}", value[..end].trim_matches('"'))
+        }
+        Some(_) => format!("{name}=…"),
+    })
+}
+
+/// Reads keys in the format of RFC 4716: headers, and base64 in lines.
+pub(super) fn read_rfc4716(lines: &[&str], keys: &mut Keys) {
+    for (index, _) in lines.iter().enumerate().filter(|(_, line)| **line == RFC4716_BEGIN) {
+        let body: Vec<&str> = lines[index + 1..]
+            .iter()
+            .copied()
+            .take_while(|line| ![RFC4716_BEGIN, RFC4716_END].contains(line))
+            .collect();
+        let (mut comment, mut text, mut is_header) = ("", String::new(), false);
+        for line in body {
+            let goes_on = line.ends_with('\\');
+            if let Some((name, value)) = line.split_once(": ").filter(|_| !is_header) {
+                if name.eq_ignore_ascii_case("comment") {
+                    comment = value.trim_end_matches('\\').trim_matches('"');
+                }
+                is_header = goes_on;
+            } else if is_header {
+                is_header = goes_on;
+            } else {
+                text.push_str(line);
+            }
+        }
+        match PublicKey::parse_text(&text) {
+            Some(public) => keys.found.push(Key::new(Type::Public, index + 1, Some(public), comment)),
+            None => keys.not_understood.push(index + 1),
+        }
+    }
+}

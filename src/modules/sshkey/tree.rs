@@ -1,0 +1,220 @@
+//! A walk over directories that users can change while it goes on: no link on the way to a file is followed, so that no user
+//! leads root to a file that the user may not read.
+//!
+//! A directory is opened from the path where the walk began, name by name, and its files from there. A link in place of a file
+//! is followed if the link, its directory and what it leads to have the same owner: that one could have copied the file.
+
+use crate::modules::file::mounts::{Mounts, Place};
+use crate::modules::files::{self, Links};
+use crate::modules::report::Report;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Directories that are known and not yet walked: memory of some 100 MB at most.
+const PENDING_MAX: usize = 500_000;
+/// Names in one directory: memory of some 100 MB at most.
+const NAMES_MAX: usize = 1 << 20;
+
+/// Where a walk begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Root {
+    /// This path, in which links are followed.
+    pub(super) path: PathBuf,
+    /// And below it here, where they are not.
+    pub(super) below: PathBuf,
+    /// How deep it goes: 1 is the files in the directory.
+    pub(super) levels: usize,
+    /// That it is missing is worth a note.
+    pub(super) is_asked_for: bool,
+}
+
+/// What is done with each file.
+pub(super) type Visit<'v> = dyn FnMut(&File, &Metadata, &Path, &mut Report) + 'v;
+
+/// Walks over the files below a path.
+pub(super) fn walk(root: &Root, mounts: &Mounts, report: &mut Report, visit: &mut Visit) {
+    let path = root.path.as_path();
+    let real = match mounts.locate(path) {
+        Ok(Place::Local(real)) => real,
+        Ok(Place::Network(point)) => {
+            return report.unseen(format_args!("walk {}: the network mount {}", path.display(), point.display()));
+        }
+        Err(error) => return cannot_begin(root, &error, report),
+    };
+    let directory = match open_directory(CWD, path, OFlags::empty()) {
+        Err(Errno::NOTDIR) => return visit_root(path, &real, mounts, report, visit),
+        Err(error) => return cannot_begin(root, &error.into(), report),
+        Ok(directory) => directory,
+    };
+    let mut tree = Tree { path, real, directory, mounts, pending: vec![(root.below.clone(), root.levels)] };
+    while let Some((below, levels)) = tree.pending.pop() {
+        if report.is_over() {
+            return;
+        }
+        tree.walk_directory(&below, levels, report, visit);
+    }
+}
+
+fn cannot_begin(root: &Root, error: &io::Error, report: &mut Report) {
+    if !files::is_missing(error) {
+        report.unseen(format_args!("walk {}: {error}", root.path.display()));
+    } else if root.is_asked_for {
+        report.note(format_args!("walk {}: {error}", root.path.display()));
+    }
+}
+
+/// A path that is a file.
+fn visit_root(path: &Path, real: &Path, mounts: &Mounts, report: &mut Report, visit: &mut Visit) {
+    let (Some(parent), Some(name), Some(real)) = (path.parent(), path.file_name(), real.parent()) else { return };
+    match open_directory(CWD, parent, OFlags::empty()) {
+        Ok(directory) => visit_file(&directory, name, (path, real), mounts, report, visit),
+        Err(error) => report.unseen(format_args!("open {}: {}", parent.display(), io::Error::from(error))),
+    }
+}
+
+struct Tree<'t> {
+    path: &'t Path,
+    /// The path without links.
+    real: PathBuf,
+    directory: OwnedFd,
+    mounts: &'t Mounts,
+    /// Below the path, and how many levels further down.
+    pending: Vec<(PathBuf, usize)>,
+}
+
+impl Tree<'_> {
+    fn walk_directory(&mut self, below: &Path, levels: usize, report: &mut Report, visit: &mut Visit) {
+        let (path, real) = (self.path.join(below), self.real.join(below));
+        if self.mounts.contains(&real) {
+            return report.unseen(format_args!("walk {}: a network mount", path.display()));
+        }
+        let opened = self.open(below).and_then(|directory| Ok((names(&directory)?, directory)));
+        let (Names { subdirectories, others, is_whole }, directory) = match opened {
+            Ok(opened) => opened,
+            // It is gone, or was never there.
+            Err(Errno::NOENT) => return,
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                return report.unseen(format_args!("walk {}: it is a link, which is not followed", path.display()));
+            }
+            Err(error) => return report.unseen(format_args!("walk {}: {}", path.display(), io::Error::from(error))),
+        };
+        if !is_whole {
+            report.unseen(format_args!("walk {}: only {NAMES_MAX} of its names", path.display()));
+        }
+        for name in others {
+            if report.is_over() {
+                return;
+            }
+            visit_file(&directory, &name, (&path.join(&name), &real), self.mounts, report, visit);
+        }
+        if levels <= 1 {
+            return;
+        }
+        if self.pending.len() + subdirectories.len() > PENDING_MAX {
+            return report
+                .unseen(format_args!("walk below {}: more than {PENDING_MAX} directories wait", path.display()));
+        }
+        self.pending.extend(subdirectories.into_iter().map(|name| (below.join(name), levels - 1)));
+    }
+
+    /// Opens a directory below the path, name by name.
+    fn open(&self, below: &Path) -> Result<OwnedFd, Errno> {
+        let mut opened = open_directory(&self.directory, Path::new("."), OFlags::empty())?;
+        for name in below.iter() {
+            opened = open_directory(&opened, Path::new(name), OFlags::NOFOLLOW)?;
+        }
+        Ok(opened)
+    }
+}
+
+fn open_directory(at: impl AsFd, path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NONBLOCK | more;
+    rustix::fs::openat(at, path, flags, Mode::empty())
+}
+
+/// What is in a directory.
+struct Names {
+    /// The last is walked first.
+    subdirectories: Vec<OsString>,
+    /// Files and links.
+    others: Vec<OsString>,
+    is_whole: bool,
+}
+
+fn names(directory: &OwnedFd) -> Result<Names, Errno> {
+    let (mut subdirectories, mut others, mut is_whole) = (Vec::new(), Vec::new(), true);
+    for (count, entry) in Dir::read_from(directory)?.enumerate() {
+        if count == NAMES_MAX {
+            is_whole = false;
+            break;
+        }
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let kind = match entry.file_type() {
+            FileType::Unknown => match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(_) => continue,
+            },
+            kind => kind,
+        };
+        match kind {
+            FileType::Directory if name != "." && name != ".." => subdirectories.push(name.to_owned()),
+            FileType::RegularFile | FileType::Symlink => others.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    subdirectories.sort_unstable_by(|a, b| b.cmp(a));
+    others.sort_unstable();
+    Ok(Names { subdirectories, others, is_whole })
+}
+
+/// Visits a file or a link to one, whose path, and whose directory's path without links, are `path` and `real`.
+fn visit_file(
+    directory: &OwnedFd,
+    name: &OsStr,
+    (path, real): (&Path, &Path),
+    mounts: &Mounts,
+    report: &mut Report,
+    visit: &mut Visit,
+) {
+    let is_link = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    let opened = if is_link {
+        open_link(directory, name, real, mounts)
+    } else {
+        files::open(directory, Path::new(name), Links::Refuse).map(Some)
+    };
+    match opened {
+        Ok(Some((file, metadata))) => visit(&file, &metadata, path, report),
+        // Everywhere else there are many links to files of others, and they are no keys.
+        Ok(None) if super::run::is_of_ssh(path) => {
+            report.unseen(format_args!("open {}: a link to what is not its owner's is not followed", path.display()));
+        }
+        Ok(None) => {}
+        Err(error) if files::is_missing(&error) => {}
+        Err(error) => report.unseen(format_args!("open {}: {error}", path.display())),
+    }
+}
+
+/// Opens what a link leads to. None: it may not be followed, or does not lead to a file.
+fn open_link(directory: &OwnedFd, name: &OsStr, real: &Path, mounts: &Mounts) -> io::Result<Option<(File, Metadata)>> {
+    if let Place::Network(_) = mounts.locate_link(directory.as_fd(), real, name)? {
+        return Ok(None);
+    }
+    let link = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let target = rustix::fs::openat(directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let (stat, above) = (rustix::fs::fstat(&target)?, rustix::fs::fstat(directory)?);
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_uid != link.st_uid || above.st_uid != link.st_uid {
+        return Ok(None);
+    }
+    // The same file, whatever its name leads to by now.
+    let path = format!("/proc/self/fd/{}", target.as_raw_fd());
+    files::open(CWD, Path::new(&path), Links::Follow).map(Some)
+}

@@ -1,0 +1,85 @@
+//! The module `user`: looks for accounts by name, group, shell, password, sudo rights and logins.
+//!
+//! # Parameters
+//!
+//! `{"searches": {"<label>": {"names", "uids", "groups", "homes", "shells", "passwords", "lastlogins", "loggedin", "sudo",
+//! "nopasswd", "options": {"matchall", "matchlimit"}}}}`; `form.rs` says what each means.
+//!
+//! # What it looks at
+//!
+//! - `/etc/passwd`, `/etc/group` and `/etc/shadow`; of the last only the state of a password, its algorithm and dates.
+//! - `/var/log/wtmp` and `/var/log/lastlog` for last logins, `/run/utmp` and logind's sessions for those that go on.
+//! - `/etc/sudoers` and what it includes.
+
+mod form;
+mod logins;
+mod parameters;
+mod run;
+mod shadow;
+mod sudoers;
+mod sudoers_text;
+#[cfg(test)]
+mod tests;
+
+use super::files::Machine;
+use super::form::Form;
+use super::{Context, Module, ModuleResult, Needs, ParameterError, notation};
+use serde_json::Value;
+
+/// The module `user`, see the module's documentation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct User;
+
+impl Module for User {
+    fn form(&self) -> &'static Form {
+        &form::FORM
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { reads_files: true, ..Needs::default() }
+    }
+
+    fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
+        parameters::parse(parameters).map(|_| Vec::new())
+    }
+
+    fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
+        match parameters::parse(parameters) {
+            Ok(searches) => run::run(&searches, &Machine::this(), context),
+            Err(error) => ModuleResult::failed(error.to_string()),
+        }
+    }
+
+    fn print(&self, result: &ModuleResult) -> Vec<String> {
+        let line = |account: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+            let groups: Vec<String> = account["groups"].as_array().into_iter().flatten().map(text).collect();
+            let (password, last) = (&account["password"], &account["lastlogin"]);
+            let mut line = format!(
+                "{} [uid:{}, groups:{}, home:{}, shell:{}, password:{} {}",
+                text(&account["name"]),
+                account["uid"],
+                groups.join(" "),
+                text(&account["home"]),
+                text(&account["shell"]),
+                text(&password["state"]),
+                text(&password["algorithm"])
+            );
+            line.truncate(line.trim_end().len());
+            if last.is_object() {
+                line += &format!(", last login:{} {}", text(&last["time"]), text(&last["from"])).trim_end().to_owned();
+            }
+            let now = account["loggedin"].as_array().map_or(0, Vec::len);
+            if now > 0 {
+                line += &format!(", logged in:{now}");
+            }
+            for right in account["sudo"].as_array().into_iter().flatten() {
+                let commands: Vec<String> = right["commands"].as_array().into_iter().flatten().map(text).collect();
+                let unasked = if right["nopasswd"] == true { " NOPASSWD" } else { "" };
+                line += &format!(", sudo:({}){unasked} {}", text(&right["as"]), commands.join(" "));
+            }
+            line + "]"
+        };
+        notation::lines(result, line, |statistics| format!("{} accounts looked at", statistics["examined"]))
+    }
+}

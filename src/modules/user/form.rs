@@ -1,0 +1,60 @@
+//! The options: `-sudo -shell bash -lastlogin '>90d'`.
+
+use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+
+/// See the module docs.
+pub(super) const FORM: Form = Form {
+    name: "user",
+    about: "looks for accounts by name, group, shell, password, sudo rights and logins",
+    usage: "[filters] [options]",
+    groups: &[
+        Group {
+            title: "Filters, at least one (-name . is every account); !<regex> negates:",
+            flags: &[
+                Flag::texts("name", "<regex>", "names", "on its name"),
+                Flag::texts("uid", "<number>", "uids", "on its id: '0', '<1000', '>999'"),
+                Flag::texts("group", "<regex>", "groups", "on the name of one of its groups; negated: of none"),
+                Flag::texts("home", "<regex>", "homes", "on its home directory"),
+                Flag::texts("shell", "<regex>", "shells", "on its shell; ^$ is none, which is /bin/sh"),
+                Flag::texts(
+                    "password",
+                    "<word>",
+                    "passwords",
+                    "set, locked, empty (none is asked for) or unknown; several: one of them",
+                ),
+                Flag::texts(
+                    "lastlogin",
+                    "<age>",
+                    "lastlogins",
+                    "'<7d': logged in within 7 days; '>90d': not for 90 days, or never;\nunits d, h, m",
+                ),
+                Flag::switch("loggedin", "loggedin", "who is logged in"),
+                Flag::switch("sudo", "sudo", "who may run something by sudo"),
+                Flag::switch("nopasswd", "nopasswd", "who may do so without a password"),
+            ],
+        },
+        Group {
+            title: "Options:",
+            flags: &[
+                Flag::switch("matchall", "options.matchall", "an account must pass all filters (default)"),
+                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
+                Flag::number(
+                    "matchlimit",
+                    "options.matchlimit",
+                    "maximum number of accounts reported; 0: 1000 (default)",
+                ),
+            ],
+        },
+    ],
+    details: "\
+Accounts are those in /etc/passwd: what LDAP and the like add is not seen. Hashes of passwords are never
+returned, nor arguments of commands in sudoers.
+
+Examples:
+  mig user -uid 0 -name '!^root$'
+  mig user -nopasswd
+  mig user -password set -lastlogin '>180d' -shell 'sh$'
+",
+    shape: Shape::Search,
+    preset: &[("options.matchall", true)],
+};

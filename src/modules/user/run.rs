@@ -1,0 +1,127 @@
+//! Puts together what is known of each account, and compares it with searches.
+
+use super::logins::Logins;
+use super::parameters::{Search, asks};
+use super::shadow::{self, Password};
+use super::sudoers::{Sudoers, Who};
+use crate::modules::accounts::{self, Account, Group, Read};
+use crate::modules::fields::{Check, checks, passed};
+use crate::modules::files::{self, Machine};
+use crate::modules::report::Report;
+use crate::modules::{Context, ModuleResult, notation};
+use serde_json::{Value, json};
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What is known of one account.
+struct Known<'a> {
+    account: &'a Account,
+    groups: Vec<String>,
+    password: Password,
+    rights: Vec<Value>,
+    logins: &'a Logins,
+}
+
+/// Runs searches on a machine.
+pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> ModuleResult {
+    let mut report = Report::new(context, searches.iter().map(|search| &search.label));
+    let accounts = entries(accounts::accounts(machine), "/etc/passwd: accounts are unknown", &mut report);
+    let groups = entries(accounts::groups(machine), "/etc/group: groups are unknown", &mut report);
+    let shadow = entries(shadow::read(machine), "/etc/shadow: passwords are unknown", &mut report);
+    for (database, what) in [("passwd", "accounts"), ("group", "groups"), ("sudoers", "rights to use sudo")] {
+        let others = accounts::other_sources(machine, database);
+        if !others.is_empty() {
+            report.note(format_args!("{what} of {} (/etc/nsswitch.conf) are not seen", others.join(", ")));
+        }
+    }
+    let sudoers = Sudoers::read(machine, &mut report);
+    let logins = Logins::read(machine, &accounts, asks(searches), &mut report);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos().cast_signed());
+    for account in &accounts {
+        if report.is_over() {
+            break;
+        }
+        let of: Vec<&Group> = groups.iter().filter(|group| has(group, account)).collect();
+        let names: Vec<String> = of.iter().map(|group| group.name.clone()).collect();
+        let mut gids: Vec<u32> = of.iter().map(|group| group.gid).collect();
+        gids.push(account.gid);
+        let rights = sudoers.rights(&Who { account, groups: &names, gids: &gids });
+        let password = shadow::password(account, &shadow);
+        let known = Known { account, groups: names, password, rights, logins: &logins };
+        for search in searches {
+            if let Some(passed) = passed(known.checks(search, now), search.options) {
+                let element = known.element(&Value::Object(passed));
+                report.add_within(&search.label, search.options.matchlimit, element);
+            }
+        }
+    }
+    let mut statistics = json!({"examined": accounts.len()});
+    if let Some(since) = logins.since {
+        statistics["loginssince"] = json!(notation::time(since, 0));
+    }
+    report.finish(&statistics)
+}
+
+/// What a file has; what it lacks is named.
+fn entries<T>(read: io::Result<Read<T>>, what: &str, report: &mut Report) -> Vec<T> {
+    match read {
+        Ok(Read { entries, not_understood }) => {
+            if let Some(lines) = files::line_numbers(&not_understood) {
+                let path = what.split(':').next().unwrap_or(what);
+                report.unseen(format_args!("read {path}: {lines} is not understood"));
+            }
+            entries
+        }
+        Err(error) => {
+            let (path, lost) = what.split_once(':').unwrap_or((what, ""));
+            report.unseen(format_args!("read {path}: {error}:{lost}"));
+            Vec::new()
+        }
+    }
+}
+
+fn has(group: &Group, account: &Account) -> bool {
+    group.gid == account.gid || group.members.contains(&account.name)
+}
+
+impl Known<'_> {
+    fn checks<'s>(&self, search: &'s Search, now: i128) -> Vec<Check<'s>> {
+        let Account { name, uid, home, shell, .. } = self.account;
+        let mut all = Vec::new();
+        all.extend(checks("names", &search.names, &[name]));
+        all.extend(search.uids.iter().map(|number| ("uids", number.text.as_str(), number.is_met_by((*uid).into()))));
+        all.extend(checks("groups", &search.groups, &self.groups));
+        all.extend(checks("homes", &search.homes, &[home]));
+        all.extend(checks("shells", &search.shells, &[shell]));
+        // One word is enough.
+        let state = self.password.state.word();
+        let word = search.passwords.iter().find(|word| *word == state).or(search.passwords.first());
+        all.extend(word.map(|word| ("passwords", word.as_str(), word == state)));
+        // Who never logged in did so longer ago than any time.
+        let last = self.logins.last(name).map_or(i128::MIN / 2, |login| i128::from(login.seconds) * 1_000_000_000);
+        all.extend(search.lastlogins.iter().map(|(text, age)| ("lastlogins", text.as_str(), age.holds(last, now))));
+        let may_unasked = self.rights.iter().any(|right| right["nopasswd"] == true);
+        for (field, is_asked, is_met) in [
+            ("loggedin", search.loggedin, !self.logins.now(name).is_empty()),
+            ("sudo", search.sudo, !self.rights.is_empty()),
+            ("nopasswd", search.nopasswd, may_unasked),
+        ] {
+            all.extend(is_asked.then_some((field, "true", is_met)));
+        }
+        all
+    }
+
+    fn element(&self, passed: &Value) -> Value {
+        let Account { name, uid, gid, home, shell, .. } = self.account;
+        let mut element = json!({
+            "name": name, "uid": uid, "gid": gid, "groups": self.groups, "home": home, "shell": shell,
+            "password": self.password.to_json(), "sudo": self.rights,
+            "loggedin": self.logins.now(name).iter().map(super::logins::Login::to_json).collect::<Vec<_>>(),
+            "search": passed,
+        });
+        if let Some(login) = self.logins.last(name) {
+            element["lastlogin"] = login.to_json();
+        }
+        element
+    }
+}

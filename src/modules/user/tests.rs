@@ -1,0 +1,240 @@
+//! Whole machines below a directory, and this one.
+
+use super::User;
+use super::logins::{lastlog_record, record};
+use super::run::run;
+use crate::modules::files::Machine;
+use crate::modules::{Context, Module, ModuleResult};
+use serde_json::{Value, json};
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A machine with some accounts.
+fn machine(directory: &std::path::Path) -> Machine {
+    let machine = Machine::below(directory);
+    for path in ["/etc/sudoers.d", "/var/log", "/run/systemd/sessions", "/proc/77"] {
+        fs::create_dir_all(machine.path(path)).unwrap();
+    }
+    let files = [
+        (
+            "/etc/passwd",
+            "root:x:0:0:root:/root:/bin/bash\njoe:x:1000:1000:Joe Secret:/home/joe:/bin/zsh\n\
+          eve::1001:27::/home/eve:\nbin:*:2:2::/:/usr/sbin/nologin\ntoor:x:0:0::/root:/bin/sh\n",
+        ),
+        ("/etc/group", "root:x:0:\nsudo:x:27:\njoe:x:1000:\nadm:x:4:joe,root\n"),
+        ("/etc/shadow", "root:!$6$salt$SECRET:19000:0:99999:7:::\njoe:$y$j9T$SECRET:20000:0:90:7::21000:\n"),
+        (
+            "/etc/sudoers",
+            "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL) ALL, !/bin/su\n@includedir /etc/sudoers.d\n",
+        ),
+        (
+            "/etc/sudoers.d/joe",
+            "User_Alias OPS = joe, !nobody\nCmnd_Alias LOG = /bin/tail SECRET, /bin/cat\n\
+          OPS web=(root) NOPASSWD: \\\n LOG, /bin/ls SECRET\n",
+        ),
+        ("/etc/sudoers.d/old.dpkg-old", "ALL ALL=ALL\n"),
+        ("/etc/nsswitch.conf", "passwd: files\n"),
+        (
+            "/run/systemd/sessions/4",
+            "USER=joe\nCLASS=user\nTTY=pts/9\nREMOTE_HOST=h\nREALTIME=1700000000000000\nSTATE=active\n",
+        ),
+        ("/run/systemd/sessions/5", "USER=root\nCLASS=manager\nSTATE=active\n"),
+    ];
+    for (path, text) in files {
+        fs::write(machine.path(path), text).unwrap();
+    }
+    let now = u32::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let day = 86_400;
+    let wtmp = [
+        record(2, 0, "reboot", ("~", "6.1"), now - 50 * day),
+        record(7, 5, "joe", ("pts/0", "10.0.0.7"), now - 40 * day),
+        record(7, 6, "root", ("tty1", ""), now - 2 * day),
+        record(8, 5, "", ("pts/0", ""), now - 39 * day),
+    ];
+    fs::write(machine.path("/var/log/wtmp"), wtmp.concat()).unwrap();
+    let utmp = [record(7, 77, "joe", ("pts/1", "10.0.0.8"), now - 60), record(7, 78, "root", ("pts/2", ""), now - 60)];
+    fs::write(machine.path("/run/utmp"), utmp.concat()).unwrap();
+    machine
+}
+
+fn search(machine: &Machine, line: &str) -> ModuleResult {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let parameters = User.parse_arguments(&words).unwrap();
+    run(&super::parameters::parse(&parameters).unwrap(), machine, Context::by_hand())
+}
+
+fn names(result: &ModuleResult) -> Vec<&str> {
+    let found = result.elements["s1"].as_array().unwrap_or_else(|| panic!("{result:?}"));
+    found.iter().map(|element| element["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn accounts_are_found_by_each_filter() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    for (line, expected) in [
+        ("-name .", &["root", "joe", "eve", "bin", "toor"][..]),
+        ("-name ^j", &["joe"]),
+        ("-uid 0", &["root", "toor"]),
+        ("-uid >1 -uid <1001", &["joe", "bin"]),
+        ("-group ^adm$", &["root", "joe"]),
+        ("-group !^(adm|root)$", &["eve", "bin"]),
+        ("-home ^/home", &["joe", "eve"]),
+        ("-shell ^$", &["eve"]),
+        ("-password empty", &["eve"]),
+        ("-password locked -password set", &["root", "joe", "bin"]),
+        ("-password unknown", &["toor"]),
+        ("-sudo", &["root", "joe", "eve"]),
+        ("-nopasswd", &["joe"]),
+        ("-lastlogin <7d", &["root"]),
+        ("-lastlogin >30d", &["joe", "eve", "bin", "toor"]),
+        ("-lastlogin >45d", &["eve", "bin", "toor"]),
+        ("-loggedin", &["joe"]),
+        ("-uid 0 -name ^eve -matchany", &["root", "eve", "toor"]),
+    ] {
+        let result = search(&machine, line);
+        assert_eq!(names(&result), expected, "{line}");
+        assert_eq!((&result.errors, result.statistics.get("partial")), (&None, None), "{line}");
+    }
+    let result = search(&machine, "-name . -matchlimit 2");
+    assert_eq!(names(&result), ["root", "joe"]);
+    assert_eq!(result.errors.unwrap(), ["partial: search s1: stopped at its matchlimit of 2"]);
+}
+
+#[test]
+fn an_element_has_facts_and_nothing_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let result = search(&machine, "-name .");
+    let all = &result.elements["s1"];
+    assert!(!serde_json::to_string(&result).unwrap().to_lowercase().contains("secret"));
+    let (root, joe, eve) = (&all[0], &all[1], &all[2]);
+    assert_eq!((&joe["groups"], &joe["gid"]), (&json!(["joe", "adm"]), &json!(1000)));
+    let expected = json!({
+        "state": "set", "algorithm": "yescrypt", "changed": "2024-10-04 00:00:00 +0000 UTC",
+        "expires": "2025-01-02 00:00:00 +0000 UTC", "accountexpires": "2027-07-01 00:00:00 +0000 UTC",
+    });
+    assert_eq!(joe["password"], expected);
+    assert_eq!((&root["password"]["state"], &root["password"]["algorithm"]), (&json!("locked"), &json!("sha512")));
+    let expected = json!([{
+        "source": "/etc/sudoers.d/joe:3", "as": "root", "nopasswd": true,
+        "commands": ["/bin/tail", "/bin/cat", "/bin/ls"], "hosts": ["web"],
+    }]);
+    assert_eq!(joe["sudo"], expected);
+    let expected =
+        json!([{"source": "/etc/sudoers:3", "as": "ALL", "nopasswd": false, "commands": ["ALL", "!/bin/su"]}]);
+    assert_eq!(eve["sudo"], expected);
+    assert_eq!((&joe["lastlogin"]["from"], &joe["lastlogin"]["line"]), (&json!("10.0.0.7"), &json!("pts/0")));
+    let lines: Vec<&Value> = joe["loggedin"].as_array().unwrap().iter().map(|login| &login["line"]).collect();
+    assert_eq!(lines, ["pts/1", "pts/9"]);
+    assert_eq!((root["loggedin"].as_array().unwrap().len(), eve.get("lastlogin")), (0, None));
+    assert!(result.statistics["loginssince"].as_str().unwrap().ends_with("UTC"));
+    let line = User.print(&search(&machine, "-name joe")).remove(0);
+    assert!(
+        line.starts_with("joe [uid:1000, groups:joe adm, home:/home/joe, shell:/bin/zsh, password:set yescrypt"),
+        "{line}"
+    );
+    assert!(line.ends_with("sudo:(root) NOPASSWD /bin/tail /bin/cat /bin/ls] in search 's1'"), "{line}");
+}
+
+#[test]
+fn lastlog_has_what_wtmp_lost_and_may_be_sparse() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let path = machine.path("/var/log/lastlog");
+    fs::write(&path, lastlog_record(1_600_000_000, "tty1", "")).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let record = lastlog_record(1_500_000_000, "pts/3", "example.net");
+    std::os::unix::fs::FileExt::write_all_at(&file, &record, 1001 * record.len() as u64).unwrap();
+    let result = search(&machine, "-name .");
+    let last = |index: usize| result.elements["s1"][index]["lastlogin"].clone();
+    assert_eq!(last(2), json!({"time": "2017-07-14 02:40:00 +0000 UTC", "line": "pts/3", "from": "example.net"}));
+    assert!(last(0)["time"].as_str().unwrap() > "2020", "the later of two");
+    assert_eq!((last(3), result.statistics.get("loginssince")), (Value::Null, None));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_nothing_is_called_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    fs::write(machine.path("/etc/nsswitch.conf"), "passwd: files sss\nsudoers: files sss\n").unwrap();
+    let notes = search(&machine, "-name nothing");
+    assert_eq!((names(&notes).len(), notes.statistics.get("partial")), (0, None));
+    assert_eq!(notes.errors.unwrap()[0], "accounts of sss (/etc/nsswitch.conf) are not seen");
+    fs::remove_file(machine.path("/etc/shadow")).unwrap();
+    fs::create_dir(machine.path("/etc/shadow")).unwrap();
+    fs::write(machine.path("/etc/sudoers.d/a"), "joe ALL=\n+net ALL=ALL\nDefaults>x !authenticate\n").unwrap();
+    fs::write(machine.path("/etc/sudoers.d/b"), "@include a\n@include b\n@include /etc/%h\n").unwrap();
+    for path in ["/var/log/wtmp", "/run/utmp"] {
+        fs::remove_file(machine.path(path)).unwrap();
+    }
+    fs::remove_dir_all(machine.path("/run/systemd")).unwrap();
+    fs::create_dir_all(machine.path("/var/lib/lastlog")).unwrap();
+    fs::write(machine.path("/var/lib/lastlog/lastlog2.db"), "").unwrap();
+    let result = search(&machine, "-password empty -lastlogin <1d -loggedin");
+    assert_eq!(result.elements, json!({}));
+    let errors = result.errors.unwrap().join("\n");
+    for text in [
+        "read /etc/shadow: it is not a regular file: passwords are unknown",
+        "/etc/sudoers.d/a:1: is not understood: a word is missing",
+        "/etc/sudoers.d/a:2: who is in +net is not known",
+        "/etc/sudoers.d/a:3: is not understood: !authenticate for a host",
+        "read /etc/sudoers.d/b: too many files include each other",
+        "/etc/sudoers.d/b:3: includes what depends on the host's name",
+        "no /var/log/wtmp or lastlog: last logins are unknown",
+        "/var/lib/lastlog/lastlog2.db is not read",
+        "no /run/utmp and no /run/systemd/sessions: who is logged in is unknown",
+    ] {
+        assert!(errors.contains(text), "{text}:\n{errors}");
+    }
+    fs::remove_file(machine.path("/etc/passwd")).unwrap();
+    let result = search(&machine, "-name .");
+    assert!(result.errors.unwrap()[0].starts_with("read /etc/passwd: No such file"));
+    assert_eq!(result.elements, json!({}));
+}
+
+#[test]
+fn broken_files_of_logins_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    fs::write(machine.path("/var/log/wtmp"), vec![7; 1_000_003]).unwrap();
+    fs::write(machine.path("/run/utmp"), vec![0xff; 5 << 20]).unwrap();
+    fs::write(machine.path("/var/log/lastlog"), vec![0xff; 100]).unwrap();
+    let result = search(&machine, "-loggedin");
+    assert_eq!(names(&result), ["joe"], "from its session");
+    assert_eq!(result.errors.unwrap(), ["read /run/utmp: only its first 4194304 bytes"]);
+}
+
+#[test]
+fn this_machine_is_read() {
+    let parameters = User.parse_arguments(&["-name".into(), ".".into()]).unwrap();
+    let result = User.run(&parameters, Context::by_hand());
+    let lines = fs::read_to_string("/etc/passwd").unwrap();
+    let expected: Vec<&str> = lines.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(names(&result), expected);
+    let groups = std::process::Command::new("id").args(["-Gn", "root"]).output().unwrap();
+    let mut groups: Vec<String> =
+        String::from_utf8(groups.stdout).unwrap().split_whitespace().map(str::to_owned).collect();
+    groups.sort_unstable();
+    let found =
+        &result.elements["s1"].as_array().unwrap().iter().find(|account| account["name"] == "root").unwrap()["groups"];
+    let mut found: Vec<String> =
+        found.as_array().unwrap().iter().map(|group| group.as_str().unwrap().to_owned()).collect();
+    found.sort_unstable();
+    assert_eq!(found, groups);
+}
+
+#[test]
+fn parameters_are_checked() {
+    for (search, error) in [
+        (json!({}), "searches.a: has no filter; \"names\": [\".\"] is every account"),
+        (json!({"passwords": ["none"]}), "searches.a.passwords[0]: is not one of set, locked, empty, unknown"),
+        (json!({"lastlogins": ["7d"]}), "searches.a.lastlogins[0]: \"7d\" is not an age like"),
+        (json!({"uids": ["x"]}), "searches.a.uids[0]: is not a number like"),
+        (json!({"user": ["x"]}), "searches.a.user: unknown key"),
+        (json!({"sudo": "yes"}), "searches.a.sudo: is not true or false"),
+    ] {
+        let found = User.validate(&json!({"searches": {"a": search}})).unwrap_err().to_string();
+        assert!(found.starts_with(error), "{found}");
+    }
+}
