@@ -233,8 +233,8 @@ impl Known {
     /// Whether the memory decides about a search: it does not, if all filters must be passed and one is not.
     fn is_open(&self, search: &Search) -> bool {
         let is_missed = |truth: Option<bool>| truth == Some(false);
-        !search.memory.is_empty()
-            && !(search.options.matchall && self.quick(search).any(|(_, _, truth)| is_missed(truth)))
+        let is_decided = search.options.matchall && self.quick(search).any(|(_, _, truth)| is_missed(truth));
+        !search.memory.is_empty() && !is_decided
     }
 
     /// The checks that need no memory.

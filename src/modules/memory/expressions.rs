@@ -99,14 +99,14 @@ fn detail(error: &BuildError, compiled_bytes_max: usize) -> String {
     }
 }
 
-fn compile(patterns: &[impl AsRef<str>], bytes_max: usize, cache_bytes: usize) -> Result<Regex, BuildError> {
+fn compile(patterns: &[impl AsRef<str>], bytes_max: usize, cache_bytes: usize) -> Result<Regex, Box<BuildError>> {
     let config = Config::new()
         .match_kind(MatchKind::LeftmostFirst)
         .utf8_empty(false)
         .nfa_size_limit(Some(bytes_max))
         .hybrid_cache_capacity(cache_bytes);
     let syntax = syntax::Config::new().utf8(false).nest_limit(re2::NEST_LIMIT);
-    Regex::builder().configure(config).syntax(syntax).build_many(patterns)
+    Regex::builder().configure(config).syntax(syntax).build_many(patterns).map_err(Box::new)
 }
 
 impl Expressions {

@@ -45,6 +45,9 @@ pub(super) enum About {
 /// Kinds of [`About`].
 const KINDS: usize = 7;
 
+/// A state of a file: device, inode, size, and the time of its last change.
+type Version = (u64, u64, u64, i64, i64);
+
 /// What is the same for all processes.
 pub(super) struct Machine {
     /// All of them.
@@ -56,8 +59,8 @@ pub(super) struct Machine {
     users: io::Result<Users>,
     /// Our own.
     namespaces: Vec<(&'static str, Option<std::path::PathBuf>)>,
-    /// Hashes of files by device, inode, size and time of the last change.
-    hashes: RefCell<HashMap<(u64, u64, u64, i64, i64), String>>,
+    /// Of programs.
+    hashes: RefCell<HashMap<Version, String>>,
 }
 
 /// One process.
