@@ -18,6 +18,8 @@
 //! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
 //! | `ping` | | | yes; echo requests | | | |
 //! | `timedrift` | | | yes | | | |
+//! | `memory` | yes | yes | | | | |
+//! | `process` | yes | yes | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -31,8 +33,9 @@
 //! |---|---|
 //! | [`form`] | options, questions and help, made of one table |
 //! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
+//! | `comparisons` | sizes and ages, as parameters write them |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
-//! | `processes` | reading processes through `/proc` |
+//! | `processes` | reading processes and their memory through `/proc` |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
@@ -41,6 +44,8 @@
 
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
+#[cfg(feature = "modules")]
+mod comparisons;
 #[cfg(feature = "modules")]
 pub mod connected;
 #[cfg(feature = "modules")]
@@ -56,6 +61,8 @@ pub mod kernelmodule;
 #[cfg(feature = "modules")]
 mod limits;
 #[cfg(feature = "modules")]
+pub mod memory;
+#[cfg(feature = "modules")]
 pub mod netstat;
 pub mod network;
 #[cfg(feature = "modules")]
@@ -64,6 +71,8 @@ pub(crate) mod notation;
 pub mod persistent;
 #[cfg(feature = "modules")]
 pub mod ping;
+#[cfg(feature = "modules")]
+pub mod process;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
@@ -214,6 +223,8 @@ pub fn all() -> &'static [&'static dyn Module] {
         &connected::Connected,
         &ping::Ping,
         &timedrift::TimeDrift,
+        &memory::Memory,
+        &process::Process,
         &upgrade::Upgrade,
         &agentdestroy::AgentDestroy,
     ]

@@ -126,6 +126,15 @@ impl Expression {
         lines::render(self)
     }
 
+    /// Returns the pattern for bytes that need not be text: what matches U+FFFD also matches one byte beyond ASCII, as [`text`]
+    /// replaces invalid bytes by U+FFFD. So `.` also matches a part of a character.
+    #[must_use]
+    pub fn to_bytes_pattern(&self) -> String {
+        let mut pattern = String::new();
+        self.pieces.iter().for_each(|piece| lines::write_bytes(&mut pattern, piece));
+        pattern
+    }
+
     /// Whether `letter` occurs in the expression, in any alternative: as a literal, or in a class of at most
     /// `class_chars_max` characters. In a larger class, such as `[^x]`, it is not meant specifically.
     #[must_use]

@@ -156,6 +156,29 @@ impl Pattern {
     pub(super) fn is_met_by(&self, text: &[u8]) -> bool {
         self.regex.is_match(&re2::text(text)) != self.is_negated
     }
+
+    /// Whether one of the texts matches, or, if it is negated, none. None: those that are known do not decide that.
+    pub(super) fn is_met_by_one_of(&self, texts: &Texts) -> Option<bool> {
+        if texts.known.iter().any(|text| self.regex.is_match(&re2::text(text))) {
+            return Some(!self.is_negated);
+        }
+        texts.are_all.then_some(self.is_negated)
+    }
+
+    /// The texts that it matches; none if it is negated.
+    pub(super) fn matched<'t>(&self, texts: &'t Texts) -> impl Iterator<Item = &'t [u8]> {
+        let known = if self.is_negated { &[] } else { &texts.known[..] };
+        known.iter().filter(|text| self.regex.is_match(&re2::text(text))).map(Vec::as_slice)
+    }
+}
+
+/// What a candidate has of something, such as its open files.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Texts {
+    /// What could be read.
+    pub(super) known: Vec<Vec<u8>>,
+    /// There are no others.
+    pub(super) are_all: bool,
 }
 
 /// Reads the lists of expressions of one operation, whose number is limited.
@@ -222,6 +245,35 @@ pub(super) fn passed<'s>(checks: impl IntoIterator<Item = Check<'s>>, options: O
     (!passed.is_empty()).then_some(passed)
 }
 
+/// What the checks of a search say of a candidate.
+#[derive(Debug, PartialEq)]
+pub(super) enum Judged {
+    /// It is what is looked for: the checks that it passes.
+    Is(Map<String, Value>),
+    /// It is not.
+    IsNot,
+    /// That depends on what could not be read.
+    Unknown,
+}
+
+/// As [`passed`], with checks whose outcome may be unknown.
+pub(super) fn judged<'s>(
+    checks: impl IntoIterator<Item = (&'static str, &'s str, Option<bool>)>,
+    options: Options,
+) -> Judged {
+    let mut is_doubtful = false;
+    let checks = checks.into_iter().map(|(field, value, is_passed)| {
+        is_doubtful |= is_passed.is_none();
+        (field, value, is_passed.unwrap_or(options.matchall))
+    });
+    match passed(checks, options) {
+        Some(_) if is_doubtful && options.matchall => Judged::Unknown,
+        Some(passed) => Judged::Is(passed),
+        None if is_doubtful && !options.matchall => Judged::Unknown,
+        None => Judged::IsNot,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,5 +335,36 @@ mod tests {
         }
         assert_eq!(passed([("names", "a", false)], matchall(false)), None);
         assert_eq!(passed([], matchall(true)), None, "no filter is no search for everything");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_decided_by_what_could() {
+        let options = |matchall| Options { matchall, matchlimit: 1 };
+        let check = |is_passed| ("names", "a", is_passed);
+        let is = |count| Judged::Is(passed(vec![("names", "a", true); count], options(false)).unwrap());
+        for (matchall, first, second, expected) in [
+            (true, Some(true), None, Judged::Unknown),
+            (true, None, Some(false), Judged::IsNot),
+            (true, Some(true), Some(true), is(2)),
+            (false, None, Some(true), is(1)),
+            (false, None, Some(false), Judged::Unknown),
+            (false, Some(false), Some(false), Judged::IsNot),
+        ] {
+            let found = judged([check(first), check(second)], options(matchall));
+            assert_eq!(found, expected, "{matchall} {first:?} {second:?}");
+        }
+        let texts = |are_all| Texts { known: vec![b"a".to_vec(), b"b".to_vec()], are_all };
+        for (pattern, of_all, of_some) in [
+            ("b", Some(true), Some(true)),
+            ("!b", Some(false), Some(false)),
+            ("c", Some(false), None),
+            ("!c", Some(true), None),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            let found = (pattern.is_met_by_one_of(&texts(true)), pattern.is_met_by_one_of(&texts(false)));
+            assert_eq!(found, (of_all, of_some), "{}", pattern.text);
+        }
+        let matched = |pattern: &str| Pattern::parse(pattern).unwrap().matched(&texts(true)).count();
+        assert_eq!((matched("."), matched("a"), matched("!c")), (2, 1, 0));
     }
 }

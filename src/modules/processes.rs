@@ -3,13 +3,24 @@
 //! A process is held by its directory: a later process with the same id is never taken for it, it has just ended (`ESRCH`).
 //! Its texts are bytes, bounded, and may be anything that it wrote there.
 
+mod memory;
+mod regions;
+mod unread;
+
+#[cfg(test)]
+pub(super) use memory::PIECE_BYTES;
+pub(super) use memory::{Memory, Piece, Range, Reader, Walk};
+pub(super) use regions::Region;
+pub(super) use unread::Unread;
+
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use rustix::thread::CapabilitySet;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// Bytes of `/proc/PID/stat` and of other short texts there.
@@ -18,6 +29,11 @@ const SHORT_BYTES_MAX: u64 = 16 << 10;
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 /// Descriptors of one process that are looked at; a process may have a million.
 const DESCRIPTORS_MAX: usize = 1 << 20;
+
+/// What the kernel appends to the path of what has no name any more.
+const DELETED: &[u8] = b" (deleted)";
+/// Where the kernel says that a file is that memfd_create(2) has made.
+const MEMFD: &[u8] = b"/memfd:";
 
 /// All processes, as one directory.
 pub(super) struct Processes {
@@ -47,6 +63,17 @@ pub(super) struct Stat {
     pub(super) started_ticks: u64,
 }
 
+/// The program that a process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Executable {
+    /// Where it was started, in the process's own mount namespace.
+    pub(super) path: PathBuf,
+    /// It has no name any more: it was removed, or replaced by another one.
+    pub(super) is_deleted: bool,
+    /// It never had a name: it was made in memory.
+    pub(super) is_memfd: bool,
+}
+
 impl Processes {
     /// Opens `/proc`.
     pub(super) fn open() -> io::Result<Processes> {
@@ -71,13 +98,17 @@ impl Processes {
 
     /// Why processes may be missing from [`Processes::ids`]: `/proc` shows only those of one's own user (`hidepid`).
     pub(super) fn hidden(&self) -> Option<String> {
-        let uid = rustix::process::geteuid();
-        if uid.is_root() {
+        // Only who may look into all of them sees all of them.
+        let has_all =
+            |capabilities: rustix::thread::CapabilitySets| capabilities.effective.contains(CapabilitySet::SYS_PTRACE);
+        if rustix::thread::capabilities(None).is_ok_and(has_all) {
             return None;
         }
+        let uid = rustix::process::geteuid();
         let text = read_file(&open(&self.directory, "self/mountinfo", OFlags::empty()).ok()?, MOUNTS_BYTES_MAX).ok()?;
         let text = String::from_utf8_lossy(&text);
-        let mount = text.lines().find(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
+        // The last one is on top.
+        let mount = text.lines().rfind(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
         let options = mount.rsplit(' ').next()?.split(',').find(|option| option.starts_with("hidepid="))?;
         let is_open = ["hidepid=0", "hidepid=off"].contains(&options);
         (!is_open).then(|| {
@@ -101,6 +132,32 @@ impl Process {
     pub(super) fn link(&self, name: &str) -> io::Result<PathBuf> {
         let target = rustix::fs::readlinkat(&self.directory, name, Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// The program that it runs; None for a thread of the kernel, and for one that waits to be buried.
+    pub(super) fn executable(&self) -> io::Result<Option<Executable>> {
+        let link = match self.link("exe") {
+            // Or it has ended, and then it has no state either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.stat().map(|_| None),
+            link => link?,
+        };
+        let text = link.as_os_str().as_bytes();
+        let path = match text.strip_suffix(DELETED) {
+            Some(path) if !self.is_executable_at(&link) => path,
+            _ => return Ok(Some(Executable { path: link, is_deleted: false, is_memfd: false })),
+        };
+        let is_memfd = path.starts_with(MEMFD);
+        Ok(Some(Executable { path: OsStr::from_bytes(path).into(), is_deleted: true, is_memfd }))
+    }
+
+    /// Whether its program has this name, as the process sees files: a name may end as the kernel's mark does.
+    fn is_executable_at(&self, path: &std::path::Path) -> bool {
+        let id = |name: &OsStr| {
+            let stat = rustix::fs::statat(&self.directory, name, AtFlags::NO_AUTOMOUNT)?;
+            Ok::<_, Errno>((stat.st_dev, stat.st_ino))
+        };
+        let below_root = [b"root", path.as_os_str().as_bytes()].concat();
+        id(OsStr::new("exe")).is_ok_and(|own| id(OsStr::from_bytes(&below_root)) == Ok(own))
     }
 
     /// Its state.
@@ -146,6 +203,11 @@ impl Stat {
     }
 }
 
+/// A path without the kernel's mark.
+pub(super) fn without_mark(path: &[u8]) -> &[u8] {
+    path.strip_suffix(DELETED).unwrap_or(path)
+}
+
 /// Whether a process ended while it was looked at: that is no error.
 pub(super) fn has_ended(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
@@ -166,6 +228,7 @@ fn read_file(file: &OwnedFd, bytes_max: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
@@ -191,6 +254,42 @@ mod tests {
         assert!(has_ended(&process.stat().unwrap_err()));
         assert!(has_ended(&process.descriptors().unwrap_err()));
         assert!(has_ended(&processes.process(pid).unwrap_err()));
+    }
+
+    #[test]
+    fn a_program_without_a_name_is_known_by_what_it_is_and_not_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let processes = Processes::open().unwrap();
+        let started = |path: &std::path::Path| {
+            let child = Command::new(path).arg("60").spawn().unwrap();
+            let process = processes.process(child.id().cast_signed()).unwrap();
+            (child, process)
+        };
+        let mut memfd = File::from(rustix::fs::memfd_create("x y", rustix::fs::MemfdFlags::empty()).unwrap());
+        io::copy(&mut File::open("/bin/sleep").unwrap(), &mut memfd).unwrap();
+        let memfd = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd()));
+        let [plain, marked] = ["plain", "marked (deleted)"].map(|name| directory.path().join(name));
+        for path in [&plain, &marked] {
+            std::fs::copy("/bin/sleep", path).unwrap();
+        }
+        let path = |path: &std::path::Path| path.canonicalize().unwrap();
+        let (plain_path, marked_path) = (path(&plain), path(&marked));
+        let mut children = [started(&plain), started(&marked), started(&memfd)];
+        let found = |process: &Process| {
+            let Executable { path, is_deleted, is_memfd } = process.executable().unwrap().unwrap();
+            (path, is_deleted, is_memfd)
+        };
+        assert_eq!(found(&children[0].1), (plain_path.clone(), false, false));
+        assert_eq!(found(&children[1].1), (marked_path.clone(), false, false));
+        assert_eq!(found(&children[2].1), ("/memfd:x y".into(), true, true));
+        std::fs::copy("/bin/true", directory.path().join("other")).unwrap();
+        std::fs::rename(directory.path().join("other"), &plain).unwrap();
+        std::fs::remove_file(&marked).unwrap();
+        assert_eq!(found(&children[0].1), (plain_path, true, false));
+        assert_eq!(found(&children[1].1), (marked_path, true, false));
+        for (child, _) in &mut children {
+            child.kill().and_then(|()| child.wait()).unwrap();
+        }
     }
 
     #[test]

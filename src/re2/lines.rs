@@ -34,6 +34,24 @@ pub(super) fn render(expression: &Expression) -> LinesPattern {
     LinesPattern { pattern, is_exact }
 }
 
+/// Writes a piece for bytes that need not be text.
+pub(super) fn write_bytes(pattern: &mut String, piece: &Piece) {
+    let replacement = char::REPLACEMENT_CHARACTER;
+    let is_replacement = match piece {
+        Piece::Literal(letter) => *letter == replacement,
+        Piece::Class(class) => class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&replacement)),
+        _ => false,
+    };
+    if !is_replacement {
+        return write_plain(pattern, piece);
+    }
+    pattern.push_str("(?:");
+    write_plain(pattern, piece);
+    pattern.push('|');
+    pattern.push_str(NOT_ASCII);
+    pattern.push(')');
+}
+
 /// Writes a literal or a class. Returns whether it is exact.
 fn write_set(pattern: &mut String, piece: &Piece, ranges: &[ClassUnicodeRange]) -> bool {
     let has = |letter: char| ranges.iter().any(|range| range.start() <= letter && letter <= range.end());

@@ -9,6 +9,7 @@ mod fleet;
 mod idle;
 mod journey;
 mod netstat;
+mod processes;
 mod raw;
 mod registering;
 mod report;
@@ -30,7 +31,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 12] = [
+    let embedded: [Group; 14] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -41,6 +42,8 @@ fn main() {
         ("stamped", stamped::measure),
         ("files", files::measure),
         ("netstat", netstat::measure),
+        ("process", processes::list),
+        ("memory", processes::memory),
         ("verify", verifying::measure),
         ("api", api::sqlite),
     ];

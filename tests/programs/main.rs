@@ -27,6 +27,7 @@ mod modules;
 mod openapi;
 mod operations;
 mod places;
+mod process_memory;
 mod proxies;
 mod quickstart;
 mod scripts;

@@ -7,13 +7,14 @@
 use super::content::{Contents, ContentsBuilder, Lines};
 use super::doubts::{self, Doubt};
 use super::echo::Echo;
-use super::filter::{self, Age, Check, FIELDS, Field, Size, Test};
+use super::filter::{self, Check, FIELDS, Field, Test};
 use super::hashes::Algorithm;
 use super::limits;
 use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder, Room};
 use crate::json::Fields;
 use crate::modules::ParameterError;
+use crate::modules::comparisons::{Age, Size};
 use crate::modules::fields::{expression, labelled, split_negation, unknown_names};
 use crate::modules::limits::PATH_BYTES_MAX;
 use serde_json::{Map, Value};

@@ -1,0 +1,296 @@
+//! Compares one process with all searches: first its name and what is mapped, then, if that does not decide, its memory.
+
+use super::expressions::Expressions;
+use super::parameters::{InMemory, Plan, Search};
+use crate::modules::fields::{Judged, Texts, judged};
+use crate::modules::processes::{self, Memory, Piece, Process, Processes, Reader, Region, Stat, Walk};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+/// How often a process is looked at that replaces its program meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+/// Failures of one process that are named.
+const FAILURES_MAX: usize = 20;
+
+/// What one thread needs.
+pub(super) struct Examiner<'p> {
+    plan: &'p Plan,
+    expressions: Expressions,
+    memory: Memory,
+}
+
+/// What was found out about a process.
+pub(super) struct Examined {
+    /// The path of its program, or its name where it has none.
+    pub(super) name: String,
+    /// What each search says, in their order.
+    pub(super) judged: Vec<Judged>,
+    /// Where expressions were found, by the number of the range and that of the expression.
+    pub(super) places: Vec<Vec<Option<Place>>>,
+    /// Bytes of memory that were read.
+    pub(super) bytes: u64,
+    /// What could not be read: what, and why.
+    pub(super) errors: Vec<(&'static str, io::Error)>,
+    /// Parts of memory that could not be read.
+    pub(super) failures: Vec<String>,
+}
+
+/// Where an expression was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its address.
+    pub(super) address: u64,
+    /// Of the region.
+    pub(super) start: u64,
+    /// Its name; a path, `[heap]`, or nothing.
+    pub(super) region: String,
+    /// `rw-p`.
+    pub(super) permissions: String,
+}
+
+/// The truths about expressions in one range of memory.
+struct Looking<'l> {
+    expressions: &'l Expressions,
+    regions: &'l [Region],
+    /// Not found yet.
+    pending: BTreeSet<usize>,
+    /// By the number of the expression.
+    places: Vec<Option<Place>>,
+    is_over: &'l mut dyn FnMut() -> bool,
+    was_over: bool,
+}
+
+impl Reader for Looking<'_> {
+    fn is_over(&mut self) -> bool {
+        self.was_over |= (self.is_over)();
+        self.was_over
+    }
+
+    fn look(&mut self, piece: &Piece) -> bool {
+        // When one was found, it would be found again and again.
+        let is_first = self.places.iter().all(Option::is_none);
+        if is_first && !self.expressions.may_be_in(piece) {
+            return true;
+        }
+        for number in self.pending.clone() {
+            if self.is_over() {
+                return false;
+            }
+            if let Some(address) = self.expressions.find(number, piece) {
+                self.places[number] = Some(self.place(address));
+                self.pending.remove(&number);
+            }
+        }
+        !self.pending.is_empty()
+    }
+}
+
+impl Looking<'_> {
+    fn place(&self, address: u64) -> Place {
+        let region = self.regions.iter().find(|region| region.start <= address && address < region.end);
+        Place {
+            address,
+            start: region.map_or(address, |region| region.start),
+            region: region.map_or_else(String::new, |region| String::from_utf8_lossy(&region.name).into_owned()),
+            permissions: region.map_or_else(String::new, |region| region.permissions.clone()),
+        }
+    }
+}
+
+impl<'p> Examiner<'p> {
+    /// One for a thread.
+    pub(super) fn new(plan: &'p Plan) -> Self {
+        Examiner { plan, expressions: plan.expressions.clone(), memory: Memory::new() }
+    }
+
+    /// Looks at a process. None: it has ended, or has no memory at all, as a thread of the kernel.
+    pub(super) fn examine(
+        &mut self,
+        processes: &Processes,
+        pid: i32,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<Examined>> {
+        let unless_ended = |error| if processes::has_ended(&error) { Ok(None) } else { Err(error) };
+        for _ in 0..ATTEMPTS_MAX {
+            let process = match processes.process(pid) {
+                Ok(process) => process,
+                Err(error) => return unless_ended(error),
+            };
+            let stat = match process.stat() {
+                Ok(stat) if stat.is_kernel => return Ok(None),
+                Ok(stat) => stat,
+                Err(error) => return unless_ended(error),
+            };
+            match self.once(&process, &stat, is_over) {
+                Outcome::Whole(examined) => return Ok(Some(examined)),
+                // It has ended or is about to; what was found until then counts.
+                Outcome::Gone(examined) if has_no_memory(&process) => return Ok(Some(examined)),
+                Outcome::Gone(_) => {}
+            }
+        }
+        Err(io::Error::other(format!("it replaced its program {ATTEMPTS_MAX} times while it was looked at")))
+    }
+
+    fn once(&mut self, process: &Process, stat: &Stat, is_over: &mut dyn FnMut() -> bool) -> Outcome {
+        let mut known = Known::of(process, stat, self.plan);
+        let plan = self.plan;
+        let is_open: Vec<bool> = plan.searches.iter().map(|search| known.is_open(search)).collect();
+        for (number, range) in plan.ranges.iter().enumerate() {
+            let searches =
+                plan.searches.iter().zip(&is_open).filter(|(search, is_open)| **is_open && search.range == number);
+            let pending: BTreeSet<usize> =
+                searches.flat_map(|(search, _)| &search.memory).map(|one| one.expression).collect();
+            let places = vec![None; self.expressions.count()];
+            if pending.is_empty() {
+                known.found.push(Found { places, is_whole: true });
+                continue;
+            }
+            let mut looking = Looking {
+                expressions: &self.expressions,
+                regions: &known.regions,
+                pending,
+                places,
+                is_over,
+                was_over: false,
+            };
+            let walked = self.memory.walk(process, &known.regions, *range, &mut looking);
+            let (places, was_over) = (looking.places, looking.was_over);
+            known.walked(places, was_over, walked);
+        }
+        let is_gone = known.is_gone;
+        let examined = known.examined(plan);
+        if is_gone { Outcome::Gone(examined) } else { Outcome::Whole(examined) }
+    }
+}
+
+enum Outcome {
+    /// Looked at as a whole.
+    Whole(Examined),
+    /// Its memory was gone before the end.
+    Gone(Examined),
+}
+
+/// What was found in one range.
+struct Found {
+    places: Vec<Option<Place>>,
+    /// All of it was looked at.
+    is_whole: bool,
+}
+
+/// What is known of a process so far.
+struct Known {
+    name: String,
+    names: Texts,
+    libraries: Texts,
+    regions: Vec<Region>,
+    are_regions_all: bool,
+    found: Vec<Found>,
+    bytes: u64,
+    is_gone: bool,
+    errors: Vec<(&'static str, io::Error)>,
+    failures: Vec<String>,
+}
+
+impl Known {
+    fn of(process: &Process, stat: &Stat, plan: &Plan) -> Known {
+        let (mut errors, mut is_gone) = (Vec::new(), false);
+        let mut failed = |what, error: io::Error| {
+            if processes::has_ended(&error) { is_gone = true } else { errors.push((what, error)) }
+        };
+        let executable = process.executable().map_err(|error| failed("exe", error)).ok();
+        let program = executable.as_ref().and_then(|executable| Some(executable.as_ref()?.path.as_os_str().as_bytes()));
+        let names = Texts {
+            known: [Some(stat.name.as_slice()), program].into_iter().flatten().map(<[u8]>::to_vec).collect(),
+            are_all: executable.is_some(),
+        };
+        let needs_regions =
+            plan.searches.iter().any(|search| !search.libraries.is_empty() || !search.memory.is_empty());
+        let regions = if needs_regions { process.regions() } else { Ok(Default::default()) };
+        let regions = regions.map_err(|error| failed("maps", error)).unwrap_or_default();
+        if needs_regions && !regions.is_whole && errors.is_empty() {
+            errors.push(("maps", io::Error::other("it has too many regions, of which the first were looked at")));
+        }
+        let paths: BTreeSet<&[u8]> =
+            regions.list.iter().filter_map(Region::path).filter(|path| Some(*path) != program).collect();
+        let libraries = Texts { known: paths.into_iter().map(<[u8]>::to_vec).collect(), are_all: regions.is_whole };
+        let name = String::from_utf8_lossy(program.unwrap_or(&stat.name)).into_owned();
+        let (regions, are_regions_all) = (regions.list, regions.is_whole);
+        Known {
+            name,
+            names,
+            libraries,
+            regions,
+            are_regions_all,
+            found: Vec::new(),
+            bytes: 0,
+            is_gone,
+            errors,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Whether the memory decides about a search: it does not, if all filters must be passed and one is not.
+    fn is_open(&self, search: &Search) -> bool {
+        let is_missed = |truth: Option<bool>| truth == Some(false);
+        !search.memory.is_empty()
+            && !(search.options.matchall && self.quick(search).any(|(_, _, truth)| is_missed(truth)))
+    }
+
+    /// The checks that need no memory.
+    fn quick<'s>(&'s self, search: &'s Search) -> impl Iterator<Item = (&'static str, &'s str, Option<bool>)> {
+        let names = search.names.iter().map(|one| ("names", one.text.as_str(), one.is_met_by_one_of(&self.names)));
+        let libraries =
+            search.libraries.iter().map(|one| ("libraries", one.text.as_str(), one.is_met_by_one_of(&self.libraries)));
+        names.chain(libraries)
+    }
+
+    /// Takes in what a walk through a range has found.
+    fn walked(&mut self, places: Vec<Option<Place>>, was_over: bool, walked: io::Result<Walk>) {
+        let mut is_whole = false;
+        match walked {
+            Ok(walk) => {
+                self.bytes += walk.bytes;
+                self.is_gone |= walk.is_gone;
+                is_whole = self.are_regions_all && !walk.is_gone && !was_over && walk.failures.is_empty();
+                for failure in walk.failures {
+                    let name =
+                        self.regions.iter().find(|region| region.start <= failure.start && failure.start < region.end);
+                    let name = name.map_or("".into(), |region| String::from_utf8_lossy(&region.name));
+                    if self.failures.len() < FAILURES_MAX {
+                        self.failures
+                            .push(format!("{:#x}-{:#x} {name}: {}", failure.start, failure.end, failure.error));
+                    }
+                    if !self.errors.iter().any(|(what, _)| *what == "a part of the memory") {
+                        self.errors.push(("a part of the memory", failure.error));
+                    }
+                }
+            }
+            Err(error) if processes::has_ended(&error) => self.is_gone = true,
+            Err(error) => self.errors.push(("mem", error)),
+        }
+        self.found.push(Found { places, is_whole });
+    }
+
+    fn examined(self, plan: &Plan) -> Examined {
+        let truth = |search: &Search, one: &InMemory| {
+            let found = &self.found[search.range];
+            match found.places[one.expression] {
+                Some(_) => Some(!one.is_negated),
+                None => found.is_whole.then_some(one.is_negated),
+            }
+        };
+        let judge = |search: &Search| {
+            let memory = search.memory.iter().map(|one| (one.field, one.value.as_str(), truth(search, one)));
+            judged(self.quick(search).chain(memory), search.options)
+        };
+        let judged = plan.searches.iter().map(judge).collect();
+        let places = self.found.into_iter().map(|found| found.places).collect();
+        Examined { name: self.name, judged, places, bytes: self.bytes, errors: self.errors, failures: self.failures }
+    }
+}
+
+/// Whether a process has ended, or is ending: it has no program any more.
+fn has_no_memory(process: &Process) -> bool {
+    process.executable().map_or_else(|error| processes::has_ended(&error), |executable| executable.is_none())
+}
