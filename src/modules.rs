@@ -14,6 +14,8 @@
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `kernelmodule` | yes | | | | | |
+//! | `pkg` | yes | as `file` | | | | |
+//! | `scribe` | yes | as `file` | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
 //!
@@ -49,9 +51,13 @@ pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
 #[cfg(feature = "modules")]
+pub mod pkg;
+#[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod scribe;
 #[cfg(feature = "modules")]
 pub mod upgrade;
 
@@ -182,7 +188,14 @@ pub trait Module: Sync {
 /// Returns every module of this build.
 #[cfg(feature = "modules")]
 pub fn all() -> &'static [&'static dyn Module] {
-    &[&file::File, &kernelmodule::KernelModule, &upgrade::Upgrade, &agentdestroy::AgentDestroy]
+    &[
+        &file::File,
+        &kernelmodule::KernelModule,
+        &pkg::Pkg,
+        &scribe::Scribe,
+        &upgrade::Upgrade,
+        &agentdestroy::AgentDestroy,
+    ]
 }
 
 /// Returns the module called `name`.

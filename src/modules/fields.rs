@@ -114,6 +114,13 @@ pub(super) fn reason(message: &str) -> String {
     format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
+/// Compiles an expression on short texts.
+pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
+    let pattern = expression(pattern)?.to_pattern();
+    let regex = re2::compile(&pattern, limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
+    regex.map_err(|error| reason(&error.to_string()))
+}
+
 /// A regular expression on a short text, such as a name; `!` in front negates it. Text is UTF-8, each invalid byte is one
 /// U+FFFD.
 #[derive(Debug, Clone)]
@@ -128,13 +135,7 @@ impl Pattern {
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Pattern, String> {
         let (is_negated, pattern) = split_negation(text);
-        let regex = re2::compile(
-            &expression(pattern)?.to_pattern(),
-            limits::PATTERN_COMPILED_BYTES,
-            limits::PATTERN_CACHE_BYTES,
-        );
-        let regex = regex.map_err(|error| reason(&error.to_string()))?;
-        Ok(Pattern { text: text.to_owned(), regex, is_negated })
+        Ok(Pattern { text: text.to_owned(), regex: regex(pattern)?, is_negated })
     }
 
     /// Whether a text is what it describes.

@@ -21,6 +21,7 @@ mod logging;
 mod mig;
 mod mig_apart;
 mod mixed_fleet;
+mod modules;
 mod openapi;
 mod operations;
 mod places;
