@@ -191,7 +191,7 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     let persistent = modules::persistent::all().iter().map(|module| (module.form().name, module.needs()));
     for (name, needs) in ordered.chain(persistent) {
         let known: &[&str] = match name {
-            "file" => &["reads files", "looks into processes"],
+            "file" | "pkg" | "scribe" => &["reads files", "looks into processes"],
             "kernelmodule" => &["reads files"],
             "fswatch" => &["reads files", "notices changes of files"],
             "upgrade" => {

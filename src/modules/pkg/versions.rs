@@ -122,7 +122,8 @@ fn segments<'t>(a: &mut &'t [u8], b: &mut &'t [u8]) -> (bool, &'t [u8], &'t [u8]
     (is_number, take(a, kind), take(b, kind))
 }
 
-fn rpm_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
+fn rpm_part(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut a, mut b) = (a, b);
     if a == b {
         return Ordering::Equal;
     }
@@ -156,7 +157,8 @@ fn rpm_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
     (!a.is_empty()).cmp(&!b.is_empty())
 }
 
-fn pacman_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
+fn pacman_part(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut a, mut b) = (a, b);
     if a == b {
         return Ordering::Equal;
     }

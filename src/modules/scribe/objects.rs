@@ -141,7 +141,7 @@ impl<'d> Collector<'d> {
                     read.map(|()| collected.add(identifier, if is_found { "true" } else { "false" }, Scheme::Rpm))
                 }
                 Source::Content { expression, .. } => lines(&path, is_over, |line| {
-                    for captures in expression.captures(line) {
+                    if let Some(captures) = expression.captures(line) {
                         for group in captures.iter().skip(1) {
                             collected.add(identifier, group.map_or("", |group| group.as_str()), Scheme::Rpm);
                         }
