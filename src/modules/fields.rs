@@ -114,10 +114,13 @@ pub(super) fn reason(message: &str) -> String {
     format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// Compiles an expression on short texts.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    let pattern = expression(pattern)?.to_pattern();
-    let regex = re2::compile(&pattern, limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
+/// Compiles an expression on short texts, with its groups.
+pub(super) fn capturing(pattern: &str) -> Result<Regex, String> {
+    compile(&expression(pattern)?.to_capturing_pattern())
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let regex = re2::compile(pattern, limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
     regex.map_err(|error| reason(&error.to_string()))
 }
 
@@ -135,7 +138,7 @@ impl Pattern {
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Pattern, String> {
         let (is_negated, pattern) = split_negation(text);
-        Ok(Pattern { text: text.to_owned(), regex: regex(pattern)?, is_negated })
+        Ok(Pattern { text: text.to_owned(), regex: compile(&expression(pattern)?.to_pattern())?, is_negated })
     }
 
     /// Whether a text is what it describes.

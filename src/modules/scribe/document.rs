@@ -15,7 +15,7 @@
 
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::fields::{only, regex};
+use crate::modules::fields::{capturing, only};
 use crate::modules::file::Wanted;
 use crate::modules::limits::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use crate::modules::pkg::versions::Condition;
@@ -363,7 +363,7 @@ impl Reader {
         if self.expressions > PATTERNS_MAX {
             return Err(format!("more than {PATTERNS_MAX} regular expressions in one operation"));
         }
-        regex(text)
+        capturing(text)
     }
 
     /// Replaces variables. What a value brings in is replaced by the variables behind it only, so that this ends.
