@@ -19,7 +19,9 @@
 //! | `memory` | yes | yes | | | | |
 //! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
 //! | `ping` | | | yes; echo requests | | | |
+//! | `pkg` | yes | as `file` | | | | |
 //! | `process` | yes | yes | | | | |
+//! | `scribe` | yes | as `file` | | | | |
 //! | `service` | yes | | | | | |
 //! | `sshkey` | yes | | | | | |
 //! | `timedrift` | | | yes | | | |
@@ -81,11 +83,15 @@ pub mod persistent;
 #[cfg(feature = "modules")]
 pub mod ping;
 #[cfg(feature = "modules")]
+pub mod pkg;
+#[cfg(feature = "modules")]
 pub mod process;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
 mod report;
+#[cfg(feature = "modules")]
+pub mod scribe;
 #[cfg(feature = "modules")]
 pub mod service;
 #[cfg(feature = "modules")]
@@ -241,7 +247,9 @@ pub fn all() -> &'static [&'static dyn Module] {
         &memory::Memory,
         &netstat::Netstat,
         &ping::Ping,
+        &pkg::Pkg,
         &process::Process,
+        &scribe::Scribe,
         &service::Service,
         &sshkey::SshKey,
         &timedrift::TimeDrift,

@@ -3,7 +3,7 @@
 //! Both crates have another grammar: set operators in classes, other escapes, no literal `{`.
 //! [`Expression::parse`] therefore parses RE2's grammar itself. It accepts what Go 1.19's `regexp` accepts, and
 //! `(?<name>...)`. The generated patterns contain nothing on which the grammars differ: classes are listed range by
-//! range, flags are resolved, groups do not capture.
+//! range, flags are resolved, groups do not capture, unless that is asked for.
 //!
 //! Guarantees:
 //! * No text makes the parser panic, or use stack in proportion to the text. Its time is near linear in the text.
@@ -41,6 +41,8 @@ const CITED_CHARS: usize = 60;
 pub struct Expression {
     /// In the order of the text. A flat list, so that no operation recurses.
     pieces: Vec<Piece>,
+    /// The places in it of the groups that capture, in order.
+    capturing: Vec<usize>,
     /// Whether an assertion must hold more than once in a row, like `(?:^a?){2}`.
     repeats_assertion: bool,
 }
@@ -104,6 +106,19 @@ impl Expression {
     pub fn to_pattern(&self) -> String {
         let mut pattern = String::new();
         self.pieces.iter().for_each(|piece| write_plain(&mut pattern, piece));
+        pattern
+    }
+
+    /// Returns the same pattern with its groups.
+    #[must_use]
+    pub fn to_capturing_pattern(&self) -> String {
+        let mut pattern = String::new();
+        for (place, piece) in self.pieces.iter().enumerate() {
+            match piece {
+                Piece::Open if self.capturing.binary_search(&place).is_ok() => pattern.push('('),
+                piece => write_plain(&mut pattern, piece),
+            }
+        }
         pattern
     }
 

@@ -1,4 +1,5 @@
-//! Commands as items of compliance: one for each file that a check found, and one for each check that found none.
+//! Commands as items of compliance: one for each file that a check found, and one for each check that found none; one for each
+//! test of the module `scribe`, which complies when the test is true.
 
 use super::answer::Item;
 use super::call::Api;
@@ -22,19 +23,49 @@ pub fn items(api: &Api, command: &Command) -> Result<Vec<Item>, ApiError> {
             continue;
         }
         for (label, found) in result["elements"].as_object().into_iter().flatten() {
-            for found in found.as_array().into_iter().flatten() {
-                items.push(item(api, command, &operation.module, label, found)?);
+            let found = found.as_array().into_iter().flatten();
+            let checks = found.filter_map(|found| match operation.module.as_str() {
+                "scribe" => of_test(found),
+                module => Some(of_file(module, label, found)),
+            });
+            for check in checks {
+                items.push(item(api, command, check)?);
             }
         }
     }
     Ok(items)
 }
 
-fn item(api: &Api, command: &Command, module: &str, label: &str, found: &Value) -> Result<Item, ApiError> {
-    let action = &command.action;
-    let text = |notes: &Map<String, Value>, field: &str| notes.get(field).cloned().unwrap_or_else(|| "".into());
+/// What was checked.
+struct Check<'f> {
+    name: &'f str,
+    location: String,
+    /// The module and the test, in words.
+    test: (&'f str, String),
+    complies: bool,
+}
+
+/// A search of the module `file`, and a file that it found.
+fn of_file<'f>(module: &'f str, label: &'f str, found: &'f Value) -> Check<'f> {
     let file = found["file"].as_str().unwrap_or_default();
     let location = if file.is_empty() { texts(&found["search"]["paths"]).join(", ") } else { file.to_owned() };
+    Check { name: label, location, test: (module, test(&found["search"])), complies: !file.is_empty() }
+}
+
+/// A test of a document; one that failed says nothing.
+fn of_test(found: &Value) -> Option<Check<'_>> {
+    let text = |name: &str| found[name].as_str().filter(|text| !text.is_empty());
+    let id = text("testid").filter(|_| found["iserror"] == false)?;
+    let looked_at = found["results"].as_array().into_iter().flatten();
+    let location = looked_at.filter_map(|one| one["identifier"].as_str()).collect::<Vec<_>>().join(", ");
+    let name = text("name").unwrap_or(id);
+    Some(Check { name, location, test: ("scribe", id.to_owned()), complies: found["masterresult"] == true })
+}
+
+fn item(api: &Api, command: &Command, check: Check) -> Result<Item, ApiError> {
+    let action = &command.action;
+    let text = |notes: &Map<String, Value>, field: &str| notes.get(field).cloned().unwrap_or_else(|| "".into());
+    let Check { name, location, test: (module, test), complies } = check;
     let link = api.href(&format!("command?commandid={}", command.id));
     let value = json!({
         "utctimestamp": command.finish_time,
@@ -47,11 +78,11 @@ fn item(api: &Api, command: &Command, module: &str, label: &str, found: &Value) 
         "check": {
             "ref": text(&action.threat, "ref"),
             "description": action.name,
-            "name": label,
+            "name": name,
             "location": location,
-            "test": {"type": module, "value": test(&found["search"])},
+            "test": {"type": module, "value": test},
         },
-        "compliance": !file.is_empty(),
+        "compliance": complies,
         "link": link,
         "tags": command.agent.tags,
     });
@@ -68,4 +99,24 @@ fn test(search: &Value) -> String {
     let others = others.filter(|(field, _)| *field != "paths" && CHECKS.iter().all(|(known, _)| known != field));
     let check = |(field, name)| texts(&search[field]).into_iter().map(move |value| format!("{name}='{value}'"));
     CHECKS.into_iter().chain(others).flat_map(check).collect::<Vec<_>>().join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_of_scribe_complies_when_it_is_true_and_says_nothing_when_it_failed() {
+        let found = |is_true: bool, is_error: bool| {
+            json!({"testid": "t1", "name": "a test", "iserror": is_error, "masterresult": is_true,
+                   "results": [{"result": true, "identifier": "/a"}, {"result": false, "identifier": "/b"}]})
+        };
+        for is_true in [true, false] {
+            let found = found(is_true, false);
+            let check = of_test(&found).unwrap();
+            assert_eq!((check.name, &*check.location, check.complies), ("a test", "/a, /b", is_true));
+            assert_eq!(check.test, ("scribe", "t1".to_owned()));
+        }
+        assert!(of_test(&found(false, true)).is_none());
+    }
 }

@@ -38,7 +38,7 @@ pub fn check_signed(action: &Action, origin: &str) -> Result<Action, ProgramErro
 /// Returns an error for a module that neither this build nor the original has.
 fn unknown_module(name: &str) -> Option<String> {
     /// Modules that only agents of the original have.
-    const OF_OTHERS: [&str; 3] = ["example", "pkg", "scribe"];
+    const OF_OTHERS: [&str; 1] = ["example"];
     if OF_OTHERS.contains(&name) {
         return None;
     }

@@ -123,6 +123,16 @@ pub(super) fn reason(message: &str) -> String {
     format!("bad regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
+/// Compiles an expression on short texts, with its groups.
+pub(super) fn capturing(pattern: &str) -> Result<Regex, String> {
+    compile(&expression(pattern)?.to_capturing_pattern())
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let regex = re2::compile(pattern, limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
+    regex.map_err(|error| reason(&error.to_string()))
+}
+
 /// A regular expression on a short text, such as a name; `!` in front negates it. Text is UTF-8, each invalid byte is one
 /// U+FFFD.
 #[derive(Debug, Clone)]
@@ -146,10 +156,7 @@ impl Pattern {
 
     fn parse_with(text: &str, flags: &str) -> Result<Pattern, String> {
         let (is_negated, pattern) = split_negation(text);
-        let pattern = expression(pattern)?.to_pattern();
-        let regex =
-            re2::compile(&format!("{flags}{pattern}"), limits::PATTERN_COMPILED_BYTES, limits::PATTERN_CACHE_BYTES);
-        let regex = regex.map_err(|error| reason(&error.to_string()))?;
+        let regex = compile(&format!("{flags}{}", expression(pattern)?.to_pattern()))?;
         Ok(Pattern { text: text.to_owned(), regex, is_negated })
     }
 

@@ -125,7 +125,12 @@ pub(super) fn lines(
             lines.push(format!("0 match found in search '{label}'"));
         }
     }
-    lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
+    lines.iter().map(|line| printable(line)).chain(ending(result, statistics)).collect()
+}
+
+/// The last lines of a result: errors and statistics.
+pub(super) fn ending(result: &ModuleResult, statistics: impl Fn(&Value) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = result.errors.iter().flatten().map(|error| format!("error: {error}")).collect();
     if result.statistics.is_object() {
         let time = result.statistics["exectime"].as_str().unwrap_or("0s");
         let hits = result.statistics["totalhits"].as_f64().unwrap_or(0.0);

@@ -17,7 +17,8 @@ const RANGES_MAX: usize = 200_000;
 pub(super) fn parse(text: &str) -> Result<Expression, SyntaxError> {
     let mut parser = Parser::new(text);
     parser.read_all()?;
-    Ok(Expression { pieces: parser.pieces, repeats_assertion: parser.repeats_assertion })
+    let Parser { pieces, capturing, repeats_assertion, .. } = parser;
+    Ok(Expression { pieces, capturing, repeats_assertion })
 }
 
 /// The flags of `(?imsU)`.
@@ -47,6 +48,7 @@ struct Parser<'t> {
     cursor: Cursor<'t>,
     flags: Flags,
     pieces: Vec<Piece>,
+    capturing: Vec<usize>,
     group: Group,
     outer: Vec<Group>,
     classes: Classes<'t>,
@@ -88,6 +90,7 @@ impl<'t> Parser<'t> {
             cursor: Cursor::new(text),
             flags,
             pieces: Vec::new(),
+            capturing: Vec::new(),
             group: Group::new(0, false, flags),
             outer: Vec::new(),
             classes: Classes::new(text),
@@ -277,6 +280,9 @@ impl<'t> Parser<'t> {
         let group = Group::new(start, captures, self.flags);
         self.outer.push(mem::replace(&mut self.group, group));
         self.flags = inside;
+        if captures {
+            self.capturing.push(self.pieces.len());
+        }
         self.pieces.push(Piece::Open);
         Ok(())
     }

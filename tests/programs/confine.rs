@@ -195,7 +195,9 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
     let persistent = modules::persistent::all().iter().map(|module| (module.form().name, module.needs()));
     for (name, needs) in ordered.chain(persistent) {
         let known: &[&str] = match name {
-            "file" | "memory" | "process" | "netstat" | "connected" => &["reads files", "looks into processes"],
+            "file" | "memory" | "process" | "netstat" | "connected" | "pkg" | "scribe" | "yara" => {
+                &["reads files", "looks into processes"]
+            }
             "kernelmodule" | "service" | "sshkey" | "user" => &["reads files"],
             "ping" | "timedrift" => &["connects"],
             "fswatch" => &["reads files", "notices changes of files"],

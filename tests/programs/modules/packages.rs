@@ -3,7 +3,6 @@
 use super::limited;
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Command;
 
 #[test]
 fn pkg_reads_the_database_and_what_is_below_a_path() {

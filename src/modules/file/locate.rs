@@ -1,0 +1,76 @@
+//! Where files are, for other modules: a search of this module by name, without its contents.
+
+use super::{File, Module, Mounts, open};
+use crate::modules::{Context, ModuleResult, ParameterError};
+use rustix::fs::CWD;
+use serde_json::{Value, json};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The label of the search.
+const LABEL: &str = "located";
+
+/// What is looked for.
+#[derive(Debug)]
+pub(in crate::modules) struct Wanted<'w> {
+    /// Below these; a missing one is an error.
+    pub(in crate::modules) paths: &'w [String],
+    /// The expression on the name.
+    pub(in crate::modules) names: &'w str,
+    /// The expression on the mode.
+    pub(in crate::modules) modes: Option<&'w str>,
+    /// Levels; 0 is no limit.
+    pub(in crate::modules) maxdepth: u64,
+}
+
+impl Wanted<'_> {
+    fn parameters(&self) -> Value {
+        let Wanted { paths, names, modes, maxdepth } = self;
+        // So that an expression that begins with ! does not negate.
+        let names = format!("(?:{names})");
+        let options =
+            json!({"matchall": true, "maxdepth": maxdepth, "matchlimit": crate::modules::limits::ELEMENTS_MAX});
+        let mut search = json!({"paths": paths, "names": [names], "options": options});
+        if let Some(modes) = modes {
+            search["modes"] = json!([modes]);
+        }
+        json!({"searches": {LABEL: search}})
+    }
+
+    /// Refuses what cannot be looked for, or cannot mean what was intended.
+    pub(in crate::modules) fn check(&self) -> Result<(), ParameterError> {
+        File.validate(&self.parameters())?.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(in crate::modules) struct Located {
+    /// In the order of their names.
+    pub(in crate::modules) files: Vec<PathBuf>,
+    /// What could not be looked at, and limits.
+    pub(in crate::modules) unseen: Vec<String>,
+}
+
+/// Looks for files.
+pub(in crate::modules) fn locate(wanted: &Wanted, context: Context) -> Located {
+    let context =
+        Context { result_bytes_max: crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX, progress: None, ..context };
+    let ModuleResult { elements, errors, .. } = File.run(&wanted.parameters(), context);
+    let found = elements[LABEL].as_array().into_iter().flatten();
+    let found = found.filter_map(|element| element["file"].as_str()).filter(|path| !path.is_empty());
+    let mut files: Vec<PathBuf> = found.map(PathBuf::from).collect();
+    files.sort();
+    Located { files, unseen: errors.unwrap_or_default() }
+}
+
+/// Opens a regular file without side effects; none if it is something else.
+pub(in crate::modules) fn open_regular(path: &Path) -> io::Result<Option<std::fs::File>> {
+    Ok(open::open(CWD, path.as_os_str(), true)?.map(|(file, _)| file))
+}
+
+/// Whether a walk below these paths may come to `/proc`.
+pub(in crate::modules) fn leads_to_proc(paths: &[String]) -> bool {
+    let Ok(mounts) = Mounts::read() else { return true };
+    paths.iter().any(|path| mounts.leads_to_proc(Path::new(path)))
+}

@@ -1,0 +1,118 @@
+use super::*;
+use crate::modules::Module;
+use crate::modules::pkg::Pkg;
+use crate::modules::pkg::parameters::parse;
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+fn here(line: &str) -> ModuleResult {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    Pkg.run(&Pkg.parse_arguments(&words).unwrap(), Context::by_hand())
+}
+
+fn names(result: &ModuleResult) -> Vec<&str> {
+    result.elements["packages"].as_array().unwrap().iter().map(|element| element["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_packages_of_this_machine_are_those_that_dpkg_lists() {
+    let format = "${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n";
+    let listed = Command::new("dpkg-query").args(["-W", "-f", format]).output().expect("dpkg-query");
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let expected: BTreeSet<String> =
+        listed.lines().filter_map(|line| line.strip_prefix("installed\t")).map(str::to_owned).collect();
+    let result = here("-name . -type dpkg");
+    let text = |element: &Value| {
+        let text = |name: &str| element[name].as_str();
+        // A package without a source field is of its own name.
+        let source = text("source").or(text("name")).unwrap();
+        format!("{}\t{}\t{}\t{source}", text("name").unwrap(), text("version").unwrap(), text("arch").unwrap())
+    };
+    let found: BTreeSet<String> = result.elements["packages"].as_array().unwrap().iter().map(text).collect();
+    assert!(
+        expected.len() > 50 && expected == found,
+        "{:?}",
+        expected.symmetric_difference(&found).collect::<Vec<_>>()
+    );
+    assert_eq!(result.errors, None);
+    assert!(result.statistics["execruntime"].is_string());
+}
+
+#[test]
+fn packages_are_found_by_name_source_and_version() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let place = root.join("var/lib/dpkg");
+    fs::create_dir_all(&place).unwrap();
+    let stanza = |name: &str, version: &str, source: &str| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\nSource: {source}\n\n"
+        )
+    };
+    let status = [
+        stanza("libssl3", "3.0.9-1", "openssl"),
+        stanza("openssl", "3.0.11-1~deb12u2", "openssl"),
+        stanza("bash", "5.2-3", "bash"),
+    ];
+    fs::write(place.join("status"), status.concat()).unwrap();
+    for (parameters, expected) in [
+        (json!({"pkgmatch": {"matches": ["ssl"]}}), &["libssl3", "openssl"][..]),
+        (json!({"pkgmatch": {"matches": ["^openssl$", "^bash$"]}}), &["openssl", "bash"]),
+        (json!({"sources": ["^openssl$"]}), &["libssl3", "openssl"]),
+        (json!({"sources": ["^openssl$"], "version": "<3.0.11-1"}), &["libssl3", "openssl"]),
+        (json!({"sources": ["^openssl$"], "version": "<3.0.11"}), &["libssl3"]),
+        (json!({"sources": ["^openssl$"], "version": ">3.0.9-1,<4"}), &["openssl"]),
+        (json!({"pkgmatch": {"matches": ["!ssl"]}}), &["bash"]),
+        (json!({"pkgmatch": {"matches": ["."]}, "vermatch": "^3"}), &["libssl3", "openssl"]),
+        (json!({"PkgMatch": {"Matches": ["."]}, "VerMatch": "!^3"}), &["bash"]),
+        (json!({"pkgmatch": {"matches": ["nothing"]}, "types": ["dpkg", "dpkg"]}), &[]),
+    ] {
+        let result = run(&parse(&parameters).unwrap(), root, Context::by_hand());
+        assert_eq!(names(&result), expected, "{parameters}");
+        assert_eq!((result.foundanything, result.success, result.errors), (!expected.is_empty(), true, None));
+    }
+    fs::write(place.join("status"), [stanza("a", "\u{e9}", "a"), stanza("b", "1", "b")].concat()).unwrap();
+    let parameters = json!({"pkgmatch": {"matches": ["."]}, "version": "<0"});
+    let result = run(&parse(&parameters).unwrap(), root, Context::by_hand());
+    assert_eq!(result.elements, json!({}), "what cannot be compared is not known to be absent");
+    assert!(result.errors.unwrap()[0].contains("compare version \"é\" of a"));
+}
+
+#[test]
+fn parameters_that_cannot_be_used_name_their_field() {
+    for (parameters, error) in [
+        (json!({}), "parameters.pkgmatch.matches: has no expression"),
+        (json!({"pkgmatch": {"matches": []}}), "parameters.pkgmatch.matches: has no expression"),
+        (json!({"pkgmatch": {"matches": ["("]}}), "parameters.pkgmatch.matches[0]: bad regular expression"),
+        (json!({"pkgmatch": {"match": ["a"]}}), "parameters.pkgmatch.match: unknown key; did you mean \"matches\"?"),
+        (
+            json!({"pkgmatch": {"matches": ["a"]}, "versions": "<1"}),
+            "parameters.versions: unknown key; did you mean \"version\"?",
+        ),
+        (json!({"pkgmatch": {"matches": ["a"]}, "version": "^1"}), "parameters.version: \"^1\" does not begin with"),
+        (
+            json!({"pkgmatch": {"matches": ["a"]}, "types": ["deb"]}),
+            "parameters.types[0]: \"deb\" is none of dpkg, rpm",
+        ),
+        (
+            json!({"pkgmatch": {"matches": ["a"]}, "types": ["npm"]}),
+            "parameters.types[0]: \"npm\" is looked for below paths",
+        ),
+        (json!({"pkgmatch": {"matches": ["a"]}, "paths": ["opt"]}), "parameters.paths[0]: does not begin with /"),
+        (
+            json!({"pkgmatch": {"matches": ["a"]}, "paths": ["/opt"], "types": ["rpm"]}),
+            "parameters.paths: are of no use",
+        ),
+    ] {
+        let found = Pkg.validate(&parameters).unwrap_err().to_string();
+        assert!(found.starts_with(error), "{parameters}: {found}");
+    }
+}
+
+#[test]
+fn results_are_printed_as_the_original_does() {
+    let result = here("-name ^dpkg$");
+    let line = Pkg.print(&result).remove(0);
+    assert!(line.starts_with("pkgmatch name=dpkg version=1.") && line.contains(" type=dpkg arch="), "{line}");
+}

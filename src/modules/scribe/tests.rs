@@ -1,0 +1,268 @@
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(files: &[(&str, &str)]) -> Place {
+        let place = Place { directory: tempfile::tempdir().unwrap() };
+        for (path, text) in files {
+            let path = place.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        place
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().canonicalize().unwrap()
+    }
+
+    /// Runs a document with the variable `root`, on the machine that is below it.
+    fn run(&self, objects: Value, tests: Value) -> ModuleResult {
+        let variables = json!([{"key": "root", "value": self.path()}]);
+        let parameters = json!({"scribedoc": {"variables": variables, "objects": objects, "tests": tests}});
+        let order = document::parse(&parameters).unwrap_or_else(|error| panic!("{error}"));
+        evaluate::run(&order, &self.path(), Context::by_hand())
+    }
+}
+
+/// The ids of the tests with their results.
+fn states(result: &ModuleResult) -> Vec<(&str, &str)> {
+    let tests = result.elements["results"].as_array().unwrap();
+    let state = |test: &'_ Value| match (&test["iserror"], &test["masterresult"]) {
+        (Value::Bool(true), _) => "error",
+        (_, Value::Bool(true)) => "true",
+        _ => "false",
+    };
+    tests.iter().map(|test| (test["testid"].as_str().unwrap(), state(test))).collect()
+}
+
+/// Tests with an expected result each, as the original's own documents have them.
+fn expect(place: &Place, objects: Value, tests: Value) {
+    let result = place.run(objects, tests.clone());
+    let expected: Vec<(&str, &str)> = tests
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|test| (test["test"].as_str().unwrap(), if test["expectedresult"] == true { "true" } else { "false" }))
+        .collect();
+    assert_eq!(states(&result), expected, "{:?}", result.errors);
+    assert_eq!(result.errors, None);
+}
+
+#[test]
+fn contents_names_and_lines_of_files_are_tested() {
+    let place = Place::new(&[
+        ("testfile0", "Test\n"),
+        ("a/file1", "x\nVersion = 0.5\n"),
+        ("names/file-1.2.3.txt", ""),
+        ("names/file-1.5.3.txt", ""),
+        ("lines/sshd_config", "PermitRootLogin no\r\n"),
+    ]);
+    let objects = json!([
+        {"object": "none", "filecontent": {"path": "${root}", "file": "nosuchfile", "expression": ".*"}},
+        {"object": "no group", "filecontent": {"path": "${root}", "file": "testfile0", "expression": "Test"}},
+        {"object": "test", "filecontent": {"path": "${root}", "file": "testfile0", "expression": ".*(Test).*"}},
+        {"object": "version", "filecontent": {"path": "${root}", "file": ".*file1", "expression": "^Version = (\\S+)"}},
+        {"object": "any", "filename": {"path": "${root}/names", "file": "(.*)"}},
+        {"object": "name", "filename": {"path": "${root}", "file": "file-(\\S+).txt"}},
+        {"object": "line", "hasline": {"path": "${root}", "file": "^sshd_config$", "expression": "^PermitRootLogin no$"}},
+        {"object": "raw", "raw": {"identifiers": [{"identifier": "a", "value": "2.6.32-504.el6"}]}},
+        {"object": "missing", "filecontent": {"path": "/no/such/directory", "file": "x", "expression": "(.)"}},
+    ]);
+    expect(
+        &place,
+        objects,
+        json!([
+            {"test": "none", "object": "none"},
+            {"test": "no group", "object": "no group"},
+            {"test": "exists", "object": "test", "expectedresult": true},
+            {"test": "regex", "object": "test", "regexp": {"value": "^T"}, "expectedresult": true},
+            {"test": "exact", "object": "test", "exactmatch": {"value": "Test"}, "expectedresult": true},
+            {"test": "not exact", "object": "test", "exactmatch": {"value": "test"}},
+            {"test": "old", "object": "version", "evr": {"operation": "<", "value": "0.6"}, "expectedresult": true},
+            {"test": "new", "object": "version", "evr": {"operation": "<", "value": "0.4z"}},
+            {"test": "any", "object": "any", "expectedresult": true},
+            {"test": "one of two", "object": "name", "evr": {"operation": "<", "value": "1.3"}, "expectedresult": true},
+            {"test": "none of two", "object": "name", "evr": {"operation": "<", "value": "1.1.0"}},
+            {"test": "line", "object": "line", "exactmatch": {"value": "true"}, "expectedresult": true},
+            {"test": "raw", "object": "raw", "evr": {"operation": "<", "value": "0:2.6.32-504.8.1.el6"}, "expectedresult": true},
+            {"test": "missing", "object": "missing"},
+        ]),
+    );
+}
+
+#[test]
+fn tests_depend_on_others_in_any_order() {
+    let place = Place::new(&[]);
+    let objects = json!([{"object": "one", "raw": {"identifiers": [{"identifier": "a", "value": "1"}]}}]);
+    let result = place.run(
+        objects,
+        json!([
+            {"test": "behind", "object": "one", "if": ["ahead", "true"]},
+            {"test": "ahead", "object": "one", "exactmatch": {"value": "2"}},
+            {"test": "true", "object": "one", "name": "a name", "tags": [{"key": "k", "value": "v"}]},
+            {"test": "also", "object": "one", "if": ["true"]},
+        ]),
+    );
+    assert_eq!(states(&result), [("behind", "false"), ("ahead", "false"), ("true", "true"), ("also", "true")]);
+    let tests = result.elements["results"].as_array().unwrap();
+    assert_eq!((&tests[0]["hastrueresults"], &tests[2]["tags"][0]["key"]), (&json!(true), &json!("k")));
+    assert_eq!(tests[3]["results"], json!([{"result": true, "identifier": "a"}]));
+    let lines = Scribe.print(&result);
+    assert_eq!(lines[0], "master [false] name:\"behind\" id:\"behind\" hastrue:true error:\"\"");
+    assert_eq!(lines[5], "sub [true] name:\"a name\" id:\"true\" identifier:\"a\"");
+    let mut human = result.clone();
+    human.elements["humanoutput"] = json!(true);
+    let text = Scribe.print(&human).join("\n");
+    assert!(
+        text.starts_with("result for \"behind\"\n    master result: false, has true results, failure caused"),
+        "{text}"
+    );
+    assert!(text.contains(
+        "result for \"a name\" (true)\n    master result: true\n    tag: k: v\n    [true] identifier: \"a\""
+    ));
+}
+
+#[test]
+fn values_are_joined_and_chains_look_beside_what_was_found() {
+    let place = Place::new(&[
+        ("a/testfile0", "var = (1, 4)\n"),
+        ("a/testfile1", "minor = 7\n"),
+        ("b/testfile1", "minor = 9\n"),
+    ]);
+    let objects = json!([
+        {"object": "combined", "filecontent": {
+            "path": "${root}", "file": "testfile0", "expression": "var = \\((\\S+), (\\S+)\\)", "concat": ".",
+            "import-chain": ["minor"]}},
+        {"object": "minor", "filecontent": {"path": "${chain_root}", "file": "testfile1", "expression": "minor = (\\S+)"}},
+    ]);
+    let result =
+        place.run(objects, json!([{"test": "joined", "object": "combined", "exactmatch": {"value": "1.4.7"}}]));
+    assert_eq!(states(&result), [("joined", "true")], "{:?}", result.errors);
+    let identifier = result.elements["results"][0]["results"][0]["identifier"].as_str().unwrap();
+    assert!(identifier.starts_with("concat:/") && identifier.matches("testfile0").count() == 3, "{identifier}");
+    assert!(!result.elements.to_string().contains("1.4.7"), "contents are not returned");
+}
+
+#[test]
+fn versions_of_packages_are_tested_by_their_own_rules() {
+    let stanza = |name: &str, version: &str| {
+        format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\n\n")
+    };
+    let status = [
+        stanza("openssl", "1.0.1e"),
+        stanza("libbind", "1:9.9.5.dfsg-4.3"),
+        stanza("grub-common", "2.02-beta2"),
+        stanza("linux-image-1-generic", "2.6.32-504.12.2"),
+        stanza("linux-image-2-generic", "2.6.32-573.8.1"),
+    ];
+    let place = Place::new(&[("var/lib/dpkg/status", &status.concat())]);
+    let objects = json!([
+        // As programs of the original write it.
+        {"object": "openssl", "package": {"name": "openssl"}, "filecontent": {}, "filename": {"path": ""}, "raw": {"identifiers": null}},
+        {"object": "bind", "package": {"name": "libbind"}},
+        {"object": "grub", "package": {"name": "grub-common"}},
+        {"object": "newest", "package": {"name": "linux-image", "collectmatch": "^linux-image-.*-generic$", "onlynewest": true}},
+        {"object": "all", "package": {"name": "linux-image", "collectmatch": "^linux-image-.*-generic$"}},
+        {"object": "absent", "package": {"name": "ssl"}},
+    ]);
+    expect(
+        &place,
+        objects,
+        json!([
+            {"test": "0", "object": "openssl", "evr": {}, "regexp": {"value": ""}, "expectedresult": true},
+            {"test": "1", "object": "bind", "evr": {"operation": "=", "value": "1:9.9.5.dfsg-4.3"}, "expectedresult": true},
+            {"test": "2", "object": "grub", "evr": {"operation": "<", "value": "2.02-beta1"}},
+            {"test": "3", "object": "grub", "evr": {"operation": "<", "value": "2.02-beta3"}, "expectedresult": true},
+            {"test": "4", "object": "grub", "evr": {"operation": "<", "value": "2.02-beta3"}, "if": ["2"]},
+            {"test": "5", "object": "openssl", "evr": {"operation": ">", "value": "1.0.1d"}, "expectedresult": true},
+            {"test": "6", "object": "newest", "evr": {"operation": "<", "value": "2.6.32-573.8.1"}},
+            {"test": "7", "object": "all", "evr": {"operation": "<", "value": "2.6.32-573.8.1"}, "expectedresult": true},
+            {"test": "8", "object": "absent"},
+        ]),
+    );
+}
+
+#[test]
+fn a_test_is_not_false_because_something_could_not_be_read() {
+    let place =
+        Place::new(&[("var/lib/dpkg/status", "Package: a\nStatus: install ok installed\nVersion: 1\n\nrubbish\n")]);
+    let objects = json!([{"object": "a", "package": {"name": "a"}}, {"object": "b", "package": {"name": "b"}}]);
+    let result = place.run(
+        objects,
+        json!([
+            {"test": "there", "object": "a"},
+            {"test": "not there", "object": "b"},
+            {"test": "waits for it", "object": "a", "if": ["not there"]},
+        ]),
+    );
+    assert_eq!(states(&result), [("there", "true"), ("not there", "error"), ("waits for it", "error")]);
+    assert_eq!(result.statistics["partial"], json!(true));
+    let errors = result.errors.unwrap();
+    assert!(
+        errors.iter().any(|error| error.starts_with("Error: object \"b\" was not looked at completely")),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn only_true_tests_are_returned_when_that_is_asked_for() {
+    let raw = json!({"object": "one", "raw": {"identifiers": [{"identifier": "a", "value": "1"}]}});
+    let document = json!({"objects": [raw], "tests": [
+        {"test": "yes", "object": "one"}, {"test": "no", "object": "one", "exactmatch": {"value": "2"}}]});
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("document.json");
+    fs::write(&path, document.to_string()).unwrap();
+    let words = ["-path", path.to_str().unwrap(), "-onlytrue", "-json"].map(str::to_owned);
+    let parameters = Scribe.parse_arguments(&words).unwrap();
+    assert_eq!(parameters, json!({"scribedoc": document, "onlytrue": true, "jsonoutput": true}));
+    let result = Scribe.run(&parameters, Context::by_hand());
+    assert_eq!(states(&result), [("yes", "true")]);
+    assert!(result.foundanything && result.elements["jsonoutput"] == true && result.elements["humanoutput"] == false);
+    assert!(Scribe.print(&result)[0].starts_with("{\"description\""));
+    assert!(Scribe.parse_arguments(&[]).unwrap_err().to_string().starts_with("-path: is missing"));
+}
+
+#[test]
+fn documents_that_cannot_mean_what_was_intended_name_their_field() {
+    let object = json!({"object": "o", "raw": {"identifiers": [{"identifier": "a", "value": "1"}]}});
+    let content = |path: &str, file: &str| json!({"object": "o", "filecontent": {"path": path, "file": file, "expression": "(x)"}});
+    let test = json!({"test": "t", "object": "o"});
+    for (objects, tests, error) in [
+        (json!([object]), json!([]), "tests: holds no test"),
+        (json!([{"object": "o"}]), json!([test]), "objects[0].object: has none of package"),
+        (json!([object, object]), json!([test]), "objects[1]: \"o\" is there twice"),
+        (json!([content("tmp", "x")]), json!([test]), "objects[0].filecontent.path: does not begin with /"),
+        (json!([content("/tmp", "a/b")]), json!([test]), "objects[0].filecontent.file: an expression on names"),
+        (json!([content("/tmp", "(")]), json!([test]), "objects[0].filecontent.file: bad regular expression"),
+        (json!([content("${chain_root}", "x")]), json!([test]), "tests: ${chain_root} in the path of test \"t\""),
+        (json!([object]), json!([{"test": "t", "object": "p"}]), "tests[0].object: there is no object \"p\""),
+        (json!([object]), json!([{"test": "t", "object": "o", "if": ["u"]}]), "tests[0].if: there is no test \"u\""),
+        (
+            json!([object]),
+            json!([{"test": "t", "object": "o", "if": ["t"]}]),
+            "tests[0].if: the test depends on itself",
+        ),
+        (
+            json!([object]),
+            json!([{"test": "t", "object": "o", "evr": {"operation": "badop", "value": "1"}}]),
+            "tests[0].evr.operation: is none of <",
+        ),
+        (
+            json!([object]),
+            json!([{"test": "t", "object": "o", "regexp": {"value": "("}}]),
+            "tests[0].regexp.value: bad regular expression",
+        ),
+        (json!([object]), json!([{"test": "t", "object": "o", "tests": []}]), "tests[0].tests: unknown key"),
+    ] {
+        let parameters = json!({"scribedoc": {"objects": objects, "tests": tests}});
+        let found = Scribe.validate(&parameters).unwrap_err().to_string();
+        assert!(found.starts_with(&format!("parameters.scribedoc.{error}")), "{parameters}: {found}");
+    }
+    assert_eq!(Scribe.validate(&json!({})).unwrap_err().to_string(), "parameters.scribedoc: is missing");
+}
