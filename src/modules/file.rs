@@ -35,6 +35,8 @@
 //!   case the process is killed.
 //! - Stateless: a run that is killed leaves nothing behind.
 
+mod accounts;
+mod attributes;
 mod budget;
 mod candidate;
 mod content;
@@ -69,6 +71,7 @@ mod walk;
 use super::form::Form;
 use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
+use accounts::Accounts;
 use evaluate::Shared;
 use mounts::Mounts;
 use parameters::{Plan, Search};
@@ -139,14 +142,20 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
         // Without /proc the mounts are unknown; searching nothing at all would be worse.
         Err(error) => (Mounts::default(), Some(error)),
     };
-    let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts)).collect();
-    let findings = Findings::new(plan, &doubts, context.result_bytes_max);
+    let accounts = Accounts::read(plan);
+    let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts, &accounts)).collect();
+    let findings = Findings::new(plan, &doubts, &accounts, context.result_bytes_max);
     if let Some(error) = unread {
         findings.error("read", Path::new("/proc/self/mountinfo"), &error);
     }
+    for table in [&accounts.users, &accounts.groups] {
+        if let Some(error) = &table.error {
+            findings.error("read", Path::new(table.path()), error);
+        }
+    }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
-    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, now };
+    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, accounts: &accounts, now };
     let walk = Walk::new(run);
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();
@@ -154,7 +163,7 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
             let _is_walking = is_walking;
             walk.search(context.threads);
         });
-        supervise(&findings, &walk_end, started, context);
+        supervise(plan, &findings, &walk_end, started, context);
         if walking.join().is_err() {
             findings.stop("by an internal error");
         }
@@ -163,15 +172,16 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
 }
 
 /// Returns why a search is not run.
-fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
+fn doubt(search: &Search, mounts: &Mounts, accounts: &Accounts) -> Option<String> {
     let is_missing = |path: &Path| mounts.is_missing(path);
-    let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing))?;
-    Some(format!("not searched: {}", doubt.error))
+    let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing));
+    let reason = doubt.map(|doubt| doubt.error.to_string()).or_else(|| accounts.refusal(search))?;
+    Some(format!("not searched: {reason}"))
 }
 
 /// Waits for the end of the walk, reports partial results, and stops the walk at the deadline. A walk that hangs in a
-/// system call does not stop; its matches are reported.
-fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, context: Context) {
+/// system call does not stop; its matches are reported. A search with a time of its own ends then.
+fn supervise(plan: &Plan, findings: &Findings, walk_end: &Receiver<()>, started: Instant, context: Context) {
     let report = || {
         if let Some(progress) = context.progress {
             progress(&findings.result(started.elapsed(), false));
@@ -180,18 +190,26 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
     let (mut pause, mut deadline) = (PROGRESS_PAUSE_FIRST, context.deadline);
     let time_max = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(started));
     let mut next = started + pause;
+    let of_search = |(number, search): (usize, &Search)| Some((search.options.maxtime?, number));
+    let mut ends: Vec<(Duration, usize)> = plan.searches.iter().enumerate().filter_map(of_search).collect();
+    ends.sort_unstable_by(|one, other| other.cmp(one));
     loop {
-        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        let end = ends.last().map(|(maxtime, _)| started + *maxtime);
+        let until = [deadline, end].into_iter().flatten().fold(next, Instant::min);
         match walk_end.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return,
         }
         let now = Instant::now();
+        let is_end = end.is_some_and(|end| now >= end);
+        if is_end && let Some((_, number)) = ends.pop() {
+            findings.expire(number);
+        }
         if deadline.is_some_and(|deadline| now >= deadline) {
             findings.stop(&format!("at the time limit, after {:.1?}", started.elapsed()));
             deadline = None;
             report();
-        } else if now >= next {
+        } else if is_end || now >= next {
             report();
         }
         if now >= next {

@@ -33,6 +33,12 @@ pub(super) struct Metadata {
     pub(super) stored_bytes: u64,
     /// Last change of the contents: whole seconds since 1970 and the nanoseconds after them.
     pub(super) mtime: (i64, u32),
+    /// Last change of the contents, the mode, the owner or the number of names, in the same form.
+    pub(super) ctime: (i64, u32),
+    /// The number of its owner.
+    pub(super) uid: u32,
+    /// The number of its group.
+    pub(super) gid: u32,
 }
 
 impl Metadata {
@@ -55,11 +61,11 @@ impl Metadata {
             _ => Some(Kind::Special),
         }
     }
+}
 
-    /// Last change of the contents, in nanoseconds since 1970.
-    pub(super) fn mtime_nanoseconds(&self) -> i128 {
-        i128::from(self.mtime.0) * 1_000_000_000 + i128::from(self.mtime.1)
-    }
+/// A time of [`Metadata`] in nanoseconds since 1970.
+pub(super) fn nanoseconds((seconds, nanoseconds): (i64, u32)) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
 impl From<Stat> for Metadata {
@@ -70,6 +76,9 @@ impl From<Stat> for Metadata {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             stored_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            ctime: (stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
         }
     }
 }

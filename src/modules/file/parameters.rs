@@ -4,6 +4,7 @@
 //! names the field. What can be read but cannot mean what was meant (see `doubts.rs`) is a doubt about its search: one with
 //! doubts is not run, because neither "nothing" nor "every file" would be an answer to it.
 
+use super::accounts::Account;
 use super::content::{Contents, ContentsBuilder, Lines};
 use super::doubts::{self, Doubt};
 use super::echo::Echo;
@@ -45,7 +46,7 @@ pub(super) struct Search {
     /// A file must pass all checks, rather than each check have its own files.
     pub(super) all: bool,
     /// Per [`Cost`], where its checks are.
-    stages: [Range<usize>; 4],
+    stages: [Range<usize>; 5],
     /// A name that no pattern matches can't pass.
     pub(super) needs_name_match: bool,
     /// The hash functions of the checks.
@@ -61,8 +62,10 @@ pub(super) struct Search {
 pub(super) enum Cost {
     /// The base name.
     Name,
-    /// Size, mode and time.
+    /// Size, mode, time and owner: one system call.
     Metadata,
+    /// Time of birth, extended attributes, capabilities: system calls for each.
+    Attributes,
     /// Lines.
     Contents,
     /// Hash sums.
@@ -73,7 +76,10 @@ impl Cost {
     fn of(check: &Check) -> Self {
         match check.field {
             Field::Names => Cost::Name,
-            Field::Sizes | Field::Modes | Field::Mtimes => Cost::Metadata,
+            Field::Sizes | Field::Modes | Field::Mtimes | Field::Ctimes | Field::Owners | Field::Groups => {
+                Cost::Metadata
+            }
+            Field::Birthtimes | Field::Xattrs | Field::Capabilities => Cost::Attributes,
             Field::Contents => Cost::Contents,
             Field::Hash(..) => Cost::Hashes,
         }
@@ -83,8 +89,12 @@ impl Cost {
 impl Search {
     /// The checks of a stage with their numbers.
     pub(super) fn checks_of(&self, stage: Cost) -> impl Iterator<Item = (usize, &Check)> {
-        let range = self.stages[stage as usize].clone();
-        range.clone().zip(&self.checks[range])
+        self.stages[stage as usize].clone().zip(self.stage(stage))
+    }
+
+    /// The checks of a stage.
+    pub(super) fn stage(&self, stage: Cost) -> &[Check] {
+        &self.checks[self.stages[stage as usize].clone()]
     }
 
     /// Whether there are checks of a stage.
@@ -99,8 +109,8 @@ impl Search {
 }
 
 /// Per stage, where its checks are.
-fn stages(checks: &[Check]) -> [Range<usize>; 4] {
-    [Cost::Name, Cost::Metadata, Cost::Contents, Cost::Hashes].map(|stage| {
+fn stages(checks: &[Check]) -> [Range<usize>; 5] {
+    [Cost::Name, Cost::Metadata, Cost::Attributes, Cost::Contents, Cost::Hashes].map(|stage| {
         let start = checks.partition_point(|check| (Cost::of(check) as usize) < stage as usize);
         start..checks.partition_point(|check| Cost::of(check) as usize <= stage as usize)
     })
@@ -130,7 +140,10 @@ struct Builder {
 
 impl Builder {
     fn new(parameters: &Value) -> Self {
-        let is_of_patterns = |name: &str| ["names", "contents", "modes"].contains(&name.to_lowercase().as_str());
+        let is_of_patterns = |name: &str| {
+            let is_named = |(_, known, _): &(Field, &str, &str)| name.eq_ignore_ascii_case(known);
+            FIELDS.iter().find(|field| is_named(field)).is_some_and(|(field, ..)| field.is_of_patterns())
+        };
         let searches = super::fields(parameters, "searches").filter_map(Value::as_object).flat_map(Map::values);
         let lists = searches.filter_map(Value::as_object).flatten();
         let lists = lists.filter(|(name, _)| is_of_patterns(name)).filter_map(|(_, list)| list.as_array());
@@ -197,9 +210,19 @@ impl Builder {
             }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),
+            Field::Ctimes => Test::Ctime(Age::parse(&value)?),
+            Field::Birthtimes => Test::Birthtime(Age::parse(&value)?),
+            Field::Owners => Test::Owner(Account::parse(&value)?),
+            Field::Groups => Test::Group(Account::parse(&value)?),
+            Field::Xattrs | Field::Capabilities => {
+                let pattern;
+                (negated, pattern) = split_negation(&value);
+                let pattern = patterns::compile(&expression(pattern)?, self.room)?;
+                if field == Field::Xattrs { Test::Xattr(pattern) } else { Test::Capability(pattern) }
+            }
             Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,
         };
-        if matches!(field, Field::Names | Field::Contents | Field::Modes) {
+        if field.is_of_patterns() {
             self.patterns += 1;
             if self.patterns > limits::PATTERNS_MAX {
                 return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));

@@ -1,5 +1,6 @@
 //! Tests of the module.
 
+mod attributes;
 mod contents;
 mod doubts;
 mod filters;
