@@ -46,6 +46,7 @@ mod echo;
 mod entry;
 mod errors;
 mod evaluate;
+mod expand;
 mod filter;
 mod form;
 mod gzip;
@@ -67,6 +68,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod wildcard;
 
 use super::form::Form;
 use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
@@ -83,6 +85,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use walk::Walk;
+use wildcard::{is_wild, literal_parent};
 
 /// The module `file`, see the module's documentation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -125,7 +128,11 @@ fn may_enter_proc(parameters: &Value, mounts: io::Result<Mounts>) -> bool {
     let Ok(mounts) = mounts else { return true };
     let searches = fields(parameters, "searches").filter_map(Value::as_object).flat_map(|searches| searches.values());
     let paths = searches.flat_map(|search| fields(search, "paths")).filter_map(Value::as_array).flatten();
-    paths.filter_map(Value::as_str).any(|path| mounts.leads_to_proc(Path::new(path)))
+    // A wildcard may match anything below the directory before it.
+    paths
+        .filter_map(Value::as_str)
+        .map(Path::new)
+        .any(|path| mounts.leads_to_proc(path) || (is_wild(path) && mounts.leads_to_proc(&literal_parent(path))))
 }
 
 /// The values of a field, whose name may be written in any case.
@@ -156,12 +163,11 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context) -> ModuleRe
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
     let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, accounts: &accounts, now };
-    let walk = Walk::new(run);
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();
         let walking = scope.spawn(|| {
             let _is_walking = is_walking;
-            walk.search(context.threads);
+            Walk::new(run).search(context.threads);
         });
         supervise(plan, &findings, &walk_end, started, context);
         if walking.join().is_err() {

@@ -33,6 +33,8 @@ pub(super) struct Options {
     pub(super) returnowner: bool,
     /// The search ends after this time, with what it found.
     pub(super) maxtime: Option<Duration>,
+    /// Expand wildcards in paths.
+    pub(super) glob: bool,
     /// Look into gzip files.
     pub(super) decompress: bool,
     /// The fields whose checks are inverted, as they were given.
@@ -40,7 +42,7 @@ pub(super) struct Options {
 }
 
 /// The names of all options.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "maxdepth",
     "matchlimit",
     "maxerrors",
@@ -51,6 +53,7 @@ pub(super) const NAMES: [&str; 12] = [
     "returninode",
     "returnowner",
     "maxtime",
+    "glob",
     "decompress",
     "mismatch",
 ];
@@ -81,6 +84,7 @@ impl Options {
             returninode: given.boolean("returninode")?,
             returnowner: given.boolean("returnowner")?,
             maxtime,
+            glob: given.boolean("glob")?,
             decompress: given.boolean("decompress")?,
             mismatch,
         };
@@ -97,6 +101,7 @@ impl Options {
             ("remotefs", self.remotefs),
             ("macroal", self.macroal),
             ("returnsha256", self.returnsha256),
+            ("glob", self.glob),
             ("returninode", self.returninode),
             ("returnowner", self.returnowner),
             ("decompress", self.decompress),

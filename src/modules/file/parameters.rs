@@ -13,6 +13,7 @@ use super::hashes::Algorithm;
 use super::limits;
 use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder, Room};
+use super::wildcard::{Exclude, Wildcard};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::{expression, labelled, split_negation, unknown_names};
@@ -39,6 +40,10 @@ pub(super) struct Search {
     pub(super) label: String,
     /// Where it looks; without `.` in the middle, double or trailing slashes.
     pub(super) paths: Vec<PathBuf>,
+    /// Those of its paths that are to be expanded, with the option `glob`.
+    pub(super) wildcards: Vec<Wildcard>,
+    /// What is not walked.
+    pub(super) exclude: Exclude,
     /// What a file is compared with, in the order of [`FIELDS`].
     pub(super) checks: Vec<Check>,
     /// How.
@@ -159,7 +164,9 @@ impl Builder {
         let mut doubts = doubts::about_names(given);
         doubts.extend(of_options.into_iter().map(Doubt::new));
         let paths = given.strings("paths", limits::PATHS_PER_SEARCH_MAX)?;
-        let mut echo = Echo::new(given.text("description", usize::MAX)?, &paths, &options);
+        let exclude = given.strings("exclude", limits::PATHS_PER_SEARCH_MAX)?;
+        let mut echo =
+            Echo::new(given.text("description", usize::MAX)?, [("paths", &paths), ("exclude", &exclude)], &options);
         let mut checks = Vec::new();
         for (field, name, _) in FIELDS {
             let values = given.strings(name, limits::VALUES_PER_FIELD_MAX)?;
@@ -173,15 +180,69 @@ impl Builder {
             }
         }
         doubts.extend(doubts::about_filters(&checks, &options, &at));
+        if paths.is_empty() {
+            return Err(ParameterError::new(format!("{at}.paths"), "at least one path is needed"));
+        }
         let paths = parse_paths(paths, &format!("{at}.paths"))?;
-        doubts.extend(doubts::about_paths(&paths, &at));
+        let excluded = parse_paths(exclude, &format!("{at}.exclude"))?;
+        doubts.extend(doubts::about_paths(&paths, options.glob, &format!("{at}.paths")));
+        doubts.extend(doubts::about_paths(&excluded, options.glob, &format!("{at}.exclude")));
+        let exclude = Exclude::new(&excluded, options.glob)
+            .map_err(|reason| ParameterError::new(format!("{at}.exclude"), reason))?;
+        let (paths, wildcards) = self.split_wildcards(paths, options.glob, &at)?;
+        doubts.extend(doubts::about_exclude(&exclude, &paths, &wildcards, &at));
         let all = options.matchall;
         let needs_name_match = all && checks.iter().any(|check| check.field == Field::Names && !check.inverted);
         let mut algorithms: Vec<Algorithm> = checks.iter().filter_map(|check| check.test.algorithm()).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         let (label, stages) = (label.to_owned(), stages(&checks));
-        Ok(Search { label, paths, checks, options, all, stages, needs_name_match, algorithms, echo, doubts })
+        Ok(Search {
+            label,
+            paths,
+            wildcards,
+            exclude,
+            checks,
+            options,
+            all,
+            stages,
+            needs_name_match,
+            algorithms,
+            echo,
+            doubts,
+        })
+    }
+
+    /// Takes the paths with wildcards out, if they are to be expanded.
+    fn split_wildcards(
+        &mut self,
+        paths: Vec<PathBuf>,
+        glob: bool,
+        at: &str,
+    ) -> Result<(Vec<PathBuf>, Vec<Wildcard>), ParameterError> {
+        if !glob {
+            return Ok((paths, Vec::new()));
+        }
+        let (mut literal, mut wildcards) = (Vec::new(), Vec::new());
+        for (index, path) in paths.into_iter().enumerate() {
+            let refuse = |reason| ParameterError::new(format!("{at}.paths[{index}]"), reason);
+            match Wildcard::parse(&path).map_err(refuse)? {
+                None => literal.push(path),
+                Some(wildcard) => {
+                    self.count_patterns(wildcard.parts.len()).map_err(refuse)?;
+                    wildcards.push(wildcard);
+                }
+            }
+        }
+        Ok((literal, wildcards))
+    }
+
+    fn count_patterns(&mut self, count: usize) -> Result<(), String> {
+        self.patterns += count;
+        if self.patterns > limits::PATTERNS_MAX {
+            return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));
+        }
+        Ok(())
     }
 
     /// Reads one value. Beside the check, why it can't mean what was meant.
@@ -223,10 +284,7 @@ impl Builder {
             Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,
         };
         if field.is_of_patterns() {
-            self.patterns += 1;
-            if self.patterns > limits::PATTERNS_MAX {
-                return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));
-            }
+            self.count_patterns(1)?;
         }
         let mismatched = options.mismatch.iter().any(|word| field.is_named_by(word));
         Ok((Check { field, value, test, inverted: negated != mismatched }, doubt))
@@ -234,9 +292,6 @@ impl Builder {
 }
 
 fn parse_paths(paths: Vec<String>, at: &str) -> Result<Vec<PathBuf>, ParameterError> {
-    if paths.is_empty() {
-        return Err(ParameterError::new(at, "at least one path is needed"));
-    }
     let mut parsed: Vec<PathBuf> = Vec::with_capacity(paths.len());
     for (index, path) in paths.into_iter().enumerate() {
         let refuse = |reason: &str| Err(ParameterError::new(format!("{at}[{index}]"), reason));

@@ -115,9 +115,9 @@ impl<'a> Findings<'a> {
         self.stopped.load(Relaxed)
     }
 
-    /// Returns the flag that stops readers.
-    pub(super) fn stop_flag(&self) -> &AtomicBool {
-        &self.stopped
+    /// Whether none of these searches needs more files.
+    pub(super) fn is_unwanted(&self, searches: &[usize]) -> bool {
+        self.is_stopped() || searches.iter().all(|search| self.is_closed(*search))
     }
 
     /// Stops the walk; reading of the current files is aborted.

@@ -8,6 +8,7 @@ mod forms;
 mod limited;
 mod lines;
 mod parameters;
+mod paths;
 mod proc;
 mod walking;
 
