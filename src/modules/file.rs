@@ -35,6 +35,8 @@
 //!   case the process is killed.
 //! - Stateless: a run that is killed leaves nothing behind.
 
+mod accounts;
+mod attributes;
 mod budget;
 mod candidate;
 mod content;
@@ -44,6 +46,7 @@ mod echo;
 mod entry;
 mod errors;
 mod evaluate;
+mod expand;
 mod filter;
 mod form;
 mod gzip;
@@ -66,10 +69,12 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod wildcard;
 
 use super::form::Form;
 use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
+use accounts::Accounts;
 use evaluate::Shared;
 pub(super) use locate::{Located, Wanted, leads_to_proc, locate, open_regular};
 use mounts::Mounts;
@@ -82,6 +87,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use walk::Walk;
+use wildcard::{is_wild, literal_parent};
 
 /// The module `file`, see the module's documentation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,7 +130,11 @@ fn may_enter_proc(parameters: &Value, mounts: io::Result<Mounts>) -> bool {
     let Ok(mounts) = mounts else { return true };
     let searches = fields(parameters, "searches").filter_map(Value::as_object).flat_map(|searches| searches.values());
     let paths = searches.flat_map(|search| fields(search, "paths")).filter_map(Value::as_array).flatten();
-    paths.filter_map(Value::as_str).any(|path| mounts.leads_to_proc(Path::new(path)))
+    // A wildcard may match anything below the directory before it.
+    paths
+        .filter_map(Value::as_str)
+        .map(Path::new)
+        .any(|path| mounts.leads_to_proc(path) || (is_wild(path) && mounts.leads_to_proc(&literal_parent(path))))
 }
 
 /// The values of a field, whose name may be written in any case.
@@ -150,22 +160,28 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, visit: Opti
         // Without /proc the mounts are unknown; searching nothing at all would be worse.
         Err(error) => (Mounts::default(), Some(error)),
     };
-    let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts)).collect();
-    let findings = Findings::new(plan, &doubts, context.result_bytes_max);
+    let accounts = Accounts::read(plan);
+    let doubts: Vec<Option<String>> = plan.searches.iter().map(|search| doubt(search, &mounts, &accounts)).collect();
+    let findings = Findings::new(plan, &doubts, &accounts, context.result_bytes_max);
     if let Some(error) = unread {
         findings.error("read", Path::new("/proc/self/mountinfo"), &error);
     }
+    for table in [&accounts.users, &accounts.groups] {
+        if let Some(error) = &table.error {
+            findings.error("read", Path::new(table.path()), error);
+        }
+    }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
-    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, now, visit };
-    let walk = Walk::new(run);
+    let run =
+        Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, accounts: &accounts, now, visit };
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();
         let walking = scope.spawn(|| {
             let _is_walking = is_walking;
-            walk.search(context.threads);
+            Walk::new(run).search(context.threads);
         });
-        supervise(&findings, &walk_end, started, context);
+        supervise(plan, &findings, &walk_end, started, context);
         if walking.join().is_err() {
             findings.stop("by an internal error");
         }
@@ -174,15 +190,16 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, visit: Opti
 }
 
 /// Returns why a search is not run.
-fn doubt(search: &Search, mounts: &Mounts) -> Option<String> {
+fn doubt(search: &Search, mounts: &Mounts, accounts: &Accounts) -> Option<String> {
     let is_missing = |path: &Path| mounts.is_missing(path);
-    let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing))?;
-    Some(format!("not searched: {}", doubt.error))
+    let doubt = search.doubts.iter().find(|doubt| doubt.unless_exists.as_deref().is_none_or(is_missing));
+    let reason = doubt.map(|doubt| doubt.error.to_string()).or_else(|| accounts.refusal(search))?;
+    Some(format!("not searched: {reason}"))
 }
 
 /// Waits for the end of the walk, reports partial results, and stops the walk at the deadline. A walk that hangs in a
-/// system call does not stop; its matches are reported.
-fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, context: Context) {
+/// system call does not stop; its matches are reported. A search with a time of its own ends then.
+fn supervise(plan: &Plan, findings: &Findings, walk_end: &Receiver<()>, started: Instant, context: Context) {
     let report = || {
         if let Some(progress) = context.progress {
             progress(&findings.result(started.elapsed(), false));
@@ -191,18 +208,26 @@ fn supervise(findings: &Findings, walk_end: &Receiver<()>, started: Instant, con
     let (mut pause, mut deadline) = (PROGRESS_PAUSE_FIRST, context.deadline);
     let time_max = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(started));
     let mut next = started + pause;
+    let of_search = |(number, search): (usize, &Search)| Some((search.options.maxtime?, number));
+    let mut ends: Vec<(Duration, usize)> = plan.searches.iter().enumerate().filter_map(of_search).collect();
+    ends.sort_unstable_by(|one, other| other.cmp(one));
     loop {
-        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        let end = ends.last().map(|(maxtime, _)| started + *maxtime);
+        let until = [deadline, end].into_iter().flatten().fold(next, Instant::min);
         match walk_end.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return,
         }
         let now = Instant::now();
+        let is_end = end.is_some_and(|end| now >= end);
+        if is_end && let Some((_, number)) = ends.pop() {
+            findings.expire(number);
+        }
         if deadline.is_some_and(|deadline| now >= deadline) {
             findings.stop(&format!("at the time limit, after {:.1?}", started.elapsed()));
             deadline = None;
             report();
-        } else if now >= next {
+        } else if is_end || now >= next {
             report();
         }
         if now >= next {

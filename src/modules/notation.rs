@@ -32,6 +32,85 @@ pub(crate) fn mode(st_mode: u32) -> String {
     text
 }
 
+/// The capabilities by number, capabilities(7).
+const CAPABILITIES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// Formats the attribute `security.capability` as getcap(8) did, with `+`: `cap_net_admin,cap_net_raw+ep`. Capabilities with
+/// other sets follow after a space; those of a user namespace end in ` [rootid=1000]`. `None`: it is in no known form.
+pub(crate) fn capabilities(attribute: &[u8]) -> Option<String> {
+    let mut words = attribute.chunks(4).map(|word| word.try_into().map(u32::from_le_bytes).ok());
+    let words: Vec<u32> = words.by_ref().collect::<Option<_>>()?;
+    // Revisions 1 to 3 of vfs_cap_data: permitted and inheritable, 32 bits each; the same for the upper bits; the root user.
+    let (&header, words) = words.split_first()?;
+    let (low, high, root) = match (header >> 24, words) {
+        (1, &[permitted, inheritable]) => ((permitted, inheritable), (0, 0), None),
+        (2, &[permitted, inheritable, high, high_inheritable]) => {
+            ((permitted, inheritable), (high, high_inheritable), None)
+        }
+        (3, &[permitted, inheritable, high, high_inheritable, root]) => {
+            ((permitted, inheritable), (high, high_inheritable), Some(root))
+        }
+        _ => return None,
+    };
+    let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    let (permitted, inheritable) = (wide(low.0, high.0), wide(low.1, high.1));
+    let effective = if header & 1 == 1 { "e" } else { "" };
+    let sets = [("ip", permitted & inheritable), ("p", permitted & !inheritable), ("i", inheritable & !permitted)];
+    let text = |bits: u64| {
+        let name = |number: usize| match CAPABILITIES.get(number) {
+            Some(name) => format!("cap_{name}"),
+            None => number.to_string(),
+        };
+        (0..64).filter(|number| bits >> number & 1 == 1).map(name).collect::<Vec<_>>().join(",")
+    };
+    let groups = sets.iter().filter(|(_, bits)| *bits != 0);
+    let mut parts: Vec<String> = groups.map(|(set, bits)| format!("{}+{effective}{set}", text(*bits))).collect();
+    parts.extend(root.map(|root| format!("[rootid={root}]")));
+    Some(parts.join(" "))
+}
+
 /// Formats a time like Go's `Time.UTC().String()`: `2026-11-22 08:07:42.973345879 +0000 UTC`.
 ///
 /// The fraction has no trailing zeros and is omitted if it is zero. Times of a file system that are outside the

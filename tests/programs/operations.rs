@@ -132,6 +132,41 @@ fn a_confined_module_finds_what_it_found_before() {
     assert_eq!(result["foundanything"], true, "{result}");
 }
 
+#[test]
+fn a_confined_module_reads_owners_attributes_and_wildcards() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    for name in ["file", "other"] {
+        std::fs::write(below.join(name), "text\n").unwrap();
+    }
+    let file = below.join("file");
+    rustix::fs::setxattr(&file, "user.note", b"here", rustix::fs::XattrFlags::empty()).unwrap();
+    let mut checks = json!({"xattrs": ["^user\\.note=here$"], "ctimes": ["<60m"], "birthtimes": ["<60m"]});
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(1), Some(1)).unwrap();
+        // cap_net_raw, permitted and effective.
+        let words: [u32; 5] = [0x0200_0001, 1 << 13, 0, 0, 0];
+        let value: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        rustix::fs::setxattr(&file, "security.capability", &value, rustix::fs::XattrFlags::empty()).unwrap();
+        checks["capabilities"] = json!(["^cap_net_raw\\+ep$"]);
+        checks["owners"] = json!(["daemon"]);
+    }
+    checks["options"] = json!({"matchall": true, "glob": true, "returnowner": true, "maxtime": "60s"});
+    for (paths, exclude) in [("*/b", "a/c"), ("a/**/f*", "a/b/other")] {
+        checks["paths"] = json!([directory.path().join(paths)]);
+        checks["exclude"] = json!([directory.path().join(exclude)]);
+        let result = search(&checks);
+        assert_eq!(result["errors"], json!(null), "{result}");
+        let entries = result["elements"]["s"].as_array().unwrap();
+        assert_eq!((entries.len(), &entries[0]["file"]), (1, &json!(file)), "{result}");
+        assert_eq!(
+            entries[0]["fileinfo"]["uid"],
+            json!(std::os::unix::fs::MetadataExt::uid(&file.metadata().unwrap()))
+        );
+    }
+}
+
 /// The module `file` as the agent runs it, in a kernel that answers these system calls otherwise: `seccomp:error=EINVAL`.
 fn in_kernel(injected: &[&str]) -> Option<std::process::Output> {
     let parameters = json!({"searches": {"s": {"paths": ["/etc/passwd"], "contents": ["^root:"]}}}).to_string();

@@ -49,7 +49,12 @@ impl Candidate {
     /// Applies the checks of one stage; false if the file can no longer match.
     pub(super) fn apply(&mut self, search: &Search, stage: Cost, passes: impl Fn(&Check) -> bool) -> bool {
         if search.all {
-            return search.checks_of(stage).all(|(_, check)| passes(check));
+            let is_alternative = |one: &Check, next: &Check| one.field == next.field && one.field.has_alternatives();
+            return search.stage(stage).chunk_by(is_alternative).all(|checks| match checks {
+                // "Not one of these" is: none of them.
+                [first, ..] if first.inverted => checks.iter().all(&passes),
+                _ => checks.iter().any(&passes),
+            });
         }
         self.passed.extend(search.checks_of(stage).filter(|(_, check)| passes(check)).map(|(number, _)| number));
         true

@@ -6,6 +6,7 @@
 
 use super::filter::{Check, FIELDS};
 use super::options::{self, Options};
+use super::wildcard::{Exclude, Wildcard, is_wild};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::unknown_names;
@@ -30,7 +31,7 @@ impl Doubt {
 
 /// Checks the keys of a search.
 pub(super) fn about_names(given: &Fields) -> Vec<Doubt> {
-    let mut known = vec!["description", "paths", "options"];
+    let mut known = vec!["description", "paths", "exclude", "options"];
     known.extend(FIELDS.iter().map(|(_, name, _)| *name));
     let errors = unknown_names(given, &known).into_iter().map(|error| {
         let name = error.field.rsplit('.').next().unwrap_or_default();
@@ -54,21 +55,31 @@ pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Ve
     unused.map(|word| Doubt::new(ParameterError::new(format!("{at}.options.mismatch"), reason(word)))).collect()
 }
 
-/// Checks the paths of the search at `at`, which are taken literally.
-pub(super) fn about_paths(paths: &[PathBuf], at: &str) -> Vec<Doubt> {
+/// Checks the paths of the list at `at`, which are taken literally, except for wildcards with `glob`.
+pub(super) fn about_paths(paths: &[PathBuf], glob: bool, at: &str) -> Vec<Doubt> {
     let doubt = |(index, path): (usize, &PathBuf)| {
-        let reason = wildcard(path)?;
-        let error = ParameterError::new(format!("{at}.paths[{index}]"), format!("{}: {reason}", path.display()));
+        let reason = unexpanded(path, glob)?;
+        let error = ParameterError::new(format!("{at}[{index}]"), format!("{}: {reason}", path.display()));
         Some(Doubt { error, unless_exists: Some(path.clone()) })
     };
     paths.iter().enumerate().filter_map(doubt).collect()
 }
 
-fn wildcard(path: &Path) -> Option<&'static str> {
+/// Checks that a search has something left to look at.
+pub(super) fn about_exclude(exclude: &Exclude, paths: &[PathBuf], wildcards: &[Wildcard], at: &str) -> Vec<Doubt> {
+    let of_wildcards = wildcards.iter().map(|wildcard| (&wildcard.parent, &wildcard.path));
+    let swallowed =
+        paths.iter().map(|path| (path, path)).chain(of_wildcards).filter(|(path, _)| exclude.swallows(path));
+    let error = |(_, path): (_, &PathBuf)| {
+        ParameterError::new(format!("{at}.exclude"), format!("excludes the whole path {}", path.display()))
+    };
+    swallowed.map(error).map(Doubt::new).collect()
+}
+
+fn unexpanded(path: &Path, glob: bool) -> Option<&'static str> {
     let text = path.to_string_lossy();
-    let brackets = text.find('[').is_some_and(|open| text[open..].contains(']'));
-    if text.contains(['*', '?']) || brackets {
-        return Some("a path is taken literally, wildcards are not expanded; use \"names\" and a directory");
+    if !glob && is_wild(path) {
+        return Some("a path is taken literally, wildcards are not expanded without the option glob");
     }
     if text.starts_with('~') || text.contains('$') || (text.contains('{') && text.contains('}')) {
         return Some("a path is taken literally: ~, $ and {} are not expanded");

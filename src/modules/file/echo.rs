@@ -30,16 +30,19 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    /// The echo of a search without filters.
-    pub(super) fn new(description: String, paths: &[String], options: &Options) -> Self {
+    /// The echo of a search without filters; `lists` are its paths and what it excludes.
+    pub(super) fn new(description: String, lists: [(&str, &Vec<String>); 2], options: &Options) -> Self {
         let mut short_frame = Map::new();
         short_frame.insert("options".to_owned(), options.echo());
         let mut frame = short_frame.clone();
-        let paths = json!(paths);
-        if is_short(&paths) {
-            short_frame.insert("paths".to_owned(), paths.clone());
+        // There are always paths.
+        for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            let list = json!(list);
+            if is_short(&list) {
+                short_frame.insert(name.to_owned(), list.clone());
+            }
+            frame.insert(name.to_owned(), list);
         }
-        frame.insert("paths".to_owned(), paths);
         let (mut full, mut short) = (frame.clone(), short_frame.clone());
         if !description.is_empty() {
             let description = json!(description);

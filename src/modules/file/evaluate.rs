@@ -6,6 +6,8 @@
 
 mod reading;
 
+use super::accounts::Accounts;
+use super::attributes;
 use super::candidate::Candidate;
 use super::content::{Contents, Truth};
 use super::entry::{Active, FileEntry, Kind};
@@ -19,6 +21,7 @@ use super::patterns::Names;
 use super::readings::Readings;
 use super::results::Findings;
 use crate::modules::notation;
+use crate::re2;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -44,6 +47,8 @@ pub(super) struct Shared<'a> {
     pub(super) mounts: &'a Mounts,
     /// Cache of truths and digests.
     pub(super) readings: &'a Readings,
+    /// The users and groups of this machine.
+    pub(super) accounts: &'a Accounts,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
     /// Files go there, and are no findings then.
@@ -152,7 +157,7 @@ impl<'a> Evaluator<'a> {
                 _ => false,
             };
             let mut candidate = Candidate { search: active.search, passed: Vec::new(), unpack: false, sha256: None };
-            let later = [Cost::Metadata, Cost::Contents, Cost::Hashes];
+            let later = [Cost::Metadata, Cost::Attributes, Cost::Contents, Cost::Hashes];
             if candidate.apply(search, Cost::Name, passes)
                 && (search.all || !candidate.passed.is_empty() || later.iter().any(|stage| search.has(*stage)))
             {
@@ -195,6 +200,9 @@ impl<'a> Evaluator<'a> {
             let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
             metadata = Some(known);
+        }
+        if candidates.iter().any(|candidate| search(candidate).has(Cost::Attributes)) {
+            self.match_attributes(entry, candidates);
         }
         if candidates.iter().any(|candidate| self.run.reads(candidate)) {
             match self.open(entry, metadata.as_ref(), patience, candidates) {
@@ -322,13 +330,54 @@ impl<'a> Evaluator<'a> {
             let holds = match &check.test {
                 Test::Size(size) => size.holds(metadata.size_bytes),
                 Test::Mode(pattern) => pattern.is_match(&mode),
-                Test::Mtime(age) => age.holds(metadata.mtime_nanoseconds(), self.run.now),
+                Test::Mtime(age) => age.holds(open::nanoseconds(metadata.mtime), self.run.now),
+                Test::Ctime(age) => age.holds(open::nanoseconds(metadata.ctime), self.run.now),
+                Test::Owner(account) => self.run.accounts.users.is(account, metadata.uid),
+                Test::Group(account) => self.run.accounts.groups.is(account, metadata.gid),
                 _ => false,
             };
             holds != check.inverted
         };
         let plan = self.run.plan;
         candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Cost::Metadata, passes));
+    }
+
+    /// Compares what is read on request only; a check whose attribute cannot be read fails.
+    fn match_attributes(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
+        let plan = self.run.plan;
+        let is_asked = |is_one: fn(&Test) -> bool| {
+            let mut checks = candidates.iter().flat_map(|one| plan.searches[one.search].stage(Cost::Attributes));
+            checks.any(|check| is_one(&check.test))
+        };
+        let fails = |error: io::Error| self.report(entry, "read attributes", &error, candidates);
+        let (mut birth, mut extended, mut capabilities) = (None, None, None);
+        if is_asked(|test| matches!(test, Test::Birthtime(_))) {
+            match attributes::birth(entry) {
+                Ok(Some(time)) => birth = Some(time),
+                Ok(None) => self.run.findings.unread("its file system has no time of birth", &entry.path()),
+                Err(error) => fails(error.into()),
+            }
+        }
+        if is_asked(|test| matches!(test, Test::Xattr(_))) {
+            extended = attributes::extended(entry).map_err(fails).ok();
+        }
+        if is_asked(|test| matches!(test, Test::Capability(_))) {
+            capabilities = attributes::file_capabilities(entry).map_err(fails).ok();
+        }
+        let passes = |check: &Check| {
+            let holds = match &check.test {
+                Test::Birthtime(age) => birth.map(|birth| age.holds(birth, self.run.now)),
+                Test::Xattr(pattern) => {
+                    extended.as_ref().map(|all| all.iter().any(|one| pattern.is_match(&re2::text(one))))
+                }
+                Test::Capability(pattern) => {
+                    capabilities.as_ref().map(|text| text.as_ref().is_some_and(|text| pattern.is_match(text)))
+                }
+                _ => None,
+            };
+            holds.is_some_and(|holds| holds != check.inverted)
+        };
+        candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Cost::Attributes, passes));
     }
 }
 

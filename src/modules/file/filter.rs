@@ -1,5 +1,6 @@
 //! Filters: the fields of a search that a file is compared with, and the comparisons that need no file contents.
 
+use super::accounts::Account;
 use super::hashes::Algorithm;
 use crate::modules::comparisons::{Age, Size};
 
@@ -14,6 +15,18 @@ pub(super) enum Field {
     Modes,
     /// Comparisons with the age of the last change of the contents.
     Mtimes,
+    /// Comparisons with the age of the last change of contents, mode, owner or names.
+    Ctimes,
+    /// Names or numbers of the owner.
+    Owners,
+    /// Names or numbers of the group.
+    Groups,
+    /// Comparisons with the age of the file.
+    Birthtimes,
+    /// Regular expressions on extended attributes.
+    Xattrs,
+    /// Regular expressions on capabilities.
+    Capabilities,
     /// Regular expressions on lines.
     Contents,
     /// Hash sums. `None`: a family of functions (`sha2`, `sha3`), selected by the length of the digest.
@@ -45,11 +58,17 @@ impl Family {
 }
 
 /// Every field: its name in JSON, and the word for one value on the command line and in print.
-pub(super) const FIELDS: [(Field, &str, &str); 16] = [
+pub(super) const FIELDS: [(Field, &str, &str); 22] = [
     (Field::Names, "names", "name"),
     (Field::Sizes, "sizes", "size"),
     (Field::Modes, "modes", "mode"),
     (Field::Mtimes, "mtimes", "mtime"),
+    (Field::Ctimes, "ctimes", "ctime"),
+    (Field::Owners, "owners", "owner"),
+    (Field::Groups, "groups", "group"),
+    (Field::Birthtimes, "birthtimes", "birthtime"),
+    (Field::Xattrs, "xattrs", "xattr"),
+    (Field::Capabilities, "capabilities", "capability"),
     (Field::Contents, "contents", "content"),
     (Field::Hash(Family::Md5, Some(Algorithm::Md5)), "md5", "md5"),
     (Field::Hash(Family::Sha1, Some(Algorithm::Sha1)), "sha1", "sha1"),
@@ -65,6 +84,16 @@ pub(super) const FIELDS: [(Field, &str, &str); 16] = [
 ];
 
 impl Field {
+    /// Whether its values are regular expressions.
+    pub(super) fn is_of_patterns(self) -> bool {
+        matches!(self, Field::Names | Field::Contents | Field::Modes | Field::Xattrs | Field::Capabilities)
+    }
+
+    /// Whether a file has one value that is compared: several of a search are alternatives then.
+    pub(super) fn has_alternatives(self) -> bool {
+        matches!(self, Field::Owners | Field::Groups)
+    }
+
     /// The field's name in JSON.
     pub(super) fn name(self) -> &'static str {
         FIELDS.iter().find(|(field, _, _)| *field == self).map_or("", |(_, name, _)| name)
@@ -110,6 +139,18 @@ pub(super) enum Test {
     Mode(regex::Regex),
     /// On the age.
     Mtime(Age),
+    /// On the age of the last change of any kind.
+    Ctime(Age),
+    /// On the owner.
+    Owner(Account),
+    /// On the group.
+    Group(Account),
+    /// On the age since the file was created.
+    Birthtime(Age),
+    /// On each `name=value` of an extended attribute.
+    Xattr(regex::Regex),
+    /// On the text of the capabilities.
+    Capability(regex::Regex),
     /// On a digest.
     Hash(Algorithm, Vec<u8>),
 }

@@ -9,13 +9,21 @@ pub(super) const FORM: Form = Form {
     usage: "-path <path> [filters] [options]",
     groups: &[
         Group {
-            title: "Where, at least one:",
-            flags: &[Flag::texts(
-                "path",
-                "<path>",
-                "paths",
-                "a directory, searched recursively, or a file; taken literally",
-            )],
+            title: "Where, at least one path:",
+            flags: &[
+                Flag::texts("path", "<path>", "paths", "a directory, searched recursively, or a file; taken literally"),
+                Flag::texts(
+                    "exclude",
+                    "<path>",
+                    "exclude",
+                    "what is not searched: a directory with all below it, or a file",
+                ),
+                Flag::switch(
+                    "glob",
+                    "options.glob",
+                    "expand *, ?, [a-z], [!a-z] and a whole name ** (any directories) in both",
+                ),
+            ],
         },
         Group {
             title: "Filters, at least one, each as often as needed (-name . is every file):",
@@ -46,6 +54,32 @@ pub(super) const FORM: Form = Form {
                     "<age>",
                     "mtimes",
                     "<90d (changed less than 90 days ago), >5h (longer ago); units d, h, m",
+                ),
+                Flag::texts(
+                    "ctime",
+                    "<age>",
+                    "ctimes",
+                    "the same of the last change of contents, mode, owner or names",
+                ),
+                Flag::texts(
+                    "birthtime",
+                    "<age>",
+                    "birthtimes",
+                    "the same of the creation; fails where the file system does not store it",
+                ),
+                Flag::texts("owner", "<user>", "owners", "name in /etc/passwd, or number; of several, any"),
+                Flag::texts("group", "<group>", "groups", "name in /etc/group, or number; of several, any"),
+                Flag::texts(
+                    "xattr",
+                    "<regex>",
+                    "xattrs",
+                    "on each name=value of its extended attributes; !<regex>: none matches",
+                ),
+                Flag::texts(
+                    "capability",
+                    "<regex>",
+                    "capabilities",
+                    "on its capabilities as in cap_net_admin,cap_net_raw+ep ; ! as before",
                 ),
                 Flag::texts("md5", "<hex>", "md5", "the sum of its contents, in hexadecimal; so are the next"),
                 Flag::texts("sha1", "<hex>", "sha1", ""),
@@ -88,12 +122,21 @@ pub(super) const FORM: Form = Form {
                     "mismatch",
                     "<filter>",
                     "options.mismatch",
-                    "inverts the filter: name, content, size, mode, mtime, md5, sha1, sha2, sha3",
+                    "inverts the filter: name, content, size, mode, mtime, ctime, birthtime, owner,\n\
+                     group, xattr, capability, md5, sha1, sha2, sha3",
                 ),
                 Flag::switch(
                     "returnsha256",
                     "options.returnsha256",
                     "report the SHA-256 of every file that could be read to its end",
+                ),
+                Flag::switch("returninode", "options.returninode", "report inode and device of every file"),
+                Flag::switch("returnowner", "options.returnowner", "report owner and group of every file"),
+                Flag::text(
+                    "maxtime",
+                    "<time>",
+                    "options.maxtime",
+                    "end the search after this time, as in 30s or 5m, with what it found",
                 ),
                 Flag::switch(
                     "decompress",
@@ -118,7 +161,8 @@ lead to deleted and foreign files too. Contents and sums are of regular files on
 reading would consume (/proc/kmsg, trace_pipe) are not read, and the result says so.
 
 A search that cannot mean what was intended is not run, and the result says why: an unknown key, no
-filter, a wildcard in a path that does not exist literally, a slash in an expression on names.
+filter, a wildcard in a path that does not exist literally without -glob, an -exclude that leaves
+nothing of a -path, a slash in an expression on names.
 
 When a limit is reached (time, bytes, count), the matches so far are reported; then the errors begin
 with 'partial', and a search without a match reports no entry rather than an empty one.
@@ -127,6 +171,8 @@ Examples:
   mig file -path /etc -name '^passwd$' -content '^root:'
   mig file -path /usr/bin -path /usr/sbin -mode '^-?u' -mtime '<30d'
   mig file -path /home -name '^authorized_keys$' -content '!^from=' -maxdepth 3
+  mig file -glob -path '/home/*/.ssh' -exclude /home/guest -name 'id_' -owner root
+  mig file -path /usr -capability 'cap_net_raw' -returnowner -maxtime 30s
   mig file -path /var/www -matchany -content 'eval\\(base64_decode' -name '\\.php[0-9]$'
   mig file -path / -size '<5m' -sha256 73b0d95541c84965fa42c3e257bb349957b3be626dec9d55efcc6ebcba6fa489
 ",

@@ -60,6 +60,24 @@ pub(super) const WALKED_LEVELS_MAX: usize = 4_096;
 pub(super) const WALKED_PATH_BYTES_MAX: usize = 256 << 10;
 /// Files of at least this size are read last: one may take all the remaining time.
 pub(super) const LARGE_FILE_BYTES_MIN: u64 = 1 << 30;
+/// Longest list of names, or value, of extended attributes: the kernel's limits (xattr(7)).
+pub(super) const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
+/// Extended attributes of one file that are compared: on most file systems all of them together have less than a page.
+pub(super) const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
+/// Largest `/etc/passwd` or `/etc/group` that is read: 100,000 accounts.
+pub(super) const ACCOUNTS_BYTES_MAX: u64 = 16 << 20;
+/// Text of the option `maxtime`.
+pub(super) const MAXTIME_BYTES_MAX: usize = 64;
+/// Longest `maxtime`: no operation may take longer than a day.
+pub(super) const MAXTIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Compiled size of one name with wildcards: 255 bytes with a `*` between any two fit.
+pub(super) const WILDCARD_COMPILED_BYTES_MAX: usize = 256 << 10;
+/// Compiled size of the excluded paths of a search, as one program.
+pub(super) const EXCLUDE_COMPILED_BYTES_MAX: usize = 16 << 20;
+/// Directories that are read to expand the wildcards of a search: some seconds on a cold disk.
+pub(super) const EXPANDED_DIRECTORIES_MAX: usize = 100_000;
+/// Memory of the paths that wildcards of a search expand to.
+pub(super) const EXPANDED_BYTES_MAX: usize = 16 << 20;
 /// Files and mounts that are deferred to the end of the walk.
 pub(super) const TASKS_DEFERRED_MAX: usize = 10_000;
 /// How long to wait for a file on which another process has a lease: the kernel breaks leases after 45 s

@@ -18,7 +18,6 @@ use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The fields of stat(2) that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +32,12 @@ pub(super) struct Metadata {
     pub(super) stored_bytes: u64,
     /// Last change of the contents: whole seconds since 1970 and the nanoseconds after them.
     pub(super) mtime: (i64, u32),
+    /// Last change of the contents, the mode, the owner or the number of names, in the same form.
+    pub(super) ctime: (i64, u32),
+    /// The number of its owner.
+    pub(super) uid: u32,
+    /// The number of its group.
+    pub(super) gid: u32,
 }
 
 impl Metadata {
@@ -55,11 +60,11 @@ impl Metadata {
             _ => Some(Kind::Special),
         }
     }
+}
 
-    /// Last change of the contents, in nanoseconds since 1970.
-    pub(super) fn mtime_nanoseconds(&self) -> i128 {
-        i128::from(self.mtime.0) * 1_000_000_000 + i128::from(self.mtime.1)
-    }
+/// A time of [`Metadata`] in nanoseconds since 1970.
+pub(super) fn nanoseconds((seconds, nanoseconds): (i64, u32)) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
 impl From<Stat> for Metadata {
@@ -70,6 +75,9 @@ impl From<Stat> for Metadata {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             stored_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            ctime: (stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
         }
     }
 }
@@ -178,8 +186,8 @@ pub(super) enum Reading {
 pub(super) struct Source<'a> {
     file: &'a File,
     metadata: &'a Metadata,
-    /// Reading ends with an error when this is set.
-    stopped: &'a AtomicBool,
+    /// Reading ends with an error when this is true.
+    is_unwanted: &'a dyn Fn() -> bool,
     fresh: bool,
     /// There is other data after the last gzip member.
     pub(super) has_tail: bool,
@@ -187,8 +195,13 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// A source for a file with this metadata.
-    pub(super) fn new(file: &'a File, metadata: &'a Metadata, stopped: &'a AtomicBool) -> Self {
-        Source { file, metadata, stopped, fresh: true, has_tail: false }
+    pub(super) fn new(file: &'a File, metadata: &'a Metadata, is_unwanted: &'a dyn Fn() -> bool) -> Self {
+        Source { file, metadata, is_unwanted, fresh: true, has_tail: false }
+    }
+
+    /// Whether no search wants more of the file.
+    pub(super) fn is_unwanted(&self) -> bool {
+        (self.is_unwanted)()
     }
 
     /// Whether the file begins with the magic number of gzip, RFC 1952.
@@ -206,14 +219,14 @@ impl<'a> Source<'a> {
         if !std::mem::replace(&mut self.fresh, false) {
             self.file.rewind()?;
         }
-        let stopped = self.stopped;
+        let is_unwanted = self.is_unwanted;
         let size_bytes = self.metadata.size_bytes;
         if how == Reading::Unpacked {
             let limit = limits::FILE_BYTES_MAX;
-            let packed = Bounded { inner: self.file, left: limit, limit, stopped };
+            let packed = Bounded { inner: self.file, left: limit, limit, is_unwanted };
             let mut members = Members::new(BufReader::with_capacity(limits::READ_BYTES, packed));
             let limit = limits::UNPACKED_BYTES_MAX;
-            let read = use_reader(&mut Bounded { inner: &mut members, left: limit, limit, stopped });
+            let read = use_reader(&mut Bounded { inner: &mut members, left: limit, limit, is_unwanted });
             self.has_tail = members.has_tail;
             return read;
         }
@@ -221,9 +234,9 @@ impl<'a> Source<'a> {
         let is_sparse = self.metadata.stored_bytes < size_bytes;
         let limit = if size_bytes == 0 { limits::PSEUDO_FILE_BYTES_MAX } else { limits::FILE_BYTES_MAX };
         if let Some(sparse) = is_sparse.then(|| Sparse::new(self.file, size_bytes, hole_bytes_max)).flatten() {
-            return use_reader(&mut Bounded { inner: sparse, left: limit, limit, stopped });
+            return use_reader(&mut Bounded { inner: sparse, left: limit, limit, is_unwanted });
         }
-        use_reader(&mut Bounded { inner: self.file, left: limit, limit, stopped })
+        use_reader(&mut Bounded { inner: self.file, left: limit, limit, is_unwanted })
     }
 }
 
@@ -235,13 +248,13 @@ pub(super) struct Bounded<'a, R> {
     pub(super) left: u64,
     /// The limit, for the message.
     pub(super) limit: u64,
-    /// Set to stop reading.
-    pub(super) stopped: &'a AtomicBool,
+    /// Asked before each read whether to stop.
+    pub(super) is_unwanted: &'a dyn Fn() -> bool,
 }
 
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stopped.load(Relaxed) {
+        if (self.is_unwanted)() {
             return Err(io::Error::other("the search was stopped"));
         }
         let count = self.inner.read(buffer)?;

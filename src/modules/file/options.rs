@@ -5,7 +5,10 @@ use super::limits;
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::unknown_names;
+use crate::modules::notation;
+use crate::time::parse_duration;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// The options of a search.
 #[derive(Debug, Default)]
@@ -24,6 +27,14 @@ pub(super) struct Options {
     pub(super) macroal: bool,
     /// Report the SHA-256 of each file.
     pub(super) returnsha256: bool,
+    /// Report inode and device of each file.
+    pub(super) returninode: bool,
+    /// Report owner and group of each file.
+    pub(super) returnowner: bool,
+    /// The search ends after this time, with what it found.
+    pub(super) maxtime: Option<Duration>,
+    /// Expand wildcards in paths.
+    pub(super) glob: bool,
     /// Look into gzip files.
     pub(super) decompress: bool,
     /// The fields whose checks are inverted, as they were given.
@@ -31,7 +42,7 @@ pub(super) struct Options {
 }
 
 /// The names of all options.
-pub(super) const NAMES: [&str; 9] = [
+pub(super) const NAMES: [&str; 13] = [
     "maxdepth",
     "matchlimit",
     "maxerrors",
@@ -39,6 +50,10 @@ pub(super) const NAMES: [&str; 9] = [
     "remotefs",
     "macroal",
     "returnsha256",
+    "returninode",
+    "returnowner",
+    "maxtime",
+    "glob",
     "decompress",
     "mismatch",
 ];
@@ -54,6 +69,10 @@ impl Options {
                 return Err(given.error(&format!("mismatch[{index}]"), reason).into());
             }
         }
+        let maxtime = match given.text("maxtime", limits::MAXTIME_BYTES_MAX)? {
+            text if text.is_empty() => None,
+            text => Some(parse_maxtime(&text).map_err(|reason| given.error("maxtime", reason))?),
+        };
         let options = Options {
             maxdepth: given.integer("maxdepth")?.unwrap_or(0),
             matchlimit: given.integer("matchlimit")?.unwrap_or(0),
@@ -62,6 +81,10 @@ impl Options {
             remotefs: given.boolean("remotefs")?,
             macroal: given.boolean("macroal")?,
             returnsha256: given.boolean("returnsha256")?,
+            returninode: given.boolean("returninode")?,
+            returnowner: given.boolean("returnowner")?,
+            maxtime,
+            glob: given.boolean("glob")?,
             decompress: given.boolean("decompress")?,
             mismatch,
         };
@@ -78,6 +101,9 @@ impl Options {
             ("remotefs", self.remotefs),
             ("macroal", self.macroal),
             ("returnsha256", self.returnsha256),
+            ("glob", self.glob),
+            ("returninode", self.returninode),
+            ("returnowner", self.returnowner),
             ("decompress", self.decompress),
         ] {
             if set {
@@ -87,9 +113,20 @@ impl Options {
         if !self.mismatch.is_empty() {
             echo.insert("mismatch".to_owned(), json!(self.mismatch));
         }
+        if let Some(maxtime) = self.maxtime {
+            echo.insert("maxtime".to_owned(), json!(notation::duration(maxtime)));
+        }
         if let Some(maxerrors) = self.maxerrors {
             echo.insert("maxerrors".to_owned(), json!(maxerrors));
         }
         Value::Object(echo)
     }
+}
+
+fn parse_maxtime(text: &str) -> Result<Duration, String> {
+    let maxtime = parse_duration(text)?;
+    if maxtime.is_zero() || maxtime > limits::MAXTIME_MAX {
+        return Err(format!("\"{text}\" is not between 1ms and {} hours", limits::MAXTIME_MAX.as_secs() / 3_600));
+    }
+    Ok(maxtime)
 }

@@ -4,6 +4,7 @@
 //! names the field. What can be read but cannot mean what was meant (see `doubts.rs`) is a doubt about its search: one with
 //! doubts is not run, because neither "nothing" nor "every file" would be an answer to it.
 
+use super::accounts::Account;
 use super::content::{Contents, ContentsBuilder, Lines};
 use super::doubts::{self, Doubt};
 use super::echo::Echo;
@@ -12,6 +13,7 @@ use super::hashes::Algorithm;
 use super::limits;
 use super::options::Options;
 use super::patterns::{self, Names, NamesBuilder, Room};
+use super::wildcard::{Exclude, Wildcard};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::comparisons::{Age, Size};
@@ -39,6 +41,10 @@ pub(super) struct Search {
     pub(super) label: String,
     /// Where it looks; without `.` in the middle, double or trailing slashes.
     pub(super) paths: Vec<PathBuf>,
+    /// Those of its paths that are to be expanded, with the option `glob`.
+    pub(super) wildcards: Vec<Wildcard>,
+    /// What is not walked.
+    pub(super) exclude: Exclude,
     /// What a file is compared with, in the order of [`FIELDS`].
     pub(super) checks: Vec<Check>,
     /// How.
@@ -46,7 +52,7 @@ pub(super) struct Search {
     /// A file must pass all checks, rather than each check have its own files.
     pub(super) all: bool,
     /// Per [`Cost`], where its checks are.
-    stages: [Range<usize>; 4],
+    stages: [Range<usize>; 5],
     /// A name that no pattern matches can't pass.
     pub(super) needs_name_match: bool,
     /// The hash functions of the checks.
@@ -62,8 +68,10 @@ pub(super) struct Search {
 pub(super) enum Cost {
     /// The base name.
     Name,
-    /// Size, mode and time.
+    /// Size, mode, time and owner: one system call.
     Metadata,
+    /// Time of birth, extended attributes, capabilities: system calls for each.
+    Attributes,
     /// Lines.
     Contents,
     /// Hash sums.
@@ -74,7 +82,10 @@ impl Cost {
     fn of(check: &Check) -> Self {
         match check.field {
             Field::Names => Cost::Name,
-            Field::Sizes | Field::Modes | Field::Mtimes => Cost::Metadata,
+            Field::Sizes | Field::Modes | Field::Mtimes | Field::Ctimes | Field::Owners | Field::Groups => {
+                Cost::Metadata
+            }
+            Field::Birthtimes | Field::Xattrs | Field::Capabilities => Cost::Attributes,
             Field::Contents => Cost::Contents,
             Field::Hash(..) => Cost::Hashes,
         }
@@ -84,8 +95,12 @@ impl Cost {
 impl Search {
     /// The checks of a stage with their numbers.
     pub(super) fn checks_of(&self, stage: Cost) -> impl Iterator<Item = (usize, &Check)> {
-        let range = self.stages[stage as usize].clone();
-        range.clone().zip(&self.checks[range])
+        self.stages[stage as usize].clone().zip(self.stage(stage))
+    }
+
+    /// The checks of a stage.
+    pub(super) fn stage(&self, stage: Cost) -> &[Check] {
+        &self.checks[self.stages[stage as usize].clone()]
     }
 
     /// Whether there are checks of a stage.
@@ -100,8 +115,8 @@ impl Search {
 }
 
 /// Per stage, where its checks are.
-fn stages(checks: &[Check]) -> [Range<usize>; 4] {
-    [Cost::Name, Cost::Metadata, Cost::Contents, Cost::Hashes].map(|stage| {
+fn stages(checks: &[Check]) -> [Range<usize>; 5] {
+    [Cost::Name, Cost::Metadata, Cost::Attributes, Cost::Contents, Cost::Hashes].map(|stage| {
         let start = checks.partition_point(|check| (Cost::of(check) as usize) < stage as usize);
         start..checks.partition_point(|check| Cost::of(check) as usize <= stage as usize)
     })
@@ -131,7 +146,10 @@ struct Builder {
 
 impl Builder {
     fn new(parameters: &Value) -> Self {
-        let is_of_patterns = |name: &str| ["names", "contents", "modes"].contains(&name.to_lowercase().as_str());
+        let is_of_patterns = |name: &str| {
+            let is_named = |(_, known, _): &(Field, &str, &str)| name.eq_ignore_ascii_case(known);
+            FIELDS.iter().find(|field| is_named(field)).is_some_and(|(field, ..)| field.is_of_patterns())
+        };
         let searches = super::fields(parameters, "searches").filter_map(Value::as_object).flat_map(Map::values);
         let lists = searches.filter_map(Value::as_object).flatten();
         let lists = lists.filter(|(name, _)| is_of_patterns(name)).filter_map(|(_, list)| list.as_array());
@@ -147,7 +165,9 @@ impl Builder {
         let mut doubts = doubts::about_names(given);
         doubts.extend(of_options.into_iter().map(Doubt::new));
         let paths = given.strings("paths", limits::PATHS_PER_SEARCH_MAX)?;
-        let mut echo = Echo::new(given.text("description", usize::MAX)?, &paths, &options);
+        let exclude = given.strings("exclude", limits::PATHS_PER_SEARCH_MAX)?;
+        let mut echo =
+            Echo::new(given.text("description", usize::MAX)?, [("paths", &paths), ("exclude", &exclude)], &options);
         let mut checks = Vec::new();
         for (field, name, _) in FIELDS {
             let values = given.strings(name, limits::VALUES_PER_FIELD_MAX)?;
@@ -161,15 +181,69 @@ impl Builder {
             }
         }
         doubts.extend(doubts::about_filters(&checks, &options, &at));
+        if paths.is_empty() {
+            return Err(ParameterError::new(format!("{at}.paths"), "at least one path is needed"));
+        }
         let paths = parse_paths(paths, &format!("{at}.paths"))?;
-        doubts.extend(doubts::about_paths(&paths, &at));
+        let excluded = parse_paths(exclude, &format!("{at}.exclude"))?;
+        doubts.extend(doubts::about_paths(&paths, options.glob, &format!("{at}.paths")));
+        doubts.extend(doubts::about_paths(&excluded, options.glob, &format!("{at}.exclude")));
+        let exclude = Exclude::new(&excluded, options.glob)
+            .map_err(|reason| ParameterError::new(format!("{at}.exclude"), reason))?;
+        let (paths, wildcards) = self.split_wildcards(paths, options.glob, &at)?;
+        doubts.extend(doubts::about_exclude(&exclude, &paths, &wildcards, &at));
         let all = options.matchall;
         let needs_name_match = all && checks.iter().any(|check| check.field == Field::Names && !check.inverted);
         let mut algorithms: Vec<Algorithm> = checks.iter().filter_map(|check| check.test.algorithm()).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         let (label, stages) = (label.to_owned(), stages(&checks));
-        Ok(Search { label, paths, checks, options, all, stages, needs_name_match, algorithms, echo, doubts })
+        Ok(Search {
+            label,
+            paths,
+            wildcards,
+            exclude,
+            checks,
+            options,
+            all,
+            stages,
+            needs_name_match,
+            algorithms,
+            echo,
+            doubts,
+        })
+    }
+
+    /// Takes the paths with wildcards out, if they are to be expanded.
+    fn split_wildcards(
+        &mut self,
+        paths: Vec<PathBuf>,
+        glob: bool,
+        at: &str,
+    ) -> Result<(Vec<PathBuf>, Vec<Wildcard>), ParameterError> {
+        if !glob {
+            return Ok((paths, Vec::new()));
+        }
+        let (mut literal, mut wildcards) = (Vec::new(), Vec::new());
+        for (index, path) in paths.into_iter().enumerate() {
+            let refuse = |reason| ParameterError::new(format!("{at}.paths[{index}]"), reason);
+            match Wildcard::parse(&path).map_err(refuse)? {
+                None => literal.push(path),
+                Some(wildcard) => {
+                    self.count_patterns(wildcard.parts.len()).map_err(refuse)?;
+                    wildcards.push(wildcard);
+                }
+            }
+        }
+        Ok((literal, wildcards))
+    }
+
+    fn count_patterns(&mut self, count: usize) -> Result<(), String> {
+        self.patterns += count;
+        if self.patterns > limits::PATTERNS_MAX {
+            return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));
+        }
+        Ok(())
     }
 
     /// Reads one value. Beside the check, why it can't mean what was meant.
@@ -198,13 +272,20 @@ impl Builder {
             }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),
+            Field::Ctimes => Test::Ctime(Age::parse(&value)?),
+            Field::Birthtimes => Test::Birthtime(Age::parse(&value)?),
+            Field::Owners => Test::Owner(Account::parse(&value)?),
+            Field::Groups => Test::Group(Account::parse(&value)?),
+            Field::Xattrs | Field::Capabilities => {
+                let pattern;
+                (negated, pattern) = split_negation(&value);
+                let pattern = patterns::compile(&expression(pattern)?, self.room)?;
+                if field == Field::Xattrs { Test::Xattr(pattern) } else { Test::Capability(pattern) }
+            }
             Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,
         };
-        if matches!(field, Field::Names | Field::Contents | Field::Modes) {
-            self.patterns += 1;
-            if self.patterns > limits::PATTERNS_MAX {
-                return Err(format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX));
-            }
+        if field.is_of_patterns() {
+            self.count_patterns(1)?;
         }
         let mismatched = options.mismatch.iter().any(|word| field.is_named_by(word));
         Ok((Check { field, value, test, inverted: negated != mismatched }, doubt))
@@ -212,9 +293,6 @@ impl Builder {
 }
 
 fn parse_paths(paths: Vec<String>, at: &str) -> Result<Vec<PathBuf>, ParameterError> {
-    if paths.is_empty() {
-        return Err(ParameterError::new(at, "at least one path is needed"));
-    }
     let mut parsed: Vec<PathBuf> = Vec::with_capacity(paths.len());
     for (index, path) in paths.into_iter().enumerate() {
         let refuse = |reason: &str| Err(ParameterError::new(format!("{at}[{index}]"), reason));

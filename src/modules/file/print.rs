@@ -41,8 +41,20 @@ fn entry_line(label: &str, entry: &Value) -> String {
                 "" => String::new(),
                 digest => format!(", sha256:{digest}"),
             };
+            let inode = match (info["inode"].as_u64(), text("device")) {
+                (Some(inode), device) => format!(", inode:{inode}, device:{device}"),
+                (None, _) => String::new(),
+            };
+            let account = |word: &str, name: &str, number: &str| match (text(name), info[number].as_u64()) {
+                ("", Some(number)) => format!(", {word}:{number}"),
+                (name, Some(number)) => format!(", {word}:{name}({number})"),
+                (_, None) => String::new(),
+            };
+            let (owner, group) = (account("owner", "owner", "uid"), account("group", "group", "gid"));
             let (time, mode) = (text("lastmodified"), text("mode"));
-            format!("{file} [lastmodified:{time}, mode:{mode}, size:{size}{sha256}] in search '{label}'")
+            format!(
+                "{file} [lastmodified:{time}, mode:{mode}, size:{size}{sha256}{inode}{owner}{group}] in search '{label}'"
+            )
         }
     };
     if search["options"]["matchall"] == Value::Bool(true) {

@@ -4,6 +4,7 @@
 //! the limit is among the errors, which begin with "partial" then; a search that is not complete reports its matches
 //! only, never an empty entry.
 
+use super::accounts::Accounts;
 use super::budget::{Budget, json_bytes};
 use super::echo::Form;
 use super::entry::Active;
@@ -22,6 +23,7 @@ use std::time::Duration;
 /// Shared by the threads of a run.
 pub(super) struct Findings<'a> {
     plan: &'a Plan,
+    accounts: &'a Accounts,
     found: Mutex<Found>,
     /// Per search: no more files are wanted.
     closed: Vec<AtomicBool>,
@@ -59,7 +61,12 @@ struct Match {
 
 impl<'a> Findings<'a> {
     /// The findings of a run of `plan`. `doubts` holds, per search, why it is not run.
-    pub(super) fn new(plan: &'a Plan, doubts: &[Option<String>], result_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        doubts: &[Option<String>],
+        accounts: &'a Accounts,
+        result_bytes_max: usize,
+    ) -> Self {
         let errors_max = plan.searches.iter().map(|search| match search.options.maxerrors {
             None => limits::ERRORS_DEFAULT,
             Some(0) => limits::ERRORS_MAX,
@@ -81,6 +88,7 @@ impl<'a> Findings<'a> {
         let errors_bytes_max = found.budget.errors_bytes_max;
         Findings {
             plan,
+            accounts,
             found: Mutex::new(found),
             closed,
             open_count: AtomicUsize::new(open_count),
@@ -107,9 +115,9 @@ impl<'a> Findings<'a> {
         self.stopped.load(Relaxed)
     }
 
-    /// Returns the flag that stops readers.
-    pub(super) fn stop_flag(&self) -> &AtomicBool {
-        &self.stopped
+    /// Whether none of these searches needs more files.
+    pub(super) fn is_unwanted(&self, searches: &[usize]) -> bool {
+        self.is_stopped() || searches.iter().all(|search| self.is_closed(*search))
     }
 
     /// Stops the walk; reading of the current files is aborted.
@@ -157,7 +165,7 @@ impl<'a> Findings<'a> {
     pub(super) fn add(&self, number: usize, checks: &[usize], path: &Path, of: &Metadata, sha256: Option<&[u8]>) {
         let search = &self.plan.searches[number];
         let path = path.to_string_lossy().into_owned();
-        let info = file_info(of, sha256, search.options.returnsha256);
+        let info = self.file_info(search, of, sha256);
         let of_checks = || checks.iter().map(|check| &search.checks[*check]);
         let own_bytes = |search: Value| json_bytes(&path) + info.to_string().len() + search.to_string().len();
         let (entries, bytes) = if search.all {
@@ -181,6 +189,51 @@ impl<'a> Findings<'a> {
             found.entries += entries;
             found.matches[number].push(Match { path, info, checks: checks.to_vec() });
         }
+    }
+
+    /// Ends a search at its own time. With the last one, reading of the current files is aborted.
+    pub(super) fn expire(&self, number: usize) {
+        let search = &self.plan.searches[number];
+        let mut found = lock(&self.found);
+        if self.is_closed(number) {
+            return;
+        }
+        let maxtime = notation::duration(search.options.maxtime.unwrap_or_default());
+        found.limit(format!("search {}: stopped at its maxtime of {maxtime}", search.label));
+        self.close(number);
+        if self.open_count.load(Relaxed) == 0 {
+            self.stopped.store(true, Relaxed);
+        }
+    }
+
+    /// What is said of a file: as the original has it, and what the search asks for.
+    fn file_info(&self, search: &Search, of: &Metadata, sha256: Option<&[u8]>) -> Value {
+        let mut info = json!({
+            "size": of.size_bytes,
+            "mode": notation::mode(of.mode),
+            "lastmodified": notation::time(of.mtime.0, of.mtime.1),
+        });
+        let options = &search.options;
+        if options.returnsha256 {
+            info["sha256"] = json!(sha256.map(crate::hex::encode).unwrap_or_default());
+        }
+        if options.returninode {
+            let (device, inode) = of.id;
+            info["device"] = json!(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)));
+            info["inode"] = json!(inode);
+        }
+        if options.returnowner {
+            info["uid"] = json!(of.uid);
+            info["gid"] = json!(of.gid);
+            for (name, known) in
+                [("owner", self.accounts.users.name(of.uid)), ("group", self.accounts.groups.name(of.gid))]
+            {
+                if let Some(known) = known {
+                    info[name] = json!(known);
+                }
+            }
+        }
+        info
     }
 
     fn close(&self, number: usize) {
@@ -294,18 +347,6 @@ fn search_elements(search: &Search, matches: &[Match], form: Form, unmatched: Un
         entries.push(empty(search.echo.of_all(Form::Short, std::iter::empty())));
     }
     (entries, hits)
-}
-
-fn file_info(of: &Metadata, sha256: Option<&[u8]>, with_sha256: bool) -> Value {
-    let mut info = json!({
-        "size": of.size_bytes,
-        "mode": notation::mode(of.mode),
-        "lastmodified": notation::time(of.mtime.0, of.mtime.1),
-    });
-    if with_sha256 {
-        info["sha256"] = json!(sha256.map(crate::hex::encode).unwrap_or_default());
-    }
-    info
 }
 
 /// Ignores poisoning: a panic leaves nothing inconsistent under these locks.

@@ -23,13 +23,17 @@ struct Root {
 }
 
 impl Roots {
-    /// Collects the roots of the searches of a plan that are run.
-    pub(super) fn new(plan: &Plan, is_run: impl Fn(usize) -> bool) -> Self {
+    /// Collects the roots of the searches of a plan that are run; `expand` returns those for the wildcards of a search.
+    pub(super) fn new(plan: &Plan, is_run: impl Fn(usize) -> bool, expand: impl Fn(usize) -> Vec<PathBuf>) -> Self {
         let mut by_path: BTreeMap<PathBuf, Root> = BTreeMap::new();
         for (search, of) in plan.searches.iter().enumerate().filter(|(search, _)| is_run(*search)) {
             let levels = if of.options.maxdepth == 0 { u64::MAX } else { of.options.maxdepth };
-            for path in &of.paths {
-                by_path.entry(path.clone()).or_default().active.push(Active { search, levels });
+            for path in of.paths.iter().cloned().chain(expand(search)) {
+                let active = &mut by_path.entry(path).or_default().active;
+                // Two wildcards can match the same path.
+                if active.last().is_none_or(|last| last.search != search) {
+                    active.push(Active { search, levels });
+                }
             }
         }
         let mut inside: HashMap<PathBuf, Vec<OsString>> = HashMap::new();

@@ -1,5 +1,6 @@
 //! Tests of the module.
 
+mod attributes;
 mod contents;
 mod doubts;
 mod filters;
@@ -7,6 +8,7 @@ mod forms;
 mod limited;
 mod lines;
 mod parameters;
+mod paths;
 mod proc;
 mod walking;
 

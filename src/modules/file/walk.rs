@@ -17,6 +17,7 @@
 use super::directory::{Directory, Location, OpenDirectory, Parent};
 use super::entry::{Active, FileEntry, Kind};
 use super::evaluate::{Evaluator, Outcome, Patience, Shared};
+use super::expand;
 use super::late::{Late, LateFile};
 use super::limits;
 use super::mounts::Place;
@@ -48,6 +49,8 @@ enum Task {
 /// State shared by the threads of a walk.
 pub(super) struct Walk<'a> {
     roots: Roots,
+    /// A search has paths that are not walked.
+    excludes: bool,
     run: Shared<'a>,
     late: Late<Task>,
     open_count: Arc<AtomicUsize>,
@@ -56,8 +59,10 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk over the paths of the searches that are run.
     pub(super) fn new(run: Shared<'a>) -> Self {
-        let roots = Roots::new(run.plan, |search| !run.findings.is_closed(search));
-        Walk { roots, run, late: Late::default(), open_count: Arc::default() }
+        let roots =
+            Roots::new(run.plan, |search| !run.findings.is_closed(search), |search| expand::paths(&run, search));
+        let excludes = run.plan.searches.iter().any(|search| !search.exclude.is_empty());
+        Walk { roots, excludes, run, late: Late::default(), open_count: Arc::default() }
     }
 
     /// Walks everything with `threads` threads; with one, in the calling thread.
@@ -137,7 +142,18 @@ impl<'a> Walker<'a> {
         let (findings, mounts) = (self.walk.run.findings, self.walk.run.mounts);
         let mut entering = active.to_vec();
         let real = match mounts.locate(path) {
-            Ok(Place::Local(real)) => real,
+            Ok(Place::Local(real)) => {
+                let searches = &self.walk.run.plan.searches;
+                entering.retain(|active| {
+                    let is_excluded = searches[active.search].exclude.swallows(&real);
+                    if is_excluded {
+                        findings.error("search", path, &"it leads to a path that is excluded");
+                        findings.skip(&[*active]);
+                    }
+                    !is_excluded
+                });
+                real
+            }
             Ok(Place::Network(point)) => {
                 let reason = format!("it is on the network mount {}, see option remotefs", point.display());
                 if !self.keep_remote(&mut entering) {
@@ -295,6 +311,9 @@ impl<'a> Walker<'a> {
         let Some(kind) = kind else {
             return gathered.subdirectories.extend(self.subdirectory(opened, below, (name, is_root)));
         };
+        if self.walk.excludes && self.is_excluded(opened, name, &opened.active) {
+            return self.take_excluded(opened, (name, is_root), kind, gathered);
+        }
         gathered.count += 1;
         let entry = opened.entry(name, kind);
         if is_root && self.leads_to_file(&entry) {
@@ -302,6 +321,42 @@ impl<'a> Walker<'a> {
             self.evaluate(Some(opened), name, kind, &roots::merge(&opened.active, root).into());
         } else if self.evaluator.must_read(&entry, &opened.active) {
             gathered.files.push_back((name.to_owned(), kind));
+        }
+    }
+
+    /// Whether a search excludes an entry.
+    fn is_excluded(&self, opened: &OpenDirectory, name: &OsStr, active: &[Active]) -> bool {
+        self.kept(opened, name, active).len() < active.len()
+    }
+
+    /// Returns the searches that do not exclude an entry, by the path that is walked or the one without links.
+    fn kept(&self, opened: &OpenDirectory, name: &OsStr, active: &[Active]) -> Vec<Active> {
+        let (path, real) = (opened.location.path.join(name), opened.location.real().join(name));
+        let searches = &self.walk.run.plan.searches;
+        let is_kept = |active: &&Active| {
+            let exclude = &searches[active.search].exclude;
+            exclude.is_empty() || !(exclude.holds(&path) || exclude.holds(&real))
+        };
+        active.iter().filter(is_kept).copied().collect()
+    }
+
+    /// Compares a file with the searches that do not exclude it.
+    fn take_excluded(
+        &mut self,
+        opened: &Arc<OpenDirectory>,
+        (name, is_root): (&OsStr, bool),
+        kind: Kind,
+        gathered: &mut Gathered,
+    ) {
+        let entry = opened.entry(name, kind);
+        let mut active = opened.active.to_vec();
+        if is_root && self.leads_to_file(&entry) {
+            active = roots::merge(&active, self.walk.roots.take(&entry.path()).unwrap_or_default());
+        }
+        let kept = self.kept(opened, name, &active);
+        if !kept.is_empty() {
+            gathered.count += 1;
+            self.evaluate(Some(opened), name, kind, &kept.into());
         }
     }
 
@@ -323,6 +378,9 @@ impl<'a> Walker<'a> {
                 self.walk.run.findings.unread(NETWORK, &opened.location.path.join(name));
             }
             active = merged.into();
+        }
+        if self.walk.excludes {
+            active = self.kept(opened, name, &active).into();
         }
         if active.is_empty() {
             return None;

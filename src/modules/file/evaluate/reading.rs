@@ -33,7 +33,11 @@ impl Evaluator<'_> {
         candidates: &mut Vec<Candidate>,
     ) {
         let plan = self.run.plan;
-        let mut source = Source::new(file, metadata, self.run.findings.stop_flag());
+        let findings = self.run.findings;
+        let readers = candidates.iter().filter(|candidate| plan.searches[candidate.search].reads());
+        let readers: Vec<usize> = readers.map(|candidate| candidate.search).collect();
+        let is_unwanted = || findings.is_unwanted(&readers);
+        let mut source = Source::new(file, metadata, &is_unwanted);
         let unpacks = |candidate: &Candidate| plan.searches[candidate.search].options.decompress;
         if candidates.iter().any(unpacks) && source.is_gzip() {
             candidates.iter_mut().for_each(|candidate| candidate.unpack = unpacks(candidate));
@@ -97,6 +101,10 @@ impl Evaluator<'_> {
         }
         let how = if view.unpack { Reading::Unpacked } else { Reading::Text };
         if let Err(error) = self.scan(view, how, wanted) {
+            if view.source.is_unwanted() {
+                wanted.iter().for_each(|number| self.truths[*number] = Truth::Unknown);
+                return;
+            }
             self.report_once(view, &error);
             if view.unpack {
                 // Not gzip after all, or broken: the raw data may match.
@@ -196,6 +204,7 @@ impl Evaluator<'_> {
                 self.run.readings.add_digests(view.key, digests.all());
                 digests
             }
+            Err(_) if view.source.is_unwanted() => Digests::default(),
             Err(error) => {
                 self.report_once(view, &error);
                 self.run.readings.add_no_digests(view.key);

@@ -238,7 +238,8 @@ fn errors_and_progress_at_once_do_not_wait_for_each_other() {
     let plan = super::super::parameters::parse(&json!({"searches": {"s1": {"paths": [tree.at("")], "names": ["."],
         "options": {"maxerrors": 0}}}}))
     .unwrap();
-    let findings = super::super::results::Findings::new(&plan, &[None], 16 << 20);
+    let accounts = super::super::accounts::Accounts::read(&plan);
+    let findings = super::super::results::Findings::new(&plan, &[None], &accounts, 16 << 20);
     std::thread::scope(|scope| {
         scope.spawn(|| (0..20_000).for_each(|_| findings.unreadable("open", tree.path(), &"no")));
         scope.spawn(|| (0..200).for_each(|_| drop(findings.result(Duration::ZERO, false))));
