@@ -59,7 +59,7 @@ targets() {
 # dictionary TARGET : prints the dictionary of its inputs; nothing if libFuzzer needs none.
 dictionary() {
     case $1 in
-        action | command | result | heartbeat | parameters | json | acl) say tests/fuzz/dictionaries/json.dict ;;
+        action | command | result | heartbeat | events | parameters | json | acl) say tests/fuzz/dictionaries/json.dict ;;
         target) say tests/fuzz/dictionaries/sql.dict ;;
         configuration) say tests/fuzz/dictionaries/ini.dict ;;
     esac

@@ -157,8 +157,8 @@ set_permissions() {
     permissions=$(table list_permissions -p "$vhost")
     permissions admin '.*' '.*' '.*'
     # The expressions of the original's documentation, unchanged.
-    permissions scheduler '^mig(|(event|\.agt)(|\..*))$' '^mig(|event(|\..*)|\.(agt\.(heartbeats|results)))$' \
-        '^mig(|event(|\..*)|\.(agt\.(heartbeats|results)))$'
+    permissions scheduler '^mig(|(event|\.agt)(|\..*))$' '^mig(|event(|\..*)|\.(agt\.(events|heartbeats|results)))$' \
+        '^mig(|event(|\..*)|\.(agt\.(events|heartbeats|results)))$'
     permissions agent '^mig\.agt\.(linux|windows|darwin)\..*$' '^mig(|\.agt\.(linux|windows|darwin)\..*)$' \
         '^mig(|\.agt\.(linux|windows|darwin)\..*)$'
     permissions worker '^migevent\..*$' '^migevent(|\..*)$' '^migevent(|\..*)$'
@@ -176,7 +176,7 @@ set_permissions() {
 # only separate users do. What stays open is in SECURITY.md.
 set_topic_permissions() {
     local name
-    local write='^mig\.agt\.(heartbeats|results)$'
+    local write='^mig\.agt\.(events|heartbeats|results)$'
     topics=$(table list_topic_permissions -p "$vhost")
     if [ -n "$strict" ]; then
         topics agent "$write" '^mig\.agt\.(linux|windows|darwin)\.[^#*]+$'

@@ -31,6 +31,7 @@
 pub mod answer;
 pub mod build;
 pub mod claim;
+pub mod dispatch;
 pub mod environment;
 pub mod execute;
 pub mod fetch;
@@ -43,6 +44,7 @@ pub mod installed;
 pub mod local;
 pub mod machine;
 pub mod os;
+pub mod persistent;
 pub mod program;
 pub mod public_ip;
 pub mod receive;

@@ -58,7 +58,7 @@ pub const PROGRAM: Program = Program {
         Files: /etc/mig/mig-api.cfg (see conf/mig-api.cfg.inc). GET openapi.json describes every route.\n\n\
         Exit codes: 0 done; 64 command line; 65 unusable key, or that of a disabled investigator; 66 unreadable file; 75 the store or the address cannot be used at the\n\
         moment: start it again; 78 configuration.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

@@ -18,8 +18,8 @@ pub struct Program {
     pub about: &'static str,
     /// The text below them: files, examples, exit codes.
     pub details: &'static str,
-    /// The option whose value is followed by arguments that are passed on (`-m MODULE …`).
-    pub rest_after: Option<&'static str>,
+    /// The options whose value is followed by arguments that are passed on (`-m MODULE …`).
+    pub rest_after: &'static [&'static str],
 }
 
 /// The version of this program: the package's, unless an agent was built with another one.
@@ -113,9 +113,9 @@ pub fn arguments_of_process() -> Result<Vec<String>, ProgramError> {
     std::env::args_os().skip(1).map(text).collect()
 }
 
-/// Puts two dashes before names. Everything after `rest_after` and its value is passed on unchanged, after `--`.
-fn with_two_dashes(raw: &[String], rest_after: Option<&str>) -> Vec<String> {
-    let own = raw.iter().position(|argument| Some(argument.as_str()) == rest_after).map_or(raw.len(), |at| at + 2);
+/// Puts two dashes before names. Everything after one of `rest_after` and its value is passed on unchanged, after `--`.
+fn with_two_dashes(raw: &[String], rest_after: &[&str]) -> Vec<String> {
+    let own = raw.iter().position(|argument| rest_after.contains(&argument.as_str())).map_or(raw.len(), |at| at + 2);
     let mut arguments: Vec<String> = raw.iter().take(own).cloned().map(normalize).collect();
     if own < raw.len() {
         arguments.push("--".to_owned());

@@ -1,8 +1,10 @@
 //! What the investigators' programs share: reading files that people name, and times as people write them.
 
 pub mod answer;
+pub mod ask;
 pub mod checks;
 pub mod collection;
+pub mod console;
 pub mod events;
 pub mod follow;
 mod follow_source;

@@ -21,6 +21,7 @@ pub mod collector;
 pub mod command_ready;
 pub mod command_returned;
 mod duplicates;
+pub mod events;
 pub mod heartbeats;
 pub mod periodic;
 pub mod results;

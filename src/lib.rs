@@ -49,7 +49,7 @@
 //! | [`modules`] | what operations run; clients check their parameters |
 //! | `targets` | target text to a checked expression, the only place that touches target SQL |
 //! | [`signature`] [`acl`] | signed text to distinct signers; weights |
-//! | [`action`] [`command`] [`heartbeat`] [`investigator`] | the documents that travel |
+//! | [`action`] [`command`] [`heartbeat`] [`event`] [`investigator`] | the documents that travel |
 //! | [`id`] [`json`] [`mod@time`] [`re2`] [`hex`] | ids and file names, bounded JSON, times, regular expressions of RE2's grammar, digits of bytes |
 //! | [`cli`] [`config`] [`logging`] [`reload`] [`signals`] [`wake`] [`waiting`] [`io_thread`] [`dial`] [`tls`] | what programs share |
 //! | [`failure`] [`error`] [`limits`] | what to do about a failure, exit codes, every limit of the system |
@@ -109,6 +109,7 @@ pub mod config;
 #[cfg(feature = "amqp")]
 pub mod dial;
 pub mod error;
+pub mod event;
 pub mod failure;
 #[cfg(feature = "server")]
 pub mod flow;

@@ -441,3 +441,20 @@ pub const API_NEWS_AT_ONCE: usize = 512;
 pub const API_NEWS_PAUSE: Duration = Duration::from_secs(1);
 /// How long it waits before it tries a relay again that failed.
 pub const API_NEWS_RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long an event waits on the agent for others: a file for each second at most.
+pub const EVENTS_PAUSE: Duration = Duration::from_secs(1);
+/// The same when [`EVENT_BATCHES_SOON_MAX`] batches wait for the relay: what there is room for then lasts for most of a day.
+pub const EVENTS_PAUSE_WAITING: Duration = Duration::from_secs(60);
+/// Batches of events that wait on the agent before fewer and larger ones are made.
+pub const EVENT_BATCHES_SOON_MAX: usize = 100;
+/// Events of one batch.
+pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
+/// Bytes of one event: a path of 4 KiB with every character escaped.
+pub const EVENT_BYTES_MAX: u64 = 32 << 10;
+/// Bytes of one batch of events.
+pub const EVENT_BATCH_BYTES_MAX: u64 = 1 << 20;
+/// Parts (objects, arrays, elements) of one batch of events.
+pub const EVENT_BATCH_PARTS_MAX: usize = 100_000;
+/// How long events wait on the relay for a scheduler.
+pub const AGENT_EVENTS_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);

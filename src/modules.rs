@@ -13,6 +13,7 @@
 //! | module | reads files | looks into processes | network | beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
 //! | `file` | yes | if a path leads to a proc file system | | | | |
+//! | `fswatch` | yes, and their changes | | | | | |
 //! | `kernelmodule` | yes | | | | | |
 //! | `upgrade` | | | yes | writes | | yes |
 //! | `agentdestroy` | | yes | | removes | yes | |
@@ -32,6 +33,8 @@
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
+//!
+//! A persistent module (`persistent`) is another kind: the agent's configuration names it, and it notices events.
 
 #[cfg(feature = "modules")]
 pub mod agentdestroy;
@@ -41,6 +44,8 @@ mod fields;
 pub mod file;
 #[cfg(feature = "modules")]
 pub mod form;
+#[cfg(feature = "agent")]
+pub mod fswatch;
 #[cfg(feature = "modules")]
 pub mod kernelmodule;
 #[cfg(feature = "modules")]
@@ -48,6 +53,8 @@ mod limits;
 pub mod network;
 #[cfg(feature = "modules")]
 pub(crate) mod notation;
+#[cfg(feature = "agent")]
+pub mod persistent;
 #[cfg(feature = "modules")]
 mod processes;
 #[cfg(feature = "modules")]
@@ -105,6 +112,8 @@ pub struct Needs {
     /// Reads any file. Without it: what the machine says of itself below `/proc`, what names and certificates of the network
     /// need if it opens the network, and its own program's directory.
     pub reads_files: bool,
+    /// Notices changes of files (inotify).
+    pub watches_files: bool,
     /// Looks into other processes through `/proc`: their programs, descriptors, memory. Landlock forbids that, whatever its
     /// rules, and so is not in force then; the filter of system calls is.
     pub reads_processes: bool,

@@ -44,6 +44,11 @@ impl Queue {
         Queue("mig.agt.results".into())
     }
 
+    /// Where agents send what their persistent modules notice.
+    pub fn events() -> Queue {
+        Queue("mig.agt.events".into())
+    }
+
     /// Where an agent takes commands from.
     pub fn agent(queueloc: &QueueLoc) -> Queue {
         Queue(format!("mig.agt.{queueloc}"))

@@ -14,6 +14,7 @@ use crate::flow::action_ended::ActionEnded;
 use crate::flow::collector::Collector;
 use crate::flow::command_ready::CommandReady;
 use crate::flow::command_returned::CommandReturned;
+use crate::flow::events::Events;
 use crate::flow::heartbeats::Heartbeats;
 use crate::flow::periodic::{Periodic, PeriodicConfig};
 use crate::flow::results::Results;
@@ -44,14 +45,14 @@ pub const PROGRAM: Program = Program {
     about: "mig-scheduler - turns signed actions in a spool into commands for agents, and their answers into results\n\n\
         Usage: mig-scheduler [-c FILE] [--only WORKER[,WORKER]] [--once]\n       mig-scheduler [-c FILE] --check\n       mig-scheduler [-c FILE] --print-key\n       mig-scheduler [-c FILE] --explain-target \"status='online'\"",
     details: "Workers: action-new, command-ready, results, command-returned, action-ended (with PostgreSQL), heartbeats,\n\
-        collector, periodic.\n\
+        events (with events.collect), collector, periodic.\n\
         Drop a signed action with: cp action.json SPOOL/action/new/\n\n\
         Files: /etc/mig/mig-scheduler.cfg (see conf/mig-scheduler.cfg.inc). The spool is described in spool-layout/.\n\
         Keyring, access list and whitelist are read again when they change, and after SIGHUP.\n\n\
         Exit codes: 0 done; 64 command line; 69 another scheduler works on the spool; 74 a sync failed, check the disk;\n\
         75 the spool, the store or the relay cannot be used at the moment, or is not mounted, or what a worker waited for did\n\
         not end within 6 s after SIGTERM: start it again; 78 configuration.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:
@@ -93,10 +94,23 @@ impl Common for SchedulerOptions {
 }
 
 /// The workers' names, in the order of a command's way.
-const WORKERS: [&str; 8] =
-    ["heartbeats", ACTION_NEW, "command-ready", "results", "command-returned", ACTION_ENDED, "collector", "periodic"];
+const WORKERS: [&str; 9] = [
+    "heartbeats",
+    ACTION_NEW,
+    "command-ready",
+    "results",
+    "command-returned",
+    ACTION_ENDED,
+    EVENTS,
+    COLLECTOR,
+    "periodic",
+];
+/// The worker that ends and deletes.
+const COLLECTOR: &str = "collector";
 /// The worker that uses action/pending.
 const ACTION_NEW: &str = "action-new";
+/// The worker that takes in what persistent modules of agents notice, where that is wanted.
+const EVENTS: &str = "events";
 /// The worker that is needed only where several schedulers share a store.
 const ACTION_ENDED: &str = "action-ended";
 
@@ -141,7 +155,12 @@ pub fn main(options: SchedulerOptions) -> Result<(), ProgramError> {
 fn chosen(only: Option<&str>, config: &SchedulerConfig) -> Result<Vec<&'static str>, ProgramError> {
     let Some(only) = only else {
         let is_shared = matches!(config.store, StoreConfig::Postgres(_));
-        return Ok(WORKERS.into_iter().filter(|name| is_shared || *name != ACTION_ENDED).collect());
+        let is_needed = |name: &&str| match *name {
+            ACTION_ENDED => is_shared,
+            EVENTS => config.collects_events,
+            _ => true,
+        };
+        return Ok(WORKERS.into_iter().filter(is_needed).collect());
     };
     let find = |name: &str| {
         let known = WORKERS.into_iter().find(|worker| *worker == name.trim());
@@ -185,7 +204,11 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
     let key = "directories.spool";
-    let stages: &[Stage] = if name == ACTION_NEW { &stages::OF_ACTION_NEW } else { &stages::SCHEDULER };
+    let stages: &[Stage] = match name {
+        ACTION_NEW => &stages::OF_ACTION_NEW,
+        EVENTS | COLLECTOR if config.collects_events => &stages::WITH_EVENTS,
+        _ => &stages::SCHEDULER,
+    };
     let mover = Mover::open(&config.spool, stages, name).map_err(|failure| {
         let ProgramError { class, text } = failure.at_start(key);
         ProgramError::new(class, format!("{text}; scripts/install-spool.sh makes a spool"))
@@ -211,6 +234,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
             let handler = crate::mutants::handler::MovesFirst { inner: handler, spool: config.spool.clone() };
             Box::new(StageWorker::new(mover, handler))
         }
+        EVENTS => Box::new(QueueWorker::new(mover, open_relay(config)?, Events)),
         "heartbeats" => {
             let mut whitelist = Reloaded::new(&config.whitelist, Whitelist::parse);
             let is_allowed = Box::new(move |queueloc: &str| whitelist.get().allows(queueloc));
@@ -220,9 +244,10 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
                 Heartbeats::new(store, is_allowed, config.agent_timeout, config.detect_multi_agents),
             ))
         }
-        "collector" => {
+        COLLECTOR => {
             let (relay, notes) = (open_relay(config)?, mover.notes());
             let handler = Collector::new(store, relay, notes, find_owner, config.delete_after);
+            let handler = if config.collects_events { handler.with_events() } else { handler };
             Box::new(ClockWorker::new(mover, handler))
         }
         _ => {

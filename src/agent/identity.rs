@@ -130,7 +130,7 @@ mod tests {
         assert_ne!(copy, first);
         assert_eq!(queueloc(&mover, marks("b")).unwrap(), copy);
         let count = |stage: stages::Stage| mover.spool().list(stage).unwrap().len();
-        assert_eq!(stages::AGENT.map(count), [0, 0, 1, 1, 1], "what it answered is kept");
+        assert_eq!(stages::AGENT.map(count), [0, 0, 1, 1, 1, 1], "what it answered is kept");
         // Cut off before the marks were written.
         std::fs::write(directory.path().join(MACHINE_FILE), marks("a").note()).unwrap();
         assert_ne!(queueloc(&mover, marks("b")).unwrap(), first);

@@ -8,6 +8,7 @@ use crate::cli::print;
 use crate::error::{ExitClass, ProgramError};
 use crate::limits;
 use crate::modules::network::Fetch;
+use crate::modules::persistent::{self, Event};
 use crate::modules::{self, Context, Module, ModuleResult};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -99,6 +100,36 @@ fn run_for_people(module: &dyn Module, words: &[String]) -> Result<(), ProgramEr
         Some(errors) if !result.success => Err(ProgramError::new(ExitClass::Data, errors.join("; "))),
         _ => Ok(()),
     }
+}
+
+/// Runs a persistent module in this process until it is killed, or until what it prints is not read any longer. The words are its
+/// options, its parameters as JSON, or `-` for those on standard input.
+pub fn run_persistent(name: &str, words: &[String], limited: bool) -> Result<(), ProgramError> {
+    let usage = |text: String| ProgramError::new(ExitClass::Usage, format!("-P {name}: {text}"));
+    let known = || persistent::all().iter().map(|module| module.form().name).collect::<Vec<_>>().join(", ");
+    let module =
+        persistent::by_name(name).ok_or_else(|| usage(format!("no such persistent module; known are {}", known())))?;
+    if words == ["help"] {
+        print(&module.form().help());
+        return Ok(());
+    }
+    if limited {
+        confine::enter(module.needs())?;
+    }
+    let text =
+        if words == ["-"] { Some(read_input()?) } else { words.first().filter(|word| word.starts_with('{')).cloned() };
+    let parameters = match text {
+        Some(text) => crate::json::value(&text).map_err(|error| usage(error.to_string()))?,
+        None => {
+            module.parse_arguments(words).map_err(|error| usage(format!("{error}; try mig-agent -P {name} help")))?
+        }
+    };
+    let mut output = std::io::stdout().lock();
+    let mut notice = |event: Event| {
+        let line = serde_json::Value::Object(event).to_string() + "\n";
+        output.write_all(line.as_bytes()).and_then(|()| output.flush()).is_ok()
+    };
+    module.run(&parameters, &mut notice).map_err(|why| ProgramError::new(ExitClass::Io, format!("{name}: {why}")))
 }
 
 fn read_input() -> Result<String, ProgramError> {

@@ -31,7 +31,7 @@ pub const PROGRAM: Program = Program {
         69 another agent uses the run directory, or none answers (-q), or there is no systemd (--install); 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
         be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM: start it again;\n\
         78 configuration.",
-    rest_after: Some("-m"),
+    rest_after: &["-m", "-P"],
 };
 
 /// Options:
@@ -73,6 +73,9 @@ pub struct AgentOptions {
     /// run a module here and print its result
     #[options(short = "m", meta = "MODULE", no_long)]
     module: Option<String>,
+    /// run a persistent module here, and print what it notices
+    #[options(short = "P", meta = "MODULE", no_long)]
+    persistent: Option<String>,
     /// run the operations of an action file here and print the results; signatures are not verified
     #[options(short = "i", meta = "ACTION", no_long)]
     action: Option<String>,
@@ -85,7 +88,7 @@ pub struct AgentOptions {
     /// put this program back where an upgrade was cut short that had replaced it
     #[options(no_short)]
     undo_upgrade: bool,
-    /// with -m: limit and confine the module, and end it with the parent, as the agent does
+    /// with -m or -P: limit and confine the module, and end it with the parent, as the agent does
     #[options(no_short)]
     limited: bool,
     /// print the settings in force, and where each comes from, without secrets
@@ -106,7 +109,7 @@ pub struct AgentOptions {
     /// with --signature: the signer's public key
     #[options(no_short, meta = "FILE")]
     signer: Option<String>,
-    /// with -m: help, parameters as JSON, - for standard input, or the module's own options
+    /// with -m or -P: help, parameters as JSON, - for standard input, or the module's own options
     #[options(free)]
     words: Vec<String>,
 }
@@ -138,6 +141,9 @@ pub fn start(build: &'static Build) -> ExitCode {
 pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     if let Some(module) = &options.module {
         return local::run_module(module, &options.words, options.limited);
+    }
+    if let Some(module) = &options.persistent {
+        return local::run_persistent(module, &options.words, options.limited);
     }
     if let Some(word) = options.words.first() {
         return Err(ProgramError::new(ExitClass::Usage, format!("unexpected '{word}'; try mig-agent --help")));

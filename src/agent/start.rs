@@ -1,6 +1,7 @@
 //! An agent at work: its workers, around one run directory and one relay.
 
 use super::answer::Answer;
+use super::dispatch::Dispatch;
 use super::environment::Environment;
 use super::execute::Executor;
 use super::fetch::Network;
@@ -8,6 +9,7 @@ use super::forget::Forget;
 use super::forgotten::Forgotten;
 use super::machine::Marks;
 use super::os::groups;
+use super::persistent::Persistent;
 use super::public_ip::PublicIp;
 use super::receive::Receive;
 use super::register::{Profile, Register};
@@ -155,7 +157,7 @@ pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Re
 
 /// An agent that is about to work.
 pub struct Built {
-    /// In the order register, receive, run, answer, forget.
+    /// In the order register, receive, run, answer, forget, and where there are persistent modules dispatch and those.
     pub workers: Vec<Box<dyn Worker>>,
     /// Theirs.
     pub lock: Lock,
@@ -184,7 +186,8 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     let status = Status::new(queueloc.clone(), life.started, Arc::clone(agent.spool()));
     let relay = || Ok::<_, ProgramError>(status.noting(open_relay(config, life.mode)?));
     let register = register(config, life, &status)?.proving();
-    let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc));
+    let receive = QueueWorker::new(mover("receive")?, relay()?, Receive::new(queueloc.clone()));
+    let program = executor.program.clone();
     let running = mover("run")?;
     let run =
         StageWorker::new(running.clone(), Run::new(running, trusted, executor, status.clone(), life.stop.clone()));
@@ -194,7 +197,17 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     let forgotten = Forgotten::new(forgetting.notes());
     forgotten.until().map_err(rundir)?;
     let forget = StageWorker::new(forgetting, Forget::new(forgotten));
-    let workers: Vec<Box<dyn Worker>> =
+    let mut workers: Vec<Box<dyn Worker>> =
         vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)];
+    let has_events = !agent.spool().list(stages::AGENT_EVENTS).map_err(rundir)?.is_empty();
+    if has_events || !config.persistent.is_empty() {
+        workers.push(Box::new(StageWorker::new(mover("dispatch")?, Dispatch::new(relay()?))));
+    }
+    if life.mode == Mode::Daemon {
+        for wanted in &config.persistent {
+            let (program, mover) = (program.clone(), mover(wanted.module)?);
+            workers.push(Box::new(Persistent::new(wanted.clone(), program, queueloc.clone(), mover)));
+        }
+    }
     Ok(Built { workers, lock, status })
 }

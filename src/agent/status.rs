@@ -6,7 +6,7 @@ use crate::heartbeat::QueueLoc;
 use crate::id::{ActionId, CommandId, CommandRef};
 use crate::limits::STAT_FAILURE_CHARACTERS_MAX;
 use crate::relay::{Delivery, Event, Message, Queue, Relay, Sent};
-use crate::spool::stages::{AGENT_ANSWERED, AGENT_RECEIVED, AGENT_RUNNING};
+use crate::spool::stages::{AGENT_ANSWERED, AGENT_EVENTS, AGENT_RECEIVED, AGENT_RUNNING};
 use crate::spool::watch::Watch;
 use crate::spool::{Spool, Stage};
 use crate::time::{self, Timestamp};
@@ -64,6 +64,8 @@ struct Report {
     received: Option<usize>,
     running: Option<usize>,
     answered: Option<usize>,
+    /// Batches of what persistent modules noticed.
+    events: Option<usize>,
 }
 
 impl Status {
@@ -122,6 +124,7 @@ impl Status {
             received: count(AGENT_RECEIVED),
             running: count(AGENT_RUNNING),
             answered: count(AGENT_ANSWERED),
+            events: count(AGENT_EVENTS),
         }
     }
 

@@ -40,7 +40,7 @@ pub const PROGRAM: Program = Program {
         they do. If an RSA signature is shorter than its key, signing is repeated: their library refuses those.\n\n\
         Exit codes: 0 done; 64 command line; 65 unusable action or key; 66 unreadable file; 74 write error;\n\
         75 the API cannot be reached; 77 the API refuses the key; 78 invalid migrc.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// One of -i, --make-key and --fingerprint is required.

@@ -35,7 +35,7 @@ pub const PROGRAM: Program = Program {
         Exit codes: 0 all agents answered (with --exit-status 1 if nothing was found); 1 not launched; 64 command line; 65 unusable\n\
         action, target or key; 66 unreadable file; 68 the target selects no agent; 69 the API fails; 75 agents have not answered or\n\
         could not run it, or the API is not reachable; 77 the API does not accept the key; 78 invalid migrc.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:
@@ -122,14 +122,21 @@ fn usage(text: impl std::fmt::Display) -> ProgramError {
     ProgramError::new(ExitClass::Usage, format!("{text}; try mig help"))
 }
 
-/// `mig MODULE`: options come before the module's own parameters, whose first word is no option of ours.
-pub fn main(module: &'static dyn Module, words: &[String]) -> std::process::ExitCode {
+/// How many words at the beginning are options of `mig`, and their values. What the module calls so too is the module's.
+pub fn own_words(module: &dyn Module, words: &[String]) -> usize {
     let flags = cli::describe::flags(LaunchOptions::usage());
+    let is_own = |word: &&String| !module.form().flags().any(|flag| word.trim_start_matches('-') == flag.name);
     let mut own = 0;
-    while let Some(flag) = words.get(own).and_then(|word| flags.iter().find(|flag| flag.is_named(word))) {
+    while let Some(flag) = words.get(own).filter(is_own).and_then(|word| flags.iter().find(|flag| flag.is_named(word)))
+    {
         own = (own + 1 + flag.values.len()).min(words.len());
     }
-    let (own, rest) = words.split_at(own);
+    own
+}
+
+/// `mig MODULE`: options come before the module's own parameters, whose first word is no option of ours.
+pub fn main(module: &'static dyn Module, words: &[String]) -> std::process::ExitCode {
+    let (own, rest) = words.split_at(own_words(module, words));
     if rest.first().is_some_and(|word| word == "help") {
         print(&format!("{}\n{}", module.form().help(), cli::help(&PROGRAM, LaunchOptions::usage())));
         return std::process::ExitCode::SUCCESS;
@@ -165,7 +172,10 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
         return Err(usage("-i names an action with its modules: it comes without a module"));
     }
     if rest.is_empty() {
-        let text = format!("parameters of {0} are missing; try mig {0} help", module.name());
+        let text = format!(
+            "parameters of {0} are missing; try mig {0} help, or mig console, which asks for them",
+            module.name()
+        );
         return Err(ProgramError::new(ExitClass::Usage, text));
     }
     let parameters = module.parse_arguments(rest);

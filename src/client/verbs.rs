@@ -2,6 +2,7 @@
 
 mod action;
 mod agents;
+mod console;
 mod explain;
 mod help;
 mod investigator;
@@ -58,7 +59,7 @@ macro_rules! verb {
 }
 
 /// Every verb.
-pub static VERBS: [Verb; 10] = [
+pub static VERBS: [Verb; 11] = [
     verb!(status, StatusOptions),
     verb!(agents, AgentsOptions),
     verb!(action, ActionOptions),
@@ -68,6 +69,7 @@ pub static VERBS: [Verb; 10] = [
     verb!(sign, SignOptions),
     verb!(launch, LaunchOptions),
     verb!(explain, ExplainOptions),
+    verb!(console, ConsoleOptions),
     verb!(help, HelpOptions),
 ];
 

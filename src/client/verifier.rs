@@ -27,7 +27,7 @@ pub const PROGRAM: Program = Program {
         cp action.json.asc-bob SPOOL/action/new/\n\n\
         Exit codes: 0 every signature counts, the action is inside its window, and with --acl permitted; 1 otherwise; 64 command line; 65 not an action;\n\
         66 unreadable file.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// One of -a and -c is required.

@@ -6,6 +6,7 @@
 //! | keys of investigators | `publicpgpkeys` | `agent.keyring` | refused |
 //! | access list | `agentacl` | `agent.acl` | refused |
 //! | proxies | `proxies` | `agent.proxies` | refused |
+//! | persistent modules | `persistent` | `[persistent]` | refused |
 //! | certificates | `cacert`, `agentcert`, `agentkey` | `certs.ca`, `certs.cert`, `certs.key` | the file's |
 //! | others | a name each | a name each | the file's |
 
@@ -20,6 +21,7 @@ use super::proxy::Proxy;
 use super::{ConfigError, Ini, LoggingConfig, Material, Setting};
 use crate::json::Fields;
 use crate::limits;
+use crate::modules::persistent::Wanted;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,6 +66,8 @@ pub struct AgentConfig {
     pub check_in: bool,
     /// `agent.checkintime`: the longest that this may take.
     pub check_in_time: Duration,
+    /// `[persistent]`: persistent modules.
+    pub persistent: Vec<Wanted>,
     /// `[logging]`
     pub logging: LoggingConfig,
 }
@@ -95,7 +99,7 @@ pub fn settings(
 }
 
 const PROXIES: (&str, &str) = ("agent", "proxies");
-const SECTIONS: [&str; 3] = ["agent", "certs", "logging"];
+const SECTIONS: [&str; 4] = ["agent", "certs", "persistent", "logging"];
 
 /// What the configuration inside an agent is called in messages.
 pub const INSIDE: &str = "(inside)";
@@ -159,6 +163,7 @@ impl AgentConfig {
                 .unwrap_or_else(|| PathBuf::from("/usr/local/lib/mig-agent")),
             check_in: ini.boolean(SECTION, "checkin", false)?,
             check_in_time: ini.duration(SECTION, "checkintime", Duration::from_secs(600))?,
+            persistent: take_persistent(&mut ini)?,
             logging: LoggingConfig::take(&mut ini)?,
             run_directory,
         };
@@ -194,6 +199,12 @@ fn take_relay(ini: &mut Ini, tls: TlsConfig) -> Result<RelayConfig, ConfigError>
         is_private?;
     }
     relay.ok_or_else(|| ini.error(None, SECTION, "relay", "is missing"))
+}
+
+fn take_persistent(ini: &mut Ini) -> Result<Vec<Wanted>, ConfigError> {
+    let settings = ini.take_section("persistent").into_iter();
+    let wanted = settings.filter(|(_, setting)| !setting.text.is_empty());
+    wanted.map(|(name, setting)| Wanted::parse(&name, &setting.text).map_err(|reason| setting.error(&reason))).collect()
 }
 
 fn take_proxies(ini: &mut Ini) -> Result<Vec<Proxy>, ConfigError> {

@@ -39,7 +39,8 @@ pub struct Setting {
 }
 
 impl Setting {
-    fn error(&self, reason: &str) -> ConfigError {
+    /// The error of this value.
+    pub fn error(&self, reason: &str) -> ConfigError {
         let text = format!("{}: {reason}", self.name);
         ConfigError { file: self.file.clone(), line: Some(self.line), text, is_temporary: false }
     }
@@ -170,6 +171,13 @@ impl Ini {
             None => Ok(default),
             Some(setting) => convert(&setting.text).map_err(|reason| setting.error(&reason)),
         }
+    }
+
+    /// Takes all keys of a section, with their values.
+    pub fn take_section(&mut self, section: &str) -> Vec<(String, Setting)> {
+        let keys: Vec<_> = self.values.keys().filter(|(of, _)| of == section).cloned().collect();
+        let take = |place: (String, String)| self.values.remove(&place).map(|setting| (place.1, setting));
+        keys.into_iter().filter_map(take).collect()
     }
 
     /// Takes text.

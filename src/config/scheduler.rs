@@ -22,6 +22,8 @@ pub struct SchedulerConfig {
     pub collector_freq: Duration,
     /// `collector.deleteafter`
     pub delete_after: Duration,
+    /// `events.collect`: whether what persistent modules of agents notice is taken in.
+    pub collects_events: bool,
     /// `periodic.freq`
     pub periodic_freq: Duration,
     /// `periodic.queuescleanupfreq`: how often queues without an agent are deleted.
@@ -53,8 +55,19 @@ pub enum StoreConfig {
     Postgres(PostgresConfig),
 }
 
-const SECTIONS: [&str; 10] =
-    ["agent", "collector", "periodic", "directories", "investigators", "relay", "mq", "sqlite", "postgres", "logging"];
+const SECTIONS: [&str; 11] = [
+    "agent",
+    "collector",
+    "events",
+    "periodic",
+    "directories",
+    "investigators",
+    "relay",
+    "mq",
+    "sqlite",
+    "postgres",
+    "logging",
+];
 
 /// Whether `first` of two sections is present; exactly one must be.
 fn is_first(ini: &Ini, first: &str, other: &str) -> Result<bool, ConfigError> {
@@ -125,6 +138,7 @@ impl SchedulerConfig {
             heartbeat_freq: ini.duration("agent", "heartbeatfreq", seconds(300))?,
             collector_freq: ini.duration("collector", "freq", seconds(60))?,
             delete_after: ini.duration("collector", "deleteafter", seconds(72 * 3600))?,
+            collects_events: ini.boolean("events", "collect", false)?,
             periodic_freq: ini.duration("periodic", "freq", seconds(60))?,
             queues_cleanup_freq: ini.duration("periodic", "queuescleanupfreq", seconds(24 * 3600))?,
             detect_multi_agents: ini.boolean("agent", "detectmultiagents", true)?,

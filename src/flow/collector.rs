@@ -8,7 +8,7 @@
 //!   scheduler of the same store got, are removed;
 //! - commands that the store waits for and that have no file of use go to command/returned as expired: those of this
 //!   scheduler's actions, and a while later those of other schedulers that do not run;
-//! - files in action/done, action/invalid and command/done are deleted `deleteafter` after they came there, and so is what
+//! - files in action/done, action/invalid, command/done and event/new are deleted `deleteafter` after they came there, and so is what
 //!   the relay put aside, and what the store knows of processes of agents that ended then and had no commands.
 //!
 //! A command expires only when every answer that was sent before its end is taken in, which the relay knows, or results. So
@@ -31,6 +31,7 @@ use crate::limits;
 use crate::relay::{Queue, Relay};
 use crate::spool::stages::{
     ACTION_DONE, ACTION_INFLIGHT, ACTION_INVALID, COMMAND_DONE, COMMAND_INFLIGHT, COMMAND_READY, COMMAND_RETURNED,
+    EVENT_NEW,
 };
 use crate::spool::{FileName, Notes, Spool, Stage, Step};
 use crate::store::Store;
@@ -56,6 +57,8 @@ pub struct Collector {
     cleaned: Option<Timestamp>,
     waiting: Waiting,
     unusable: Unusable,
+    /// Where files come to their end.
+    ends: Vec<Stage>,
 }
 
 impl Collector {
@@ -77,7 +80,14 @@ impl Collector {
             cleaned: None,
             waiting: Waiting::default(),
             unusable: Unusable::default(),
+            ends: vec![ACTION_DONE, ACTION_INVALID, COMMAND_DONE],
         }
+    }
+
+    /// The same, which deletes events that nothing takes away, too.
+    pub fn with_events(mut self) -> Collector {
+        self.ends.push(EVENT_NEW);
+        self
     }
 
     /// The time before which every answer that was sent is taken in; None if it is not known.
@@ -109,7 +119,7 @@ impl Collector {
     /// Deletes files that came to their end long enough ago. A refused file and its reason go together.
     fn delete_old(&self, spool: &Spool, apply: Apply, now: Timestamp) -> Result<usize, Failure> {
         let mut steps = Vec::new();
-        for stage in [ACTION_DONE, ACTION_INVALID, COMMAND_DONE] {
+        for stage in self.ends.iter().copied() {
             let old: HashSet<FileName> = spool.older_than(stage, self.delete_after, now)?.into_iter().collect();
             for name in &old {
                 let has_young_partner =

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) const SEARCHES_MAX: usize = 1_000;
 /// Length of a label, as in the original.
 pub(super) const LABEL_CHARS_MAX: usize = 64;
+/// `PATH_MAX` of Linux: a longer path can't be opened.
+pub(super) const PATH_BYTES_MAX: usize = 4_096;
 /// Text of one regular expression.
 pub(super) const PATTERN_BYTES_MAX: usize = 16 * 1024;
 /// Values in one list of a search: more than people write.

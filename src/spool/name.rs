@@ -1,6 +1,7 @@
 //! Names of files in directories.
 
 use super::failures::escaped;
+use crate::event::BatchId;
 use crate::id::{ActionId, CommandRef};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -51,6 +52,11 @@ impl FileName {
         is_one.then(|| FileName(OsStr::from_bytes(&bytes[..at + ".json".len()]).to_owned()))
     }
 
+    /// The file of lines of a batch of events.
+    pub fn of_lines(id: &BatchId) -> FileName {
+        FileName(format!("{id}.jsonl").into())
+    }
+
     /// A variation for the `attempt`-th try to find a free name, short enough for `.reason` to be added.
     pub(super) fn variation(&self, attempt: u64) -> FileName {
         const SUFFIX: &[u8] = b".json";
@@ -89,6 +95,12 @@ impl From<ActionId> for FileName {
 impl From<CommandRef> for FileName {
     fn from(reference: CommandRef) -> Self {
         FileName(reference.file_name().into())
+    }
+}
+
+impl From<&BatchId> for FileName {
+    fn from(id: &BatchId) -> Self {
+        FileName(format!("{id}.json").into())
     }
 }
 

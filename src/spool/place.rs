@@ -1,6 +1,6 @@
 //! What a spool needs of the place it is in: every directory on one mount, and renames that do not replace.
 
-use super::stages::{ACTION_PENDING, LOCKS, PREPARED, ROOT};
+use super::stages::{LOCKS, PREPARED, ROOT};
 use super::{Dir, FileName, Stage, disk};
 use crate::failure::Failure;
 use rustix::fs::{Mode, OFlags};
@@ -20,8 +20,8 @@ pub(super) fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Opened,
     check_renames(&tmp, owner)?;
     let mut opened = Opened::new();
     for stage in stages {
-        if *stage == ACTION_PENDING {
-            make_pending(&root)?;
+        if stage.is_made_when_missing() {
+            make(&root, *stage)?;
         }
         let dir = Dir::open(&root.path().join(stage.path()))?;
         if dir.mount()? != tmp.mount()? {
@@ -36,11 +36,10 @@ pub(super) fn open(root: &Path, stages: &[Stage], owner: &str) -> Result<Opened,
     Ok(opened)
 }
 
-/// Makes action/pending: spools of older versions have none.
-fn make_pending(root: &Dir) -> Result<(), Failure> {
-    let path = root.path().join(ACTION_PENDING.path());
-    let parent = path.parent().unwrap_or(&path);
-    Dir::open(parent)?.ensure("pending", 0o750).map(drop)
+/// Makes a stage of two levels.
+fn make(root: &Dir, stage: Stage) -> Result<(), Failure> {
+    let (parent, name) = stage.path().split_once('/').unwrap_or((".", stage.path()));
+    root.ensure(parent, 0o750)?.ensure(name, 0o750).map(drop)
 }
 
 /// Renames a file in `tmp` as stages need it: what a program that was killed left of it, the next one removes.

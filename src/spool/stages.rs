@@ -23,6 +23,11 @@ impl Stage {
         self == ACTION_NEW
     }
 
+    /// Whether it is made when it is missing: spools of older versions have none.
+    pub fn is_made_when_missing(self) -> bool {
+        [ACTION_PENDING, EVENT_NEW].contains(&self)
+    }
+
     /// Whether a file stays whose name is taken where it moves to: what has the name is not the same by another way.
     pub fn keeps_taken(self) -> bool {
         self.holds_drops() || self == ACTION_PENDING
@@ -89,6 +94,22 @@ pub const OF_ACTION_NEW: [Stage; 9] = [
     COMMAND_DONE,
 ];
 
+/// What persistent modules of agents noticed, as JSON lines. Scripts take the files away.
+pub const EVENT_NEW: Stage = Stage("event/new");
+
+/// What events and collector open where events are collected: event/new is made when it is missing.
+pub const WITH_EVENTS: [Stage; 9] = [
+    ACTION_NEW,
+    ACTION_INFLIGHT,
+    ACTION_DONE,
+    ACTION_INVALID,
+    COMMAND_READY,
+    COMMAND_INFLIGHT,
+    COMMAND_RETURNED,
+    COMMAND_DONE,
+    EVENT_NEW,
+];
+
 /// On the agent: taken from the relay, not yet run.
 pub const AGENT_RECEIVED: Stage = Stage("received");
 /// On the agent: claimed; it may have begun to run.
@@ -100,8 +121,11 @@ pub const AGENT_DONE: Stage = Stage("done");
 /// On the agent: what could not be read as a command.
 pub const AGENT_INVALID: Stage = Stage("invalid");
 
+/// On the agent: what persistent modules noticed; the relay does not have it yet.
+pub const AGENT_EVENTS: Stage = Stage("events");
+
 /// The agent's spool, in its run directory.
-pub const AGENT: [Stage; 5] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID];
+pub const AGENT: [Stage; 6] = [AGENT_RECEIVED, AGENT_RUNNING, AGENT_ANSWERED, AGENT_DONE, AGENT_INVALID, AGENT_EVENTS];
 
 /// Makes the directories of a spool that belongs to one program, readable for its user only.
 pub fn make(root: &Path, stages: &[Stage]) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 
 const NOTHING: Needs = Needs {
     reads_files: false,
+    watches_files: false,
     reads_processes: false,
     opens_network: false,
     writes_program_directory: false,
@@ -162,6 +163,11 @@ fn a_module_changes_files_only_beside_its_program_and_only_if_it_declares_it() {
 /// What a module may do or not, from the directory of its program; in this order, as the last ones change what is there.
 const TRIES: &[(&str, Attempt)] = &[
     ("reads files", |at, _| std::fs::read(at.join("../elsewhere/file")).map(drop)),
+    ("notices changes of files", |_, _| {
+        let inotify = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC)?;
+        let watch = rustix::fs::inotify::WatchFlags::CREATE;
+        Ok(rustix::fs::inotify::add_watch(inotify, "/proc/self", watch).map(drop)?)
+    }),
     ("looks into processes", |_, pid| std::fs::read_link(format!("/proc/{pid}/exe")).map(drop)),
     ("writes into processes", |_, pid| {
         std::fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/mem")).map(drop)
@@ -181,9 +187,13 @@ const TRIES: &[(&str, Attempt)] = &[
 
 #[test]
 fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
-    for module in modules::all() {
-        let known: &[&str] = match module.name() {
+    let ordered = modules::all().iter().map(|module| (module.name(), module.needs()));
+    let persistent = modules::persistent::all().iter().map(|module| (module.form().name, module.needs()));
+    for (name, needs) in ordered.chain(persistent) {
+        let known: &[&str] = match name {
             "file" => &["reads files", "looks into processes"],
+            "kernelmodule" => &["reads files"],
+            "fswatch" => &["reads files", "notices changes of files"],
             "upgrade" => {
                 &["connects", "runs programs beside its own", "writes beside its program", "removes beside its program"]
             }
@@ -200,10 +210,10 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
         let place = Place::new();
         let (at, pid) = (place.own(), Pid::from_child(&place.other.0));
         copy_of_the_agent(&at.join("mig-agent"));
-        let did: Vec<&str> = confined(module.needs(), &place.own(), move || {
+        let did: Vec<&str> = confined(needs, &place.own(), move || {
             TRIES.iter().filter(|(_, attempt)| attempt(&at, pid).is_ok()).map(|(name, _)| *name).collect()
         });
-        assert_eq!(did, known, "{}", module.name());
+        assert_eq!(did, known, "{name}");
     }
 }
 
@@ -211,6 +221,7 @@ fn each_module_of_this_build_can_do_what_it_is_known_to_do_and_no_more() {
 fn no_module_does_what_none_needs() {
     let all = Needs {
         reads_files: true,
+        watches_files: true,
         reads_processes: true,
         opens_network: true,
         writes_program_directory: true,

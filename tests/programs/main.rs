@@ -8,8 +8,10 @@ mod client_programs;
 #[path = "../common/mod.rs"]
 mod common;
 mod confine;
+mod console;
 mod duplicates;
 mod ending;
+mod events;
 mod formats;
 #[path = "../gnupg/mod.rs"]
 mod gnupg;

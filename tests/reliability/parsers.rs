@@ -186,6 +186,7 @@ parsers!(
     commands_keep_their_promises "command",
     results_keep_their_promises "result",
     heartbeats_keep_their_promises "heartbeat",
+    events_keep_their_promises "events",
     parameters_keep_their_promises "parameters",
     json_keeps_its_promises "json",
     access_lists_keep_their_promises "acl",

@@ -260,7 +260,7 @@ fn users_can_do_what_their_programs_need_and_agents_little_else() {
     let users = ["admin\t[administrator]", "agent\t[]", "api\t[]", "scheduler\t[]", "worker\t[]"];
     assert_eq!(broker.list(&["list_users"]), users);
     // The lines of the original's documentation.
-    let scheduler = r"^mig(|event(|\..*)|\.(agt\.(heartbeats|results)))$";
+    let scheduler = r"^mig(|event(|\..*)|\.(agt\.(events|heartbeats|results)))$";
     let agent = r"^mig(|\.agt\.(linux|windows|darwin)\..*)$";
     let expected = [
         "admin\t.*\t.*\t.*".to_owned(),

@@ -59,6 +59,8 @@ const REMOVING: &[c_long] = &[libc::SYS_unlinkat];
 const RUNNING: &[c_long] = &[
     libc::SYS_execve, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_chdir, libc::SYS_pidfd_open, libc::SYS_recvfrom,
 ];
+/// [`Needs::watches_files`].
+const WATCHING: &[c_long] = &[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch];
 /// [`Needs::ends_processes`].
 #[rustfmt::skip]
 const ENDING: &[c_long] = &[
@@ -180,6 +182,9 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
         permitted.when(libc::SYS_clone, &[bits(0, NAMESPACES, 0)])?;
     } else {
         permitted.when(libc::SYS_clone, &[bits(0, NAMESPACES | libc::CLONE_THREAD, libc::CLONE_THREAD)])?;
+    }
+    if needs.watches_files {
+        permitted.always(WATCHING);
     }
     if needs.ends_processes {
         permitted.always(ENDING);

@@ -16,7 +16,7 @@ pub const PROGRAM: Program = Program {
     name: "mig action",
     about: "mig action - prints an action with its counters, or follows it\n\nUsage: mig action ID [--follow] [options]",
     details: exit_codes!(),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

@@ -15,7 +15,7 @@ pub const PROGRAM: Program = Program {
     name: "mig agents",
     about: "mig agents - lists the agents that a target selects\n\nUsage: mig agents [-t TARGET] [options]",
     details: exit_codes!(),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

@@ -15,7 +15,7 @@ pub const PROGRAM: Program = Program {
     name: "mig explain",
     about: "mig explain - checks a target, and says how many agents it selects, and some of them\n\nUsage: mig explain TARGET",
     details: exit_codes!(),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

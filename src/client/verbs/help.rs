@@ -13,7 +13,7 @@ pub const PROGRAM: Program = Program {
     name: "mig help",
     about: "mig help - prints the help of a verb or a module\n\nUsage: mig help [VERB | MODULE]",
     details: "Exit codes: 0 done; 64 no such verb or module.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

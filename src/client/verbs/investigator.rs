@@ -18,7 +18,7 @@ pub const PROGRAM: Program = Program {
     about: "mig investigator - lists, adds, disables and enables investigators\n\n\
         Usage: mig investigator list\n       mig investigator add NAME FILE\n       mig investigator disable|enable ID",
     details: concat!("FILE has one public key, armored: gpg --armor --export KEYID.\n\n", exit_codes!()),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

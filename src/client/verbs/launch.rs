@@ -13,7 +13,7 @@ pub const PROGRAM: Program = Program {
     about: "mig launch - signs an action file unless it is signed, launches it, and prints what it finds\n\n\
         Usage: mig launch ACTION [options]",
     details: launch::PROGRAM.details,
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// `mig launch`.

@@ -15,7 +15,7 @@ pub const PROGRAM: Program = Program {
     name: "mig results",
     about: "mig results - prints the answers to an action\n\nUsage: mig results ID [--show WHICH] [--format FORM] [options]",
     details: exit_codes!(),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

@@ -19,7 +19,7 @@ pub const PROGRAM: Program = Program {
         target (agents) threatfamily. Names and status are patterns with %. Without after=TIME: the last 7 days.\n\n",
         exit_codes!()
     ),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

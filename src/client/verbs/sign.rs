@@ -23,7 +23,7 @@ pub const PROGRAM: Program = Program {
         mig sign SIGNED --keep-dates [-k KEY] [-o FILE]         (adds a signature)",
     details: "Launch the signed action with mig launch FILE, or drop it into a spool with cp.\n\n\
         Exit codes: 0 done; 64 command line; 65 unusable action or key; 66 unreadable file; 74 write error; 78 invalid migrc.",
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

@@ -14,7 +14,7 @@ pub const PROGRAM: Program = Program {
     name: "mig status",
     about: "mig status - counts agents, and lists the last actions\n\nUsage: mig status [options]",
     details: exit_codes!(),
-    rest_after: None,
+    rest_after: &[],
 };
 
 /// Options:

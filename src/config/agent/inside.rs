@@ -80,8 +80,8 @@ const NAMES: [(&str, (&str, &str), Shape); 21] = [
     ("agentkey", KEY, Shape::Plain),
 ];
 
-/// The table `loggingconf` has the keys of `[logging]`.
-const LOGGING: &str = "loggingconf";
+/// The tables, and the sections whose keys they have.
+const TABLES: [(&str, &str); 2] = [("loggingconf", "logging"), ("persistent", "persistent")];
 
 /// Reads the text of `file`. The values are checked by those who take them.
 pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
@@ -98,7 +98,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
     for (name, value) in document.get_ref() {
         let (name, offset) = (name.get_ref().as_ref(), name.span().start);
         let line = at(offset).unwrap_or(1);
-        if name == LOGGING {
+        if let Some((_, section)) = TABLES.iter().find(|(table, _)| *table == name) {
             let DeValue::Table(table) = value.get_ref() else {
                 return Err(error(Some(offset), format!("{name}: is not a table such as {{ mode = \"stdout\" }}")));
             };
@@ -107,7 +107,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
                 let text =
                     plain(value.get_ref()).ok_or_else(|| error(Some(offset), format!("{shown}: is not text")))?;
                 let key = key.get_ref().to_lowercase();
-                if let Some(earlier) = ini.set("logging", &key, &shown, at(offset).unwrap_or(1), text) {
+                if let Some(earlier) = ini.set(section, &key, &shown, at(offset).unwrap_or(1), text) {
                     return Err(error(Some(offset), format!("{shown}: is already set in line {earlier}")));
                 }
             }
@@ -115,7 +115,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Ini, ConfigError> {
         }
         let Some((_, (section, key), shape)) = NAMES.iter().find(|(known, ..)| *known == name) else {
             let known = NAMES.map(|(known, ..)| known).join(", ");
-            return Err(error(Some(offset), format!("{name}: unknown key; known are {known}, {LOGGING}")));
+            return Err(error(
+                Some(offset),
+                format!("{name}: unknown key; known are {known}, loggingconf, persistent"),
+            ));
         };
         let (value, shape) = (value.get_ref(), *shape);
         let text = text_of(value, shape).map_err(|reason| error(Some(offset), format!("{name}: {reason}")))?;
@@ -138,7 +141,8 @@ fn name_of(section: &str, key: &str) -> String {
     ];
     let names = NAMES.iter().map(|(name, place, _)| (*place, *name)).chain(OF_FILES);
     let name = names.into_iter().find(|(place, _)| *place == (section, key)).map(|(_, name)| name.to_owned());
-    name.unwrap_or_else(|| format!("{LOGGING}.{key}"))
+    let table = TABLES.iter().find(|(_, of)| *of == section).map_or(section, |(table, _)| table);
+    name.unwrap_or_else(|| format!("{table}.{key}"))
 }
 
 /// A value as the text of a setting.

@@ -6,9 +6,11 @@ use crate::config::{ConfigError, Ini};
 /// Section and key of a setting.
 type Place = (&'static str, &'static str);
 
+const FSWATCH: Place = ("persistent", "fswatch");
+
 /// What a file may not replace: the setting inside, the key of the file, and the name inside.
-const FIXED: [(Place, Place); 3] =
-    [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES)];
+const FIXED: [(Place, Place); 4] =
+    [(inside::KEYS, ("agent", "keyring")), (inside::ACL, ("agent", "acl")), (PROXIES, PROXIES), (FSWATCH, FSWATCH)];
 
 /// A file's settings, then those inside, as far as the file says nothing.
 pub(super) fn merge(inside: Option<&str>, file: Option<Ini>) -> Result<Ini, ConfigError> {

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 /// Paths of one search; each is a separate root to open and keep in memory.
 pub(super) const PATHS_PER_SEARCH_MAX: usize = 1_000;
-/// `PATH_MAX` of Linux: a longer path can't be opened.
-pub(super) const PATH_BYTES_MAX: usize = 4_096;
 /// Values in one list of a search; long enough for published lists of hashes, which are compared one by one.
 pub(super) const VALUES_PER_FIELD_MAX: usize = 10_000;
 /// Regular expressions of all searches together; each has its own compiled program and cache per thread.

@@ -9,6 +9,7 @@ use super::entry::Kind;
 use super::gzip::Members;
 use super::limits;
 use super::sparse::Sparse;
+use crate::modules::limits::PATH_BYTES_MAX;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -114,7 +115,7 @@ pub(super) fn open_directory(at: BorrowedFd, path: &Path, follow: bool) -> Resul
         open_quietly(last.as_ref().map_or(at, AsFd::as_fd), step, OFlags::DIRECTORY | flags)
     };
     for component in path.components() {
-        if step.as_os_str().len() + component.as_os_str().len() + 2 > limits::PATH_BYTES_MAX {
+        if step.as_os_str().len() + component.as_os_str().len() + 2 > PATH_BYTES_MAX {
             last = Some(open(&last, &step, OFlags::PATH)?);
             step.clear();
         }

@@ -15,6 +15,7 @@ use super::patterns::{self, Names, NamesBuilder, Room};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::{expression, labelled, split_negation, unknown_names};
+use crate::modules::limits::PATH_BYTES_MAX;
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -219,7 +220,7 @@ fn parse_paths(paths: Vec<String>, at: &str) -> Result<Vec<PathBuf>, ParameterEr
         if path.is_empty() {
             return refuse("the path is empty");
         }
-        if path.len() >= limits::PATH_BYTES_MAX {
+        if path.len() >= PATH_BYTES_MAX {
             return refuse("the path is longer than the system allows");
         }
         if path.contains('\0') {

@@ -5,6 +5,7 @@ use mig::acl::Acl;
 use mig::action::Action;
 use mig::agent::Trust;
 use mig::command::{Command, CommandStatus};
+use mig::event::EventBatch;
 use mig::heartbeat::{Agent, QueueLoc};
 use mig::id::CommandRef;
 use mig::limits;
@@ -92,9 +93,29 @@ pub fn result(data: &[u8]) {
 fn one_result(result: &ModuleResult) {
     let written = serde_json::to_vec(result).expect("a result is written");
     assert_eq!(serde_json::from_slice::<ModuleResult>(&written).expect("and read again"), *result);
-    for line in modules::by_name("file").expect("the file module").print(result) {
-        assert!(!line.contains(char::is_control), "{line:?}");
+    for module in modules::all() {
+        for line in module.print(result) {
+            assert!(!line.contains(char::is_control), "{}: {line:?}", module.name());
+        }
     }
+}
+
+/// A batch of events: one that is accepted is written as it was read, and becomes lines of JSON under a plain file name.
+pub fn events(data: &[u8]) {
+    let Ok(batch) = EventBatch::parse(data) else { return };
+    assert_eq!(EventBatch::parse(&batch.to_json()).as_ref(), Ok(&batch), "what was written is read again");
+    let lines = batch.to_lines();
+    let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.len(), batch.events.len() + usize::from(batch.dropped > 0));
+    for line in lines {
+        assert_one_line(line);
+        serde_json::from_slice::<Value>(line).expect("a line is JSON");
+    }
+    let name = FileName::of_lines(&batch.id);
+    assert!(
+        name.as_str()
+            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)))
+    );
 }
 
 /// A heartbeat: one that is accepted is of our time, is written as it was read, and names a queue that is a plain file name.

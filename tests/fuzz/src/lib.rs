@@ -21,11 +21,12 @@ pub struct Parser {
 }
 
 /// Every parser of bytes from outside.
-pub const PARSERS: [Parser; 14] = [
+pub const PARSERS: [Parser; 15] = [
     Parser { name: "action", check: documents::action },
     Parser { name: "command", check: documents::command },
     Parser { name: "result", check: documents::result },
     Parser { name: "heartbeat", check: documents::heartbeat },
+    Parser { name: "events", check: documents::events },
     Parser { name: "parameters", check: values::parameters },
     Parser { name: "json", check: values::json },
     Parser { name: "acl", check: settings::acl },

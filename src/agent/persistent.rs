@@ -1,0 +1,382 @@
+//! Runs a persistent module in a process of its own, starts it again when it ends, and keeps what it notices in the stage
+//! `events`, from where [`super::dispatch`] sends it.
+//!
+//! | what | then |
+//! |---|---|
+//! | the module prints a line | it waits here for at most [`limits::EVENTS_PAUSE`], then a batch is in `events`, durable |
+//! | `events` has no room | events are counted, not kept; the next batch says how many |
+//! | the module prints faster than batches are written | it waits; what it then misses it says itself |
+//! | the module ends | it is started again, at once and then with growing pauses |
+//! | the agent ends or is killed | so does the module's process; events that were not in a batch yet are lost |
+
+use super::os::groups::{self, Group};
+use super::room::Room;
+use crate::event::{BatchId, EventBatch};
+use crate::failure::Failure;
+use crate::heartbeat::QueueLoc;
+use crate::limits;
+use crate::modules::notation::printable;
+use crate::modules::persistent::{Event, Wanted};
+use crate::spool::stages::AGENT_EVENTS;
+use crate::spool::watch::Watch;
+use crate::spool::{FileName, Mover, Step};
+use crate::time::{self, Timestamp};
+use crate::wake::Waker;
+use crate::worker::{Pass, Worker};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// See the module docs.
+pub struct Persistent {
+    wanted: Wanted,
+    program: PathBuf,
+    queueloc: QueueLoc,
+    mover: Mover,
+    room: Room,
+    waker: Arc<Mutex<Option<Waker>>>,
+    running: Option<Running>,
+    /// When it is started again.
+    next_start: Timestamp,
+    pause: Duration,
+    pending: Vec<Event>,
+    dropped: u64,
+    /// Before this time no batch is written.
+    next_batch: Timestamp,
+}
+
+impl Persistent {
+    /// Runs `wanted` by this program, and keeps its events in the spool of `mover`.
+    pub fn new(wanted: Wanted, program: PathBuf, queueloc: QueueLoc, mover: Mover) -> Persistent {
+        let room = Room::new(wanted.module, "events are not kept");
+        Persistent {
+            wanted,
+            program,
+            queueloc,
+            mover,
+            room,
+            waker: Arc::default(),
+            running: None,
+            next_start: time::not_set(),
+            pause: limits::RETRY_PAUSE_MIN,
+            pending: Vec::new(),
+            dropped: 0,
+            next_batch: time::not_set(),
+        }
+    }
+
+    /// Starts the module if it does not run and its time has come.
+    fn tend(&mut self, now: Timestamp) {
+        if self.running.is_some() || now < self.next_start {
+            return;
+        }
+        match Running::start(&self.wanted, &self.program, Arc::clone(&self.waker), now) {
+            Ok(running) => {
+                log::info!("{}: watching", self.wanted.module);
+                self.running = Some(running);
+            }
+            Err(error) => self.ended(&format!("start its process: {error}"), now),
+        }
+    }
+
+    fn ended(&mut self, why: &str, now: Timestamp) {
+        let was_long = self.running.take().is_some_and(|running| {
+            let long = time::after(running.started, limits::AGENT_RETRY_PAUSE_MAX);
+            running.end();
+            long <= now
+        });
+        if was_long {
+            self.pause = limits::RETRY_PAUSE_MIN;
+        }
+        log::warn!("{}: {why}; it is started again in {:?}", self.wanted.module, self.pause);
+        self.next_start = time::after(now, self.pause);
+        self.pause = (self.pause * 2).min(limits::AGENT_RETRY_PAUSE_MAX);
+    }
+
+    /// Takes what the module printed, as much as a batch may hold.
+    fn take(&mut self, now: Timestamp) {
+        let mut bytes = 0;
+        while let Some(running) = &mut self.running {
+            if self.pending.len() >= limits::EVENTS_PER_BATCH_MAX || bytes >= limits::EVENT_BATCH_BYTES_MAX / 2 {
+                return;
+            }
+            match running.events.try_recv() {
+                Ok((event, size)) => {
+                    bytes += size as u64;
+                    self.pending.push(event);
+                }
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    let why = running.why();
+                    self.ended(&why, now);
+                }
+            }
+        }
+    }
+
+    /// Puts a batch into `events`.
+    fn keep(&mut self, now: Timestamp) -> Result<(), Failure> {
+        if self.room.is_used_up(self.mover.spool(), AGENT_EVENTS)? {
+            self.dropped += self.pending.len() as u64;
+            self.pending.clear();
+            return Ok(());
+        }
+        let random = |e| Failure::retry(format!("name a batch of events: {e}"));
+        let batch = EventBatch {
+            id: BatchId::new(now).map_err(random)?,
+            queueloc: self.queueloc.clone(),
+            module: self.wanted.module.to_owned(),
+            dropped: self.dropped,
+            events: std::mem::take(&mut self.pending),
+        };
+        let put = Step::put(AGENT_EVENTS, FileName::from(&batch.id), batch.to_json());
+        if let Err(failure) = self.mover.apply_all(&[put]) {
+            self.pending = batch.events;
+            return Err(failure);
+        }
+        self.dropped = 0;
+        Ok(())
+    }
+}
+
+impl Worker for Persistent {
+    fn name(&self) -> &'static str {
+        self.wanted.module
+    }
+
+    fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
+        self.mover.recover()
+    }
+
+    fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+        Ok(None)
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
+        self.tend(now);
+        if now >= self.next_batch {
+            self.take(now);
+        }
+        let handled = self.pending.len();
+        if handled > 0 {
+            self.keep(now)?;
+            let waiting = self.mover.spool().list(AGENT_EVENTS)?.len();
+            let is_soon = waiting < limits::EVENT_BATCHES_SOON_MAX;
+            let pause = if is_soon { limits::EVENTS_PAUSE } else { limits::EVENTS_PAUSE_WAITING };
+            self.next_batch = time::after(now, pause);
+        }
+        let again = if self.running.is_some() { self.next_batch } else { self.next_start };
+        Ok(Pass { handled: 0, again: (again > now).then_some(again) })
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.end();
+        }
+    }
+}
+
+/// A module's process.
+struct Running {
+    child: Child,
+    _group: Option<Group>,
+    started: Timestamp,
+    /// What it notices, with the size of its text.
+    events: Receiver<(Event, usize)>,
+    /// What it said last on standard error.
+    said: Arc<Mutex<String>>,
+}
+
+impl Running {
+    fn start(
+        wanted: &Wanted,
+        program: &PathBuf,
+        waker: Arc<Mutex<Option<Waker>>>,
+        now: Timestamp,
+    ) -> std::io::Result<Running> {
+        let mut command = Command::new(program);
+        command.args(["--limited", "-P", wanted.module, "-"]).current_dir("/").process_group(0);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let group = groups::for_operation();
+        // It waits for its input: nothing of it happens outside of the group.
+        if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
+            log::warn!("{} runs outside of its control group: {error}", wanted.module);
+        }
+        let (Some(mut stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(std::io::Error::other("its pipes are gone"));
+        };
+        let (sender, events) = sync_channel(limits::EVENTS_PER_BATCH_MAX);
+        std::thread::Builder::new().name(wanted.module.into()).spawn(move || forward(stdout, &sender, &waker))?;
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        std::thread::Builder::new().name(wanted.module.into()).spawn(move || listen(stderr, &heard))?;
+        let running = Running { child, _group: group, started: now, events, said };
+        match stdin.write_all(wanted.parameters.to_string().as_bytes()) {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.end();
+                Err(error)
+            }
+        }
+    }
+
+    /// Why it ended.
+    fn why(&mut self) -> String {
+        let status = self.child.try_wait().ok().flatten();
+        let status = status.map_or("it closed its output".to_owned(), |status| format!("it ended with {status}"));
+        match self.said.lock().unwrap_or_else(PoisonError::into_inner).as_str() {
+            "" => status,
+            said => format!("{status}: {}", printable(said)),
+        }
+    }
+
+    fn end(mut self) {
+        // Before it is waited for: until then its number is that of its group, and of no other.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads events until the process has ended, or they are not wanted any longer.
+fn forward(output: impl Read, events: &SyncSender<(Event, usize)>, waker: &Mutex<Option<Waker>>) {
+    let wake = || {
+        let waker = waker.lock().unwrap_or_else(PoisonError::into_inner);
+        waker.iter().for_each(Waker::wake);
+    };
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = output.by_ref().take(limits::EVENT_BYTES_MAX).read_until(b'\n', &mut line);
+        let event = serde_json::from_slice::<Event>(&line).ok().filter(|_| read.is_ok_and(|bytes| bytes > 0));
+        // One that is cut off, or none: the module is not in order.
+        let Some(event) = event else { break };
+        if events.send((event, line.len())).is_err() {
+            break;
+        }
+        wake();
+    }
+    wake();
+}
+
+/// Keeps the last line of what the process says.
+fn listen(messages: impl Read, said: &Mutex<String>) {
+    let mut messages = BufReader::new(messages);
+    let mut line = Vec::new();
+    while messages
+        .by_ref()
+        .take(limits::MODULE_MESSAGES_BYTES_MAX as u64)
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|n| n > 0)
+    {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::stages;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Instant;
+
+    /// A run directory, and a module whose program is this shell script.
+    fn persistent(script: &str) -> (tempfile::TempDir, Persistent) {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        stages::make(directory.path(), &stages::AGENT).unwrap();
+        let mover = Mover::open(directory.path(), &stages::AGENT, "fswatch").unwrap();
+        let wanted = Wanted { module: "fswatch", parameters: serde_json::json!({"paths": ["/etc"]}) };
+        let queueloc = QueueLoc::parse("linux.web.x1").unwrap();
+        (directory, Persistent::new(wanted, program, queueloc, mover))
+    }
+
+    fn batches(directory: &Path) -> Vec<EventBatch> {
+        let files = std::fs::read_dir(directory.join("events")).unwrap().map(|entry| entry.unwrap().path());
+        let mut batches: Vec<_> = files.map(|path| EventBatch::parse(&std::fs::read(path).unwrap()).unwrap()).collect();
+        batches.sort_by_key(|batch| batch.id.to_string());
+        batches
+    }
+
+    /// Passes, each a minute after the other by its clock, until something is so.
+    fn pass_until(persistent: &mut Persistent, mut is_so: impl FnMut(&mut Persistent) -> bool) {
+        let (began, mut now) = (Instant::now(), time::now());
+        while !is_so(persistent) {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not come");
+            persistent.pass(now).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+            now = time::after(now, Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn what_a_module_prints_is_kept_and_one_that_ends_is_started_again() {
+        let script =
+            r#"read -r parameters; printf '{"n": 1, "got": %s}\n{"n": 2}\n' "$parameters"; echo why >&2; exit 3"#;
+        // The parameters have no line end: `read` fails, and has read them.
+        let (directory, mut persistent) = persistent(script);
+        let count = |directory: &Path| batches(directory).iter().map(|batch| batch.events.len()).sum::<usize>();
+        pass_until(&mut persistent, |_| count(directory.path()) >= 4);
+        let batches = batches(directory.path());
+        let first = &batches[0];
+        assert_eq!((first.module.as_str(), first.queueloc.as_str(), first.dropped), ("fswatch", "linux.web.x1", 0));
+        assert_eq!(first.events[0]["got"], persistent.wanted.parameters);
+        let numbers: Vec<_> = batches.iter().flat_map(|batch| &batch.events).map(|event| event["n"].clone()).collect();
+        assert_eq!(numbers[..4], [1, 2, 1, 2].map(|n| serde_json::json!(n)), "{numbers:?}");
+    }
+
+    #[test]
+    fn pauses_between_starts_grow() {
+        let (_directory, mut persistent) = persistent("exit 1");
+        let mut starts = Vec::new();
+        let mut now = time::now();
+        while starts.len() < 5 {
+            persistent.pass(now).unwrap();
+            match persistent.running {
+                Some(_) => std::thread::sleep(Duration::from_millis(5)),
+                None => {
+                    starts.push(time::until(now, persistent.next_start));
+                    now = persistent.next_start;
+                }
+            }
+        }
+        assert!(starts.is_sorted() && starts[4] >= 8 * starts[0] && starts[0] > Duration::ZERO, "{starts:?}");
+    }
+
+    #[test]
+    fn events_without_room_are_counted() {
+        let (directory, mut persistent) = persistent(r#"read -r x; echo '{"n": 1}'; sleep 1000"#);
+        let events = directory.path().join("events");
+        let waiting = |n: usize| events.join(format!("{n:016}-0123456789abcdef.json"));
+        (0..limits::WAITING_FILES_MAX).for_each(|n| std::fs::write(waiting(n), "{}").unwrap());
+        pass_until(&mut persistent, |persistent| persistent.dropped == 1);
+        (0..limits::WAITING_FILES_MAX).for_each(|n| std::fs::remove_file(waiting(n)).unwrap());
+        persistent.pending.push(Event::new());
+        pass_until(&mut persistent, |_| !batches(directory.path()).is_empty());
+        assert_eq!((batches(directory.path())[0].dropped, persistent.dropped), (1, 0));
+    }
+
+    #[test]
+    fn its_process_ends_with_it() {
+        let (directory, mut persistent) = persistent(r#"read -r x; echo $$ >&2; echo '{"n": 1}'; sleep 1000 & wait"#);
+        pass_until(&mut persistent, |_| !batches(directory.path()).is_empty());
+        let pid = persistent.running.as_ref().unwrap().child.id();
+        drop(persistent);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -1,0 +1,59 @@
+//! The persistent module `fswatch`: notices what changes below given paths.
+//!
+//! # Parameters
+//!
+//! `{"paths": ["/etc"], "exclude": ["/etc/mtab"], "names": [regex]}`.
+//!
+//! # Events
+//!
+//! | `event` | meaning |
+//! |---|---|
+//! | `watching` | it begins, or begins again, to watch this path: what happened before is not known |
+//! | `created` | a name is new here |
+//! | `modified` | a file that was open for writing was closed |
+//! | `attributes` | owner, mode, times, extended attributes or number of links |
+//! | `removed` | a name is gone from here |
+//! | `moved` | a name is gone from `from`, and is here now |
+//! | `unseen` | something may happen that is not noticed; `reason` says why |
+//!
+//! Each has `time` and `path`, and where there is one: `type`, `size`, `mode`, `uid`, `gid`, `modified` of what the name leads to now.
+//!
+//! # Limits
+//!
+//! - The kernel tells names and kinds, not who did it. Writing through a memory mapping, and a file that stays open for writing, are
+//!   not noticed.
+//! - A directory that is made is watched as soon as it is noticed; what was made in it before is reported as `created`, perhaps twice.
+//! - Directories beyond [`watch::DIRECTORIES_MAX`], and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
+//!   `unseen`, and so are events that came faster than they were read.
+
+mod form;
+mod parameters;
+mod watch;
+
+use super::form::Form;
+use super::persistent::{Event, Persistent};
+use super::{Needs, ParameterError};
+use serde_json::Value;
+
+/// The persistent module `fswatch`, see the module's documentation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FsWatch;
+
+impl Persistent for FsWatch {
+    fn form(&self) -> &'static Form {
+        &form::FORM
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { reads_files: true, watches_files: true, ..Needs::default() }
+    }
+
+    fn validate(&self, parameters: &Value) -> Result<(), ParameterError> {
+        parameters::parse(parameters).map(drop)
+    }
+
+    fn run(&self, parameters: &Value, notice: &mut dyn FnMut(Event) -> bool) -> Result<(), String> {
+        let plan = parameters::parse(parameters).map_err(|error| error.to_string())?;
+        watch::Watcher::new(&plan, notice)?.run()
+    }
+}
