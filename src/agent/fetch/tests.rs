@@ -103,7 +103,7 @@ fn what_is_no_download_is_refused_without_its_secrets() {
 
 #[test]
 fn an_authority_is_the_cure_only_where_one_is_missing() {
-    let hanging = serving(Vec::new(), LONG).replace("http:", "https:");
+    let hanging = serving(vec![String::new()], LONG).replace("http:", "https:");
     let plain = answering("HTTP/1.1 400 Bad Request\r\n\r\n").replace("http:", "https:");
     for url in [hanging, plain] {
         let error = get(&url, 10, Duration::from_millis(500)).0.unwrap_err().to_string();
