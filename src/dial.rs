@@ -128,14 +128,14 @@ impl Dialer {
         ways
     }
 
-    /// Tries `attempt` over each way until one works; returns what it returned, and the way. It is passed the connection, and
-    /// when that was begun. A way that is the only one may take `patience` to open; none is begun after `until`.
+    /// Tries `attempt` over each way until one works; returns what it returned, and the way. It is passed the connection, the
+    /// way, and when it has to end. A way that is the only one may take `patience`; none is begun after `until`.
     pub fn connect<T, E>(
         &self,
         target: &Target,
         patience: Duration,
         until: Instant,
-        mut attempt: impl FnMut(TcpStream, Instant) -> Result<T, Failed<E>>,
+        mut attempt: impl FnMut(TcpStream, &Way, Instant) -> Result<T, Failed<E>>,
     ) -> Result<(T, Way), Failed<E>> {
         let ways = self.ways(target);
         let each = if ways.len() == 1 { patience } else { patience.min(limits::DIAL_WAY_TIME_MAX) };
@@ -143,7 +143,8 @@ impl Dialer {
         for way in ways {
             let now = Instant::now();
             if now >= until {
-                break;
+                tried.push((way, "not tried, as no time was left".into()));
+                continue;
             }
             match try_way(&way, target, until.min(now + each), &mut attempt) {
                 Ok(connected) => return Ok((connected, way)),
@@ -155,21 +156,20 @@ impl Dialer {
     }
 }
 
-/// Every way that was tried, with the reason why it failed.
+/// Every way, with the reason why it failed.
 fn describe(tried: &[(Way, String)]) -> String {
     match tried {
-        [] => "there was no time to try".into(),
         [(Way::Direct, reason)] => reason.clone(),
         ways => ways.iter().map(|(way, reason)| format!("{way}: {reason}")).collect::<Vec<_>>().join("; "),
     }
 }
 
-/// Tries each address of the host, or of the proxy, until `deadline`.
+/// Tries a way until `deadline`.
 fn try_way<T, E>(
     way: &Way,
     target: &Target,
     deadline: Instant,
-    attempt: &mut impl FnMut(TcpStream, Instant) -> Result<T, Failed<E>>,
+    attempt: &mut impl FnMut(TcpStream, &Way, Instant) -> Result<T, Failed<E>>,
 ) -> Result<T, Failed<E>> {
     let (host, port) = match way {
         Way::Direct => (target.host, target.port),
@@ -177,7 +177,18 @@ fn try_way<T, E>(
     };
     let addresses = waiting_for(format_args!("the address of {host}"), || names::addresses(host, port, deadline));
     let addresses = addresses.map_err(|e| Failed::Way(format!("find the address of {host}: {e}")))?;
-    let mut last = Failed::Way(format!("find the address of {host}: it has none"));
+    try_addresses(&addresses, way, target, deadline, attempt)
+}
+
+/// Tries each address of the host, or of the proxy, until `deadline`. Each may take its share of the time that is left.
+fn try_addresses<T, E>(
+    addresses: &[SocketAddr],
+    way: &Way,
+    target: &Target,
+    deadline: Instant,
+    attempt: &mut impl FnMut(TcpStream, &Way, Instant) -> Result<T, Failed<E>>,
+) -> Result<T, Failed<E>> {
+    let mut last = Failed::Way("its name has no address".into());
     for (index, address) in addresses.iter().enumerate() {
         let begun = Instant::now();
         let left = deadline.saturating_duration_since(begun);
@@ -185,6 +196,7 @@ fn try_way<T, E>(
             break;
         }
         let share = left / (addresses.len() - index) as u32;
+        let end = begun + share;
         let opened = waiting_for(format_args!("{address}, to connect to {target} {way}"), || {
             let stream = TcpStream::connect_timeout(address, share)?;
             stream.set_nodelay(true)?;
@@ -196,11 +208,11 @@ fn try_way<T, E>(
         });
         let opened = opened.and_then(|stream| match way {
             Way::Direct => Ok(stream),
-            Way::Proxy { proxy, named_by } => waiting_for(format_args!("the proxy {proxy}"), || {
-                tunnel::open(stream, proxy, named_by, target, deadline)
-            }),
+            Way::Proxy { proxy, named_by } => {
+                waiting_for(format_args!("the proxy {proxy}"), || tunnel::open(stream, proxy, named_by, target, end))
+            }
         });
-        match opened.map_err(Failed::Way).and_then(|stream| attempt(stream, begun)) {
+        match opened.map_err(Failed::Way).and_then(|stream| attempt(stream, way, end)) {
             Err(Failed::Way(reason)) => last = Failed::Way(reason),
             outcome => return outcome,
         }

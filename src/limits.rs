@@ -217,6 +217,9 @@ pub const MODULE_OUTPUT_RESERVE_BYTES: usize = 4 << 10;
 pub const MODULE_OUTPUT_BYTES_BY_HAND_MAX: usize = 64 << 20;
 /// How long before its time limit a module stops to return a partial result: a tenth of the limit, at most this.
 pub const MODULE_TIME_RESERVE_MAX: Duration = Duration::from_secs(10);
+/// How long before the end of its time an agent that checks in ends what runs, to send the answer: a fifth of the time, at most
+/// this. A module that hangs is killed, and a broker is connected, in less.
+pub const CHECK_IN_ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a module may take to exit after its result.
 pub const MODULE_END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Maximum interval between two scans of all kept files and queues for expired ones.

@@ -31,6 +31,8 @@ pub struct Executor {
     pub module_timeout: Duration,
     /// What modules that open connections reach the network by.
     pub network: Network,
+    /// When every operation ends, however much time it would have, if there is such a time.
+    pub end: Option<Instant>,
 }
 
 /// How one operation ended. One that took too long has the result that it had until then.
@@ -72,7 +74,7 @@ impl ModuleLimits {
 impl Executor {
     /// One that runs this very program, whatever became of its file since it started.
     pub fn new(module_timeout: Duration) -> Executor {
-        Executor { program: PathBuf::from("/proc/self/exe"), module_timeout, network: Network::default() }
+        Executor { program: PathBuf::from("/proc/self/exe"), module_timeout, network: Network::default(), end: None }
     }
 
     /// The same, with the proxies and the authorities of a configuration.
@@ -80,8 +82,22 @@ impl Executor {
         Executor { network, ..self }
     }
 
-    /// Runs every operation of an action, in order. The time limit of each is the module timeout or what is left of the
-    /// action's validity, whichever is less.
+    /// The same; every operation ends by then.
+    pub fn ending_at(self, end: Instant) -> Executor {
+        Executor { end: Some(end), ..self }
+    }
+
+    /// Whether there is time to run anything.
+    pub fn has_time(&self) -> bool {
+        !self.left().is_zero()
+    }
+
+    fn left(&self) -> Duration {
+        self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Runs every operation of an action, in order. The time limit of each is the module timeout, what is left of the action's
+    /// validity, or what is left until the end, whichever is least. One that has no time is not begun.
     pub fn run(&self, action: &Action, now: Timestamp) -> (CommandStatus, Vec<ModuleResult>) {
         let started = Instant::now();
         let validity = time::until(now, action.expire_after);
@@ -89,7 +105,7 @@ impl Executor {
         let mut output_bytes_left = limits::RESULTS_OUTPUT_BYTES_MAX;
         let mut results = Vec::with_capacity(action.operations.len());
         for (index, operation) in action.operations.iter().enumerate() {
-            let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed()));
+            let timeout = self.module_timeout.min(validity.saturating_sub(started.elapsed())).min(self.left());
             let to_come = action.operations.len() - index - 1;
             let room = output_bytes_left.saturating_sub(to_come * limits::MODULE_OUTPUT_BYTES_MIN);
             let output_max = limits::MODULE_OUTPUT_BYTES_MAX.min(room);
@@ -119,6 +135,10 @@ impl Executor {
         let Some(module) = modules::by_name(&operation.module) else {
             return failed("is not available on this agent".into());
         };
+        if timeout.is_zero() {
+            let reason = format!("module '{}': not begun, as no time was left for it", operation.module);
+            return (Outcome::TimedOut(ModuleResult::failed(reason)), 0);
+        }
         let network = match module.needs().opens_network.then(|| self.network.text()).transpose() {
             Ok(network) => network,
             Err(reason) => return failed(reason),

@@ -225,7 +225,7 @@ impl Connector for Dial {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let target = Target { host, port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }), is_tls };
         let patience = self.deadline.saturating_duration_since(Instant::now());
-        let over = |stream, _| self.over(stream, host, is_tls).map_err(Failed::<Infallible>::Way);
+        let over = |stream, _: &Way, end| self.over(stream, host, is_tls, end).map_err(Failed::<Infallible>::Way);
         match self.dialer.connect(&target, patience, self.deadline, over) {
             Ok((stream, way)) => {
                 *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
@@ -239,17 +239,25 @@ impl Connector for Dial {
 }
 
 impl Dial {
-    fn over(&self, stream: TcpStream, host: &str, is_tls: bool) -> Result<Stream, String> {
+    /// TLS has to be there by `end`.
+    fn over(&self, stream: TcpStream, host: &str, is_tls: bool, end: Instant) -> Result<Stream, String> {
         if !is_tls {
             return Ok(Stream::Plain(Bounded::new(stream, self.deadline)));
         }
-        let bounded = Bounded::new(stream, self.deadline.min(Instant::now() + limits::DIAL_WAY_TIME_MAX));
-        let secured = self.tls.connect(host, bounded);
-        let mut secured = secured.map_err(|e| format!("TLS with {host}: {e}; certs.ca names an authority to trust"))?;
+        let refused = |reason: String| {
+            let is_unknown = UNKNOWN_AUTHORITY.iter().any(|words| reason.contains(words));
+            let cure = if is_unknown { "; certs.ca names an authority to trust" } else { "" };
+            format!("TLS with {host}: {reason}{cure}")
+        };
+        let secured = self.tls.connect(host, Bounded::new(stream, end));
+        let mut secured = secured.map_err(|e| refused(e.to_string()))?;
         secured.get_mut().set_deadline(self.deadline);
         Ok(Stream::Tls(Box::new(secured)))
     }
 }
+
+/// What OpenSSL says of a certificate whose authority is not trusted.
+const UNKNOWN_AUTHORITY: [&str; 3] = ["issuer certificate", "self-signed certificate", "verify the first certificate"];
 
 /// A connection to the host.
 #[derive(Debug)]

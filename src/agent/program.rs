@@ -46,7 +46,7 @@ pub struct AgentOptions {
     /// configuration file (default: /etc/mig/mig-agent.cfg, if it is there; "" for none)
     #[options(short = "c", meta = "FILE", no_long)]
     config: Option<String>,
-    /// only run: neither become a service nor start itself again; a supervisor keeps it running
+    /// only run: neither become a service, start itself again nor check in; a supervisor keeps it running
     #[options(short = "f", no_long)]
     foreground: bool,
     /// as -f, and log everything to standard output
@@ -203,12 +203,14 @@ fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Resul
     }
     crate::cli::set_umask();
     crate::logging::start(start::NAME, &config.logging)?;
+    // A supervisor would start what checks in again and again.
+    let stays = options.foreground || options.debug || options.takeover;
     let mode = match options.once {
         true => Mode::Once,
-        false if options.checkin || config.check_in => Mode::CheckIn,
+        false if options.checkin || (config.check_in && !stays) => Mode::CheckIn,
         false => Mode::Daemon,
     };
-    let is_watched = options.foreground || options.debug || options.takeover || is_supervised();
+    let is_watched = stays || is_supervised();
     if mode == Mode::Daemon && !is_watched {
         if config.install_service && becomes_service(&place.service(&config))? {
             return Ok(());

@@ -1,9 +1,10 @@
 //! The address that the API sees this agent by (`agent.discoverpublicip`). It is asked for in a thread of its own: a slow API
-//! holds up no heartbeat.
+//! holds up no heartbeat of an agent that stays. One that sends a single heartbeat waits for it, for a limited time.
 
 use super::fetch::Fetcher;
 use crate::limits;
 use crate::modules::network::Fetch;
+use crate::waiting::waiting_for;
 use crate::wake::Waker;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -17,6 +18,7 @@ pub struct PublicIp {
     url: String,
     fetcher: Fetcher,
     every: Duration,
+    waits: Option<Duration>,
     asked: Option<Instant>,
     asking: Option<Receiver<Answer>>,
     /// The last answer: an API that fails for the moment changes no address.
@@ -26,9 +28,10 @@ pub struct PublicIp {
 }
 
 impl PublicIp {
-    /// Asks the API at this address every so often.
-    pub fn new(api: &str, fetcher: Fetcher, every: Duration) -> PublicIp {
-        PublicIp { url: format!("{api}/ip"), fetcher, every, asked: None, asking: None, known: None, logged: None }
+    /// Asks the API at this address every so often; waits so long for each answer, if at all.
+    pub fn new(api: &str, fetcher: Fetcher, every: Duration, waits: Option<Duration>) -> PublicIp {
+        let url = format!("{api}/ip");
+        PublicIp { url, fetcher, every, waits, asked: None, asking: None, known: None, logged: None }
     }
 
     /// Asks, if it is time to; tries the proxy that is in use first. Wakes `waker` when there is an answer.
@@ -37,9 +40,10 @@ impl PublicIp {
             return;
         }
         let (url, fetcher) = (self.url.clone(), self.fetcher.clone().beginning_with(proxy));
+        let time_max = self.waits.unwrap_or(limits::PUBLIC_IP_TIME_MAX);
         let (sender, receiver) = sync_channel(1);
         let work = move || {
-            let _ = sender.send(ask(&fetcher, &url));
+            let _ = sender.send(ask(&fetcher, &url, time_max));
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -52,7 +56,11 @@ impl PublicIp {
 
     /// The address, as far as it is known.
     pub fn known(&mut self) -> Option<IpAddr> {
-        let answer = self.asking.as_ref().map(Receiver::try_recv);
+        let answer = self.asking.as_ref().map(|asking| match self.waits {
+            // The thread ends in time.
+            Some(_) => waiting_for(&self.url, || asking.recv().map_err(TryRecvError::from)),
+            None => asking.try_recv(),
+        });
         if let Some(Ok(_) | Err(TryRecvError::Disconnected)) = answer {
             self.asking = None;
         }
@@ -68,9 +76,9 @@ impl PublicIp {
     }
 }
 
-fn ask(fetcher: &Fetcher, url: &str) -> Answer {
+fn ask(fetcher: &Fetcher, url: &str, time_max: Duration) -> Answer {
     let mut text = Vec::new();
-    let deadline = Instant::now() + limits::PUBLIC_IP_TIME_MAX;
+    let deadline = Instant::now() + time_max;
     let fetched = fetcher.get(url, limits::PUBLIC_IP_BYTES_MAX, deadline, &mut text);
     fetched.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text);

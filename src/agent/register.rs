@@ -1,4 +1,4 @@
-//! register sends a heartbeat at once, again every period, and when the machine has changed. A lost one is made good by the
+//! register sends a heartbeat at once, again every period, and when the machine or the proxy to the relay has changed. A lost one is made good by the
 //! next.
 
 use super::environment::Environment;
@@ -37,7 +37,7 @@ pub struct Register {
     period: Duration,
     status: Status,
     waker: Option<Waker>,
-    /// Through which the last heartbeat went.
+    /// Through which the relay was reached last.
     proxy: Option<String>,
     started: Instant,
     due: Timestamp,
@@ -106,12 +106,15 @@ impl Worker for Register {
     }
 
     fn pass(&mut self, now: Timestamp) -> Result<Pass, Failure> {
-        if self.profile.environment.refresh() {
+        let proxy = self.relay.proxy()?;
+        let environment = &mut self.profile.environment;
+        environment.ask_public_ip(proxy.as_deref(), self.waker.as_ref());
+        if environment.refresh() || proxy != self.proxy {
             self.due = now;
         }
+        self.proxy = proxy;
         // Also when the clock was set back: the next one is never further away than a period.
         if now >= self.due || self.due > time::after(now, self.period) {
-            self.proxy = self.relay.proxy()?;
             let expires = time::after(now, self.period * AGENT_MESSAGE_PERIODS);
             let message = Message { queue: Queue::heartbeats(), body: self.heartbeat(now).to_json(), expires };
             let sent = self.relay.send(&[message], now)?;
@@ -122,7 +125,50 @@ impl Worker for Register {
             }
             self.due = time::after(now, self.period);
         }
-        self.profile.environment.ask_public_ip(self.proxy.as_deref(), self.waker.as_ref());
         Ok(Pass { handled: 0, again: Some(self.due.min(time::after(now, self.profile.environment.left()))) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::Sent;
+    use crate::relay::fake::Fake;
+    use crate::spool::{Mover, stages};
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn another_proxy_is_in_a_heartbeat_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        stages::make(directory.path(), &stages::AGENT).unwrap();
+        let mover = Mover::open(directory.path(), &stages::AGENT, "agent").unwrap();
+        let queueloc = QueueLoc::parse("linux.host.example.net.1").unwrap();
+        let status = Status::new(queueloc.clone(), time::now(), Arc::clone(mover.spool()));
+        let mut proxies = ["b:2", "a:1", "a:1"].map(|proxy| Some(proxy.to_owned())).to_vec();
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&sent);
+        let relay = Fake {
+            proxy: Box::new(move |()| Ok(proxies.pop().flatten())),
+            send: Box::new(move |messages| {
+                let texts = messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned());
+                keep.lock().unwrap().extend(texts);
+                Ok(vec![Sent::Kept; messages.len()])
+            }),
+            ..Fake::default()
+        };
+        let environment = Environment::new(Duration::from_secs(3600), None);
+        let profile = Profile { queueloc, mode: Mode::Daemon, tags: Map::new(), environment, start_time: time::now() };
+        let mut register =
+            Register::new(status.noting(Box::new(relay)), profile, Duration::from_secs(3600), status.clone());
+        for _ in 0..4 {
+            register.pass(time::now()).unwrap();
+        }
+        let named = |text: &String| {
+            let heartbeat: Value = serde_json::from_str(text).unwrap();
+            heartbeat["environment"]["proxy"].as_str().unwrap_or("none").to_owned()
+        };
+        let named: Vec<String> = sent.lock().unwrap().iter().map(named).collect();
+        assert_eq!(named, ["a:1", "b:2", "none"], "the second pass has nothing new");
+        assert!(status.text().contains("\nproxy: -\n"), "{}", status.text());
     }
 }

@@ -136,7 +136,7 @@ impl FileHandler for Run {
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
         // A command that is not begun is the next one's, or the next version's.
-        if self.stop.is_asked() || self.room.is_used_up(spool, AGENT_ANSWERED)? {
+        if self.stop.is_asked() || !self.executor.has_time() || self.room.is_used_up(spool, AGENT_ANSWERED)? {
             let later = time::after(now, limits::AGENT_RETRY_PAUSE_MAX);
             return Ok(batch.iter().map(|_| Verdict::NotYet(later)).collect());
         }

@@ -26,7 +26,7 @@ use crate::relay::Relay;
 use crate::relay::amqp::{AmqpRelay, Role};
 use crate::relay::directory::DirectoryRelay;
 use crate::signals;
-use crate::spool::lock::Lock;
+use crate::spool::lock::{Lock, LockError};
 use crate::spool::{Mover, stages};
 use crate::time::Timestamp;
 use crate::wake::Stop;
@@ -34,7 +34,7 @@ use crate::worker::queue::QueueWorker;
 use crate::worker::stage::StageWorker;
 use crate::worker::{Worker, run};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an agent is called in its log.
 pub const NAME: &str = "mig-agent";
@@ -60,6 +60,11 @@ impl Life {
 
 /// Runs an agent; `takes_over` from another version that hands over. Tests give it another executor, to count what is run.
 pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: bool) -> Result<(), ProgramError> {
+    let end = Instant::now() + config.check_in_time;
+    let executor = match mode {
+        Mode::CheckIn => executor.ending_at(end - (config.check_in_time / 5).min(limits::CHECK_IN_ANSWER_TIME_MAX)),
+        Mode::Daemon | Mode::Once => executor,
+    };
     let path = installed::path().map_err(|e| ProgramError::new(ExitClass::Io, format!("find this program: {e}")))?;
     let mut life = Life::begin(mode, takes_over);
     let mut built = match build(config, read_trust(config)?, executor.clone(), &life) {
@@ -78,7 +83,7 @@ pub fn run(config: &AgentConfig, executor: Executor, mode: Mode, takes_over: boo
     }
     signals::stop_on_signals(&life.stop)?;
     if mode == Mode::CheckIn {
-        return run::once_within(&mut built.workers, config.check_in_time, &life.stop).map_err(ProgramError::from);
+        return run::once_until(&mut built.workers, end, &life.stop).map_err(ProgramError::from);
     }
     loop {
         let Built { workers, lock, status } = built;
@@ -138,7 +143,12 @@ pub(super) fn register(config: &AgentConfig, life: &Life, status: &Status) -> Re
     let (period, tags) = (config.heartbeat_freq, config.tags.clone());
     let every = config.refresh_environment;
     let api = config.api.as_ref().filter(|_| config.discover_public_ip);
-    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every));
+    let waits = match life.mode {
+        Mode::Daemon => None,
+        Mode::Once => Some(limits::PUBLIC_IP_TIME_MAX),
+        Mode::CheckIn => Some(limits::PUBLIC_IP_TIME_MAX.min(config.check_in_time / 10)),
+    };
+    let public_ip = api.map(|api| PublicIp::new(api, Network::of(config).fetcher(), every, waits));
     let environment = Environment::new(every, public_ip);
     let profile = Profile { queueloc, mode: life.mode, tags, environment, start_time: life.started };
     let relay = status.noting(open_relay(config, life.mode)?);
@@ -163,7 +173,13 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
     let mover = |owner: &str| Mover::open(&config.run_directory, &stages::AGENT, owner).map_err(rundir);
     let agent = mover("agent")?;
     let lock = if life.takes_over { agent.lock_within(limits::HAND_OVER_TIME_MAX) } else { agent.lock() };
-    let lock = lock.map_err(|error| error.at_start("agent.rundir"))?;
+    let lock = lock.map_err(|error| match error {
+        LockError::Held { pid, .. } if life.mode == Mode::CheckIn => {
+            let place = config.run_directory.display();
+            ProgramError::new(ExitClass::Unavailable, format!("the agent of process {pid} works in {place}"))
+        }
+        error => error.at_start("agent.rundir"),
+    })?;
     agent.recover().map_err(rundir)?;
     let queueloc = identity::queueloc(&agent, Marks::here()).map_err(rundir)?;
     log::info!("{NAME} {} is {queueloc}", crate::cli::version());

@@ -49,10 +49,10 @@ impl Proxy {
             _ => url.host_str().unwrap_or_default().to_owned(),
         };
         // Port 80 is the URL's own default, and is not seen in it.
-        let named_80 = text.trim_end_matches('/').ends_with(":80");
+        let named = text.trim_end_matches('/').rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         Ok(Proxy {
             host,
-            port: url.port().unwrap_or(if named_80 { 80 } else { 3128 }),
+            port: url.port().or(named).unwrap_or(3128),
             user: Some(user).filter(|user| !user.is_empty()),
             password: url.password().map(decoded).transpose()?.map(Secret::new),
         })
@@ -92,6 +92,7 @@ mod tests {
             ("proxy.example.net:8080", "proxy.example.net:8080", None, None),
             ("proxy.example.net", "proxy.example.net:3128", None, None),
             ("http://proxy.example.net:80/", "proxy.example.net:80", None, None),
+            ("proxy.example.net:080", "proxy.example.net:80", None, None),
             ("192.0.2.1:3128", "192.0.2.1:3128", None, None),
             ("http://[2001:db8::1]:3128", "[2001:db8::1]:3128", None, None),
             ("http://u:p%40%3As@h:1", "h:1", Some("u"), Some("p@:s")),

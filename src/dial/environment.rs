@@ -5,6 +5,7 @@ use super::{Target, Way};
 use crate::config::Network;
 use crate::config::proxy::Proxy;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// See the module docs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,30 +27,27 @@ enum Exception {
 }
 
 impl Environment {
-    /// That of this process.
+    /// That of this process. It is read once.
     pub fn here() -> Environment {
-        Environment::read(|name| std::env::var(name).ok())
+        static HERE: OnceLock<Environment> = OnceLock::new();
+        HERE.get_or_init(|| Environment::read(|name| std::env::var(name).ok())).clone()
     }
 
     /// Reads the variables. One that is no proxy is logged, without its text, which may have a password.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Environment {
         let set = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
-        let first = |names: &[&'static str]| {
-            let found = names.iter().find_map(|name| Some((*name, set(name)?)));
-            let (named_by, text) = found?;
-            match Proxy::parse(text.trim()) {
-                Ok(proxy) => Some(Way::Proxy { proxy, named_by }),
-                Err(reason) => {
-                    log::warn!("{named_by} of the environment {reason}; it is not used");
-                    None
-                }
-            }
+        // None if neither is set; none inside if it is no proxy.
+        let first = |names: [&'static str; 2]| {
+            let (named_by, text) = names.into_iter().find_map(|name| Some((name, set(name)?)))?;
+            let refused = |reason| log::warn!("{named_by} of the environment {reason}; it is not used");
+            Some(Proxy::parse(text.trim()).map_err(refused).ok().map(|proxy| Way::Proxy { proxy, named_by }))
         };
+        let (tls, plain) = (first(["HTTPS_PROXY", "https_proxy"]), first(["HTTP_PROXY", "http_proxy"]));
         let exceptions = set("NO_PROXY").or_else(|| set("no_proxy")).unwrap_or_default();
         let exceptions = exceptions.split([',', ' ', '\t']).filter(|word| !word.is_empty());
         Environment {
-            tls: first(&["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]),
-            plain: first(&["HTTP_PROXY", "http_proxy"]),
+            tls: tls.or(plain.clone()).flatten(),
+            plain: plain.flatten(),
             exceptions: exceptions.map(Exception::parse).collect(),
         }
     }

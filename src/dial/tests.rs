@@ -1,6 +1,6 @@
 use super::*;
 use std::convert::Infallible;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
@@ -80,7 +80,7 @@ fn request(stream: &mut std::net::TcpStream) -> String {
 fn read_through(proxies: &str, patience: Duration) -> Result<(String, Way), String> {
     let target = Target { host: "127.0.0.1", port: closed(), is_tls: false };
     let until = Instant::now() + Duration::from_secs(60);
-    let read = |mut stream: TcpStream, _| -> Result<String, Failed<Infallible>> {
+    let read = |mut stream: TcpStream, _: &Way, _| -> Result<String, Failed<Infallible>> {
         let mut text = String::new();
         stream.read_to_string(&mut text).map_err(|e| Failed::Way(e.to_string()))?;
         Ok(text)
@@ -179,15 +179,85 @@ fn a_proxy_that_hangs_or_answers_for_ever_ends_in_time() {
     }
 }
 
+/// Reads what comes until a line ends, or the time of the attempt.
+fn line(stream: TcpStream, _: &Way, end: Instant) -> Result<String, Failed<Infallible>> {
+    let mut text = String::new();
+    let mut bounded = BufReader::new(Bounded::new(stream, end));
+    bounded.read_line(&mut text).map(|_| text).map_err(|e| Failed::Way(e.to_string()))
+}
+
+/// A listener that opens a tunnel if it is a proxy, says this, and then nothing; its address.
+fn saying(is_proxy: bool, text: &'static str) -> SocketAddr {
+    let port = once(move |mut stream| {
+        if is_proxy {
+            request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        }
+        stream.write_all(text.as_bytes()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+#[test]
+fn a_way_that_opens_and_hangs_ends_in_time_and_the_next_one_is_tried() {
+    let target = Target { host: "127.0.0.1", port: closed(), is_tls: false };
+    let (hanging, good) = (saying(true, ""), saying(true, "hello\n"));
+    let dialer = dialer(&[], &format!("{hanging}, {good}"));
+    let found = dialer.connect(&target, Duration::from_millis(300), Instant::now() + LONG, line);
+    let Ok((text, way)) = found else { panic!("{found:?}") };
+    assert_eq!((text.as_str(), way.proxy()), ("hello\n", Some(good.to_string())));
+}
+
+#[test]
+fn an_address_that_hangs_leaves_time_for_the_hosts_next_one() {
+    let target = Target { host: "h", port: 1, is_tls: false };
+    let proxy = |address: SocketAddr| Proxy::parse(&address.to_string()).unwrap();
+    for is_proxy in [false, true] {
+        let addresses = [saying(is_proxy, ""), saying(is_proxy, "hello\n")];
+        let proxied = Way::Proxy { proxy: proxy(addresses[0]), named_by: "agent.proxies" };
+        let way = if is_proxy { proxied } else { Way::Direct };
+        let until = Instant::now() + Duration::from_secs(1);
+        let found = try_addresses(&addresses, &way, &target, until, &mut line);
+        assert!(matches!(&found, Ok(text) if text == "hello\n"), "{found:?}");
+    }
+}
+
+#[test]
+fn ways_for_which_no_time_was_left_are_named() {
+    let target = Target { host: "127.0.0.1", port: closed(), is_tls: false };
+    let hanging = saying(true, "");
+    let dialer = dialer(&[], &format!("{hanging}, p:1, q:2"));
+    let found = dialer.connect(&target, LONG, Instant::now() + Duration::from_millis(300), line);
+    let Err(Failed::Way(reason)) = found else { panic!("{found:?}") };
+    let untried = ["p:1", "q:2"]
+        .map(|place| format!("through the proxy {place} (agent.proxies): not tried, as no time was left"));
+    assert!(reason.ends_with(&untried.join("; ")), "{reason}");
+}
+
+#[test]
+fn a_variable_that_names_no_proxy_is_read_once_and_replaces_no_other() {
+    let read = std::cell::RefCell::new(Vec::new());
+    let environment = Environment::read(|name| {
+        read.borrow_mut().push(name.to_owned());
+        (name == "HTTP_PROXY").then(|| "socks5://x:1".to_owned())
+    });
+    assert_eq!(read.borrow().iter().filter(|name| *name == "HTTP_PROXY").count(), 1, "it would be logged as often");
+    assert_eq!(environment, Environment::default());
+    let variables = [("HTTPS_PROXY", "socks5://x:1"), ("HTTP_PROXY", "plain:2")];
+    assert_eq!(shown(&dialer(&variables, ""), "h", true), "direct", "what is for TLS is wrong, not missing");
+}
+
 #[test]
 fn a_host_that_refuses_is_not_asked_again_another_way() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target { host: "127.0.0.1", port: listener.local_addr().unwrap().port(), is_tls: false };
     let mut attempts = 0;
-    let refused = dialer(&[], "127.0.0.1:9").connect(&target, LONG, Instant::now() + LONG, |_, _| -> Result<(), _> {
-        attempts += 1;
-        Err(Failed::Host("wrong password"))
-    });
+    let refused =
+        dialer(&[], "127.0.0.1:9").connect(&target, LONG, Instant::now() + LONG, |_, _, _| -> Result<(), _> {
+            attempts += 1;
+            Err(Failed::Host("wrong password"))
+        });
     assert!(matches!(refused, Err(Failed::Host("wrong password"))));
     assert_eq!(attempts, 1);
 }

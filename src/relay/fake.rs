@@ -11,6 +11,7 @@ type Answer<A, T> = Box<dyn FnMut(A) -> Result<T, Failure> + Send>;
 
 /// See the module docs.
 pub struct Fake {
+    pub proxy: Answer<(), Option<String>>,
     pub send: Answer<Vec<Message>, Vec<Sent>>,
     pub receive: Answer<usize, Vec<Delivery>>,
     pub acknowledge: Answer<usize, ()>,
@@ -20,6 +21,7 @@ pub struct Fake {
 impl Default for Fake {
     fn default() -> Fake {
         Fake {
+            proxy: Box::new(|()| Ok(None)),
             send: Box::new(|messages| Ok(vec![Sent::Kept; messages.len()])),
             receive: Box::new(|_| Ok(Vec::new())),
             acknowledge: Box::new(|_| Ok(())),
@@ -30,7 +32,7 @@ impl Default for Fake {
 
 impl Relay for Fake {
     fn proxy(&mut self) -> Result<Option<String>, Failure> {
-        Ok(None)
+        (self.proxy)(())
     }
 
     fn declare(&mut self, _: &Queue) -> Result<(), Failure> {

@@ -181,15 +181,15 @@ pub fn once(workers: &mut [Box<dyn Worker>]) -> Result<(), Failure> {
     drain(workers, &Vec::new(), &Stop::default())
 }
 
-/// The same for a limited time, or until `stop` is asked for the end. What was not begun by then stays where it is; what is at
-/// work then ends as after SIGTERM.
-pub fn once_within(workers: &mut [Box<dyn Worker>], time_max: Duration, stop: &Stop) -> Result<(), Failure> {
+/// The same until a time, or until `stop` is asked for the end. What was not begun by then stays where it is; what is at work
+/// then ends as after SIGTERM.
+pub fn once_until(workers: &mut [Box<dyn Worker>], end: Instant, stop: &Stop) -> Result<(), Failure> {
     let pulses: Pulses = workers.iter().map(|worker| (worker.name(), Pulse::default())).collect();
     let _limit = TimeLimit::start(pulses.clone(), stop);
     let over = stop.clone();
     std::thread::spawn(move || {
-        std::thread::sleep(time_max);
-        log::info!("the time of {time_max:.0?} is over");
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        log::info!("its time is over");
         over.ask();
     });
     drain(workers, &pulses, stop)
@@ -197,22 +197,77 @@ pub fn once_within(workers: &mut [Box<dyn Worker>], time_max: Duration, stop: &S
 
 /// Passes over all workers until none finds anything, or the end is asked for.
 fn drain(workers: &mut [Box<dyn Worker>], pulses: &Pulses, stop: &Stop) -> Result<(), Failure> {
-    for worker in workers.iter_mut() {
-        worker.recover(time::now())?;
+    each(workers, pulses, stop, |worker| worker.recover(time::now()).map(|()| false))?;
+    let pass = |worker: &mut dyn Worker| {
+        let now = time::now();
+        Ok(worker.pass(now)?.has_more(now))
+    };
+    while each(workers, pulses, stop, pass)? {}
+    Ok(())
+}
+
+/// Has one worker after the other do something. Returns whether one of them has more to do; not when the end is asked for.
+fn each(
+    workers: &mut [Box<dyn Worker>],
+    pulses: &Pulses,
+    stop: &Stop,
+    work: impl Fn(&mut dyn Worker) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    let mut more = false;
+    for (index, worker) in workers.iter_mut().enumerate() {
+        if stop.is_end() {
+            return Ok(false);
+        }
+        let pulse = pulses.get(index).map(|(_, pulse)| pulse);
+        pulse.inspect(|pulse| pulse.work());
+        more |= work(worker.as_mut())?;
+        pulse.inspect(|pulse| pulse.rest());
     }
-    let mut more = true;
-    while more {
-        more = false;
-        for (index, worker) in workers.iter_mut().enumerate() {
-            if stop.is_end() {
-                return Ok(());
-            }
-            let pulse = pulses.get(index).map(|(_, pulse)| pulse);
-            pulse.inspect(|pulse| pulse.work());
-            let now = time::now();
-            more |= worker.pass(now)?.has_more(now);
-            pulse.inspect(|pulse| pulse.rest());
+    Ok(more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::watch::Watch;
+    use crate::time::Timestamp;
+    use crate::wake::Waker;
+    use crate::worker::Pass;
+    use std::sync::{Arc, Mutex};
+
+    /// Notes what its pulse shows while it recovers, and asks for the end then.
+    struct Connects {
+        pulses: Pulses,
+        stop: Stop,
+        shown: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl Worker for Connects {
+        fn name(&self) -> &'static str {
+            "connects"
+        }
+        fn recover(&mut self, _: Timestamp) -> Result<(), Failure> {
+            self.shown.lock().unwrap().extend(self.pulses.iter().map(|(_, pulse)| pulse.describe().is_some()));
+            self.stop.ask();
+            Ok(())
+        }
+        fn watch(&mut self, _: Waker) -> Result<Option<Watch>, Failure> {
+            Ok(None)
+        }
+        fn pass(&mut self, _: Timestamp) -> Result<Pass, Failure> {
+            Err(Failure::retry("the end was asked for"))
         }
     }
-    Ok(())
+
+    #[test]
+    fn what_recovers_is_at_work_and_after_the_end_was_asked_for_nothing_else_begins() {
+        let pulses: Pulses = vec![("connects", Pulse::default()), ("other", Pulse::default())];
+        let (stop, shown) = (Stop::default(), Arc::default());
+        let worker = || -> Box<dyn Worker> {
+            Box::new(Connects { pulses: pulses.clone(), stop: stop.clone(), shown: Arc::clone(&shown) })
+        };
+        drain(&mut [worker(), worker()], &pulses, &stop).unwrap();
+        assert_eq!(*shown.lock().unwrap(), [true, false]);
+        assert!(pulses.iter().all(|(_, pulse)| pulse.describe().is_none()));
+    }
 }

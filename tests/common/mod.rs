@@ -19,7 +19,6 @@ pub use servers::PATIENCE;
 
 use mig::action::Action;
 use mig::agent::execute::Executor;
-use mig::agent::fetch::Network;
 use mig::agent::{Mode, start};
 use mig::config::agent::AgentConfig;
 use mig::error::ExitClass;
@@ -315,11 +314,7 @@ pub fn is_full() -> bool {
 pub fn agent_process() {
     let Ok(cfg) = std::env::var("MIG_TEST_AGENT") else { return };
     let config = AgentConfig::read(Path::new(&cfg)).unwrap();
-    let executor = Executor {
-        program: format!("{cfg}.sh").into(),
-        module_timeout: Duration::from_secs(60),
-        network: Network::default(),
-    };
+    let executor = Executor { program: format!("{cfg}.sh").into(), ..Executor::new(Duration::from_secs(60)) };
     mig::logging::start(start::NAME, &config.logging).unwrap();
     let Err(error) = start::run(&config, executor, Mode::Daemon, false) else { std::process::exit(0) };
     eprintln!("{}", error.text);

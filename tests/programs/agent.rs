@@ -3,7 +3,6 @@
 use crate::common::{self, Sandbox, names, text, write_program};
 use mig::action::Action;
 use mig::agent::execute::{Executor, ModuleLimits};
-use mig::agent::fetch::Network;
 use mig::command::CommandStatus;
 use mig::time;
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use std::time::Duration;
 fn executor(directory: &Path, script: &str, timeout: Duration) -> Executor {
     let program = directory.join("module.sh");
     write_program(&program, script);
-    Executor { program, module_timeout: timeout, network: Network::default() }
+    Executor { program, ..Executor::new(timeout) }
 }
 
 fn action(modules: &[&str]) -> Action {
@@ -74,6 +73,22 @@ fn the_end_of_the_validity_ends_an_operation_too() {
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(2));
     let (status, _) = executor.run(&action, mig::time::now());
     assert_eq!(status, CommandStatus::Timeout);
+}
+
+#[test]
+fn operations_share_the_time_until_the_executors_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("test -e ran && exec sleep 1000; touch ran; {GOOD}")
+        .replace("ran", &format!("{}/ran", directory.path().display()));
+    let end = std::time::Instant::now() + Duration::from_secs(2);
+    let executor = executor(directory.path(), &script, LONG).ending_at(end);
+    assert!(executor.has_time());
+    let (status, results) = executor.run(&action(&["file"; 3]), mig::time::now());
+    assert_eq!((status, results[0].success), (CommandStatus::Timeout, true), "what was found in time stands");
+    let errors = [1, 2].map(|index: usize| results[index].errors.as_ref().unwrap()[0].clone());
+    assert!(errors[0].contains("took longer than ") && errors[0].ends_with("and was ended"), "{errors:?}");
+    assert_eq!(errors[1], "module 'file': not begun, as no time was left for it");
+    assert!(!executor.has_time() && end.elapsed() < LONG / 2);
 }
 
 #[test]

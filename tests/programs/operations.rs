@@ -4,7 +4,6 @@ use crate::common::https::Https;
 use crate::common::mounts;
 use crate::common::score::Score;
 use mig::agent::execute::Executor;
-use mig::agent::fetch::Network;
 use mig::agent::os::{confine, groups};
 use mig::command::CommandStatus;
 use mig::modules::Needs;
@@ -71,11 +70,8 @@ fn a_mount_that_hangs_costs_nothing_of_what_is_found_elsewhere() {
         "doubtful": {"paths": [mount.join("*")], "names": ["x"]},
         "found": {"paths": [tree], "names": ["^file$"]},
     }});
-    let executor = Executor {
-        program: env!("CARGO_BIN_EXE_mig-agent").into(),
-        module_timeout: Duration::from_secs(3),
-        network: Network::default(),
-    };
+    let executor =
+        Executor { program: env!("CARGO_BIN_EXE_mig-agent").into(), ..Executor::new(Duration::from_secs(3)) };
     let (status, results) = executor.run(&action(&parameters), mig::time::now());
     drop(server);
     mounts::detach(&mount);
@@ -241,7 +237,7 @@ fn run(script: &str) -> (CommandStatus, mig::modules::ModuleResult) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("module.sh");
     crate::common::write_program(&program, script);
-    let executor = Executor { program, module_timeout: Duration::from_secs(60), network: Network::default() };
+    let executor = Executor { program, ..Executor::new(Duration::from_secs(60)) };
     let (status, mut results) = executor.run(&action(&json!({})), mig::time::now());
     (status, results.remove(0))
 }

@@ -168,9 +168,9 @@ fn an_api_that_hangs_or_lies_delays_no_heartbeat() {
     let before = heartbeats();
     sandbox.wait("three more heartbeats", |_| heartbeats() >= before + 3);
     assert_eq!(agent.terminate(), Some(0), "nor its end");
-    // The next one is told a lie.
+    // The next one receives a lie.
     let agent = start();
-    sandbox.wait("told so", |sandbox| {
+    sandbox.wait("logged", |sandbox| {
         sandbox.agent_log().contains("/ip returns no address; is agent.api the API's address?")
     });
     assert_eq!(agent.terminate(), Some(0));

@@ -100,3 +100,13 @@ fn what_is_no_download_is_refused_without_its_secrets() {
         assert_eq!(error.to_string(), text);
     }
 }
+
+#[test]
+fn an_authority_is_the_cure_only_where_one_is_missing() {
+    let hanging = serving(vec![String::new()], LONG).replace("http:", "https:");
+    let plain = answering("HTTP/1.1 400 Bad Request\r\n\r\n").replace("http:", "https:");
+    for url in [hanging, plain] {
+        let error = get(&url, 10, Duration::from_millis(500)).0.unwrap_err().to_string();
+        assert!(error.contains("TLS with 127.0.0.1: ") && !error.contains("certs.ca"), "{error}");
+    }
+}

@@ -22,7 +22,7 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// The distribution: `Debian 12 bookworm`.
+/// The distribution: `Debian 12 bookworm`, `Red Hat Enterprise 9.4`.
 pub fn identification() -> String {
     identification_below(Path::new("/"))
 }
@@ -32,8 +32,9 @@ fn identification_below(root: &Path) -> String {
     let texts = ["etc/os-release", "usr/lib/os-release"].map(|file| read(&root.join(file)));
     let fields = texts.into_iter().flatten().next().map(|text| fields(&text)).unwrap_or_default();
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-    // `Debian GNU/Linux`; Linux is what a file without a name means.
-    let name = field("NAME").split_whitespace().next().unwrap_or("Linux");
+    // `Debian GNU/Linux`, `Fedora Linux`; Linux is what a file without a name means.
+    let name = Some(field("NAME").trim()).filter(|name| !name.is_empty()).unwrap_or("Linux");
+    let name = [" GNU/Linux", " Linux"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let parts = [name, field("VERSION_ID"), field("VERSION_CODENAME")];
     bounded(parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" "))
 }
@@ -120,6 +121,12 @@ mod tests {
         for (text, found) in [
             ("NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n", "Debian 12 bookworm"),
             ("NAME='Alpine Linux'\nVERSION_ID=3.20.1\n", "Alpine 3.20.1"),
+            ("NAME=Ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\n", "Ubuntu 24.04 noble"),
+            ("NAME=\"Red Hat Enterprise Linux\"\nVERSION_ID=\"9.4\"\n", "Red Hat Enterprise 9.4"),
+            ("NAME=\"Linux Mint\"\nVERSION_ID=\"21.3\"\nVERSION_CODENAME=virginia\n", "Linux Mint 21.3 virginia"),
+            ("NAME=\"CentOS Stream\"\nVERSION_ID=\"9\"\n", "CentOS Stream 9"),
+            ("NAME=\"VMware Photon OS\"\nVERSION_ID=5.0\n", "VMware Photon OS 5.0"),
+            ("NAME=\" \"\n", "Linux"),
             ("# NAME=no\n  NAME=Fedora\\ Linux\nVERSION_ID=40\nVERSION_CODENAME=\"\"\n", "Fedora 40"),
             ("NAME=\"a\\\"b\\$c\\\\d\\`e\\f\"\n", "a\"b$c\\d`e\\f"),
             ("NAME='a\\b'\"c\"d \n", "a\\bcd"),

@@ -1,9 +1,10 @@
 //! A connection to the broker behind a synchronous face.
 //!
-//! Requests block on [`io_thread`], never longer than `mq.timeout`. The relays of a process
-//! share two links, one to send and one to receive: a broker that is short of memory or disk (an alarm) stops reading from
-//! publishers, and acknowledgements must not wait behind that. While it does, what needs its answer fails at once, and the
-//! connection stays. A lost connection is replaced when the next channel is opened, by whichever way works then ([`Dialer`]).
+//! Requests block on [`io_thread`], never longer than `mq.timeout`. The relays of a scheduler share two links, one to send and
+//! one to receive: a broker that is short of memory or disk (an alarm) stops reading from publishers, and acknowledgements must
+//! not wait behind that. Those of an agent share one: there are thousands of agents. During an alarm, what needs the broker's
+//! answer fails at once, and the connection stays. A lost connection is replaced when the next channel is opened, by whichever
+//! way works then ([`Dialer`]).
 
 use crate::config::Material;
 use crate::config::broker::{BrokerConfig, TlsConfig};
@@ -240,23 +241,14 @@ impl Link {
     }
 
     fn connect(&self) -> Result<Live, Failure> {
-        const WHAT: &str = "connect";
         let config = &self.config;
         if let Some(tls) = &config.tls {
-            tls_connector(tls).map_err(|e| self.failure(WHAT, e))?;
+            tls_connector(tls).map_err(|e| self.failure(CONNECT, e))?;
         }
         let target = Target { host: &config.host, port: config.port, is_tls: config.tls.is_some() };
         let until = Instant::now() + limits::DIAL_TIME_MAX.max(config.timeout);
-        let dialed = self.dialer.connect(&target, config.timeout, until, |stream, begun| {
-            let left = config.timeout.saturating_sub(begun.elapsed());
-            match self.within(WHAT, left, self.connect_over(stream)) {
-                Some(Ok(connection)) => Ok(connection),
-                // The broker itself has answered.
-                Some(Err(error)) if matches!(error.kind(), ErrorKind::ProtocolError(_)) => Err(Failed::Host(error)),
-                Some(Err(error)) => Err(Failed::Way(error.to_string())),
-                None => Err(Failed::Way(format!("no answer within {:?}; {ALARM_HELP}", config.timeout))),
-            }
-        });
+        let attempt = |stream, way: &Way, end| self.connect_by(stream, way, end);
+        let dialed = self.dialer.connect(&target, config.timeout, until, attempt);
         match dialed {
             Ok((connection, way)) => {
                 self.listen(&connection);
@@ -265,8 +257,21 @@ impl Link {
                 }
                 Ok(Live { connection, way })
             }
-            Err(Failed::Host(error)) => Err(self.failure(WHAT, cause(&error))),
-            Err(Failed::Way(reason)) => Err(self.failure(WHAT, reason)),
+            Err(Failed::Host(error)) => Err(self.failure(CONNECT, cause(&error))),
+            Err(Failed::Way(reason)) => Err(self.failure(CONNECT, reason)),
+        }
+    }
+
+    /// Opens a connection to the broker over one that took this way.
+    fn connect_by(&self, stream: TcpStream, way: &Way, end: Instant) -> Result<Connection, Failed<lapin::Error>> {
+        let left = end.saturating_duration_since(Instant::now());
+        match self.within(CONNECT, left, self.connect_over(stream)) {
+            Some(Ok(connection)) => Ok(connection),
+            // The broker itself has answered.
+            Some(Err(error)) if matches!(error.kind(), ErrorKind::ProtocolError(_)) => Err(Failed::Host(error)),
+            Some(Err(error)) => Err(Failed::Way(error.to_string())),
+            None if *way == Way::Direct => Err(Failed::Way(format!("no answer within {left:.1?}; {ALARM_HELP}"))),
+            None => Err(Failed::Way(format!("no answer within {left:.1?}"))),
         }
     }
 
@@ -324,6 +329,8 @@ impl Link {
     }
 }
 
+/// What is tried first.
+const CONNECT: &str = "connect";
 /// What an operator can do about a broker that takes nothing.
 const ALARM_HELP: &str = "rabbitmqctl status shows its alarms";
 
@@ -402,4 +409,29 @@ pub fn cause(error: &lapin::Error) -> String {
 /// Whether a request was refused because of what a queue or exchange is.
 pub fn is_soft(error: &lapin::Error, kind: &AMQPSoftError) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refusal) if *refusal.kind() == AMQPErrorKind::Soft(kind.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::broker::QueueType;
+    use crate::config::proxy::Proxy;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_broker_that_accepts_and_hangs_is_left_when_the_time_of_its_way_is_over() {
+        let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("amqp://agent:s3cret@{}/mig", hanging.local_addr().unwrap());
+        let config = BrokerConfig::parse_url(&url, TlsConfig::default(), QueueType::Classic).unwrap();
+        let link = Link::shared(&config, Purpose::Send, &Dialer::direct()).unwrap();
+        let proxied = Way::Proxy { proxy: Proxy::parse("p:1").unwrap(), named_by: "agent.proxies" };
+        for (way, has_help) in [(Way::Direct, true), (proxied, false)] {
+            let stream = TcpStream::connect(hanging.local_addr().unwrap()).unwrap();
+            let begun = Instant::now();
+            let end = begun + Duration::from_millis(200);
+            let Err(Failed::Way(reason)) = link.connect_by(stream, &way, end) else { panic!("it has not answered") };
+            assert!(begun.elapsed() < config.timeout / 2, "{:?}", begun.elapsed());
+            assert_eq!((reason.starts_with("no answer within "), reason.contains(ALARM_HELP)), (true, has_help));
+        }
+    }
 }

@@ -5,7 +5,6 @@ use crate::common::recorder::write_recorder;
 use crate::common::{PATIENCE, Sandbox};
 use mig::agent::Mode;
 use mig::agent::execute::Executor;
-use mig::agent::fetch::Network;
 use mig::agent::start::{self, Built, Life};
 use mig::config::agent::AgentConfig;
 use mig::config::scheduler::SchedulerConfig;
@@ -137,7 +136,7 @@ impl System {
     pub fn executor(sandbox: &Sandbox, number: usize) -> Executor {
         let program = sandbox.path(&format!("module-{number}.sh"));
         write_recorder(&program, &sandbox.path(&format!("journal-{number}")));
-        Executor { program, module_timeout: Duration::from_secs(60), network: Network::default() }
+        Executor { program, ..Executor::new(Duration::from_secs(60)) }
     }
 
     /// How often an agent has run the operation whose parameters are `parameters`.
