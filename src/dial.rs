@@ -26,7 +26,7 @@ use crate::limits;
 use crate::names;
 use crate::waiting::waiting_for;
 use std::fmt;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Where a connection goes.

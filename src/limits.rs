@@ -298,6 +298,8 @@ pub const WAITING_LOGGED_EVERY: Duration = Duration::from_secs(600);
 pub const RESULTS_OUTPUT_BYTES_MAX: usize = 12 << 20;
 /// How long a client of the stat socket may take to send its line, and how long `mig-agent -q` waits for the answer.
 pub const STAT_SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest pause before the agent tries again to listen in a place that another program has.
+pub const STAT_SOCKET_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Clients of the stat socket at once; the oldest one is closed for one more.
 pub const STAT_CLIENTS_MAX: usize = 16;
 /// Bytes of a line to the stat socket.

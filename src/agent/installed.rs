@@ -38,6 +38,13 @@ pub fn path() -> io::Result<PathBuf> {
     Ok(upgraded.map_or_else(|| path.clone(), |name| path.with_file_name(OsStr::from_bytes(name))))
 }
 
+/// What another start of the agent is to run: the program at its path, by which an upgrade or a package may have replaced the one
+/// that runs; while that is on probation the previous one, which undoes the upgrade.
+pub fn next_start() -> io::Result<PathBuf> {
+    let path = path()?;
+    Ok(if is_on_probation(&path) { previous(&path) } else { path })
+}
+
 /// The path in a link of /proc, without the kernel's mark of a name that was taken away.
 pub fn without_mark(link: PathBuf) -> PathBuf {
     match link.as_os_str().as_bytes().strip_suffix(b" (deleted)") {

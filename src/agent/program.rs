@@ -3,13 +3,13 @@
 use super::build::{self, Build};
 use super::execute::Executor;
 use super::fetch::Network;
-use super::os::service::{Service, Wish, is_supervised};
+use super::os::service::{self, Root, Service, Wish, is_supervised};
 use super::stamp::Stamp;
 use super::stamping::{self, Stamping};
 use super::stat_socket::ask;
 use super::{Mode, immortal, installed, local, show, start, successor};
 use crate::cli::{Common, Program, print};
-use crate::config::agent::AgentConfig;
+use crate::config::agent::{AgentConfig, DEFAULT_FILE};
 use crate::config::{ConfigError, Ini, LoggingMode};
 use crate::error::{ExitClass, ProgramError};
 use gumdrop::Options;
@@ -28,8 +28,10 @@ pub const PROGRAM: Program = Program {
         (agent.isimmortal), unless systemd started it.\n\
         Examples: mig-agent -m file -path /etc -name '^passwd$' -content '^root:'\n          mig-agent -m file '{\"searches\":{\"s1\":{\"paths\":[\"/etc\"],\"names\":[\"^passwd$\"]}}}'\n\n\
         Exit codes: 0 done; 1 an operation failed (-i); 64 command line; 65 bad parameters or action; 66 unreadable file;\n\
-        69 another agent uses the run directory, or none answers (-q), or there is no systemd (--install); 74 a sync failed, check the disk; 75 the relay or the run directory cannot\n\
-        be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM: start it again;\n\
+        69 another agent uses the run directory, or none answers (-q), or there is no systemd, its systemctl fails, or a unit\n\
+        is there that is not the agent's (--install, --uninstall); 74 a sync failed, check the disk; 75 the relay or the run\n\
+        directory cannot be used at the moment, or is not mounted, or an operation did not end within 6 s after SIGTERM:\n\
+        start it again; 77 not permitted: root or the agent's user may (-q), root may (--install, --uninstall);\n\
         78 configuration.",
     rest_after: &["-m", "-P"],
 };
@@ -158,8 +160,12 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
         return stamp(&options, Path::new(configuration));
     }
     check_stamp_options(&options)?;
+    check_one_job(&options)?;
     let question = options.query.as_deref().map(|words| ask::question(words, options.json)).transpose()?;
     let place = Place::of(&options)?;
+    if options.uninstall {
+        return service::uninstall(&place.root);
+    }
     let stamp = Stamp::own().map_err(stamping::own_stamp_error)?;
     if let (None, Some(key)) = (stamp, build::stamp_key()) {
         let text =
@@ -177,9 +183,6 @@ pub fn main(options: AgentOptions) -> Result<(), ProgramError> {
     }
     if options.install {
         return place.service(&config).install(Wish::Request);
-    }
-    if options.uninstall {
-        return place.service(&config).uninstall();
     }
     work(&options, &place, config)
 }
@@ -210,36 +213,37 @@ fn work(options: &AgentOptions, place: &Place, mut config: AgentConfig) -> Resul
         false if options.checkin || (config.check_in && !stays) => Mode::CheckIn,
         false => Mode::Daemon,
     };
-    let is_watched = stays || is_supervised();
-    if mode == Mode::Daemon && !is_watched {
-        if config.install_service && becomes_service(&place.service(&config))? {
+    if mode == Mode::Daemon && !stays {
+        let is_supervised = is_supervised();
+        if config.install_service && becomes_service(&place.service(&config), is_supervised) {
             return Ok(());
         }
-        if config.is_immortal {
-            return immortal::keep_running();
+        if config.is_immortal && !is_supervised {
+            return immortal::keep_running(&config.run_directory);
         }
     }
     let executor = Executor::new(config.module_timeout).with_network(Network::of(&config));
     start::run(&config, executor, mode, options.takeover)
 }
 
-/// Whether the service has the agent now. Where there can be none, the agent runs here.
-fn becomes_service(service: &Service) -> Result<bool, ProgramError> {
-    match service.check_place() {
-        Ok(()) => service.install(Wish::FirstStart).map(|()| true),
+/// Whether the service has the agent now. Where there can be none, for whatever reason, the agent runs here.
+fn becomes_service(service: &Service, is_supervised: bool) -> bool {
+    if is_supervised {
+        log::info!("agent.installservice: a service manager runs this process already; the agent runs here");
+        return false;
+    }
+    match service.install(Wish::FirstStart) {
+        Ok(()) => true,
         Err(error) => {
             log::warn!("agent.installservice: {error}; the agent runs here");
-            Ok(false)
+            false
         }
     }
 }
 
-const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
-
 /// Where the files are.
 struct Place {
-    /// `/`, or the directory of an image.
-    root: PathBuf,
+    root: Root,
     /// As named with -c, absolute; empty for none.
     named: Option<PathBuf>,
 }
@@ -252,12 +256,11 @@ impl Place {
             Some(_) if !options.install && !options.uninstall => {
                 return Err(usage("--root needs --install or --uninstall"));
             }
-            Some(root) => std::fs::canonicalize(root).map_err(|e| unusable(&format!("--root {root}"), e))?,
-            None => PathBuf::from("/"),
+            root => {
+                let root = root.as_deref().unwrap_or("/");
+                Root::new(Path::new(root)).map_err(|e| unusable(&format!("--root {root}"), e))?
+            }
         };
-        if options.install && options.uninstall {
-            return Err(usage("--install and --uninstall exclude each other"));
-        }
         let named = match options.config.as_deref() {
             Some("") => Some(PathBuf::new()),
             Some(file) => Some(std::path::absolute(file).map_err(|e| unusable(&format!("-c {file}"), e))?),
@@ -267,9 +270,9 @@ impl Place {
     }
 
     /// The configuration file. The default one may be missing when there is a configuration inside.
-    fn configuration_file(&self, is_inside: bool) -> Result<Option<Ini>, ConfigError> {
+    fn configuration_file(&self, is_inside: bool) -> Result<Option<Ini>, ProgramError> {
         let file = self.named.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
-        let path = self.root.join(file.strip_prefix("/").unwrap_or(file));
+        let path = self.root.inside(file)?;
         match &self.named {
             Some(named) if named.as_os_str().is_empty() => Ok(None),
             None if is_inside && is_missing(&path) => Ok(None),
@@ -277,9 +280,9 @@ impl Place {
                 let text = "is missing, and this program has no configuration inside; name a file with -c, or make an agent \
                     with --stamp";
                 let (file, text) = (path.display().to_string(), text.to_owned());
-                Err(ConfigError { file, line: None, text, is_temporary: false })
+                Err(ConfigError { file, line: None, text, is_temporary: false }.into())
             }
-            _ => Ini::read(&path).map(Some),
+            _ => Ok(Some(Ini::read(&path)?)),
         }
     }
 
@@ -291,6 +294,24 @@ impl Place {
 /// Whether nothing is there; what may not be looked at is there.
 fn is_missing(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Refuses more than one of the options of which each is all that is done.
+fn check_one_job(options: &AgentOptions) -> Result<(), ProgramError> {
+    let jobs = [
+        (options.query.is_some(), "-q"),
+        (options.install, "--install"),
+        (options.uninstall, "--uninstall"),
+        (options.checkin, "--checkin"),
+        (options.once, "--once"),
+    ];
+    let mut named = jobs.into_iter().filter(|(is_named, _)| *is_named);
+    match (named.next(), named.next()) {
+        (Some((_, one)), Some((_, other))) => {
+            Err(ProgramError::new(ExitClass::Usage, format!("{one} and {other} exclude each other")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses options of --stamp without it.

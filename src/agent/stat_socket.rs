@@ -16,10 +16,15 @@ mod listen;
 use super::status::Status;
 use crate::config::agent::{AgentConfig, StatSocket};
 use crate::error::{ExitClass, ProgramError};
+use crate::limits::{RETRY_PAUSE_MIN, STAT_SOCKET_PAUSE_MAX};
 use clients::Clients;
 pub use clients::Listening;
+use rustix::fd::OwnedFd;
 use rustix::net::UCred;
 use rustix::process::{Signal, getpid, kill_process};
+use std::io::ErrorKind;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,24 +69,66 @@ const HELP: &str = "Welcome to the MIG agent socket. The commands are:\n\
     shutdown\tends the agent; for root and the agent's user, over the Unix socket\n\
     help\treturns this text\n";
 
-/// Listens, and answers as long as the result lives. The default socket that cannot be made is logged, a configured one is an
-/// error.
-pub fn start(config: &AgentConfig, status: &Status) -> Result<Option<Listening>, ProgramError> {
-    let (listener, place) = match &config.socket {
-        StatSocket::Off => return Ok(None),
-        StatSocket::Unix(path) => (listen::unix(path), path.display().to_string()),
-        StatSocket::Tcp(address) => (listen::tcp(*address), address.to_string()),
-    };
-    match listener {
-        Ok(listener) => {
-            let has_peers = matches!(config.socket, StatSocket::Unix(_));
-            Ok(Some(Clients::start(listener, has_peers, status.clone())))
+/// The socket, until this is dropped.
+pub enum Socket {
+    /// It answers.
+    Listening(Listening),
+    /// Another program has its place.
+    Waiting(Waiting),
+}
+
+/// Listens, and answers as long as the result lives. A place that another program has, for example any user of this machine,
+/// is no reason to end: the agent works without the socket until it is free. Besides that, the default socket that cannot be
+/// made is logged, and a configured one is an error.
+pub fn start(config: &AgentConfig, status: &Status) -> Result<Option<Socket>, ProgramError> {
+    let socket = &config.socket;
+    match listen::on(socket) {
+        Ok(listener) => Ok(listener.map(|listener| Socket::Listening(answering(listener, socket, status)))),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            log::warn!("no stat socket yet: listen on {socket}: {error}; it is tried again until that is free");
+            Ok(Some(Socket::Waiting(Waiting::start(socket.clone(), status.clone()))))
         }
-        Err(error) if config.socket == StatSocket::in_run_directory(&config.run_directory) => {
-            log::warn!("no stat socket: listen on {place}: {error}; agent.socket names another place");
+        Err(error) if *socket == StatSocket::in_run_directory(&config.run_directory) => {
+            log::warn!("no stat socket: listen on {socket}: {error}; agent.socket names another place");
             Ok(None)
         }
-        Err(error) => Err(ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {place}: {error}"))),
+        Err(error) => Err(ProgramError::new(ExitClass::Config, format!("agent.socket: listen on {socket}: {error}"))),
+    }
+}
+
+fn answering(listener: OwnedFd, socket: &StatSocket, status: &Status) -> Listening {
+    Clients::start(listener, matches!(socket, StatSocket::Unix(_)), status.clone())
+}
+
+/// A thread that listens once the place is free, until this is dropped.
+pub struct Waiting {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Waiting {
+    fn start(socket: StatSocket, status: Status) -> Waiting {
+        let (end, ended) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut pause = RETRY_PAUSE_MIN;
+            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                if let Ok(Some(listener)) = listen::on(&socket) {
+                    log::info!("stat socket: {socket} is free, and the agent answers there");
+                    let _listening = answering(listener, &socket, &status);
+                    let _ = ended.recv();
+                    return;
+                }
+                pause = (pause * 2).min(STAT_SOCKET_PAUSE_MAX);
+            }
+        });
+        Waiting { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

@@ -23,9 +23,13 @@ use crate::json::Fields;
 use crate::limits;
 use crate::modules::persistent::Wanted;
 use serde_json::{Map, Value};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The configuration file, unless another one is named.
+pub const DEFAULT_FILE: &str = "/etc/mig/mig-agent.cfg";
 
 /// The agent's settings.
 #[derive(Debug, Clone)]
@@ -81,6 +85,16 @@ pub enum StatSocket {
     Unix(PathBuf),
     /// An address of this machine, as of the original.
     Tcp(SocketAddr),
+}
+
+impl fmt::Display for StatSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatSocket::Off => f.write_str("no place"),
+            StatSocket::Unix(path) => path.display().fmt(f),
+            StatSocket::Tcp(address) => address.fmt(f),
+        }
+    }
 }
 
 impl StatSocket {

@@ -3,7 +3,6 @@
 use crate::common::score::Score;
 use mig::action::Action;
 use mig::agent::execute::Executor;
-use mig::agent::fetch::Network;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -98,11 +97,8 @@ fn the_agent_that_holds_the_action_is_left_out() {
     });
     let mut action = Action::parse_draft(action.to_string().as_bytes()).unwrap();
     action.expire_after = mig::time::after(mig::time::now(), Duration::from_secs(3600));
-    let executor = Executor {
-        program: env!("CARGO_BIN_EXE_mig-agent").into(),
-        module_timeout: Duration::from_secs(60),
-        network: Network::default(),
-    };
+    let executor =
+        Executor { program: env!("CARGO_BIN_EXE_mig-agent").into(), ..Executor::new(Duration::from_secs(60)) };
     let (_, results) = executor.run(&action, mig::time::now());
     assert!(results[0].success, "{results:?}");
     let elements = results[0].elements["s"].as_array().map_or(&[][..], Vec::as_slice);

@@ -27,19 +27,19 @@ pub fn question(words: &str, json: bool) -> Result<Question, ProgramError> {
 
 /// Asks, and prints the answer.
 pub fn ask(socket: &StatSocket, question: Question) -> Result<(), ProgramError> {
-    let (connected, place) = match socket {
+    let connected = match socket {
         StatSocket::Off => {
             let text = "agent.socket is empty: the agent has no stat socket";
             return Err(ProgramError::new(ExitClass::Unavailable, text));
         }
-        StatSocket::Unix(path) => (connect_unix(path), path.display().to_string()),
+        StatSocket::Unix(path) => connect_unix(path),
         StatSocket::Tcp(address) => {
             let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            (connect_to(family, address), address.to_string())
+            connect_to(family, address)
         }
     };
-    let stream = connected.map_err(|error| unreachable(&place, &error))?;
-    let answer = talk(stream, question).map_err(|error| unreachable(&place, &error))?;
+    let stream = connected.map_err(|error| unreachable(socket, &error))?;
+    let answer = talk(stream, question).map_err(|error| unreachable(socket, &error))?;
     crate::cli::print(&answer);
     match question {
         Question::Shutdown if answer.starts_with("refused") => Err(ProgramError::new(ExitClass::NoPermission, "")),
@@ -51,7 +51,7 @@ pub fn ask(socket: &StatSocket, question: Question) -> Result<(), ProgramError> 
     }
 }
 
-fn unreachable(place: &str, error: &io::Error) -> ProgramError {
+fn unreachable(place: &StatSocket, error: &io::Error) -> ProgramError {
     let (class, reason) = match error.kind() {
         ErrorKind::PermissionDenied => {
             (ExitClass::NoPermission, format!("{error}; ask as root or as the agent's user"))

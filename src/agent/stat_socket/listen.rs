@@ -1,11 +1,12 @@
 //! Making the socket.
 
+use crate::config::agent::StatSocket;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,15 @@ impl Place {
     }
 }
 
+/// The socket in this place; None for none. `AddrInUse` is that another program has it.
+pub(super) fn on(socket: &StatSocket) -> io::Result<Option<OwnedFd>> {
+    match socket {
+        StatSocket::Off => Ok(None),
+        StatSocket::Unix(path) => unix(path).map(Some),
+        StatSocket::Tcp(address) => tcp(*address).map(Some),
+    }
+}
+
 /// A Unix socket for its user and root. One that an agent left behind is replaced: this agent has the lock of its run
 /// directory. One that answers is another program's.
 pub(super) fn unix(path: &Path) -> io::Result<OwnedFd> {
@@ -46,7 +56,8 @@ pub(super) fn unix(path: &Path) -> io::Result<OwnedFd> {
             return Err(io::Error::other("a file that is no socket has its name; move it away"));
         }
         Ok(_) if is_listened_to(&place)? => {
-            return Err(io::Error::other("another program listens there; end it, or choose another agent.socket"));
+            let reason = "another program listens there; end it, or choose another agent.socket";
+            return Err(io::Error::new(ErrorKind::AddrInUse, reason));
         }
         Ok(_) => rustix::fs::unlink(path)?,
         Err(Errno::NOENT) => {}
@@ -75,7 +86,7 @@ fn stream(family: AddressFamily) -> io::Result<OwnedFd> {
 }
 
 /// A TCP socket.
-pub(super) fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener.into())

@@ -13,15 +13,46 @@ const GROUP: &str = "mig";
 /// The slice that it is in, in a path.
 const SLICE: &str = "/mig.slice/";
 
-/// The text of the unit: `program` with the configuration in `file`, which may write to `directories`. The error is a path
-/// that no unit can name.
+/// What was installed, in comments of the unit: for `--uninstall`, and for the next `--install`, which may be of another place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    /// The program, as seen in the image.
+    pub program: PathBuf,
+    /// Whether it is a copy that `--install` made, and not one that was there.
+    pub is_copied: bool,
+    /// The run directory, which stays.
+    pub run_directory: PathBuf,
+}
+
+const COPIED: &str = "# Copied program: ";
+const FOUND: &str = "# Program that was there: ";
+const RUN_DIRECTORY: &str = "# Run directory: ";
+
+impl Record {
+    fn lines(&self) -> [String; 2] {
+        let kind = if self.is_copied { COPIED } else { FOUND };
+        [format!("{kind}{}", self.program.display()), format!("{RUN_DIRECTORY}{}", self.run_directory.display())]
+    }
+
+    /// That of a unit; None if it has none.
+    pub(super) fn parse(unit: &str) -> Option<Record> {
+        let path = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).map(PathBuf::from);
+        let copied = path(COPIED);
+        let (is_copied, run_directory) = (copied.is_some(), path(RUN_DIRECTORY)?);
+        Some(Record { program: copied.or_else(|| path(FOUND))?, is_copied, run_directory })
+    }
+}
+
+/// The text of the unit: the recorded program with the configuration in `file`, which may write to `directories`. The error is
+/// a path that no unit can name.
 pub(super) fn text(
-    program: &Path,
+    record: &Record,
     file: Option<&Path>,
     directories: &[PathBuf],
     has_group: impl Fn(&str) -> bool,
 ) -> Result<String, String> {
-    let mut command = vec![word(program)?.replace('$', "$$")];
+    let program = &record.program;
+    let mut command = vec![executable(program)?];
     if let Some(file) = file {
         command.extend(["-c".to_owned(), word(file)?.replace('$', "$$")]);
     }
@@ -30,6 +61,8 @@ pub(super) fn text(
         format!("{MARK}: it is written again by the next one, and removed by --uninstall."),
         "# Changes belong into a drop-in: systemctl edit mig-agent".to_owned(),
     ];
+    // They are words of the unit too, so they are one line each.
+    lines.extend(record.lines());
     for line in SHIPPED.lines() {
         match line.split_once('=') {
             // They are not on this machine, perhaps.
@@ -40,9 +73,10 @@ pub(super) fn text(
             }
             Some(("SupplementaryGroups", _)) if !has_group(GROUP) => {}
             Some(("ExecStartPre", _)) => {
+                // It is missing at other times.
                 let mut optional = OsString::from("-");
                 optional.push(installed::previous(program));
-                lines.push(format!("ExecStartPre={} --undo-upgrade", word(Path::new(&optional))?.replace('$', "$$")));
+                lines.push(format!("ExecStartPre={} --undo-upgrade", executable(Path::new(&optional))?));
             }
             Some(("ExecStart", _)) => lines.push(format!("ExecStart={}", command.join(" "))),
             Some(("WantedBy", _)) => lines.push("WantedBy=multi-user.target".to_owned()),
@@ -59,6 +93,16 @@ pub(super) fn text(
         }
     }
     Ok(lines.join("\n") + "\n")
+}
+
+/// The path of a program, in which systemd expands no variable, and takes no quote.
+fn executable(path: &Path) -> Result<String, String> {
+    match path.to_string_lossy().contains(['"', '\'', '\\']) {
+        true => {
+            Err(format!("{}: systemd starts no program with a quote or \\ in its path; choose another", path.display()))
+        }
+        false => word(path),
+    }
 }
 
 /// A path as a word of a unit: quoted, without specifiers.
@@ -78,7 +122,22 @@ mod tests {
 
     fn make(file: Option<&str>, directory: &str, has_group: bool) -> String {
         let directories = [PathBuf::from(directory)];
-        text(Path::new("/usr/local/sbin/mig-agent"), file.map(Path::new), &directories, |_| has_group).unwrap()
+        text(&record("/usr/local/sbin/mig-agent"), file.map(Path::new), &directories, |_| has_group).unwrap()
+    }
+
+    fn record(program: &str) -> Record {
+        Record { program: program.into(), is_copied: true, run_directory: "/var/lib/mig agent".into() }
+    }
+
+    #[test]
+    fn the_unit_says_what_was_installed() {
+        for is_copied in [true, false] {
+            let record = Record { is_copied, ..record("/opt/my agents/50% $x/mig-agent") };
+            let unit = text(&record, None, &[], |_| true).unwrap();
+            assert_eq!(Record::parse(&unit), Some(record));
+            assert_eq!(values(&unit, "ExecStart"), ["\"/opt/my agents/50%% $x/mig-agent\" -f"]);
+        }
+        assert_eq!(Record::parse(SHIPPED), None);
     }
 
     fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
@@ -113,6 +172,10 @@ mod tests {
         let command = r#"/usr/local/sbin/mig-agent -c "/etc/my agent/50%%$$HOME.cfg" -f"#;
         assert_eq!(values(&unit, "ExecStart"), [command]);
         assert!(values(&unit, "ReadWritePaths").contains(&r#""-/srv/a \"b\" %%h""#), "{unit}");
-        assert!(text(Path::new("/a\nExecStart=/bin/sh"), None, &[], |_| true).is_err());
+        for program in ["/a\nExecStart=/bin/sh", "/it's/mig-agent", "/a\"b/mig-agent", "/a\\b/mig-agent"] {
+            assert!(text(&record(program), None, &[], |_| true).is_err(), "{program:?}");
+        }
+        let forged = Record { run_directory: "/a\nExecStart=/bin/sh".into(), ..record("/p") };
+        assert!(text(&forged, None, std::slice::from_ref(&forged.run_directory), |_| true).is_err());
     }
 }
