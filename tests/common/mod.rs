@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod api;
 pub mod broker_fleet;
+pub mod every_module;
 pub mod https;
 pub mod mounts;
 pub mod proxy;

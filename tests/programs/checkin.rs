@@ -96,7 +96,10 @@ fn children(pid: u32) -> Vec<i32> {
 fn what_runs_at_the_end_of_its_time_is_answered_with_what_it_found() {
     let sandbox = Sandbox::new();
     sandbox.register(1);
-    deliver(&sandbox, 1, "c.json", sandbox.draft("long"), |_| {});
+    let mut draft = sandbox.draft("long");
+    draft["operations"][0]["parameters"] =
+        json!({"searches": {"s": {"paths": ["/"], "contents": ["^no line is this$"]}}});
+    deliver(&sandbox, 1, "c.json", draft, |_| {});
     let mut command = Command::new(AGENT);
     command.args(["-c", &with(&sandbox, "checkintime = 5s"), "--checkin"]);
     let mut agent = Background::start(command, sandbox.path("agent-1.log"));
@@ -183,7 +186,7 @@ fn the_line_for_cron_finds_its_program_and_prints_nothing() {
     let program = command.split(' ').next().unwrap();
     assert!(program.starts_with('/'), "cron's PATH is /usr/bin:/bin: {command}");
     let sandbox = Sandbox::new();
-    let here = command.replacen(program, &format!("{AGENT} -c {}", sandbox.agent_cfg(1)), 1);
+    let here = command.replacen(program, &format!("'{AGENT}' -c '{}'", sandbox.agent_cfg(1)), 1);
     let output = Command::new("sh").args(["-c", &here]).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "cron mails it: {}", text(&output));

@@ -325,7 +325,9 @@ fn what_no_agent_would_run_is_not_signed() {
     sign("file", doubtful, true).code(0);
     let anything = json!({"paths": ["/etc"], "regexes": ["x"]});
     sign("example", anything.clone(), false).code(0);
-    sign("flie", anything, false).code(65).says("operations[0]: unknown module 'flie'; known modules are file, ");
+    sign("flie", anything, false)
+        .code(65)
+        .says("operations[0]: unknown module 'flie'; known modules are agentdestroy, ");
 }
 
 #[test]

@@ -26,11 +26,11 @@ fn lines_are_run_one_after_the_other_whatever_became_of_the_last() {
 
 #[test]
 fn the_parameters_of_a_module_are_asked_for() {
-    // Path, end of the paths, name, end of the names, no other filter and no option.
-    let answers = ["file -t local", "/etc", "", "^passwd$", ""].join("\n") + &"\n".repeat(60) + "exit\n";
+    // A name, the end of the names, no other filter and no option.
+    let answers = ["user -t local", "^root$"].join("\n") + &"\n".repeat(60) + "exit\n";
     let output = console(&answers);
     let out = text(&output);
-    assert!(out.contains("/etc/passwd [lastmodified:"), "{out}");
+    assert!(out.contains("/root") && out.contains("in search 's1'"), "{out}");
     assert_eq!(output.status.code(), Some(0), "{out}");
     // The end in the middle of the questions runs nothing.
     let out = text(&console("file -t local\n/etc\n"));

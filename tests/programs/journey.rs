@@ -1,5 +1,6 @@
 //! The journey of an action through the real programs, file by file.
 
+use crate::common::every_module::EveryModule;
 use crate::common::{Sandbox, broker_fleet, json_file, names, text};
 use mig::limits::AGENTS_LOADED_MAX;
 use mig::relay::directory::DirectoryRelay;
@@ -46,6 +47,24 @@ fn each_worker_moves_the_files_one_step() {
         assert_eq!(found.as_str(), sandbox.path("tree/needle").to_str());
     }
     assert_eq!(names(&sandbox.spool().join("tmp")), Vec::<String>::new(), "no litter");
+}
+
+#[test]
+fn one_signed_action_has_every_module_look_within_the_agents_limits() {
+    let sandbox = Sandbox::new();
+    sandbox.register(1);
+    let every = EveryModule::new(&sandbox.path("tree"));
+    let _connection = every.connect();
+    let mut draft = sandbox.draft("every module");
+    draft["operations"] = json!(every.operations);
+    sandbox.drop_bytes("every.json", sandbox.sign(draft).to_string().as_bytes());
+    sandbox.once("action-new");
+    sandbox.once("command-ready");
+    sandbox.agent_once(1);
+    ["results", "command-returned"].iter().for_each(|worker| sandbox.once(worker));
+    let (_, command) = sandbox.commands("command/done").remove(0);
+    assert_eq!(command["status"], "success", "{command}");
+    every.assert_answered(&command["results"]);
 }
 
 #[test]

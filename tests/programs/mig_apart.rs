@@ -188,7 +188,7 @@ fn help_is_there_for_every_verb() {
     let overview = laptop.run(&["help"]).code(0).stdout();
     let verbs = overview.split("Verbs:\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
     let verbs: Vec<&str> = verbs.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(verbs.len(), 10, "{overview}");
+    assert_eq!(verbs.len(), 11, "{overview}");
     for verb in verbs {
         let help = laptop.run(&["help", verb]).code(0).stdout();
         assert!(help.contains("Usage: mig ") && help.contains("Exit codes: 0 "), "{help}");

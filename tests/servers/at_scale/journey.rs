@@ -2,11 +2,13 @@
 
 use super::{register, wait};
 use crate::common::broker_fleet::BrokerFleet;
+use crate::common::every_module::EveryModule;
 use crate::common::servers::{Broker, open_relay};
 use crate::common::{Sandbox, text};
 use mig::limits::AGENT_DELIVERIES_MAX;
 use mig::relay::amqp::Role;
 use mig::relay::{Event, Queue, Relay};
+use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,15 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
         told.len() == 6
     });
     worker.acknowledge(&ended, &told).unwrap();
+    let every = EveryModule::new(&sandbox.path("tree"));
+    let _connection = every.connect();
+    let mut draft = sandbox.draft("every module");
+    draft["operations"] = json!(every.operations);
+    sandbox.drop_bytes("every.json", sandbox.sign(draft).to_string().as_bytes());
+    wait("answered by every module", &sandbox, || sandbox.names("command/done").len() == 4);
+    let done = sandbox.commands("command/done");
+    let (_, command) = done.iter().find(|(_, command)| command["action"]["name"] == "every module").unwrap();
+    every.assert_answered(&command["results"]);
     assert_eq!((agent.terminate(), scheduler.terminate()), (Some(0), Some(0)));
     wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
 }
