@@ -43,7 +43,7 @@ pub fn keep_running(run_directory: &Path) -> Result<(), ProgramError> {
     let (mut pause, mut is_first) = (RETRY_PAUSE_MIN, true);
     loop {
         let started = Instant::now();
-        let ended = start().and_then(|agent| Followed { agent, run_directory, successor: None }.to_its_end(&signals));
+        let ended = start().and_then(|agent| Followed { agent, run_directory, successor: None }.wait_for_end(&signals));
         let how = match ended {
             Ok(Ended { status, is_asked }) if is_asked || is_final(status, is_first) => {
                 std::process::exit(code(status))
@@ -97,7 +97,7 @@ struct Followed<'a> {
 
 impl Followed<'_> {
     /// Waits until it ends and nothing has taken over from it, and passes signals on.
-    fn to_its_end(mut self, signals: &Receiver<i32>) -> io::Result<Ended> {
+    fn wait_for_end(mut self, signals: &Receiver<i32>) -> io::Result<Ended> {
         let mut is_asked = false;
         loop {
             while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {

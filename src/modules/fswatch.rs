@@ -23,7 +23,7 @@
 //! - The kernel tells names and kinds, not who did it. Writing through a memory mapping, and a file that stays open for writing, are
 //!   not noticed.
 //! - A directory that is made is watched as soon as it is noticed; what was made in it before is reported as `created`, perhaps twice.
-//! - Directories beyond [`watch::DIRECTORIES_MAX`], and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
+//! - Directories beyond `watch::DIRECTORIES_MAX` (100,000), and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
 //!   `unseen`, and so are events that came faster than they were read.
 
 mod form;

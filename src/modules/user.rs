@@ -67,7 +67,7 @@ impl Module for User {
             );
             line.truncate(line.trim_end().len());
             if last.is_object() {
-                line += &format!(", last login:{} {}", text(&last["time"]), text(&last["from"])).trim_end().to_owned();
+                line += format!(", last login:{} {}", text(&last["time"]), text(&last["from"])).trim_end();
             }
             let now = account["loggedin"].as_array().map_or(0, Vec::len);
             if now > 0 {

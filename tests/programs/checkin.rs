@@ -3,6 +3,7 @@
 use crate::agent::{answer, deliver};
 use crate::common::{Background, Sandbox, json_file, names, text};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;

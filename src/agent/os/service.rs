@@ -6,17 +6,17 @@
 //! | `<installdir>/mig-agent` | a copy of this program; another program there is replaced on request only, and it is said |
 //! | `/usr/local/sbin/mig-agent` | a link to it, unless something else is there, or installdir is a directory of programs |
 //!
-//! The unit says what was installed ([`unit::Record`]), and that is what `--uninstall` removes, whatever the configuration is by
+//! The unit says what was installed (`unit.rs`), and that is what `--uninstall` removes, whatever the configuration is by
 //! then. Each step is done when it is not done yet, so a cut is repaired by the next call: the unit is there before anything else,
 //! and is removed last.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`places`] | where files are in a machine or an image, and who else may write there |
-//! | [`program`] | the copy of this program |
-//! | [`unit`] | the text of the unit |
-//! | [`systemd`] | the service manager |
-//! | [`written`] | the directories that the service may write to |
+//! | `places` | where files are in a machine or an image, and who else may write there |
+//! | `program` | the copy of this program |
+//! | `unit` | the text of the unit |
+//! | `systemd` | the service manager |
+//! | `written` | the directories that the service may write to |
 
 mod places;
 mod program;

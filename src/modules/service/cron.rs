@@ -34,21 +34,21 @@ const JOBS: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/at"];
 #[derive(Clone, Copy)]
 enum Table<'t> {
     /// With the user of each command.
-    OfSystem,
+    System,
     /// Of this user.
-    OfUser(&'t str),
+    User(&'t str),
     /// Of anacron.
-    OfAnacron,
+    Anacron,
 }
 
 /// Reads all of them.
 pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report) -> Vec<Entry> {
     let mut entries = Vec::new();
-    read_table(machine, Path::new("/etc/crontab"), Table::OfSystem, &mut entries, report);
-    read_table(machine, Path::new("/etc/anacrontab"), Table::OfAnacron, &mut entries, report);
+    read_table(machine, Path::new("/etc/crontab"), Table::System, &mut entries, report);
+    read_table(machine, Path::new("/etc/anacrontab"), Table::Anacron, &mut entries, report);
     for name in machine.names("/etc/cron.d", report) {
         let first = entries.len();
-        read_table(machine, &Path::new("/etc/cron.d").join(&name), Table::OfSystem, &mut entries, report);
+        read_table(machine, &Path::new("/etc/cron.d").join(&name), Table::System, &mut entries, report);
         if !is_run(machine, &name) {
             entries[first..].iter_mut().for_each(|entry| entry.state = State::Ignored);
         }
@@ -58,7 +58,7 @@ pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report)
             let path = Path::new(spool).join(&name);
             // /var/spool/cron has other directories.
             if !machine.path(&path).is_dir() {
-                read_table(machine, &path, Table::OfUser(&name), &mut entries, report);
+                read_table(machine, &path, Table::User(&name), &mut entries, report);
             }
         }
     }
@@ -87,7 +87,7 @@ fn is_run(machine: &Machine, name: &str) -> bool {
 
 fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<Entry>, report: &mut Report) {
     // Users' tables are in a directory in which users may make files.
-    let links = if matches!(table, Table::OfUser(_)) { Links::Refuse } else { Links::Follow };
+    let links = if matches!(table, Table::User(_)) { Links::Refuse } else { Links::Follow };
     let contents = match files::read(&machine.path(path), links, TABLE_BYTES_MAX) {
         Ok(contents) => contents,
         Err(error) if files::is_missing(&error) => return,
@@ -111,7 +111,7 @@ fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<En
             return report.unseen(format_args!("read {}: more than {ENTRIES_MAX} commands", path.display()));
         }
         entries.push(Entry {
-            kind: if matches!(table, Table::OfAnacron) { "anacron" } else { "cron" },
+            kind: if matches!(table, Table::Anacron) { "anacron" } else { "cron" },
             name: name.to_owned(),
             file: path.to_string_lossy().into_owned(),
             line,
@@ -145,17 +145,17 @@ fn parse<'l>(line: &'l str, table: Table<'l>, name: &'l str) -> Option<(String, 
     };
     let first = word()?;
     let (schedule, user, name) = match table {
-        Table::OfAnacron => {
+        Table::Anacron => {
             let delay = word()?;
             (format!("{first} {delay}"), "root", word()?)
         }
-        Table::OfSystem | Table::OfUser(_) => {
+        Table::System | Table::User(_) => {
             let mut schedule = first.to_owned();
             for _ in 0..if first.starts_with('@') { 0 } else { 4 } {
                 schedule.push(' ');
                 schedule.push_str(word()?);
             }
-            let user = if let Table::OfUser(user) = table { user } else { word()? };
+            let user = if let Table::User(user) = table { user } else { word()? };
             (schedule, user, name)
         }
     };

@@ -113,7 +113,8 @@ impl Files<'_> {
             Err(error) => return report.unseen(format_args!("read {}: {error}", path.display())),
         };
         let keys = keys::read(&bytes, is_authorized_keys(path));
-        if !(keys.found.is_empty() && keys.not_understood.is_empty()) && !self.seen.insert(path.to_owned()) {
+        let has_any = !keys.found.is_empty() || !keys.not_understood.is_empty();
+        if has_any && !self.seen.insert(path.to_owned()) {
             return;
         }
         if let Some(lines) = files::line_numbers(&keys.not_understood) {
