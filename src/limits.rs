@@ -452,8 +452,8 @@ pub const EVENTS_PAUSE_WAITING: Duration = Duration::from_secs(60);
 pub const EVENT_BATCHES_SOON_MAX: usize = 100;
 /// Events of one batch.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
-/// Bytes of one event: a path of 4 KiB with every character escaped.
-pub const EVENT_BYTES_MAX: u64 = 32 << 10;
+/// Bytes of one event: two paths of 4 KiB with every character escaped.
+pub const EVENT_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of one batch of events.
 pub const EVENT_BATCH_BYTES_MAX: u64 = 1 << 20;
 /// Parts (objects, arrays, elements) of one batch of events.

@@ -4,7 +4,7 @@
 //! | what | then |
 //! |---|---|
 //! | the module prints a line | it waits here for at most [`limits::EVENTS_PAUSE`], then a batch is in `events`, durable |
-//! | `events` has no room | events are counted, not kept; the next batch says how many |
+//! | `events` has no room, or an event is longer than [`limits::EVENT_BYTES_MAX`] | events are counted, not kept; the next batch of this life says how many |
 //! | the module prints faster than batches are written | it waits; what it then misses it says itself |
 //! | the module ends | it is started again, at once and then with growing pauses |
 //! | the agent ends or is killed | so does the module's process; events that were not in a batch yet are lost |
@@ -45,6 +45,7 @@ pub struct Persistent {
     next_start: Timestamp,
     pause: Duration,
     pending: Vec<Event>,
+    pending_bytes: u64,
     dropped: u64,
     /// Before this time no batch is written.
     next_batch: Timestamp,
@@ -65,6 +66,7 @@ impl Persistent {
             next_start: time::not_set(),
             pause: limits::RETRY_PAUSE_MIN,
             pending: Vec::new(),
+            pending_bytes: 0,
             dropped: 0,
             next_batch: time::not_set(),
         }
@@ -100,16 +102,17 @@ impl Persistent {
 
     /// Takes what the module printed, as much as a batch may hold.
     fn take(&mut self, now: Timestamp) {
-        let mut bytes = 0;
         while let Some(running) = &mut self.running {
-            if self.pending.len() >= limits::EVENTS_PER_BATCH_MAX || bytes >= limits::EVENT_BATCH_BYTES_MAX / 2 {
+            let is_large = self.pending_bytes >= limits::EVENT_BATCH_BYTES_MAX / 2;
+            if is_large || self.pending.len() >= limits::EVENTS_PER_BATCH_MAX {
                 return;
             }
             match running.events.try_recv() {
-                Ok((event, size)) => {
-                    bytes += size as u64;
+                Ok(Said::Event(event, bytes)) => {
+                    self.pending_bytes += bytes as u64;
                     self.pending.push(event);
                 }
+                Ok(Said::TooLong) => self.dropped += 1,
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     let why = running.why();
@@ -124,6 +127,7 @@ impl Persistent {
         if self.room.is_used_up(self.mover.spool(), AGENT_EVENTS)? {
             self.dropped += self.pending.len() as u64;
             self.pending.clear();
+            self.pending_bytes = 0;
             return Ok(());
         }
         let random = |e| Failure::retry(format!("name a batch of events: {e}"));
@@ -139,7 +143,7 @@ impl Persistent {
             self.pending = batch.events;
             return Err(failure);
         }
-        self.dropped = 0;
+        (self.dropped, self.pending_bytes) = (0, 0);
         Ok(())
     }
 }
@@ -184,13 +188,20 @@ impl Drop for Persistent {
     }
 }
 
+/// What a module's process printed.
+enum Said {
+    /// An event, and the size of its text.
+    Event(Event, usize),
+    /// A line that is longer than an event may be.
+    TooLong,
+}
+
 /// A module's process.
 struct Running {
     child: Child,
     _group: Option<Group>,
     started: Timestamp,
-    /// What it notices, with the size of its text.
-    events: Receiver<(Event, usize)>,
+    events: Receiver<Said>,
     /// What it said last on standard error.
     said: Arc<Mutex<String>>,
 }
@@ -248,7 +259,7 @@ impl Running {
 }
 
 /// Reads events until the process has ended, or they are not wanted any longer.
-fn forward(output: impl Read, events: &SyncSender<(Event, usize)>, waker: &Mutex<Option<Waker>>) {
+fn forward(output: impl Read, events: &SyncSender<Said>, waker: &Mutex<Option<Waker>>) {
     let wake = || {
         let waker = waker.lock().unwrap_or_else(PoisonError::into_inner);
         waker.iter().for_each(Waker::wake);
@@ -258,10 +269,21 @@ fn forward(output: impl Read, events: &SyncSender<(Event, usize)>, waker: &Mutex
     loop {
         line.clear();
         let read = output.by_ref().take(limits::EVENT_BYTES_MAX).read_until(b'\n', &mut line);
-        let event = serde_json::from_slice::<Event>(&line).ok().filter(|_| read.is_ok_and(|bytes| bytes > 0));
-        // One that is cut off, or none: the module is not in order.
-        let Some(event) = event else { break };
-        if events.send((event, line.len())).is_err() {
+        if read.is_err() || line.is_empty() {
+            break;
+        }
+        let said = if line.ends_with(b"\n") {
+            match serde_json::from_slice(&line) {
+                Ok(event) => Said::Event(event, line.len()),
+                // The module is not in order.
+                Err(_) => break,
+            }
+        } else if output.skip_until(b'\n').is_ok() {
+            Said::TooLong
+        } else {
+            break;
+        };
+        if events.send(said).is_err() {
             break;
         }
         wake();
@@ -378,5 +400,40 @@ mod tests {
         let pid = persistent.running.as_ref().unwrap().child.id();
         drop(persistent);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn an_event_that_is_too_long_is_counted_and_ends_nothing() {
+        let script =
+            r#"read -r x; printf '{"n": "'; head -c 100000 /dev/zero | tr '\0' x; printf '"}\n{"n": 2}\n'; sleep 1000"#;
+        let (directory, mut persistent) = persistent(script);
+        pass_until(&mut persistent, |_| !batches(directory.path()).is_empty());
+        let batch = batches(directory.path()).remove(0);
+        assert_eq!((batch.dropped, batch.events.len(), &batch.events[0]["n"]), (1, 1, &serde_json::json!(2)));
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_written_grows_no_further_than_one_that_can_be_sent() {
+        let script =
+            r#"read -r x; i=0; while [ $i -lt 900 ]; do printf '{"n": "%02000d"}\n' $i; i=$((i+1)); done; sleep 1000"#;
+        let (directory, mut persistent) = persistent(script);
+        let events = directory.path().join("events");
+        std::fs::remove_dir(&events).unwrap();
+        std::fs::write(&events, "").unwrap();
+        let (began, mut now) = (Instant::now(), time::now());
+        while persistent.pending_bytes < limits::EVENT_BATCH_BYTES_MAX / 2 {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not come");
+            assert!(persistent.pass(now).is_err() || persistent.pending.is_empty());
+            std::thread::sleep(Duration::from_millis(5));
+            now = time::after(now, Duration::from_secs(60));
+        }
+        (0..5).for_each(|_| assert!(persistent.pass(now).is_err()));
+        assert!(persistent.pending_bytes < limits::EVENT_BATCH_BYTES_MAX / 2 + limits::EVENT_BYTES_MAX);
+        std::fs::remove_file(&events).unwrap();
+        std::fs::create_dir(&events).unwrap();
+        persistent.recover(now).unwrap();
+        pass_until(&mut persistent, |_| {
+            batches(directory.path()).iter().map(|batch| batch.events.len()).sum::<usize>() == 900
+        });
     }
 }

@@ -42,9 +42,9 @@ fn prompt(flag: &Flag) -> String {
 /// The option with its value; `Some(None)` for none.
 fn ask_value(flag: &Flag, lines: &mut dyn Lines) -> Option<Option<[String; 2]>> {
     let line = lines.read(&prompt(flag))?;
-    let value = line.trim();
-    // In one word: a value may begin with a dash.
-    Some((!value.is_empty()).then(|| [format!("-{}", flag.name), value.to_owned()]))
+    // Spaces are part of an expression.
+    let value = if flag.kind == Kind::Number { line.trim() } else { line.trim_end_matches(['\r', '\n']) };
+    Some((!value.trim().is_empty()).then(|| [format!("-{}", flag.name), value.to_owned()]))
 }
 
 fn ask_whether(flag: &Flag, lines: &mut dyn Lines) -> Option<Option<String>> {
@@ -78,12 +78,17 @@ mod tests {
 
     #[test]
     fn answers_become_a_command_line() {
-        let answers =
-            vec![("name", "^passwd$"), ("path", "/etc"), ("path", "/my files"), ("maxdepth", " 2 "), ("remotefs", "y")];
+        let answers = vec![
+            ("name", "^passwd$"),
+            ("path", "/etc"),
+            ("path", "/my files "),
+            ("maxdepth", " 2 "),
+            ("remotefs", "y"),
+        ];
         let mut answers = Answers { answers, prompts: Vec::new() };
         let file = modules::by_name("file").unwrap();
         let words = ask(file.form(), &mut answers).unwrap();
-        assert_eq!(words, ["-path", "/etc", "-path", "/my files", "-name", "^passwd$", "-maxdepth", "2", "-remotefs"]);
+        assert_eq!(words, ["-path", "/etc", "-path", "/my files ", "-name", "^passwd$", "-maxdepth", "2", "-remotefs"]);
         file.parse_arguments(&words).unwrap();
         assert!(answers.prompts.contains(&"  -content <regex>  on each line; !<regex>: no line matches: ".to_owned()));
         let mut answers = Answers { answers: vec![("path", "/etc"), ("name", "^D")], prompts: Vec::new() };

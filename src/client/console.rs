@@ -10,7 +10,9 @@ use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Completer, Context, Editor, Helper, Highlighter, Hinter, Validator};
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::process::Command;
+use std::sync::Arc;
 
 const PROMPT: &str = "mig> ";
 const HELP: &str =
@@ -33,6 +35,11 @@ pub fn run(described: Described<'static>) -> Result<(), ProgramError> {
     let mut editor: Editor<Words, MemHistory> =
         Editor::with_history(rustyline::Config::default(), MemHistory::new()).map_err(failed)?;
     editor.set_helper(Some(Words(described)));
+    // A signal of the terminal is for what runs in it: a child has its own handling.
+    for signal in [SIGINT, SIGQUIT] {
+        let ignore = signal_hook::flag::register(signal, Arc::default());
+        ignore.map_err(|e| ProgramError::new(ExitClass::Io, format!("handle signals: {e}")))?;
+    }
     println!("{HELP}");
     loop {
         match editor.readline(PROMPT) {

@@ -20,8 +20,10 @@
 //!
 //! # Limits
 //!
-//! - The kernel tells names and kinds, not who did it. Writing through a memory mapping, and a file that stays open for writing, are
-//!   not noticed.
+//! - The kernel tells names and kinds, not who did it. Not noticed: writing through a memory mapping, a file that stays open for
+//!   writing, truncate(2) of a file that is not open, what is mounted over a directory below a path, and another machine's changes.
+//! - A path that is a link is watched with what it leads to, whose events have its real path; links below a path are not followed.
+//! - Where a path leads is looked at every ten seconds: if a directory above it was renamed, it is watched anew.
 //! - A directory that is made is watched as soon as it is noticed; what was made in it before is reported as `created`, perhaps twice.
 //! - Directories beyond `watch::DIRECTORIES_MAX` (100,000), and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
 //!   `unseen`, and so are events that came faster than they were read.

@@ -187,6 +187,7 @@ fn the_line_for_cron_finds_its_program_and_prints_nothing() {
     let program = command.split(' ').next().unwrap();
     assert!(program.starts_with('/'), "cron's PATH is /usr/bin:/bin: {command}");
     let sandbox = Sandbox::new();
+    sandbox.register(1);
     let here = command.replacen(program, &format!("'{AGENT}' -c '{}'", sandbox.agent_cfg(1)), 1);
     let output = Command::new("sh").args(["-c", &here]).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));

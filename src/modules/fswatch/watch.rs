@@ -6,6 +6,7 @@ use crate::modules::persistent::Event;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -13,10 +14,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Directories that are watched: the kernel takes about 1 KiB for each, and a path of ours.
 pub(super) const DIRECTORIES_MAX: usize = 100_000;
@@ -24,8 +26,8 @@ pub(super) const DIRECTORIES_MAX: usize = 100_000;
 const UNSEEN_MAX: usize = 20;
 /// Bytes of events that are read at once.
 const BUFFER_BYTES: usize = 64 << 10;
-/// How often a path that is missing is looked for.
-const MISSING_PAUSE: Duration = Duration::from_secs(10);
+/// How often it is looked whether each path of the plan leads to what is watched.
+const PLACES_PAUSE: Duration = Duration::from_secs(10);
 
 /// A directory that is watched.
 #[derive(Debug)]
@@ -48,8 +50,11 @@ pub(super) struct Watcher<'w> {
     notice: &'w mut dyn FnMut(Event) -> bool,
     inotify: OwnedFd,
     watched: HashMap<i32, Watched>,
-    /// Paths of the plan that are not there.
+    /// Paths of the plan that are to be watched: at the beginning, or because they were not there, or lead elsewhere now.
     missing: Vec<PathBuf>,
+    /// What each path of the plan leads to: device and inode of the directory that is watched.
+    places: HashMap<PathBuf, (u64, u64)>,
+    next_look: Instant,
     /// Directories that are not watched.
     unseen: usize,
     is_over: bool,
@@ -60,23 +65,37 @@ impl<'w> Watcher<'w> {
     pub(super) fn new(plan: &'w Plan, notice: &'w mut dyn FnMut(Event) -> bool) -> Result<Watcher<'w>, String> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .map_err(|e| format!("watch files: {e}; fs.inotify.max_user_instances may be too small"))?;
-        let (watched, missing) = (HashMap::new(), plan.paths.clone());
-        Ok(Watcher { plan, notice, inotify, watched, missing, unseen: 0, is_over: false })
+        Ok(Watcher {
+            plan,
+            notice,
+            inotify,
+            watched: HashMap::new(),
+            missing: plan.paths.clone(),
+            places: HashMap::new(),
+            next_look: Instant::now() + PLACES_PAUSE,
+            unseen: 0,
+            is_over: false,
+        })
     }
 
     /// Watches until what it notices is not wanted any longer.
     pub(super) fn run(mut self) -> Result<(), String> {
         self.begin();
+        for path in self.missing.clone() {
+            self.unseen(&path, "is not there; it is watched when it is");
+        }
         while !self.is_over {
-            let timeout = (!self.missing.is_empty()).then(|| Timespec::try_from(MISSING_PAUSE).ok()).flatten();
-            match poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], timeout.as_ref()) {
+            let pause = self.next_look.saturating_duration_since(Instant::now());
+            match poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], Timespec::try_from(pause).ok().as_ref()) {
                 Ok(_) => self.read().map_err(|e| format!("read events: {e}"))?,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(format!("wait for events: {errno}")),
             }
-            if !self.missing.is_empty() {
-                self.begin();
+            if Instant::now() >= self.next_look {
+                self.check_places();
+                self.next_look = Instant::now() + PLACES_PAUSE;
             }
+            self.begin();
         }
         Ok(())
     }
@@ -84,26 +103,45 @@ impl<'w> Watcher<'w> {
     /// Watches the paths that are missing, if they are there now.
     fn begin(&mut self) {
         for path in std::mem::take(&mut self.missing) {
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) => {
-                    self.tell("watching", &path, Some(&metadata), json!({}));
-                    match (metadata.is_dir(), path.parent(), path.file_name()) {
-                        (false, Some(parent), Some(name)) => self.watch_name(parent, name),
-                        _ => self.watch_tree(&path, false),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.missing.push(path),
-                Err(error) => {
+            if let Err(error) = self.begin_path(&path) {
+                if error.kind() != io::ErrorKind::NotFound {
                     self.unseen(&path, &error.to_string());
-                    self.missing.push(path);
                 }
+                self.missing.push(path);
             }
         }
     }
 
+    /// Watches a path of the plan: the name, and what it leads to.
+    fn begin_path(&mut self, path: &Path) -> io::Result<()> {
+        let itself = fs::symlink_metadata(path)?;
+        let metadata = fs::metadata(path)?;
+        self.places.insert(path.to_owned(), place(path)?);
+        self.tell("watching", path, Some(&itself), json!({}));
+        let real = fs::canonicalize(path)?;
+        if let (false, Some(parent), Some(name)) = (itself.is_dir(), path.parent(), path.file_name()) {
+            self.watch_name(&fs::canonicalize(parent)?, name);
+        }
+        match (metadata.is_dir(), real.parent(), real.file_name()) {
+            (true, ..) => self.watch_tree(&real, false),
+            (false, Some(parent), Some(name)) => self.watch_name(parent, name),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Looks whether each path of the plan still leads to what is watched: a directory above it may have been renamed, or
+    /// something mounted over it.
+    fn check_places(&mut self) {
+        let leads_elsewhere =
+            |(path, place): (&PathBuf, &(u64, u64))| (self::place(path).ok() != Some(*place)).then(|| path.clone());
+        let elsewhere: Vec<PathBuf> = self.places.iter().filter_map(leads_elsewhere).collect();
+        elsewhere.iter().for_each(|path| self.lost(path));
+    }
+
     /// Watches one name in a directory, whatever file has it.
     fn watch_name(&mut self, directory: &Path, name: &OsStr) {
-        let Some(wd) = self.add(directory) else { return };
+        let Some((wd, _)) = self.add(directory) else { return };
         let watched = self.watched.entry(wd);
         let watched = watched.or_insert_with(|| Watched { path: directory.to_owned(), only: Some(HashSet::new()) });
         if let Some(names) = &mut watched.only {
@@ -118,9 +156,9 @@ impl<'w> Watcher<'w> {
             if self.plan.excludes(&directory) || self.is_over {
                 continue;
             }
-            let Some(wd) = self.add(&directory) else { continue };
+            let Some((wd, held)) = self.add(&directory) else { continue };
             self.watched.insert(wd, Watched { path: directory.clone(), only: None });
-            let entries = match fs::read_dir(&directory) {
+            let entries = match fs::read_dir(by_descriptor(&held)) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -129,7 +167,7 @@ impl<'w> Watcher<'w> {
                 }
             };
             for entry in entries.flatten() {
-                let path = entry.path();
+                let path = directory.join(entry.file_name());
                 let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 if is_new && !self.plan.excludes(&path) {
                     self.tell_of("created", &path, is_directory, json!({}));
@@ -141,7 +179,8 @@ impl<'w> Watcher<'w> {
         }
     }
 
-    fn add(&mut self, directory: &Path) -> Option<i32> {
+    /// Watches a directory, and returns it held: no link on its path is followed.
+    fn add(&mut self, directory: &Path) -> Option<(i32, OwnedFd)> {
         let what = WatchFlags::CREATE
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::ATTRIB
@@ -151,16 +190,16 @@ impl<'w> Watcher<'w> {
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO
             | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW
             | WatchFlags::EXCL_UNLINK;
         if self.watched.len() >= DIRECTORIES_MAX {
             self.unseen(directory, &format!("{DIRECTORIES_MAX} directories are watched already"));
             return None;
         }
-        match inotify::add_watch(&self.inotify, directory, what) {
-            Ok(wd) => Some(wd),
+        let held = open_plain(directory);
+        match held.and_then(|held| Ok((inotify::add_watch(&self.inotify, by_descriptor(&held), what)?, held))) {
+            Ok(added) => Some(added),
             // Gone, or something else by now: its directory tells.
-            Err(Errno::NOENT | Errno::NOTDIR) => None,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
             Err(Errno::NOSPC) => {
                 self.unseen(directory, "the kernel has no room for another watch: fs.inotify.max_user_watches");
                 None
@@ -190,7 +229,7 @@ impl<'w> Watcher<'w> {
             };
             let came_up = gone.take_if(|gone| events.contains(ReadFlags::MOVED_TO) && gone.cookie == cookie);
             if let Some(gone) = gone.take() {
-                self.tell_of("removed", &gone.path, gone.is_directory, json!({}));
+                self.removed(&gone);
             }
             gone = self.event(wd, events, cookie, name.as_deref(), came_up);
             if self.is_over {
@@ -198,7 +237,7 @@ impl<'w> Watcher<'w> {
             }
         }
         if let Some(gone) = gone {
-            self.tell_of("removed", &gone.path, gone.is_directory, json!({}));
+            self.removed(&gone);
         }
         Ok(())
     }
@@ -225,24 +264,27 @@ impl<'w> Watcher<'w> {
         };
         let path = directory.join(name);
         if watched.only.as_ref().is_some_and(|only| !only.contains(name)) || self.plan.excludes(&path) {
+            // It is gone from where it is of interest.
+            came_up.into_iter().for_each(|gone| self.removed(&gone));
             return None;
         }
         let is_directory = events.contains(ReadFlags::ISDIR);
+        if self.places.contains_key(&path) && !events.contains(ReadFlags::ATTRIB) {
+            // What has the name now is watched, if it is another.
+            self.next_look = Instant::now();
+        }
         if events.contains(ReadFlags::MOVED_FROM) {
-            if is_directory {
-                self.forget_below(&path);
-            }
             return Some(Gone { path, cookie, is_directory });
         }
         if events.contains(ReadFlags::MOVED_TO) {
             match &came_up {
-                Some(gone) => {
-                    self.tell_of("moved", &path, is_directory, json!({"from": gone.path.to_string_lossy()}));
+                Some(gone) => self.moved(gone, &path),
+                None => {
+                    self.tell_of("created", &path, is_directory, json!({}));
+                    if is_directory {
+                        self.watch_tree(&path, true);
+                    }
                 }
-                None => self.tell_of("created", &path, is_directory, json!({})),
-            }
-            if is_directory {
-                self.watch_tree(&path, came_up.is_none());
             }
         }
         for (flag, event) in [
@@ -261,6 +303,28 @@ impl<'w> Watcher<'w> {
         None
     }
 
+    /// A name is gone, and came up nowhere.
+    fn removed(&mut self, gone: &Gone) {
+        if gone.is_directory {
+            self.forget_below(&gone.path);
+        }
+        self.tell_of("removed", &gone.path, gone.is_directory, json!({}));
+    }
+
+    /// A name came up here. Directories that move take their watches along.
+    fn moved(&mut self, gone: &Gone, path: &Path) {
+        for watched in self.watched.values_mut() {
+            if let Ok(below) = watched.path.strip_prefix(&gone.path) {
+                watched.path = if below.as_os_str().is_empty() { path.to_owned() } else { path.join(below) };
+            }
+        }
+        let is_of_interest = |path: &Path| path.file_name().is_none_or(|name| self.plan.has_name(name));
+        if gone.is_directory || is_of_interest(path) || is_of_interest(&gone.path) {
+            let metadata = fs::symlink_metadata(path).ok();
+            self.tell("moved", path, metadata.as_ref(), json!({"from": gone.path.to_string_lossy()}));
+        }
+    }
+
     /// Something about a watched directory itself. Its parent tells too, unless it is a path of the plan.
     fn event_of_itself(&mut self, wd: i32, events: ReadFlags, directory: &Path) {
         let is_of_plan = self.plan.paths.iter().any(|path| path == directory);
@@ -268,20 +332,24 @@ impl<'w> Watcher<'w> {
             self.tell_of("attributes", directory, true, json!({}));
         }
         if events.contains(ReadFlags::MOVE_SELF) && is_of_plan {
-            self.forget_below(directory);
-            self.lost(directory);
+            self.next_look = Instant::now();
+        }
+        if events.contains(ReadFlags::UNMOUNT) {
+            self.unseen(directory, "what was mounted there is not any more; what is there now is not watched");
         }
         if events.contains(ReadFlags::IGNORED) && self.watched.remove(&wd).is_some() {
             let plan = self.plan;
-            // Itself, or a file in it.
-            let is_lost = |path: &&PathBuf| *path == directory || path.parent() == Some(directory);
-            plan.paths.iter().filter(is_lost).for_each(|path| self.lost(path));
+            // Itself, or a file in it, or a link to it.
+            if plan.paths.iter().any(|path| path == directory || path.parent() == Some(directory)) {
+                self.check_places();
+            }
         }
     }
 
     /// A path of the plan is gone; it is watched again when it is back.
     fn lost(&mut self, path: &Path) {
-        if !self.missing.iter().any(|missing| missing == path) {
+        if self.places.remove(path).is_some() {
+            self.forget_below(path);
             self.tell("removed", path, None, json!({}));
             self.missing.push(path.to_owned());
         }
@@ -336,6 +404,32 @@ impl<'w> Watcher<'w> {
             self.is_over |= !(self.notice)(told);
         }
     }
+}
+
+/// Which directory is watched for a path: what it leads to, or where that is.
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = match (fs::metadata(path), path.parent()) {
+        (Ok(metadata), _) if metadata.is_dir() => metadata,
+        (Ok(_), _) => fs::metadata(fs::canonicalize(path)?.parent().unwrap_or(Path::new("/")))?,
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => fs::metadata(parent)?,
+        (Err(error), _) => return Err(error),
+    };
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// The path of what a descriptor holds.
+fn by_descriptor(held: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", held.as_raw_fd())
+}
+
+/// Opens a directory name by name: a link on the path would lead root where a user wants.
+fn open_plain(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut held = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
+    for part in path.components().skip(1) {
+        held = rustix::fs::openat(&held, part.as_os_str(), flags, Mode::empty())?;
+    }
+    Ok(held)
 }
 
 fn kind(kind: FileType) -> &'static str {
@@ -410,13 +504,18 @@ mod tests {
         let running = Running::begin(json!({"paths": [top], "exclude": [top.join("not")]}));
         assert_eq!(running.next(top), "watching ");
         // The watches are there once something of the deepest directory is noticed.
-        fs::write(top.join("a/b/new"), "text").unwrap();
-        let event = std::iter::repeat_with(|| running.events.recv_timeout(Duration::from_secs(60)).unwrap());
-        let event = event.into_iter().find(|event| event["event"] == "modified").unwrap();
+        let event = loop {
+            fs::write(top.join("a/b/new"), "text").unwrap();
+            match running.events.recv_timeout(Duration::from_millis(100)) {
+                Ok(event) if event["event"] == "modified" => break event,
+                _ => {}
+            }
+        };
         assert_eq!((&event["size"], &event["type"], &event["mode"]), (&json!(4), &json!("file"), &json!("-rw-r--r--")));
         fs::write(top.join("not/noticed"), "").unwrap();
         fs::rename(top.join("a/b/new"), top.join("a/moved")).unwrap();
-        assert_eq!(running.next(top), "moved /a/b/new /a/moved");
+        let events = running.until(top, "moved /a/b/new /a/moved");
+        assert!(!events.iter().any(|event| event.contains("/not")), "{events:?}");
         fs::remove_file(top.join("a/b/old")).unwrap();
         assert_eq!(running.next(top), "removed /a/b/old");
         // A directory that moves takes its watch along.
@@ -463,6 +562,110 @@ mod tests {
         let expected =
             ["watching /file", "watching /tree", "created /file", "removed /tree", "watching /tree", "created /tree/x"];
         assert_eq!(events[..6], expected, "{events:?}");
+    }
+
+    /// A watcher over these parameters, what is done, and what it noticed of it, as `event path`.
+    fn noticed(top: &Path, parameters: &Value, deeds: impl FnOnce(&mut Watcher)) -> Vec<String> {
+        let plan = parameters::parse(parameters).unwrap();
+        let mut events: Vec<String> = Vec::new();
+        let mut notice = |event: Event| {
+            events.push(
+                format!("{} {}", event["event"], event["path"]).replace(top.to_str().unwrap(), "").replace('"', ""),
+            );
+            true
+        };
+        let mut watcher = Watcher::new(&plan, &mut notice).unwrap();
+        watcher.begin();
+        deeds(&mut watcher);
+        watcher.read().unwrap();
+        drop(watcher);
+        events
+    }
+
+    fn has(events: &[String], event: &str) -> bool {
+        events.iter().any(|one| one == event)
+    }
+
+    #[test]
+    fn what_happens_in_a_directory_while_it_moves_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        fs::create_dir_all(top.join("d/below")).unwrap();
+        let events = noticed(top, &json!({"paths": [top]}), |_| {
+            fs::rename(top.join("d"), top.join("e")).unwrap();
+            fs::write(top.join("e/evil"), "").unwrap();
+            fs::write(top.join("e/below/evil"), "").unwrap();
+            fs::rename(top.join("e"), top.join("d")).unwrap();
+        });
+        assert!(
+            events.iter().any(|event| event.starts_with("modified /") && event.ends_with("below/evil")),
+            "{events:?}"
+        );
+        assert!(
+            events.iter().filter(|event| event.ends_with("/evil") && event.starts_with("created")).count() == 2,
+            "{events:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_renamed_to_where_it_is_of_no_interest_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let write = |name: &str| fs::write(top.join(name), "").unwrap();
+        ["passwd", "a.conf", "own"].into_iter().for_each(write);
+        let rename = |from: &str, to: &str| fs::rename(top.join(from), top.join(to)).unwrap();
+        let events = noticed(top, &json!({"paths": [top.join("passwd")]}), |_| rename("passwd", "passwd.bak"));
+        assert!(has(&events, "removed /passwd"), "{events:?}");
+        let events = noticed(top, &json!({"paths": [top], "exclude": [top.join("mtab")]}), |_| rename("own", "mtab"));
+        assert!(has(&events, "removed /own"), "{events:?}");
+        let events = noticed(top, &json!({"paths": [top], "names": ["[.]conf$"]}), |_| rename("a.conf", "a.off"));
+        assert!(has(&events, "moved /a.off"), "{events:?}");
+    }
+
+    #[test]
+    fn a_path_that_is_a_link_is_watched_with_what_it_leads_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        fs::create_dir_all(top.join("usr/bin")).unwrap();
+        fs::create_dir(top.join("other")).unwrap();
+        std::os::unix::fs::symlink("usr/bin", top.join("bin")).unwrap();
+        let events = noticed(top, &json!({"paths": [top.join("bin")]}), |watcher| {
+            fs::write(top.join("usr/bin/evil"), "").unwrap();
+            watcher.read().unwrap();
+            fs::remove_file(top.join("bin")).unwrap();
+            std::os::unix::fs::symlink("other", top.join("bin")).unwrap();
+            watcher.read().unwrap();
+            watcher.check_places();
+            watcher.begin();
+            fs::write(top.join("other/evil"), "").unwrap();
+        });
+        assert!(has(&events, "created /usr/bin/evil") && has(&events, "created /other/evil"), "{events:?}");
+        assert!(has(&events, "created /bin") && has(&events, "removed /bin"), "{events:?}");
+    }
+
+    #[test]
+    fn a_path_whose_parent_is_renamed_is_watched_in_its_new_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        fs::create_dir_all(top.join("app/data")).unwrap();
+        let events = noticed(top, &json!({"paths": [top.join("app/data"), top.join("nowhere")]}), |watcher| {
+            fs::rename(top.join("app"), top.join("old")).unwrap();
+            fs::create_dir_all(top.join("app/data")).unwrap();
+            watcher.check_places();
+            watcher.begin();
+            fs::write(top.join("app/data/x"), "").unwrap();
+        });
+        assert!(has(&events, "removed /app/data") && has(&events, "created /app/data/x"), "{events:?}");
+    }
+
+    #[test]
+    fn a_link_on_the_way_leads_to_no_watch() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("root/cron.d")).unwrap();
+        std::os::unix::fs::symlink("root", top.join("d")).unwrap();
+        assert_eq!(open_plain(&top.join("d/cron.d")).unwrap_err(), Errno::NOTDIR);
+        open_plain(&top.join("root/cron.d")).unwrap();
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Reads what the kernel lists, and compares it.
 
 use super::parameters::Search;
-use crate::modules::fields::{checks, passed};
+use crate::modules::fields::{Judged, checks, judged};
+use crate::modules::files;
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes of `/proc/modules` and `modules.dep`: some ten times those of a distribution's kernel.
@@ -50,26 +51,34 @@ struct Loaded {
 pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> ModuleResult {
     let mut report = Report::new(context, searches.iter().map(|search| &search.label));
     let modules = machine.modules(&mut report);
-    let files = machine.read_files(&mut report);
+    let files = machine.read_files().unwrap_or_else(|error| {
+        let about_files = searches.iter().filter(|search| !search.files.is_empty());
+        report.unseen_of(about_files.map(|search| search.label.clone()), error);
+        None
+    });
     let mut examined = 0;
     for (name, module) in &modules {
         if report.is_over() {
             break;
         }
         examined += 1;
-        let file = files.get(name).map_or("", String::as_str);
+        let file = files.as_ref().map(|files| files.get(name).map_or("", String::as_str));
         for search in searches {
-            let checks = [
-                checks("names", &search.names, &[name]),
-                checks("taints", &search.taints, &[&module.taints]),
-                checks("files", &search.files, &[file]),
-            ]
-            .concat();
-            let Some(passed) = passed(checks, search.options) else { continue };
+            let known = [checks("names", &search.names, &[name]), checks("taints", &search.taints, &[&module.taints])];
+            let known = known.concat().into_iter().map(|(field, text, is_met)| (field, text, Some(is_met)));
+            let on_file = search
+                .files
+                .iter()
+                .map(|pattern| ("files", pattern.text.as_str(), file.map(|file| pattern.is_met_by(file.as_bytes()))));
+            // Those that depend on an unknown file are not seen, which is said above.
+            let Judged::Is(passed) = judged(known.chain(on_file), search.options) else { continue };
             let mut element = json!({
                 "name": name, "size": module.size_bytes, "usedby": module.used_by, "state": module.state,
-                "taints": module.taints, "file": file, "search": passed,
+                "taints": module.taints, "search": passed,
             });
+            if let Some(file) = file {
+                element["file"] = json!(file);
+            }
             if module.is_hidden {
                 element["hidden"] = json!(true);
             }
@@ -120,8 +129,10 @@ impl Machine {
                 return BTreeMap::new();
             }
         };
+        let mut failure = None;
         let module = |entry: io::Result<std::fs::DirEntry>| {
-            let name = entry.ok()?.file_name().to_str()?.to_owned();
+            let entry = entry.map_err(|error| failure = Some(error)).ok()?;
+            let name = entry.file_name().to_str()?.to_owned();
             let state = self.attribute(&name, "initstate")?;
             let state = if state == "live" { "Live".to_owned() } else { state };
             let number = |attribute| self.attribute(&name, attribute)?.parse().ok();
@@ -129,7 +140,11 @@ impl Machine {
                 (number("coresize").unwrap_or(0), self.attribute(&name, "taint").unwrap_or_default());
             Some((name, Loaded { size_bytes, state, taints, ..Loaded::default() }))
         };
-        entries.filter_map(module).collect()
+        let modules = entries.filter_map(module).collect();
+        if let Some(error) = failure {
+            report.unseen(format_args!("list {}: {error}", self.attributes.display()));
+        }
+        modules
     }
 
     fn attribute(&self, module: &str, name: &str) -> Option<String> {
@@ -138,23 +153,17 @@ impl Machine {
     }
 
     /// The files of modules by the names that the kernel has for them.
-    fn read_files(&self, report: &mut Report) -> BTreeMap<String, String> {
-        let text = match read(&self.files.join("modules.dep"), LIST_BYTES_MAX) {
-            Ok(text) => text,
-            Err(error) => {
-                report.note(format_args!(
-                    "read {}: {error}: files are unknown",
-                    self.files.join("modules.dep").display()
-                ));
-                return BTreeMap::new();
-            }
-        };
+    fn read_files(&self) -> Result<Option<BTreeMap<String, String>>, String> {
+        let path = self.files.join("modules.dep");
+        let text = read(&path, LIST_BYTES_MAX);
+        let text =
+            text.map_err(|error| format!("read {}: {error}: the files of modules are unknown", path.display()))?;
         let file = |line: &str| {
             let path = line.split_once(':')?.0;
             let name = path.rsplit('/').next()?.split(".ko").next()?.replace('-', "_");
             Some((name, self.files.join(path).to_string_lossy().into_owned()))
         };
-        text.lines().filter_map(file).collect()
+        Ok(Some(text.lines().filter_map(file).collect()))
     }
 }
 
@@ -176,8 +185,10 @@ fn parse_line(line: &str) -> Option<(String, Loaded)> {
 }
 
 fn read(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    let (bytes, is_whole) = files::read_open(&File::open(path)?, bytes_max)?;
+    if !is_whole {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -254,6 +265,20 @@ mod tests {
         assert!(result.errors.unwrap()[0].starts_with("read "));
         let result = search(&machine, "-name rootkit");
         assert_eq!((names(&result), result.elements["s1"][0].get("hidden")), (vec!["rootkit"], None));
+    }
+
+    #[test]
+    fn without_a_list_of_files_no_module_is_one_without_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        fs::remove_file(machine.files.join("modules.dep")).unwrap();
+        for line in ["-name . -file ^$", "-file evil"] {
+            let result = search(&machine, line);
+            assert_eq!((&result.elements, &result.statistics["partial"]), (&json!({}), &json!(true)), "{line}");
+            assert!(result.errors.unwrap()[0].contains("the files of modules are unknown"));
+        }
+        assert_eq!(names(&search(&machine, "-name rootkit")), ["rootkit"]);
+        assert_eq!(names(&search(&machine, "-name rootkit -file evil -matchany")), ["rootkit"]);
     }
 
     #[test]
