@@ -35,12 +35,6 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
         assert_eq!(command["status"], "success");
         assert_eq!(command["results"][0]["foundanything"], true);
     }
-    let mut told = Vec::new();
-    wait("told of three commands and three actions", &sandbox, || {
-        told = worker.receive(&ended, 10, mig::time::now()).unwrap();
-        told.len() == 6
-    });
-    worker.acknowledge(&ended, &told).unwrap();
     let every = EveryModule::new(&sandbox.path("tree"));
     let _connection = every.connect();
     let mut draft = sandbox.draft("every module");
@@ -50,6 +44,12 @@ fn a_signed_action_is_answered_by_a_real_agent(queue_type: &'static str) {
     let done = sandbox.commands("command/done");
     let (_, command) = done.iter().find(|(_, command)| command["action"]["name"] == "every module").unwrap();
     every.assert_answered(&command["results"]);
+    let mut told = Vec::new();
+    wait("told of four commands and four actions", &sandbox, || {
+        told = worker.receive(&ended, 10, mig::time::now()).unwrap();
+        told.len() == 8
+    });
+    worker.acknowledge(&ended, &told).unwrap();
     assert_eq!((agent.terminate(), scheduler.terminate()), (Some(0), Some(0)));
     wait("what was handled is acknowledged", &sandbox, || broker.waiting().is_empty());
 }
