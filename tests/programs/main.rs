@@ -32,6 +32,7 @@ mod proxies;
 mod quickstart;
 mod scripts;
 mod service;
+mod service_machine;
 mod short_signatures;
 mod signers;
 mod stamp;
