@@ -269,6 +269,36 @@ fn a_signed_upgrade_is_installed_takes_over_and_the_old_process_is_destroyed() {
 }
 
 #[test]
+fn a_parent_follows_the_version_that_takes_over_and_starts_that_one_again() {
+    let fleet = Fleet::new();
+    let second = fleet.stamped("v2", &fleet.settings);
+    let scheduler = fleet.sandbox.start_scheduler();
+    fleet.wait("ready", || fleet.sandbox.path("relay/mig.agt.heartbeats").exists());
+    let mut command = Command::new(fleet.program());
+    command.args(["-c", ""]);
+    ["INVOCATION_ID", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID"].iter().for_each(|name| drop(command.env_remove(name)));
+    let mut parent = Background::start(command, fleet.sandbox.path("agent-1.log"));
+    fleet.wait("registered", || fleet.online().len() == 1);
+    let old = fleet.owner();
+    assert_ne!(old, parent.0.id());
+    let answer = fleet.ask("upgrade", "upgrade", fleet.release("v2", &second));
+    assert_eq!(answer["status"], "success", "{answer}");
+    fleet.wait("upgraded and destroyed", || fleet.status_of("v1") == "destroyed");
+    let new = fleet.owner();
+    assert!(new != old && parent.0.try_wait().unwrap().is_none(), "the parent goes on");
+    signal(new, Signal::KILL);
+    fleet.wait("started again", || ![0, old, new].contains(&fleet.owner()));
+    let again = fleet.owner();
+    let exe = std::fs::read(format!("/proc/{again}/exe")).unwrap();
+    assert_eq!(exe, std::fs::read(&second).unwrap(), "not the version that the parent was started as");
+    fleet.look("after");
+    signal(parent.0.id(), Signal::TERM);
+    assert_eq!(parent.0.wait().unwrap().code(), Some(0), "{}", fleet.log());
+    fleet.wait("ended", || fleet.processes().is_empty());
+    assert_eq!(scheduler.terminate(), Some(0));
+}
+
+#[test]
 fn the_old_program_goes_on_where_the_new_one_does_not_work() {
     let fleet = Fleet::new();
     let wrong = fleet.settings.replace(&json!(fleet.sandbox.path("agent-1")).to_string(), "'/proc/no/agent'");
