@@ -121,12 +121,10 @@ impl Scans {
         let outcome = catch_unwind(AssertUnwindSafe(|| scan(&mut sink)));
         let mut found = sink.found;
         for (rule, string) in sink.overrun {
-            // Of a rule that matches, all is known that was asked.
-            if self.rules.counting.contains(&rule) && !found.rules.contains(&rule) {
+            if self.rules.counting.contains(&rule) {
+                let verb = if found.rules.contains(&rule) { "matches" } else { "does not match" };
                 let max = self.rules.matches_max;
-                found
-                    .unknown
-                    .push(format!("rule {rule} does not match by the first {max} places of {string}; there are more"));
+                found.unknown.push(format!("rule {rule} {verb} by the first {max} places of {string}; there are more"));
             }
         }
         match outcome {
