@@ -68,12 +68,7 @@ impl Reader for Looking<'_> {
     }
 
     fn look(&mut self, piece: &Piece) -> bool {
-        // When one was found, it would be found again and again.
-        let is_first = self.places.iter().all(Option::is_none);
-        if is_first && !self.expressions.may_be_in(piece) {
-            return true;
-        }
-        for number in self.pending.clone() {
+        for number in self.expressions.in_piece(piece, &self.pending) {
             if self.is_over() {
                 return false;
             }
