@@ -69,9 +69,9 @@ pub(super) fn find(sockets: &BTreeSet<u64>, until: Option<Instant>) -> Holders {
         }
     }
     if refused > 0 {
-        holders.doubts.push(format!(
-            "processes of sockets are incomplete: {refused} could not be looked into, or not at all they have open"
-        ));
+        holders
+            .doubts
+            .push(format!("processes of sockets are incomplete: {refused} could not be looked into as a whole"));
     }
     holders
 }
