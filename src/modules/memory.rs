@@ -10,7 +10,7 @@
 //! - Through `/proc/PID/mem`, while the process runs: it is never stopped, and nothing is attached to it. So memory may change
 //!   while it is looked at.
 //! - Only pages of readable regions that the process has in memory or in swap: not what was never touched, not a part of a
-//!   mapped file that was not read, no devices.
+//!   mapped file that was not read, no devices. Shared memory as a whole, where root asks.
 //! - In pieces, once for all searches with the same `offset` and `maxlength`. A match of at most 64 KiB is surely found.
 //! - Contents are never returned, only where something was found.
 //! - Its own process and that of the agent that has received the operation are left out: they hold the text of the search.

@@ -9,8 +9,8 @@ mod unread;
 
 #[cfg(test)]
 pub(super) use memory::PIECE_BYTES;
-pub(super) use memory::{Memory, Piece, Range, Reader, Walk};
-pub(super) use regions::Region;
+pub(super) use memory::{Memory, Parts, Piece, Range, Reader, Walk};
+pub(super) use regions::{Devices, Region};
 pub(super) use unread::Unread;
 
 use rustix::fd::OwnedFd;
@@ -46,6 +46,17 @@ pub(super) struct Process {
     /// Its id.
     pub(super) pid: i32,
     directory: OwnedFd,
+    /// One of its other threads, if its first one has ended: that one has no memory and no files any more.
+    thread: Option<OwnedFd>,
+}
+
+/// What a process has open.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    /// Numbers, and where they lead.
+    pub(super) list: Vec<(i32, PathBuf)>,
+    /// Why some are missing.
+    pub(super) error: Option<io::Error>,
 }
 
 /// What `/proc/PID/stat` says.
@@ -93,7 +104,36 @@ impl Processes {
 
     /// One of them.
     pub(super) fn process(&self, pid: i32) -> io::Result<Process> {
-        Ok(Process { pid, directory: open(&self.directory, &pid.to_string(), OFlags::DIRECTORY)? })
+        let directory = open(&self.directory, &pid.to_string(), OFlags::DIRECTORY)?;
+        let mut process = Process { pid, directory, thread: None };
+        if process.stat().is_ok_and(|stat| stat.state == 'Z') {
+            process.thread = self.other_thread(&process);
+        }
+        Ok(process)
+    }
+
+    /// A thread of a process whose first one has ended. It is held by its directory in `/proc`, which is not listed, as that
+    /// below `task` has no `map_files`.
+    fn other_thread(&self, process: &Process) -> Option<OwnedFd> {
+        let tasks = open(&process.directory, "task", OFlags::DIRECTORY).ok()?;
+        let own = process.pid.to_string();
+        Dir::read_from(&tasks).ok()?.filter_map(Result::ok).find_map(|entry| {
+            let name = entry.file_name().to_str().ok()?;
+            if name == own || name.parse::<i32>().is_err() {
+                return None;
+            }
+            let thread = open(&self.directory, name, OFlags::DIRECTORY).ok()?;
+            // Not another process, which has the number now.
+            rustix::fs::statat(&tasks, name, AtFlags::empty()).ok()?;
+            let stat = Stat::parse(&read_file(&open(&thread, "stat", OFlags::empty()).ok()?, SHORT_BYTES_MAX).ok()?)?;
+            (!matches!(stat.state, 'Z' | 'X')).then_some(thread)
+        })
+    }
+
+    /// Whether a process that was looked at is still there and has memory, maybe that of another program.
+    pub(super) fn has_memory(&self, process: &Process) -> bool {
+        let now = process.stat().and_then(|_| self.process(process.pid)?.executable());
+        now.map_or_else(|error| !has_ended(&error), |executable| executable.is_some())
     }
 
     /// Why processes may be missing from [`Processes::ids`]: `/proc` shows only those of one's own user (`hidepid`).
@@ -118,19 +158,24 @@ impl Processes {
 }
 
 impl Process {
+    /// Where its memory and its files are.
+    fn own(&self) -> &OwnedFd {
+        self.thread.as_ref().unwrap_or(&self.directory)
+    }
+
     /// A file of it: `environ`, `task/12/comm`.
     pub(super) fn open(&self, name: &str) -> io::Result<File> {
-        Ok(File::from(open(&self.directory, name, OFlags::empty())?))
+        Ok(File::from(open(self.own(), name, OFlags::empty())?))
     }
 
     /// The beginning of a file of it.
     pub(super) fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
-        read_file(&open(&self.directory, name, OFlags::empty())?, bytes_max)
+        read_file(&open(self.own(), name, OFlags::empty())?, bytes_max)
     }
 
     /// Where a link of it leads: `exe`, `fd/3`. The kernel appends ` (deleted)` to what has no name any more.
     pub(super) fn link(&self, name: &str) -> io::Result<PathBuf> {
-        let target = rustix::fs::readlinkat(&self.directory, name, Vec::new())?;
+        let target = rustix::fs::readlinkat(self.own(), name, Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
@@ -138,7 +183,7 @@ impl Process {
     pub(super) fn executable(&self) -> io::Result<Option<Executable>> {
         let link = match self.link("exe") {
             // Or it has ended, and then it has no state either.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.stat().map(|_| None),
+            Err(error) if has_ended(&error) => return self.nothing(),
             link => link?,
         };
         let text = link.as_os_str().as_bytes();
@@ -150,10 +195,20 @@ impl Process {
         Ok(Some(Executable { path: OsStr::from_bytes(path).into(), is_deleted: true, is_memfd }))
     }
 
+    /// What is known when it has nothing of what was asked for: it has no memory, or has ended.
+    pub(super) fn nothing<T: Default>(&self) -> io::Result<T> {
+        self.stat()?;
+        match self.thread {
+            // Another one may go on.
+            Some(_) => Err(io::Error::other("the thread that was looked at has ended")),
+            None => Ok(T::default()),
+        }
+    }
+
     /// Whether its program has this name, as the process sees files: a name may end as the kernel's mark does.
     fn is_executable_at(&self, path: &std::path::Path) -> bool {
         let id = |name: &OsStr| {
-            let stat = rustix::fs::statat(&self.directory, name, AtFlags::NO_AUTOMOUNT)?;
+            let stat = rustix::fs::statat(self.own(), name, AtFlags::NO_AUTOMOUNT)?;
             Ok::<_, Errno>((stat.st_dev, stat.st_ino))
         };
         let below_root = [b"root", path.as_os_str().as_bytes()].concat();
@@ -162,23 +217,29 @@ impl Process {
 
     /// Its state.
     pub(super) fn stat(&self) -> io::Result<Stat> {
-        let text = self.read("stat", SHORT_BYTES_MAX)?;
+        let text = read_file(&open(&self.directory, "stat", OFlags::empty())?, SHORT_BYTES_MAX)?;
         Stat::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its stat cannot be read"))
     }
 
     /// Its open descriptors and where they lead. One that was closed meanwhile is left out.
-    pub(super) fn descriptors(&self) -> io::Result<Vec<(i32, PathBuf)>> {
-        let directory = open(&self.directory, "fd", OFlags::DIRECTORY)?;
-        let mut found = Vec::new();
-        for entry in Dir::read_from(&directory)?.take(DESCRIPTORS_MAX) {
+    pub(super) fn descriptors(&self) -> io::Result<Descriptors> {
+        let directory = open(self.own(), "fd", OFlags::DIRECTORY)?;
+        let mut found = Descriptors { list: Vec::new(), error: None };
+        for (count, entry) in Dir::read_from(&directory)?.enumerate() {
+            if count == DESCRIPTORS_MAX {
+                found.error = Some(io::Error::other("it has too many, of which the first were looked at"));
+                break;
+            }
             let entry = entry?;
             let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else {
                 continue;
             };
             match rustix::fs::readlinkat(&directory, entry.file_name(), Vec::new()) {
-                Ok(target) => found.push((number, PathBuf::from(OsString::from_vec(target.into_bytes())))),
+                Ok(target) => found.list.push((number, PathBuf::from(OsString::from_vec(target.into_bytes())))),
                 Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
+                Err(Errno::SRCH) => return Err(Errno::SRCH.into()),
+                // The kernel writes no path of more than 4 KiB.
+                Err(errno) => found.error = Some(errno.into()),
             }
         }
         Ok(found)
@@ -249,7 +310,7 @@ mod tests {
         assert!(stat.started_ticks > 0 && !stat.is_kernel);
         assert_eq!(process.read("cmdline", 100).unwrap(), b"other\x0060\0");
         assert_eq!(process.link("exe").unwrap(), path.canonicalize().unwrap());
-        assert!(process.descriptors().unwrap().contains(&(0, PathBuf::from("/etc/passwd"))));
+        assert!(process.descriptors().unwrap().list.contains(&(0, PathBuf::from("/etc/passwd"))));
         child.kill().and_then(|()| child.wait()).unwrap();
         assert!(has_ended(&process.stat().unwrap_err()));
         assert!(has_ended(&process.descriptors().unwrap_err()));
@@ -290,6 +351,54 @@ mod tests {
         for (child, _) in &mut children {
             child.kill().and_then(|()| child.wait()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_seen_through_another_one() {
+        // exit(2) ends one thread only.
+        let program = r#"use threads; $| = 1; $t = async { sleep 1 while 1 }; print "ready\n"; require "syscall.ph"; syscall(60, 0)"#;
+        let program = if cfg!(target_arch = "x86_64") { program.to_owned() } else { program.replace("60", "93") };
+        let program = program.replace(r#"require "syscall.ph"; "#, "");
+        let file = File::open("/etc/passwd").unwrap();
+        let mut command = Command::new("/usr/bin/perl");
+        let mut child = command.args(["-e", &program]).stdin(Stdio::from(file)).stdout(Stdio::null()).spawn().unwrap();
+        let processes = Processes::open().unwrap();
+        let pid = child.id().cast_signed();
+        while processes.process(pid).unwrap().stat().unwrap().state != 'Z' {
+            std::thread::yield_now();
+        }
+        let process = processes.process(pid).unwrap();
+        let executable = process.executable().unwrap().unwrap();
+        assert_eq!(executable.path, std::fs::canonicalize("/usr/bin/perl").unwrap());
+        assert!(process.descriptors().unwrap().list.contains(&(0, PathBuf::from("/etc/passwd"))));
+        assert!(!process.regions().unwrap().list.is_empty() && processes.has_memory(&process));
+        let name = process.stat().unwrap().name;
+        assert_eq!(
+            (name.as_slice(), process.read("cmdline", 13).unwrap().as_slice()),
+            (&b"perl"[..], &b"/usr/bin/perl"[..])
+        );
+        child.kill().and_then(|()| child.wait()).unwrap();
+        assert!(has_ended(&process.executable().unwrap_err()) && !processes.has_memory(&process));
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_hides_no_other_open_file() {
+        let directory = tempfile::tempdir().unwrap();
+        // Each one is opened in the one before: as a whole no path is that long.
+        let mut deepest = open(CWD, directory.path().to_str().unwrap(), OFlags::DIRECTORY).unwrap();
+        for _ in 0..20 {
+            let name = "d".repeat(250);
+            rustix::fs::mkdirat(&deepest, name.as_str(), Mode::RWXU).unwrap();
+            deepest = open(&deepest, &name, OFlags::DIRECTORY).unwrap();
+        }
+        let mut command = Command::new("sleep");
+        let file = File::open("/etc/passwd").unwrap();
+        let mut child = command.arg("60").stdin(deepest).stdout(Stdio::from(file)).spawn().unwrap();
+        let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
+        let found = process.descriptors().unwrap();
+        assert!(found.list.contains(&(1, PathBuf::from("/etc/passwd"))), "{found:?}");
+        assert_eq!(Errno::from_io_error(&found.error.unwrap()), Some(Errno::NAMETOOLONG));
+        child.kill().and_then(|()| child.wait()).unwrap();
     }
 
     #[test]

@@ -68,12 +68,7 @@ impl Reader for Looking<'_> {
     }
 
     fn look(&mut self, piece: &Piece) -> bool {
-        // When one was found, it would be found again and again.
-        let is_first = self.places.iter().all(Option::is_none);
-        if is_first && !self.expressions.may_be_in(piece) {
-            return true;
-        }
-        for number in self.pending.clone() {
+        for number in self.expressions.in_piece(piece, &self.pending) {
             if self.is_over() {
                 return false;
             }
@@ -104,35 +99,35 @@ impl<'p> Examiner<'p> {
         Examiner { plan, expressions: plan.expressions.clone(), memory: Memory::new() }
     }
 
-    /// Looks at a process. None: it has ended, or has no memory at all, as a thread of the kernel.
+    /// Looks at a process. Nothing: it has ended, or has no memory at all, as a thread of the kernel. If it replaces its program
+    /// meanwhile, what was found in the one before comes first.
     pub(super) fn examine(
         &mut self,
         processes: &Processes,
         pid: i32,
         is_over: &mut dyn FnMut() -> bool,
-    ) -> io::Result<Option<Examined>> {
-        let unless_ended = |error| if processes::has_ended(&error) { Ok(None) } else { Err(error) };
-        for _ in 0..ATTEMPTS_MAX {
-            let process = match processes.process(pid) {
-                Ok(process) => process,
-                Err(error) => return unless_ended(error),
+    ) -> io::Result<Vec<Examined>> {
+        let mut found = Vec::new();
+        for attempt in 1..=ATTEMPTS_MAX {
+            let looked = processes.process(pid).and_then(|process| Ok((process.stat()?, process)));
+            let (stat, process) = match looked {
+                Ok((stat, _)) if stat.is_kernel => return Ok(found),
+                Err(error) if processes::has_ended(&error) => return Ok(found),
+                looked => looked?,
             };
-            let stat = match process.stat() {
-                Ok(stat) if stat.is_kernel => return Ok(None),
-                Ok(stat) => stat,
-                Err(error) => return unless_ended(error),
-            };
-            match self.once(&process, &stat, is_over) {
-                Outcome::Whole(examined) => return Ok(Some(examined)),
-                // It has ended or is about to; what was found until then counts.
-                Outcome::Gone(examined) if has_no_memory(&process) => return Ok(Some(examined)),
-                Outcome::Gone(_) => {}
+            let (examined, is_gone) = self.once(&process, &stat, is_over);
+            let is_last = attempt == ATTEMPTS_MAX;
+            // If it has ended or is about to, what was found until then counts.
+            if !is_gone || !processes.has_memory(&process) {
+                add(&mut found, examined);
+                return Ok(found);
             }
+            add(&mut found, if is_last { examined.of_many() } else { examined.of_one() });
         }
-        Err(io::Error::other(format!("it replaced its program {ATTEMPTS_MAX} times while it was looked at")))
+        Ok(found)
     }
 
-    fn once(&mut self, process: &Process, stat: &Stat, is_over: &mut dyn FnMut() -> bool) -> Outcome {
+    fn once(&mut self, process: &Process, stat: &Stat, is_over: &mut dyn FnMut() -> bool) -> (Examined, bool) {
         let mut known = Known::of(process, stat, self.plan);
         let plan = self.plan;
         let is_open: Vec<bool> = plan.searches.iter().map(|search| known.is_open(search)).collect();
@@ -159,16 +154,33 @@ impl<'p> Examiner<'p> {
             known.walked(places, was_over, walked);
         }
         let is_gone = known.is_gone;
-        let examined = known.examined(plan);
-        if is_gone { Outcome::Gone(examined) } else { Outcome::Whole(examined) }
+        (known.examined(plan), is_gone)
     }
 }
 
-enum Outcome {
-    /// Looked at as a whole.
-    Whole(Examined),
-    /// Its memory was gone before the end.
-    Gone(Examined),
+/// Adds what was found in a program to what was found in those before; each search finds a process once.
+fn add(found: &mut Vec<Examined>, examined: Examined) {
+    for before in found.iter_mut() {
+        let pairs = before.judged.iter_mut().zip(&examined.judged);
+        pairs.filter(|(_, now)| matches!(now, Judged::Is(_))).for_each(|(before, _)| *before = Judged::IsNot);
+    }
+    found.push(examined);
+}
+
+impl Examined {
+    /// What was found in a program that was replaced: the next one is looked at.
+    fn of_one(mut self) -> Examined {
+        self.judged.iter_mut().filter(|one| matches!(one, Judged::Unknown)).for_each(|one| *one = Judged::IsNot);
+        self
+    }
+
+    /// What was found in the last of many programs: nothing is known of the next.
+    fn of_many(mut self) -> Examined {
+        self.judged.iter_mut().filter(|one| matches!(one, Judged::IsNot)).for_each(|one| *one = Judged::Unknown);
+        let error = format!("it replaced its program {ATTEMPTS_MAX} times while it was looked at");
+        self.errors.push(("the memory", io::Error::other(error)));
+        self
+    }
 }
 
 /// What was found in one range.
@@ -290,7 +302,32 @@ impl Known {
     }
 }
 
-/// Whether a process has ended, or is ending: it has no program any more.
-fn has_no_memory(process: &Process) -> bool {
-    process.executable().map_or_else(|error| processes::has_ended(&error), |executable| executable.is_none())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examined(judged: Vec<Judged>) -> Examined {
+        let (places, errors, failures) = (Vec::new(), Vec::new(), Vec::new());
+        Examined { name: "a".into(), judged, places, bytes: 0, errors, failures }
+    }
+
+    fn kinds(examined: &Examined) -> String {
+        let kind = |judged: &Judged| match judged {
+            Judged::Is(_) => '+',
+            Judged::IsNot => '-',
+            Judged::Unknown => '?',
+        };
+        examined.judged.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn what_was_found_before_a_process_replaced_its_program_is_kept() {
+        let is = || Judged::Is(Default::default());
+        let mut found = Vec::new();
+        add(&mut found, examined(vec![is(), is(), Judged::Unknown, Judged::IsNot]).of_one());
+        add(&mut found, examined(vec![is(), Judged::IsNot, Judged::IsNot, Judged::Unknown]));
+        assert_eq!(found.iter().map(kinds).collect::<Vec<_>>(), ["-+--", "+--?"], "each search finds it once");
+        let last = examined(vec![is(), Judged::IsNot, Judged::Unknown]).of_many();
+        assert_eq!((kinds(&last).as_str(), last.errors.len()), ("+??", 1));
+    }
 }

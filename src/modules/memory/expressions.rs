@@ -6,7 +6,8 @@ use crate::modules::{ParameterError, limits};
 use crate::re2;
 use regex_automata::meta::{BuildError, Config, Regex};
 use regex_automata::util::syntax;
-use regex_automata::{Input, MatchKind};
+use regex_automata::{Input, MatchKind, PatternSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Compiled size of all expressions together, and at least that of one: a quarter of the memory of an operation.
@@ -24,8 +25,8 @@ const CACHE_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Expressions {
     list: Vec<Regex>,
-    /// Whether one of them matches, in one pass. None: there is one only, or together they are too large.
-    any: Option<Regex>,
+    /// Which of them match, in one pass. None: there is one only, or together they are too large.
+    all: Option<Regex>,
 }
 
 /// Collects expressions.
@@ -81,13 +82,14 @@ impl Builder {
         let cache_bytes = (CACHES_BYTES_MAX / count).clamp(CACHE_BYTES_MIN, CACHE_BYTES_MAX);
         let compiled_bytes_max = (COMPILED_BYTES_SUM_MAX / count).min(COMPILED_BYTES_MAX);
         let one = |(pattern, path): &(String, String)| {
-            compile(&[pattern], compiled_bytes_max, cache_bytes)
+            compile(&[pattern], MatchKind::LeftmostFirst, compiled_bytes_max, cache_bytes)
                 .map_err(|error| ParameterError::new(path, reason(&detail(&error, compiled_bytes_max))))
         };
         let list = self.patterns.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         let all: Vec<&str> = self.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
-        let any = (count > 1).then(|| compile(&all, COMPILED_BYTES_SUM_MAX / 4, CACHE_BYTES_MAX).ok()).flatten();
-        Ok(Expressions { list, any })
+        let compiled = || compile(&all, MatchKind::All, COMPILED_BYTES_SUM_MAX / 4, CACHE_BYTES_MAX).ok();
+        let all = (count > 1).then(compiled).flatten();
+        Ok(Expressions { list, all })
     }
 }
 
@@ -99,9 +101,14 @@ fn detail(error: &BuildError, compiled_bytes_max: usize) -> String {
     }
 }
 
-fn compile(patterns: &[impl AsRef<str>], bytes_max: usize, cache_bytes: usize) -> Result<Regex, Box<BuildError>> {
+fn compile(
+    patterns: &[impl AsRef<str>],
+    kind: MatchKind,
+    bytes_max: usize,
+    cache_bytes: usize,
+) -> Result<Regex, Box<BuildError>> {
     let config = Config::new()
-        .match_kind(MatchKind::LeftmostFirst)
+        .match_kind(kind)
         .utf8_empty(false)
         .nfa_size_limit(Some(bytes_max))
         .hybrid_cache_capacity(cache_bytes);
@@ -115,9 +122,16 @@ impl Expressions {
         self.list.len()
     }
 
-    /// Whether one of all expressions may be in a piece.
-    pub(super) fn may_be_in(&self, piece: &Piece) -> bool {
-        self.any.as_ref().is_none_or(|any| any.is_match(input(piece)))
+    /// Those of `pending` that may be in a piece. What was found before is in many pieces, and costs one pass.
+    pub(super) fn in_piece(&self, piece: &Piece, pending: &BTreeSet<usize>) -> Vec<usize> {
+        let Some(all) = &self.all else { return pending.iter().copied().collect() };
+        // The first match is enough for that, and mostly there is none.
+        if !all.is_match(input(piece)) {
+            return Vec::new();
+        }
+        let mut found = PatternSet::new(self.list.len());
+        all.which_overlapping_matches(&input(piece), &mut found);
+        found.iter().map(|pattern| pattern.as_usize()).filter(|number| pending.contains(number)).collect()
     }
 
     /// Where an expression is in a piece.
@@ -166,9 +180,9 @@ mod tests {
         ] {
             let piece = piece(bytes, true, true);
             assert_eq!(all.find(number, &piece), address, "{number} {bytes:?}");
-            assert!(address.is_none() || all.may_be_in(&piece));
+            assert_eq!(all.in_piece(&piece, &[number].into()).len(), usize::from(address.is_some()));
         }
-        assert!(!all.may_be_in(&piece(b"nothing", true, true)));
+        assert!(all.in_piece(&piece(b"nothing", true, true), &(0..7).collect()).is_empty());
         let error = expressions(&["("], &[]).unwrap_err();
         assert!(error.starts_with("c: bad regular expression"), "{error}");
         let error = expressions(&["(.{1000}){1000}"], &[]).unwrap_err();
@@ -176,6 +190,15 @@ mod tests {
         for hex in ["", "f", "0xff", "zz", &"00".repeat(9000)] {
             assert!(expressions(&[], &[hex]).unwrap_err().starts_with("b: is not 1 to 8192 bytes"), "{hex}");
         }
+    }
+
+    #[test]
+    fn what_was_found_makes_no_other_expression_be_looked_for() {
+        let all = expressions(&["found", "fo+u", "other", "und"], &[]).unwrap();
+        let piece = piece(b"..found.. found", true, true);
+        assert_eq!(all.in_piece(&piece, &[0, 1, 2, 3].into()), [0, 1, 3], "also those that overlap");
+        assert_eq!(all.in_piece(&piece, &[2].into()), [0; 0]);
+        assert_eq!(all.in_piece(&piece, &[2, 3].into()), [3]);
     }
 
     #[test]

@@ -84,8 +84,10 @@ impl<'c> Shared<'_, 'c> {
             let examined = examiner.examine(&self.processes, *pid, &mut is_over);
             let mut found = self.found();
             match examined {
-                Ok(Some(examined)) => found.take(self.plan, *pid, &examined),
-                Ok(None) => {}
+                Ok(examined) => {
+                    found.processes += u64::from(!examined.is_empty());
+                    examined.iter().for_each(|examined| found.take(self.plan, *pid, examined));
+                }
                 Err(error) => found.unread.add("the memory", &pid.to_string(), &error),
             }
         }
@@ -94,7 +96,6 @@ impl<'c> Shared<'_, 'c> {
 
 impl Found<'_> {
     fn take(&mut self, plan: &Plan, pid: i32, examined: &Examined) {
-        self.processes += 1;
         self.bytes += examined.bytes;
         let title = format!("{pid} ({})", examined.name);
         for failure in &examined.failures {

@@ -33,7 +33,7 @@ pub(super) fn find(sockets: &BTreeSet<u64>, until: Option<Instant>) -> Holders {
         }
     };
     holders.doubts.extend(processes.hidden());
-    let mut refused = 0;
+    let mut refused = 0_u64;
     for pid in ids {
         if until.is_some_and(|until| Instant::now() >= until) {
             holders.doubts.push("processes of sockets are incomplete: there was no time to look at all".to_owned());
@@ -48,7 +48,9 @@ pub(super) fn find(sockets: &BTreeSet<u64>, until: Option<Instant>) -> Holders {
                 continue;
             }
         };
+        refused += u64::from(descriptors.error.is_some());
         let inodes: BTreeSet<u64> = descriptors
+            .list
             .iter()
             .filter_map(|(_, target)| inode(target.to_str()?))
             .filter(|i| sockets.contains(i))
@@ -67,7 +69,9 @@ pub(super) fn find(sockets: &BTreeSet<u64>, until: Option<Instant>) -> Holders {
         }
     }
     if refused > 0 {
-        holders.doubts.push(format!("processes of sockets are incomplete: {refused} could not be looked into"));
+        holders
+            .doubts
+            .push(format!("processes of sockets are incomplete: {refused} could not be looked into as a whole"));
     }
     holders
 }

@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::users::Users;
 use crate::modules::fields::Texts;
-use crate::modules::processes::{self, Executable, Process, Processes, Stat};
+use crate::modules::processes::{self, Descriptors, Executable, Process, Processes, Stat};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -121,9 +121,10 @@ impl<'m> Facts<'m> {
     fn tried<T>(&self, what: &'static str, empty: T, read: io::Result<T>) -> Option<T> {
         match read {
             Ok(read) => return Some(read),
-            Err(error) if processes::has_ended(&error) => match self.process.stat() {
-                Ok(_) => return Some(empty),
-                Err(_) => self.has_ended.set(true),
+            Err(error) if processes::has_ended(&error) => match self.process.nothing::<()>() {
+                Ok(()) => return Some(empty),
+                Err(error) if processes::has_ended(&error) => self.has_ended.set(true),
+                Err(error) => self.errors.borrow_mut().push((what, error)),
             },
             Err(error) => self.errors.borrow_mut().push((what, error)),
         }
@@ -217,9 +218,10 @@ impl<'m> Facts<'m> {
     }
 
     fn open_files(&self) -> Texts {
-        let Some(files) = self.tried("fd", Vec::new(), self.process.descriptors()) else { return Texts::default() };
+        let none = Descriptors { list: Vec::new(), error: None };
+        let Some(files) = self.tried("fd", none, self.process.descriptors()) else { return Texts::default() };
         let mut known = Vec::new();
-        for (_, path) in files {
+        for (_, path) in files.list {
             let path = bytes(&path);
             let bare = processes::without_mark(&path);
             if bare.len() < path.len() {
@@ -229,7 +231,9 @@ impl<'m> Facts<'m> {
         }
         known.sort_unstable();
         known.dedup();
-        all(known)
+        let are_all = files.error.is_none();
+        self.errors.borrow_mut().extend(files.error.map(|error| ("fd", error)));
+        Texts { known, are_all }
     }
 
     /// The digits of the hash of its program. None: unknown; none within: it has none.

@@ -1,10 +1,13 @@
 //! Reads the memory of a process while it runs, in pieces of a constant size.
 //!
 //! Only pages that the process has in memory or in swap are read: `/proc/PID/pagemap` names them. Reading others would make the
-//! kernel supply them, which for a large mapping that is hardly used is all memory of the machine.
+//! kernel supply them, which for a large mapping that is hardly used is all memory of the machine. Shared memory may be there
+//! although the process does not have it at the moment; that is read as the file that it is.
 
 use super::Process;
 use super::regions::{Devices, Region};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -25,6 +28,8 @@ const HELD: u64 = 3 << 62;
 const UNKNOWN_REGION_BYTES_MAX: u64 = 256 << 20;
 /// Failures of one process that are remembered.
 const FAILURES_MAX: usize = 1_000;
+/// Stretches of memory of one process that are listed: 32 MiB.
+const STRETCHES_MAX: usize = 1 << 20;
 /// Pages are this large, if the kernel does not say how large.
 const PAGE_BYTES_DEFAULT: u64 = 4 << 10;
 
@@ -82,10 +87,61 @@ pub(in crate::modules) struct Range {
 
 /// Reads the memory of one process after the other; it has the buffers for that.
 pub(in crate::modules) struct Memory {
-    page_bytes: u64,
     piece: Vec<u8>,
-    entries: Vec<u8>,
     devices: Devices,
+}
+
+/// Which pages of a process there are, and what is in them.
+#[derive(Debug)]
+struct Pages<'p> {
+    process: &'p Process,
+    page_bytes: u64,
+    memory: File,
+    pagemap: io::Result<File>,
+    /// Entries of `pagemap`, how many, and of which page the first one is.
+    entries: Vec<u8>,
+    count: u64,
+    first: u64,
+    /// The file of a region, if it is shared memory, by the start of the region.
+    shared: Option<(u64, Option<io::Result<File>>)>,
+}
+
+/// What is at an address and behind it.
+enum Next {
+    /// Memory, up to there.
+    Held { end: u64, is_shared: bool },
+    /// Nothing, up to there.
+    Nothing(u64),
+    /// It is not known, up to there.
+    Unknown(u64, io::Error),
+    /// Nothing any more: the process has ended, or replaced its program.
+    Gone,
+}
+
+/// All memory of a process that there is, to be read in any order.
+#[derive(Debug)]
+pub(in crate::modules) struct Parts<'p> {
+    /// Where there is memory, ascending; each within one region.
+    pub(in crate::modules) list: Vec<(u64, u64)>,
+    /// Bytes of which it is not known whether there is memory.
+    pub(in crate::modules) unknown_bytes: u64,
+    /// The memory was gone before the end.
+    pub(in crate::modules) is_gone: bool,
+    /// There are no more.
+    pub(in crate::modules) is_whole: bool,
+    regions: Vec<Region>,
+    stretches: Vec<Stretch>,
+    pages: Pages<'p>,
+}
+
+/// Memory that is read from one place.
+#[derive(Debug)]
+struct Stretch {
+    start: u64,
+    end: u64,
+    /// The number of its region.
+    region: usize,
+    is_shared: bool,
 }
 
 /// How a step of a walk ended.
@@ -95,8 +151,8 @@ enum Step {
 }
 
 /// One walk through the memory of one process.
-struct Walking<'m, R> {
-    memory: File,
+struct Walking<'m, 'p, R> {
+    pages: Pages<'p>,
     buffer: &'m mut [u8],
     /// Bytes in the buffer, and the address of the first.
     held: usize,
@@ -105,7 +161,6 @@ struct Walking<'m, R> {
     left: u64,
     /// The reader wants more.
     is_wanted: bool,
-    page_bytes: u64,
     reader: &'m mut R,
     walk: Walk,
 }
@@ -113,9 +168,7 @@ struct Walking<'m, R> {
 impl Memory {
     /// One for this machine.
     pub(in crate::modules) fn new() -> Memory {
-        let page_bytes = page_bytes().unwrap_or(PAGE_BYTES_DEFAULT);
-        let entries = vec![0; PAGES * ENTRY_BYTES as usize];
-        Memory { page_bytes, piece: vec![0; PIECE_BYTES], entries, devices: Devices::default() }
+        Memory { piece: vec![0; PIECE_BYTES], devices: Devices::default() }
     }
 
     /// Shows memory of a process to `reader`.
@@ -126,16 +179,14 @@ impl Memory {
         range: Range,
         reader: &mut impl Reader,
     ) -> io::Result<Walk> {
-        let pagemap = process.open("pagemap");
         let mut walking = Walking {
-            memory: process.open("mem")?,
+            pages: Pages::of(process)?,
             buffer: &mut self.piece,
             held: 0,
             address: 0,
             is_start: true,
             left: range.length,
             is_wanted: true,
-            page_bytes: self.page_bytes,
             reader,
             walk: Walk::default(),
         };
@@ -144,15 +195,7 @@ impl Memory {
             if start >= region.end || !region.is_readable() || !self.devices.is_memory(process, region) {
                 continue;
             }
-            let step = match &pagemap {
-                Ok(pagemap) => walking.held_pages(pagemap, &mut self.entries, start, region.end)?,
-                Err(_) if region.end - start <= UNKNOWN_REGION_BYTES_MAX => walking.run(start, region.end),
-                Err(error) => {
-                    walking.failed(start, region.end, io::Error::new(error.kind(), format!("pagemap: {error}")));
-                    Step::GoesOn
-                }
-            };
-            if let Step::Enough = step {
+            if let Step::Enough = walking.region(region, start)? {
                 break;
             }
         }
@@ -167,43 +210,202 @@ impl Memory {
     }
 }
 
-impl<R: Reader> Walking<'_, R> {
-    /// Reads the pages of a region that there are.
-    fn held_pages(&mut self, pagemap: &File, entries: &mut [u8], start: u64, end: u64) -> io::Result<Step> {
-        let mut page = start / self.page_bytes;
-        let last = end.div_ceil(self.page_bytes);
-        let mut run: Option<u64> = None;
-        while page < last {
+impl<'p> Pages<'p> {
+    fn of(process: &'p Process) -> io::Result<Pages<'p>> {
+        Ok(Pages {
+            process,
+            page_bytes: page_bytes().unwrap_or(PAGE_BYTES_DEFAULT),
+            memory: process.open("mem")?,
+            pagemap: process.open("pagemap"),
+            entries: vec![0; PAGES * ENTRY_BYTES as usize],
+            count: 0,
+            first: 0,
+            shared: None,
+        })
+    }
+
+    /// What is at an address of a region, as far as one look says.
+    fn next(&mut self, region: &Region, at: u64) -> io::Result<Next> {
+        let end = region.end;
+        let pagemap = match &self.pagemap {
+            Ok(pagemap) => pagemap,
+            Err(_) if end - at <= UNKNOWN_REGION_BYTES_MAX => return Ok(Next::Held { end, is_shared: false }),
+            Err(error) => return Ok(Next::Unknown(end, io::Error::new(error.kind(), format!("pagemap: {error}")))),
+        };
+        let page = at / self.page_bytes;
+        if page < self.first || page >= self.first + self.count {
+            let count = usize::try_from(end.div_ceil(self.page_bytes) - page).unwrap_or(PAGES).min(PAGES);
+            let read = pagemap.read_at(&mut self.entries[..count * ENTRY_BYTES as usize], page * ENTRY_BYTES)?;
+            (self.first, self.count) = (page, read as u64 / ENTRY_BYTES);
+            if self.count == 0 {
+                return Ok(Next::Gone);
+            }
+        }
+        let known = &self.entries[((page - self.first) * ENTRY_BYTES) as usize..(self.count * ENTRY_BYTES) as usize];
+        let (known, _) = known.as_chunks::<{ ENTRY_BYTES as usize }>();
+        let is_held = |entry: &[u8; ENTRY_BYTES as usize]| u64::from_ne_bytes(*entry) & HELD != 0;
+        let is_first_held = known.first().is_some_and(is_held);
+        let alike = known.iter().take_while(|entry| is_held(entry) == is_first_held).count() as u64;
+        let stop = ((page + alike) * self.page_bytes).min(end);
+        if is_first_held {
+            return Ok(Next::Held { end: stop, is_shared: false });
+        }
+        let page_bytes = self.page_bytes;
+        let file = match self.shared(region) {
+            None => return Ok(Next::Nothing(stop)),
+            Some(Err(error)) => {
+                let reason = format!("shared memory that it does not have at the moment: {error}");
+                return Ok(Next::Unknown(stop, io::Error::new(error.kind(), reason)));
+            }
+            Some(Ok(file)) => file,
+        };
+        let offset = region.file_offset(at);
+        let address = |place: u64| at.saturating_add(place.saturating_sub(offset)).min(stop);
+        let data = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => address(data) / page_bytes * page_bytes,
+            Err(Errno::NXIO) => stop,
+            Err(error) => return Ok(Next::Unknown(stop, error.into())),
+        };
+        if data > at {
+            return Ok(Next::Nothing(data));
+        }
+        let hole = rustix::fs::seek(file, SeekFrom::Hole(offset)).map_or(stop, address);
+        Ok(Next::Held { end: hole.next_multiple_of(page_bytes).clamp(at + 1, stop), is_shared: true })
+    }
+
+    /// The file of a region, if it is shared memory.
+    fn shared(&mut self, region: &Region) -> Option<&io::Result<File>> {
+        if self.shared.as_ref().is_none_or(|(start, _)| *start != region.start) {
+            self.shared = Some((region.start, region.shared_memory(self.process)));
+        }
+        self.shared.as_ref()?.1.as_ref()
+    }
+
+    /// Reads memory of a region.
+    fn read(&mut self, region: &Region, is_shared: bool, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if !is_shared {
+            return self.memory.read_at(buffer, at);
+        }
+        match self.shared(region) {
+            Some(Ok(file)) => match file.read_at(buffer, region.file_offset(at)) {
+                Ok(0) => Err(io::Error::other("the shared memory is shorter now")),
+                read => read,
+            },
+            _ => Err(io::Error::other("the shared memory is not there any more")),
+        }
+    }
+
+    /// Behind the page of an address.
+    fn behind(&self, at: u64) -> u64 {
+        (at / self.page_bytes + 1) * self.page_bytes
+    }
+}
+
+impl<'p> Parts<'p> {
+    /// Those of a process, until `is_over`.
+    pub(in crate::modules) fn of(
+        process: &'p Process,
+        devices: &mut Devices,
+        is_over: &dyn Fn() -> bool,
+    ) -> io::Result<Parts<'p>> {
+        let regions = process.regions()?;
+        let mut parts = Parts {
+            list: Vec::new(),
+            unknown_bytes: 0,
+            is_gone: false,
+            is_whole: regions.is_whole,
+            regions: Vec::new(),
+            stretches: Vec::new(),
+            pages: Pages::of(process)?,
+        };
+        for (number, region) in regions.list.iter().enumerate() {
+            if !region.is_readable() || !devices.is_memory(process, region) {
+                continue;
+            }
+            let (mut at, mut part) = (region.start, None::<(u64, u64)>);
+            while at < region.end {
+                if is_over() || parts.stretches.len() == STRETCHES_MAX {
+                    parts.is_whole = false;
+                    break;
+                }
+                let end = match parts.pages.next(region, at)? {
+                    Next::Held { end, is_shared } => {
+                        parts.stretches.push(Stretch { start: at, end, region: number, is_shared });
+                        part = Some((part.map_or(at, |(start, _)| start), end));
+                        at = end;
+                        continue;
+                    }
+                    Next::Nothing(end) => end,
+                    Next::Unknown(end, _) => {
+                        parts.unknown_bytes += end - at;
+                        end
+                    }
+                    Next::Gone => {
+                        parts.is_gone = true;
+                        break;
+                    }
+                };
+                parts.list.extend(part.take());
+                at = end;
+            }
+            parts.list.extend(part);
+        }
+        parts.regions = regions.list;
+        Ok(parts)
+    }
+
+    /// Reads memory of one part. Returns how many bytes could not be read, which are zeros, or None if all of it is gone.
+    pub(in crate::modules) fn read(&mut self, start: u64, buffer: &mut [u8]) -> Option<u64> {
+        let (mut filled, mut unread) = (0, 0);
+        while filled < buffer.len() {
+            let at = start + filled as u64;
+            let number = self.stretches.partition_point(|stretch| stretch.end <= at);
+            let Some(stretch) = self.stretches.get(number).filter(|stretch| stretch.start <= at) else { break };
+            let limit = |end: u64| usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len() - filled);
+            let (to, page) = (filled + limit(stretch.end), filled + limit(self.pages.behind(at)));
+            let (region, is_shared) = (&self.regions[stretch.region], stretch.is_shared);
+            match self.pages.read(region, is_shared, at, &mut buffer[filled..to]) {
+                Ok(0) => return None,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if super::has_ended(&error) => return None,
+                Err(_) => {
+                    buffer[filled..page].fill(0);
+                    unread += (page - filled) as u64;
+                    filled = page;
+                }
+            }
+        }
+        buffer[filled..].fill(0);
+        Some(unread)
+    }
+}
+
+impl<R: Reader> Walking<'_, '_, R> {
+    /// Reads what there is of a region.
+    fn region(&mut self, region: &Region, start: u64) -> io::Result<Step> {
+        let mut at = start;
+        while at < region.end {
             if self.is_over() {
                 return Ok(Step::Enough);
             }
-            let count = usize::try_from(last - page).unwrap_or(PAGES).min(PAGES);
-            let read = pagemap.read_at(&mut entries[..count * ENTRY_BYTES as usize], page * ENTRY_BYTES)?;
-            let (found, _) = entries[..read].as_chunks::<{ ENTRY_BYTES as usize }>();
-            if found.is_empty() {
-                self.walk.is_gone = true;
-                return Ok(Step::Enough);
-            }
-            for entry in found {
-                let is_held = u64::from_ne_bytes(*entry) & HELD != 0;
-                match (is_held, run) {
-                    (true, None) => run = Some(page),
-                    (false, Some(first)) => {
-                        run = None;
-                        if let Step::Enough = self.pages(first, page, start, end) {
-                            return Ok(Step::Enough);
-                        }
-                    }
-                    _ => {}
+            at = match self.pages.next(region, at)? {
+                Next::Held { end, is_shared } => match self.run(region, is_shared, at, end) {
+                    Step::Enough => return Ok(Step::Enough),
+                    Step::GoesOn => end,
+                },
+                Next::Nothing(end) => end,
+                Next::Unknown(end, error) => {
+                    self.failed(at, end, error);
+                    end
                 }
-                page += 1;
-            }
+                Next::Gone => {
+                    self.walk.is_gone = true;
+                    return Ok(Step::Enough);
+                }
+            };
         }
-        Ok(run.map_or(Step::GoesOn, |first| self.pages(first, last, start, end)))
-    }
-
-    fn pages(&mut self, first: u64, last: u64, start: u64, end: u64) -> Step {
-        self.run((first * self.page_bytes).max(start), (last * self.page_bytes).min(end))
+        Ok(Step::GoesOn)
     }
 
     fn is_over(&mut self) -> bool {
@@ -212,7 +414,7 @@ impl<R: Reader> Walking<'_, R> {
     }
 
     /// Reads a part that is there as a whole.
-    fn run(&mut self, start: u64, end: u64) -> Step {
+    fn run(&mut self, region: &Region, is_shared: bool, start: u64, end: u64) -> Step {
         if self.address + self.held as u64 != start {
             if let Step::Enough = self.flush() {
                 return Step::Enough;
@@ -227,7 +429,7 @@ impl<R: Reader> Walking<'_, R> {
             let room = (self.buffer.len() - self.held) as u64;
             // Both fit: the buffer is small.
             let count = room.min(end - at).min(self.left) as usize;
-            match self.memory.read_at(&mut self.buffer[self.held..self.held + count], at) {
+            match self.pages.read(region, is_shared, at, &mut self.buffer[self.held..self.held + count]) {
                 Ok(0) => {
                     self.walk.is_gone = true;
                     return Step::Enough;
@@ -240,7 +442,7 @@ impl<R: Reader> Walking<'_, R> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let next = ((at / self.page_bytes + 1) * self.page_bytes).min(end);
+                    let next = self.pages.behind(at).min(end);
                     self.failed(at, next, error);
                     if let Step::Enough = self.flush() {
                         return Step::Enough;
@@ -405,6 +607,58 @@ mod tests {
             assert!((4..64 << 20).contains(&counter.bytes), "{}: {reason}", counter.bytes);
         }
         assert_eq!(&memory[BYTES / 2..BYTES / 2 + 4], b"here");
+    }
+
+    #[test]
+    fn shared_memory_that_the_process_does_not_have_at_the_moment_is_read() {
+        // Like a process that has written it and let it go: in the file, and in no page of the mapping.
+        let file = File::from(rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::empty()).unwrap());
+        file.set_len(1 << 30).unwrap();
+        file.write_all_at(b"here", 5_000_000).unwrap();
+        let program = "import mmap, sys, time; m = mmap.mmap(0, 1 << 30); print('ready', flush=True); time.sleep(1000)";
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", program]).stdin(file).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
+        let regions = process.regions().unwrap().list;
+        let region = regions.iter().find(|region| region.name.starts_with(b"/memfd:x")).unwrap();
+        let range = Range { offset: region.start, length: u64::MAX };
+        let (mut keeper, only) = (Keeper::default(), std::slice::from_ref(region));
+        let walk = Memory::new().walk(&process, only, range, &mut keeper).unwrap();
+        let mut bytes = [0; 4];
+        let mut parts = Parts::of(&process, &mut Devices::default(), &|| false).unwrap();
+        let unread = parts.read(region.start + 5_000_000, &mut bytes);
+        child.kill().and_then(|()| child.wait()).unwrap();
+        if rustix::process::geteuid().is_root() {
+            assert_eq!((walk.failures.len(), walk.bytes), (0, 4096), "only what there is");
+            assert_eq!(keeper.from - region.start, 5_000_000 / 4096 * 4096);
+            assert!(keeper.bytes.windows(4).any(|bytes| bytes == b"here"));
+            assert_eq!(unread, Some(0));
+            assert_eq!(&bytes, b"here");
+        } else {
+            assert!(!walk.failures.is_empty(), "it is said");
+        }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_costs_no_other_one() {
+        let process = own();
+        let memory = vec![7_u8; 5 * 4096];
+        let start = (memory.as_ptr() as u64).next_multiple_of(4096);
+        let mut parts = Parts::of(&process, &mut Devices::default(), &|| false).unwrap();
+        let number = parts.stretches.iter().position(|stretch| stretch.start <= start && start < stretch.end).unwrap();
+        let Stretch { region, .. } = parts.stretches[number];
+        let of = |start, end, is_shared| Stretch { start, end, region, is_shared };
+        // It is read as shared memory, which it is not.
+        let middle = start + 4096;
+        parts.stretches =
+            vec![of(start, middle, false), of(middle, middle + 4096, true), of(middle + 4096, middle + 8192, false)];
+        let mut bytes = vec![1; 3 * 4096];
+        assert_eq!(parts.read(start, &mut bytes), Some(4096));
+        let expected = [[7; 4096], [0; 4096], [7; 4096]].concat();
+        assert!(bytes == expected);
+        drop(memory);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What is mapped into a process: `/proc/PID/maps`.
 
 use super::{Process, without_mark};
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 /// Regions of one process: the kernel's default limit is a quarter of this.
 const REGIONS_MAX: usize = 1 << 18;
@@ -14,6 +17,8 @@ const LINE_BYTES_MAX: u64 = 20 << 10;
 const ZERO: (u32, u32) = (1, 5);
 /// Pages that the kernel maps, which are no memory of the process.
 const KERNELS: [&[u8]; 3] = [b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"];
+/// How names of shared memory begin.
+const MEMORY_NAMES: [&[u8]; 4] = [b"/memfd:", b"/dev/shm/", b"/SYSV", b"/dev/zero"];
 /// Directories below `/dev` whose files are memory that processes share.
 const SHARED: [&[u8]; 4] = [b"/dev/shm/", b"/dev/hugepages/", b"/dev/mqueue/", b"/dev/zero"];
 
@@ -26,10 +31,12 @@ pub(in crate::modules) struct Region {
     pub(in crate::modules) end: u64,
     /// `rw-p`.
     pub(in crate::modules) permissions: String,
+    /// Where in the file its first byte is.
+    offset: u64,
     /// The file that is mapped, by its device and its inode.
     file: Option<(String, u64)>,
     /// A path, `[heap]`, or nothing.
-    pub(in crate::modules) name: Rc<[u8]>,
+    pub(in crate::modules) name: Arc<[u8]>,
 }
 
 /// All regions of a process.
@@ -74,16 +81,17 @@ impl Process {
 
 impl Region {
     /// Reads `7f0c4a000000-7f0c4a021000 rw-p 00000000 00:00 0    /path`.
-    fn parse(line: &[u8], before: Option<&Rc<[u8]>>) -> Option<Region> {
+    fn parse(line: &[u8], before: Option<&Arc<[u8]>>) -> Option<Region> {
         let mut fields = line.strip_suffix(b"\n").unwrap_or(line).splitn(6, |byte| *byte == b' ');
         let mut field = || std::str::from_utf8(fields.next()?).ok();
         let (start, end) = field()?.split_once('-')?;
         let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-        let (permissions, _offset, device, inode) = (field()?, field()?, field()?, field()?.parse::<u64>().ok()?);
+        let (permissions, offset) = (field()?, u64::from_str_radix(field()?, 16).ok()?);
+        let (device, inode) = (field()?, field()?.parse::<u64>().ok()?);
         let name = fields.next().unwrap_or_default().trim_ascii_start();
         let name = before.filter(|before| before.as_ref() == name).cloned().unwrap_or_else(|| name.into());
         let file = (inode != 0).then(|| (device.to_owned(), inode));
-        (start < end).then(|| Region { start, end, permissions: permissions.to_owned(), file, name })
+        (start < end).then(|| Region { start, end, permissions: permissions.to_owned(), offset, file, name })
     }
 
     /// Whether the process may read it.
@@ -94,6 +102,37 @@ impl Region {
     /// The path of the mapped file, without the mark of a deleted one.
     pub(in crate::modules) fn path(&self) -> Option<&[u8]> {
         self.name.starts_with(b"/").then(|| without_mark(&self.name))
+    }
+}
+
+impl Region {
+    /// Where in its file an address is.
+    pub(super) fn file_offset(&self, address: u64) -> u64 {
+        self.offset.saturating_add(address - self.start)
+    }
+
+    /// Its file, if that is memory that processes share: it has contents also where the process has no page. Only for what is
+    /// memory, by [`Devices::is_memory`].
+    pub(super) fn shared_memory(&self, process: &Process) -> Option<io::Result<File>> {
+        /// The file system of such files.
+        const TMPFS: u64 = 0x0102_1994;
+        self.file.as_ref()?;
+        let link = format!("map_files/{:x}-{:x}", self.start, self.end);
+        // Its kind is asked for before it is opened, by what cannot become another file.
+        let place = match rustix::fs::openat(process.own(), link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(place) => place,
+            // Only root may follow these links.
+            Err(Errno::PERM | Errno::ACCESS) if MEMORY_NAMES.iter().any(|name| self.name.starts_with(name)) => {
+                return Some(Err(Errno::PERM.into()));
+            }
+            Err(_) => return None,
+        };
+        let is_regular = rustix::fs::fstat(&place).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+        if !is_regular || !rustix::fs::fstatfs(&place).is_ok_and(|kind| kind.f_type as u64 == TMPFS) {
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+        Some(super::open(rustix::fs::CWD, &path, OFlags::empty()).map(File::from))
     }
 }
 
@@ -110,7 +149,7 @@ impl Devices {
             return *is_memory;
         }
         let link = format!("map_files/{:x}-{:x}", region.start, region.end);
-        let is_memory = match rustix::fs::statat(&process.directory, link, AtFlags::NO_AUTOMOUNT) {
+        let is_memory = match rustix::fs::statat(process.own(), link, AtFlags::NO_AUTOMOUNT) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => true,
                 FileType::CharacterDevice => (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == ZERO,

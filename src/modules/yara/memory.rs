@@ -1,17 +1,12 @@
-//! The memory of a process, as the engine reads it: what is mapped and readable, a chunk at a time, through `/proc/PID/mem`. The
-//! process is not stopped, and may change meanwhile.
+//! The memory of a process, as the engine reads it: what there is of it, a chunk at a time. The process is not stopped, and may
+//! change meanwhile.
 
-use crate::modules::processes::{Process, has_ended};
+use crate::modules::processes::Parts;
 use boreal::memory::{FragmentedMemory, MemoryParams, Region, RegionDescription};
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Bytes of `/proc/PID/maps`: more than a hundred thousand regions.
-const MAPS_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that are scanned at once.
 const CHUNK_BYTES: usize = 16 << 20;
 /// Bytes of a chunk that the next one begins with, so that what lies on the border is found: the engine follows an expression
@@ -25,18 +20,17 @@ pub(super) struct Gaps {
     pub(super) unread_bytes: AtomicU64,
     /// The time was over.
     pub(super) is_late: AtomicBool,
-    /// The process ended.
-    pub(super) has_ended: AtomicBool,
+    /// The memory was gone before the end: the process has ended, or replaced its program.
+    pub(super) is_gone: AtomicBool,
 }
 
-/// Mapped memory. See the module docs.
+/// Memory in chunks. See the module docs.
 #[derive(Debug)]
-pub(super) struct Memory {
-    file: File,
-    regions: Vec<RegionDescription>,
+pub(super) struct Memory<'p> {
+    parts: Parts<'p>,
     deadline: Instant,
     gaps: Arc<Gaps>,
-    /// The number of the region that is read, and how far.
+    /// The number of the part that is read, and how far.
     at: (usize, usize),
     current: Option<RegionDescription>,
     /// What was read last, and from where.
@@ -44,60 +38,32 @@ pub(super) struct Memory {
     buffered: Option<RegionDescription>,
 }
 
-impl Memory {
-    /// The memory of a process. None: it has none, like a thread of the kernel, or one that ended.
-    pub(super) fn of(process: &Process, deadline: Instant, gaps: Arc<Gaps>) -> io::Result<Option<Memory>> {
-        let maps = process.read("maps", MAPS_BYTES_MAX)?;
-        let regions = regions(&String::from_utf8_lossy(&maps));
-        if maps.len() as u64 == MAPS_BYTES_MAX {
-            return Err(io::Error::other("it has too many regions of memory"));
-        }
-        if regions.is_empty() {
-            return Ok(None);
-        }
-        let file = process.open("mem")?;
-        let (at, current, buffer, buffered) = ((0, 0), None, Vec::new(), None);
-        Ok(Some(Memory { file, regions, deadline, gaps, at, current, buffer, buffered }))
+impl<'p> Memory<'p> {
+    /// That of a process.
+    pub(super) fn of(parts: Parts<'p>, deadline: Instant, gaps: Arc<Gaps>) -> Memory<'p> {
+        gaps.unread_bytes.fetch_add(parts.unknown_bytes, Relaxed);
+        gaps.is_gone.fetch_or(parts.is_gone, Relaxed);
+        Memory { parts, deadline, gaps, at: (0, 0), current: None, buffer: Vec::new(), buffered: None }
     }
 
-    /// Reads a chunk, up to the first page that cannot be read: the engine wants as much as was promised, and has zeros for the rest.
-    fn read(&mut self, chunk: RegionDescription) {
-        self.buffer.resize(chunk.length, 0);
-        self.buffered = Some(chunk);
-        let mut filled = 0;
-        while filled < chunk.length {
-            match self.file.read_at(&mut self.buffer[filled..], (chunk.start + filled) as u64) {
-                Ok(0) => {
-                    self.gaps.has_ended.store(true, Relaxed);
-                    break;
-                }
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if has_ended(&error) => {
-                    self.gaps.has_ended.store(true, Relaxed);
-                    break;
-                }
-                Err(_) => {
-                    self.gaps.unread_bytes.fetch_add((chunk.length - filled) as u64, Relaxed);
-                    break;
-                }
-            }
-        }
-        self.buffer[filled..].fill(0);
+    /// Where a part is.
+    fn part(&self, number: usize) -> Option<RegionDescription> {
+        let (start, end) = *self.parts.list.get(number)?;
+        Some(RegionDescription { start: usize::try_from(start).ok()?, length: usize::try_from(end - start).ok()? })
     }
 }
 
-impl FragmentedMemory for Memory {
+impl FragmentedMemory for Memory<'_> {
     fn next(&mut self, _: &MemoryParams) -> Option<RegionDescription> {
         let (mut number, mut offset) = self.at;
-        let mut region = self.regions.get(number)?;
-        if offset >= region.length {
+        let mut part = self.part(number)?;
+        if offset >= part.length {
             (number, offset) = (number + 1, 0);
-            region = self.regions.get(number)?;
+            part = self.part(number)?;
         }
-        let length = (region.length - offset).min(CHUNK_BYTES + OVERLAP_BYTES);
-        let chunk = RegionDescription { start: region.start + offset, length };
-        self.at = (number, if length == region.length - offset { region.length } else { offset + CHUNK_BYTES });
+        let length = (part.length - offset).min(CHUNK_BYTES + OVERLAP_BYTES);
+        let chunk = RegionDescription { start: part.start + offset, length };
+        self.at = (number, if length == part.length - offset { part.length } else { offset + CHUNK_BYTES });
         self.current = Some(chunk);
         self.current
     }
@@ -109,10 +75,17 @@ impl FragmentedMemory for Memory {
                 self.gaps.is_late.store(true, Relaxed);
                 return None;
             }
-            self.read(chunk);
+            self.buffered = Some(chunk);
+            self.buffer.resize(chunk.length, 0);
+            match self.parts.read(chunk.start as u64, &mut self.buffer) {
+                Some(unread) => {
+                    self.gaps.unread_bytes.fetch_add(unread, Relaxed);
+                }
+                None => self.gaps.is_gone.store(true, Relaxed),
+            }
         }
-        let has_ended = self.gaps.has_ended.load(Relaxed);
-        (!has_ended).then_some(Region { start: chunk.start, mem: &self.buffer })
+        let is_gone = self.gaps.is_gone.load(Relaxed);
+        (!is_gone).then_some(Region { start: chunk.start, mem: &self.buffer })
     }
 
     fn reset(&mut self) {
@@ -121,57 +94,19 @@ impl FragmentedMemory for Memory {
     }
 }
 
-/// The regions of `/proc/PID/maps` that are read: readable, and not those of devices, where reading may do something.
-fn regions(maps: &str) -> Vec<RegionDescription> {
-    let region = |line: &str| {
-        let mut fields = line.split_ascii_whitespace();
-        let (range, permissions) = (fields.next()?, fields.next()?);
-        let name = fields.nth(3).unwrap_or_default();
-        let is_of_kernel = name.starts_with("[v");
-        let is_of_device = ["/dev/", "/sys/", "/proc/"].iter().any(|place| name.starts_with(place))
-            && !["/dev/shm/", "/dev/zero", "/dev/hugepages/"].iter().any(|place| name.starts_with(place));
-        if !permissions.starts_with('r') || is_of_kernel || is_of_device {
-            return None;
-        }
-        let (start, end) = range.split_once('-')?;
-        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
-        Some(RegionDescription { start, length: end.checked_sub(start).filter(|length| *length > 0)? })
-    };
-    maps.lines().filter_map(region).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modules::processes::Processes;
+    use crate::modules::processes::{Devices, Processes};
     use boreal::scanner::ScanParams;
 
     #[test]
-    fn readable_regions_are_read_and_devices_are_not() {
-        let maps = "\
-55d0-55e0 r-xp 00000000 08:01 12 /usr/bin/a b
-55e0-55e0 r--p 00000000 08:01 12 /usr/bin/a
-6000-7000 ---p 00000000 00:00 0
-7000-9000 rw-p 00000000 00:00 0 [heap]
-a000-b000 rw-s 00000000 00:06 7 /dev/dri/card0
-b000-c000 rw-s 00000000 00:06 7 /dev/shm/x
-c000-d000 r--p 00000000 00:00 0 [vvar]
-ffffffffff600000-ffffffffff601000 r-xp 00000000 00:00 0 [vsyscall]
-nonsense
--f r
-";
-        let found: Vec<_> = regions(maps).iter().map(|region| (region.start, region.length)).collect();
-        assert_eq!(found, [(0x55d0, 0x10), (0x7000, 0x2000), (0xb000, 0x1000)]);
-    }
-
-    #[test]
-    fn chunks_overlap_and_cover_a_region() {
+    fn chunks_overlap_and_cover_a_part() {
         let own = Processes::open().unwrap().process(std::process::id().cast_signed()).unwrap();
         let gaps = Arc::new(Gaps::default());
-        let mut memory = Memory::of(&own, Instant::now(), gaps.clone()).unwrap().unwrap();
-        memory.regions = [(4096, 2 * CHUNK_BYTES + 5), (1 << 40, 7)]
-            .map(|(start, length)| RegionDescription { start, length })
-            .into();
+        let mut parts = Parts::of(&own, &mut Devices::default(), &|| false).unwrap();
+        parts.list = vec![(4096, 4096 + 2 * CHUNK_BYTES as u64 + 5), (1 << 40, (1 << 40) + 7)];
+        let mut memory = Memory::of(parts, Instant::now(), gaps.clone());
         let scanner = boreal::Compiler::new().finalize();
         let parameters: &ScanParams = scanner.scan_params();
         let parameters = MemoryParams {

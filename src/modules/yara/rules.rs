@@ -136,9 +136,46 @@ impl Seen {
 
 /// Whether a condition may ask how many matches a string has, or where they are; the beginning of a file is the first.
 fn counts(condition: &str) -> bool {
-    let words: Vec<&str> = condition.split_ascii_whitespace().collect();
-    let asks_where = |pair: &[&str]| pair[0] == "in" || (pair[0] == "at" && pair[1].trim_end_matches(')') != "0");
-    condition.contains(['#', '@', '!']) || words.windows(2).any(asks_where)
+    let words = words(condition);
+    let asks_where = |(number, word): (usize, &&str)| {
+        let behind = |distance: usize| words.get(number + distance).copied();
+        let is_end = matches!(behind(2), None | Some(")" | "and" | "or"));
+        *word == "in" || (*word == "at" && !(behind(1) == Some("0") && is_end))
+    };
+    words.iter().any(|word| matches!(*word, "#" | "@" | "!")) || words.iter().enumerate().any(asks_where)
+}
+
+/// Words and other characters of a condition, without comments, texts and expressions.
+fn words(condition: &str) -> Vec<&str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_$.".contains(c);
+    let (mut words, mut rest) = (Vec::new(), condition);
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest[2..].find("*/").map_or(rest.len(), |end| end + 4),
+            // A division is written in another way.
+            '"' | '/' => literal_bytes(rest, first),
+            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (word, behind) = rest.split_at(length);
+        if !matches!(first, '"' | '/') && !first.is_whitespace() {
+            words.push(word);
+        }
+        rest = behind;
+    }
+    words
+}
+
+/// Bytes of a literal, up to the next of its first character that has no backslash before it.
+fn literal_bytes(text: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let is_end = *c == quote && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
 }
 
 /// An empty compiler with all modules and variables.
@@ -161,4 +198,47 @@ fn from_engine(error: &dyn Display) -> ParameterError {
     let reason = reason.lines().next().unwrap_or_default();
     let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
     ParameterError::new("yara", format!("line {line}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn a_condition_that_asks_for_places_is_known_however_it_is_written() {
+        for condition in [
+            "#a > 3",
+            "@a[2] == 5",
+            "!a[1] > 4",
+            "$a in (0..9)",
+            "$a in(0..9)",
+            "$a\nin\t(0..9)",
+            "$a at 5",
+            "$a at(5)",
+            "$a at/* x */5",
+            "($b)and $a at 0 + 5",
+            "$a at 0x10",
+            "$a at (0)",
+            "any of them in(1..2)",
+            "$a in// x\n(0..9)",
+            "filename matches /\\/\"/ and $a in(0..9)",
+            "filename == \"\\\"\" and $a at 5",
+        ] {
+            assert!(counts(condition), "{condition}");
+        }
+        for condition in [
+            "$a",
+            "$a at 0",
+            "($a at 0)and $b",
+            "$a at 0 or $b",
+            "$in and $at",
+            "pe.at and inside",
+            "$a // in here\n",
+            "$a /* at 5 # */ and $b",
+            "filename == \"x in # y\"",
+            "filename matches /x in # y/ and $a",
+        ] {
+            assert!(!counts(condition), "{condition}");
+        }
+    }
 }

@@ -9,13 +9,13 @@ use super::parameters::Search;
 use super::rules::Rules;
 use super::scan::{Found, SCAN_TIME_MAX, Scans};
 use crate::modules::fields::Pattern;
-use crate::modules::processes::{Processes, has_ended};
+use crate::modules::processes::{Process, Processes, has_ended};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, file};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ pub(super) const MATCHES: &str = "Matches";
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time for a scan beyond its own: the engine looks at the clock now and then.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a process is scanned that replaces its program meanwhile.
+const ATTEMPTS_MAX: usize = 3;
 
 /// What the scanning thread says.
 enum Said {
@@ -193,33 +196,67 @@ impl Worker {
     }
 
     fn process(&self, search: &Search, processes: &Processes, pid: i32) -> Result<(), IsOver> {
-        let failed = |name: &str, error: &io::Error| {
-            if has_ended(error) { Ok(()) } else { self.say(Said::Unseen(format!("scan process {pid}{name}: {error}"))) }
-        };
-        let looked = processes.process(pid).and_then(|process| Ok((process.stat()?, process)));
-        let (stat, process) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return failed("", &error),
-        };
-        if stat.is_kernel || stat.state == 'Z' {
-            return Ok(());
+        let mut earlier: Option<Found> = None;
+        for attempt in 1..=ATTEMPTS_MAX {
+            let unseen = |error: io::Error| self.say(Said::Unseen(format!("scan process {pid}: {error}")));
+            let looked = match look(search, processes, pid) {
+                Err(error) if !has_ended(&error) => return unseen(error),
+                looked => looked.unwrap_or_default(),
+            };
+            let Some((process, program)) = looked else {
+                // It has ended, or is not meant any more; what was found before counts.
+                return earlier.map_or(Ok(()), |found| self.say(Said::Process(found, pid)));
+            };
+            self.say(Said::Begun(format!("process {pid} {}", program.display())))?;
+            let scanned = self.scans.lock().unwrap_or_else(PoisonError::into_inner).process(&process, &program);
+            let (mut found, is_gone) = match scanned {
+                Ok(scanned) => scanned,
+                Err(error) if has_ended(&error) => (Found::default(), true),
+                Err(error) => return self.say(Said::Failed(error.to_string())),
+            };
+            let is_replaced = is_gone && processes.has_memory(&process);
+            if let Some(earlier) = earlier.take() {
+                found.add_earlier(earlier);
+            }
+            if is_replaced {
+                let count = format!("it replaced its program {ATTEMPTS_MAX} times while it was scanned");
+                found.unknown = if attempt == ATTEMPTS_MAX { vec![count] } else { Vec::new() };
+            }
+            if is_replaced && attempt < ATTEMPTS_MAX {
+                earlier = Some(found).filter(|found| !found.rules.is_empty());
+            } else if is_gone && !is_replaced && found.rules.is_empty() {
+                return self.say(Said::Gone);
+            } else {
+                return self.say(Said::Process(found, pid));
+            }
         }
-        let program = match process.link("exe") {
-            Ok(program) => program,
-            // By its name alone it could not be said not to be meant.
-            Err(error) => return failed(&format!(" {}", String::from_utf8_lossy(&stat.name)), &error),
-        };
-        if !search.processes.iter().any(|pattern| is_meant(pattern, &stat.name, &program)) {
-            return Ok(());
+        Ok(())
+    }
+}
+
+/// Opens a process, and says which program it runs. None: it is not meant, or has no memory.
+fn look(search: &Search, processes: &Processes, pid: i32) -> io::Result<Option<(Process, PathBuf)>> {
+    let process = processes.process(pid)?;
+    let stat = process.stat()?;
+    if stat.is_kernel {
+        return Ok(None);
+    }
+    let is_meant = |program: &Path| search.processes.iter().any(|pattern| is_meant(pattern, &stat.name, program));
+    match process.executable() {
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => {
+            let program = process.link("exe")?;
+            Ok(is_meant(&program).then_some((process, program)))
         }
-        self.say(Said::Begun(format!("process {pid} {}", program.display())))?;
-        let found = self.scans.lock().unwrap_or_else(PoisonError::into_inner).process(&process, &program);
-        self.say(match found {
-            Ok(Some(found)) => Said::Process(found, pid),
-            Ok(None) => Said::Gone,
-            Err(error) if has_ended(&error) => Said::Gone,
-            Err(error) => Said::Failed(error.to_string()),
-        })
+        // By its name alone it can be said to be meant, and not that it is not.
+        Err(error) => {
+            let is_plain = |pattern: &Pattern| !pattern.text.starts_with('!') && pattern.is_met_by(&stat.name);
+            let name = String::from_utf8_lossy(&stat.name).into_owned();
+            if !has_ended(&error) && search.processes.iter().any(is_plain) {
+                return Ok(Some((process, name.into())));
+            }
+            Err(if has_ended(&error) { error } else { io::Error::new(error.kind(), format!("{name}: {error}")) })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::memory::{Gaps, Memory};
 use super::rules::{Rules, VARIABLES};
-use crate::modules::processes::Process;
+use crate::modules::processes::{Devices, Parts, Process};
 use boreal::scanner::{CallbackEvents, EvaluatedRule, ScanCallbackResult, ScanError, ScanEvent, ScanParams};
 use boreal::{MetadataValue, Scanner};
 use serde_json::{Map, Value, json};
@@ -35,11 +35,27 @@ pub(super) struct Found {
     pub(super) unknown: Vec<String>,
 }
 
+impl Found {
+    /// Adds what was found in a program that was replaced. Of a rule that matches in both, the later is returned.
+    pub(super) fn add_earlier(&mut self, earlier: Found) {
+        let details = earlier.details.into_iter().filter(|rule| {
+            let name = rule["name"].as_str().unwrap_or_default();
+            !self.rules.iter().any(|known| known == name)
+        });
+        let details: Vec<Value> = details.collect();
+        self.details.extend(details);
+        let rules: Vec<String> = earlier.rules.into_iter().filter(|rule| !self.rules.contains(rule)).collect();
+        self.rules.extend(rules);
+    }
+}
+
 /// Scans with compiled rules, one thing after another.
 pub(super) struct Scans {
     rules: Rules,
     /// The file that is scanned.
     buffer: Vec<u8>,
+    /// What is mapped and no memory.
+    devices: Devices,
     /// When the run ends.
     deadline: Option<Instant>,
 }
@@ -47,7 +63,7 @@ pub(super) struct Scans {
 impl Scans {
     /// With these rules, until then.
     pub(super) fn new(rules: Rules, deadline: Option<Instant>) -> Scans {
-        Scans { rules, buffer: Vec::new(), deadline }
+        Scans { rules, buffer: Vec::new(), devices: Devices::default(), deadline }
     }
 
     /// Scans a file.
@@ -65,28 +81,34 @@ impl Scans {
         found
     }
 
-    /// Scans the memory of a process. None: it has none, or ended.
-    pub(super) fn process(&self, process: &Process, program: &Path) -> io::Result<Option<Found>> {
-        let scanner = self.scanner(program, true)?;
+    /// Scans the memory of a process, and says whether that was gone before the end.
+    pub(super) fn process(&mut self, process: &Process, program: &Path) -> io::Result<(Found, bool)> {
         let gaps = Arc::new(Gaps::default());
         let deadline = Instant::now() + self.time_left()?;
-        let Some(memory) = Memory::of(process, deadline, gaps.clone())? else { return Ok(None) };
+        let parts = Parts::of(process, &mut self.devices, &|| Instant::now() >= deadline)?;
+        let is_whole = parts.is_whole;
+        let scanner = self.scanner(program, true)?;
+        let memory = Memory::of(parts, deadline, gaps.clone());
         let scan = |sink: &mut Sink| scanner.scan_fragmented_with_callback(memory, |event| sink.take(&scanner, event));
         let mut found = self.guarded(scan);
         let unread = gaps.unread_bytes.load(Relaxed);
-        if gaps.has_ended.load(Relaxed) {
-            // What it was found to be before stands; the rest is no more.
+        if gaps.is_gone.load(Relaxed) {
+            // What was found until then stands; the rest is no more.
             found.unknown = vec!["it ended meanwhile: rules were compared with a part of its memory".into()];
-            return Ok((!found.rules.is_empty()).then_some(found));
+            return Ok((found, true));
         }
         if unread > 0 {
             found.unknown.push(format!("{unread} bytes of its memory could not be read"));
         }
         if gaps.is_late.load(Relaxed) {
             found.unknown.push(out_of_time());
+        } else if !is_whole {
+            found
+                .unknown
+                .push("its memory has too many parts, or was not listed in time; some were not scanned".into());
         }
         found.unknown.dedup();
-        Ok(Some(found))
+        Ok((found, false))
     }
 
     fn time_left(&self) -> io::Result<Duration> {
@@ -121,12 +143,10 @@ impl Scans {
         let outcome = catch_unwind(AssertUnwindSafe(|| scan(&mut sink)));
         let mut found = sink.found;
         for (rule, string) in sink.overrun {
-            // Of a rule that matches, all is known that was asked.
-            if self.rules.counting.contains(&rule) && !found.rules.contains(&rule) {
+            if self.rules.counting.contains(&rule) {
+                let verb = if found.rules.contains(&rule) { "matches" } else { "does not match" };
                 let max = self.rules.matches_max;
-                found
-                    .unknown
-                    .push(format!("rule {rule} does not match by the first {max} places of {string}; there are more"));
+                found.unknown.push(format!("rule {rule} {verb} by the first {max} places of {string}; there are more"));
             }
         }
         match outcome {
