@@ -101,23 +101,6 @@ impl From<&Metadata> for Written {
 }
 
 impl Entry {
-    /// The instance of this template that has this name, and runs.
-    pub(super) fn instance(&self, name: &str) -> Entry {
-        Entry {
-            kind: self.kind,
-            name: name.to_owned(),
-            file: self.file.clone(),
-            state: self.state,
-            running: Some(true),
-            user: self.user.clone(),
-            commands: self.commands.clone(),
-            dropins: self.dropins.clone(),
-            missing: self.missing.clone(),
-            written: self.written,
-            ..Entry::default()
-        }
-    }
-
     /// As a result has it; `owner` is that of its file.
     pub(super) fn element(&self, owner: &str, passed: Map<String, Value>) -> Value {
         let mut element = json!({

@@ -21,7 +21,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
             Vec::new()
         }
     };
-    let mut entries = with_running(units::read(machine, &mut report), machine, &mut report);
+    let mut entries = units(machine, &mut report);
     if searches.iter().any(|search| search.running) && entries.iter().all(|entry| entry.running.is_none()) {
         report.unseen("which units run is unknown");
     }
@@ -41,26 +41,24 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
     report.finish(&json!({"examined": entries.len()}))
 }
 
-/// Units with whether they run, and those that run without a file.
-fn with_running(mut units: Vec<Entry>, machine: &Machine, report: &mut Report) -> Vec<Entry> {
-    let Some(running) = running::read(machine, report) else { return units };
+/// Units with whether they run, and services that run without a file.
+fn units(machine: &Machine, report: &mut Report) -> Vec<Entry> {
+    let Some(running) = running::read(machine, report) else { return units::read(machine, None, report) };
+    let mut units = units::read(machine, Some(&running), report);
     for unit in &mut units {
         unit.running = Some(running.contains(&unit.name));
     }
     let known: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
-    let mut others: Vec<Entry> = Vec::new();
-    for name in running.iter().filter(|name| !known.contains(name.as_str())) {
-        // What is mounted is a unit, with a file or without.
-        if let Some(kind @ "service") = units::kind(name) {
-            let template = units::template(name).and_then(|template| units.iter().find(|unit| unit.name == template));
-            others.push(match template {
-                Some(template) => template.instance(name),
-                None => {
-                    Entry { kind, name: name.clone(), state: State::NoFile, running: Some(true), ..Entry::default() }
-                }
-            });
-        }
-    }
+    // What is mounted is a unit, with a file or without.
+    let is_without = |name: &&String| units::kind(name) == Some("service") && !known.contains(name.as_str());
+    let of_name = |name: &String| Entry {
+        kind: "service",
+        name: name.clone(),
+        state: State::NoFile,
+        running: Some(true),
+        ..Entry::default()
+    };
+    let others: Vec<Entry> = running.iter().filter(is_without).map(of_name).collect();
     units.extend(others);
     units
 }

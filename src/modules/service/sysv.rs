@@ -1,10 +1,10 @@
 //! Scripts of System V's init and of OpenRC.
 
 use super::entry::{Entry, State, Written};
-use crate::modules::files::Machine;
+use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where scripts are; on Red Hat the first is a link to the second.
 const SCRIPTS: [&str; 2] = ["/etc/init.d", "/etc/rc.d/init.d"];
@@ -16,71 +16,103 @@ const OTHERS: [&str; 4] = ["README", "skeleton", "functions", "functions.sh"];
 const OPENRC: &str = "/etc/runlevels";
 const EXECUTABLE: u32 = 0o111;
 
+/// Scripts by what they are when links are followed: each once.
+type Scripts = BTreeMap<PathBuf, Entry>;
+
 /// Reads all of them.
 pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
-    let levels = levels(machine, report);
-    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let in_levels = in_levels(machine, report);
+    let mut by_name: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for script in &in_levels {
+        by_name.entry(&script.name).or_default().insert(&script.level);
+    }
+    let mut scripts = Scripts::new();
     for directory in SCRIPTS {
         for name in machine.names(directory, report) {
             if OTHERS.contains(&name.as_str()) || name.starts_with('.') {
                 continue;
             }
-            let found = levels.get(&name).map(|levels| levels.iter().cloned().collect()).unwrap_or_default();
-            if let Some(entry) = script(machine, &Path::new(directory).join(&name), &name, found) {
-                entries.entry(name).or_insert(entry);
-            }
+            // systemd goes by names, whatever the links in the levels lead to.
+            let levels = by_name.get(name.as_str()).into_iter().flatten().copied();
+            add(&mut scripts, machine, &Path::new(directory).join(&name), &name, levels, report);
         }
     }
-    for path in LOCAL {
-        entries.extend(
-            script(machine, Path::new(path), "rc.local", vec!["boot".to_owned()])
-                .map(|entry| ("rc.local".into(), entry)),
-        );
+    for InLevel { path, name, level } in &in_levels {
+        add(&mut scripts, machine, path, name, [level.as_str()], report);
     }
-    entries.into_values().collect()
+    for path in LOCAL {
+        add(&mut scripts, machine, Path::new(path), "rc.local", ["boot"], report);
+    }
+    scripts.into_values().collect()
 }
 
-/// The runlevels in which each script is started.
-fn levels(machine: &Machine, report: &mut Report) -> BTreeMap<String, BTreeSet<String>> {
-    let mut levels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// A script that is started in a runlevel.
+struct InLevel {
+    path: PathBuf,
+    name: String,
+    level: String,
+}
+
+/// The scripts that are started in runlevels; most are links to others.
+fn in_levels(machine: &Machine, report: &mut Report) -> Vec<InLevel> {
+    let mut found = Vec::new();
     for level in ["S", "2", "3", "4", "5"] {
         for directory in [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")] {
-            for name in machine.names(&directory, report) {
+            for file in machine.names(&directory, report) {
                 // S01name is started, K01name is stopped.
-                let script =
-                    name.strip_prefix('S').map(|name| name.trim_start_matches(|letter: char| letter.is_ascii_digit()));
-                if let Some(script) = script {
-                    levels.entry(script.to_owned()).or_default().insert(format!("rc{level}"));
-                }
+                let Some(name) = file.strip_prefix('S') else { continue };
+                let name = name.trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned();
+                found.push(InLevel { path: Path::new(&directory).join(&file), name, level: format!("rc{level}") });
             }
         }
     }
     for level in machine.names(OPENRC, report) {
-        for name in machine.names(&format!("{OPENRC}/{level}"), report) {
-            levels.entry(name).or_default().insert(level.clone());
+        let directory = format!("{OPENRC}/{level}");
+        for name in machine.names(&directory, report) {
+            found.push(InLevel { path: Path::new(&directory).join(&name), name, level: level.clone() });
         }
     }
-    levels
+    found
 }
 
-fn script(machine: &Machine, path: &Path, name: &str, levels: Vec<String>) -> Option<Entry> {
-    let metadata = machine.path(path).metadata().ok().filter(std::fs::Metadata::is_file)?;
+/// Adds a script, or levels to one that is known.
+fn add<'l>(
+    scripts: &mut Scripts,
+    machine: &Machine,
+    path: &Path,
+    name: &str,
+    levels: impl IntoIterator<Item = &'l str>,
+    report: &mut Report,
+) {
+    let found = machine.follow(&machine.path(path)).and_then(std::fs::canonicalize);
+    let metadata = found.and_then(|real| Ok((std::fs::metadata(&real)?, real)));
+    let (metadata, real) = match metadata {
+        Ok(found) => found,
+        Err(error) if files::is_missing(&error) => return,
+        Err(error) => return report.unseen(format_args!("read {}: {error}", path.display())),
+    };
+    if !metadata.is_file() {
+        return;
+    }
     let is_executable = std::os::unix::fs::MetadataExt::mode(&metadata) & EXECUTABLE != 0;
     let file = path.to_string_lossy().into_owned();
-    let state = match (levels.is_empty(), is_executable) {
+    let script = scripts.entry(real).or_insert_with(|| Entry {
+        kind: "sysv",
+        name: name.to_owned(),
+        user: "root".to_owned(),
+        commands: vec![file.clone()],
+        file,
+        written: Some(Written::from(&metadata)),
+        ..Entry::default()
+    });
+    for level in levels {
+        if !script.schedules.iter().any(|known| known == level) {
+            script.schedules.push(level.to_owned());
+        }
+    }
+    script.state = match (script.schedules.is_empty(), is_executable) {
         (true, _) => State::Disabled,
         (false, true) => State::Enabled,
         (false, false) => State::Ignored,
     };
-    Some(Entry {
-        kind: "sysv",
-        name: name.to_owned(),
-        state,
-        user: "root".to_owned(),
-        commands: vec![file.clone()],
-        file,
-        schedules: levels,
-        written: Some(Written::from(&metadata)),
-        ..Entry::default()
-    })
 }

@@ -39,12 +39,16 @@ fn machine(directory: &Path) -> Machine {
         (&format!("{of_packages}/x.target"), ""),
         ("/run/systemd/transient/run-1.service", "[Service]\nExecStart=/tmp/evil\n"),
         ("/run/systemd/generator/old.service", "[Service]\nExecStart=/etc/init.d/old start\n"),
+        ("/etc/systemd/system/getty@tty2.service.d/x.conf", "[Service]\nExecStop=/bin/two\n"),
+        ("/etc/systemd/system/getty@tty3.service.d/x.conf", "[Service]\nExecStop=/bin/three\n"),
         ("/srv/app.service", service),
         ("/etc/systemd/system/web.service.d/10-a.conf", "[Service]\nExecStart=\nExecStart=/bin/other\n"),
         ("/usr/lib/systemd/system/web.service.d/10-a.conf", "[Service]\nExecStart=/bin/not\n"),
         ("/usr/lib/systemd/system/service.d/90-all.conf", "[Service]\nUser=web\n"),
         ("/etc/init.d/old", ""),
         ("/etc/init.d/README", ""),
+        ("/etc/rc2.d/S99evil", ""),
+        ("/etc/rc2.d/S99README", ""),
         (
             "/etc/crontab",
             "SHELL=/bin/sh\nMAILTO = \"secret\"\n# c\n17 *\t* * *\troot  cd / && run\nbad\n@reboot root KEY=secret x%secret\n",
@@ -119,6 +123,8 @@ fn units_are_read_with_drop_ins_states_and_processes() {
         "empty.service masked false",
         "getty@.service enabled false",
         "getty@tty1.service enabled false",
+        "getty@tty2.service disabled true",
+        "getty@tty3.service disabled false",
         "lost.service linked false",
         "masked.service masked false",
         "off.service disabled false",
@@ -127,7 +133,6 @@ fn units_are_read_with_drop_ins_states_and_processes() {
         "static.service static false",
         "web.service enabled true",
         "www.service alias false",
-        "getty@tty2.service enabled true",
         "ghost.service nofile true",
         "user@0.service nofile true",
     ];
@@ -143,7 +148,8 @@ fn units_are_read_with_drop_ins_states_and_processes() {
     assert_eq!((&web["file"], &web["owner"]), (&json!("/usr/lib/systemd/system/web.service"), &json!("root")));
     assert_eq!(of("www.service")["unit"], "web.service");
     assert_eq!(of("getty@tty1.service")["commands"], json!(["/bin/prog -x"]));
-    assert_eq!(of("getty@tty2.service")["commands"], json!(["/bin/prog -x"]));
+    assert_eq!(of("getty@tty2.service")["commands"], json!(["/bin/prog -x", "/bin/two"]));
+    assert_eq!(of("getty@tty3.service")["commands"], json!(["/bin/prog -x", "/bin/three"]));
     assert_eq!(of("static.service")["commands"], json!(["/bin/sh -c 'T=… prog'"]));
     assert_eq!(of("off.service")["missing"], json!(["/bin/gone"]));
     assert_eq!(of("lost.service")["missing"], json!(["/srv/lost.service"]));
@@ -174,6 +180,8 @@ fn tables_scripts_and_jobs_are_read() {
     let found: Vec<String> = entries(&result).iter().map(said).collect();
     let expected = [
         r#"/etc/init.d/old:null enabled root ["rc3"] ["/etc/init.d/old"]"#,
+        r#"/etc/rc2.d/S99README:null ignored root ["rc2"] ["/etc/rc2.d/S99README"]"#,
+        r#"/etc/rc2.d/S99evil:null ignored root ["rc2"] ["/etc/rc2.d/S99evil"]"#,
         r#"/etc/crontab:4 enabled root ["17 * * * *"] ["cd / && run"]"#,
         r#"/etc/crontab:6 enabled root ["@reboot"] ["KEY=… x"]"#,
         r#"/etc/anacrontab:2 enabled root ["7 10"] ["run-parts /etc/cron.weekly"]"#,
@@ -183,12 +191,12 @@ fn tables_scripts_and_jobs_are_read() {
         r#"/var/spool/cron/crontabs/eve:1 enabled eve ["@hourly"] ["curl example.net"]"#,
         r#"/etc/cron.daily/clean:null enabled root ["daily"] ["/etc/cron.daily/clean"]"#,
     ];
-    assert_eq!(found[..9], expected[..9]);
+    assert_eq!(found[..11], expected[..11]);
     assert!(
-        found[9]
+        found[11]
             .starts_with("/var/spool/cron/atjobs/a0000301bcd5f0:null enabled root [\"2025-06-05 23:12:00 +0000 UTC"),
         "{}",
-        found[9]
+        found[11]
     );
     assert_eq!(result.errors.unwrap(), ["read /etc/crontab: line 5 is not understood"]);
 }
@@ -203,20 +211,24 @@ fn entries_are_found_by_each_filter_and_nothing_private_is_returned() {
         ("-command secret", &[][..]),
         ("-command curl", &["eve"]),
         ("-user ^joe$", &["pkg"]),
-        ("-user ^web$ -running", &["web.service", "getty@tty2.service"]),
+        ("-user ^web$ -running", &["getty@tty2.service", "web.service"]),
         ("-schedule ^@", &["crontab", "eve"]),
         ("-state masked", &["empty.service", "masked.service"]),
-        ("-state ignored", &["pkg.dpkg-old", "pkg.rpmsave"]),
+        ("-kind cron -state ignored", &["pkg.dpkg-old", "pkg.rpmsave"]),
         ("-file ^$", &["ghost.service", "user@0.service"]),
         ("-missing -kind service -state disabled", &["off.service"]),
-        ("-running -state enabled", &["web.service", "getty@tty2.service"]),
+        ("-running -state enabled", &["web.service"]),
         ("-command /tmp/ -schedule ^@hourly -matchany", &["run-1.service", "eve"]),
     ] {
         assert_eq!(names(&search_quiet(&machine, line)), expected, "{line}");
     }
     assert_eq!(names(&search_quiet(&machine, "-name . -matchlimit 1")).len(), 1);
     fs::remove_file(machine.path("/etc/debian_version")).unwrap();
-    assert_eq!(names(&search_quiet(&machine, "-state ignored")), ["pkg.rpmsave"], "cron of others takes any name");
+    assert_eq!(
+        names(&search_quiet(&machine, "-kind cron -state ignored")),
+        ["pkg.rpmsave"],
+        "cron of others takes any name"
+    );
     let line = Service.print(&search_quiet(&machine, "-command curl")).remove(0);
     let expected = "eve [cron enabled, file:/var/spool/cron/crontabs/eve:1, user:eve, schedules:@hourly, commands:curl example.net]";
     assert!(line.starts_with(expected), "{line}");
@@ -236,6 +248,9 @@ fn what_cannot_be_read_is_named() {
     symlink("/etc/shadow", machine.path("/var/spool/cron/crontabs/mallory")).unwrap();
     link(&machine, "/etc/systemd/system/loop.service", "loop.service");
     write(&machine, "/usr/lib/systemd/system/large.service", &"#".repeat((1 << 20) + 1));
+    write(&machine, "/etc/systemd/system/web.service.d/large.conf", &"#".repeat((1 << 20) + 1));
+    let many = "[Service]\n".to_owned() + &"ExecStartPre=/bin/a\n".repeat(1001);
+    write(&machine, "/etc/systemd/system/many.service", &many);
     rustix::fs::mknodat(
         rustix::fs::CWD,
         machine.path("/etc/cron.d/fifo"),
@@ -251,6 +266,8 @@ fn what_cannot_be_read_is_named() {
         "read /var/spool/cron/crontabs/mallory: it is a link, which is not followed",
         "read /etc/systemd/system/loop.service: ",
         "read /usr/lib/systemd/system/large.service: only its first 1048576 bytes",
+        "read /etc/systemd/system/web.service.d/large.conf: only its first 1048576 bytes",
+        "read /etc/systemd/system/many.service: only its first 1000 commands or times",
         "read /etc/cron.d/fifo: it is not a regular file",
     ] {
         assert!(errors.contains(text), "{text}:\n{errors}");

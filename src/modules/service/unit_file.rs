@@ -30,7 +30,7 @@ const SCHEDULES: [&str; 19] = [
 /// Settings by which a unit can be enabled.
 const INSTALL: [&str; 5] = ["WantedBy", "RequiredBy", "UpheldBy", "Also", "Alias"];
 /// Values of one unit: far more than people write.
-const VALUES_MAX: usize = 1_000;
+pub(super) const VALUES_MAX: usize = 1_000;
 
 /// The settings of a unit that are used.
 #[derive(Debug, Default)]
@@ -41,6 +41,7 @@ pub(super) struct Settings {
     is_dynamic: bool,
     unit: String,
     can_be_enabled: bool,
+    is_cut: bool,
 }
 
 impl Settings {
@@ -76,10 +77,10 @@ impl Settings {
             ("Timer" | "Path", "Unit") | ("Socket", "Service") => value.clone_into(&mut self.unit),
             ("Install", _) => self.can_be_enabled |= INSTALL.contains(&key) && !value.is_empty(),
             ("Service" | "Socket", _) if place(&COMMANDS).is_some() => {
-                add(&mut self.commands, place(&COMMANDS), value, value.to_owned());
+                self.is_cut |= !add(&mut self.commands, place(&COMMANDS), value, value.to_owned());
             }
             ("Timer" | "Path" | "Socket", _) => {
-                add(&mut self.schedules, place(&SCHEDULES), value, format!("{key}={value}"));
+                self.is_cut |= !add(&mut self.schedules, place(&SCHEDULES), value, format!("{key}={value}"));
             }
             _ => {}
         }
@@ -88,6 +89,11 @@ impl Settings {
     /// What it runs.
     pub(super) fn commands(&self) -> Vec<&str> {
         self.commands.iter().map(|(_, command)| command.as_str()).collect()
+    }
+
+    /// Whether it has more values than are kept.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// When it does, with the names of the settings.
@@ -115,15 +121,18 @@ impl Settings {
     }
 }
 
-/// Adds a value of the setting at `place`; an empty one removes those before it.
-fn add(values: &mut Vec<(usize, String)>, place: Option<usize>, value: &str, text: String) {
-    let Some(place) = place else { return };
+/// Adds a value of the setting at `place`; an empty one removes those before it. False: there are too many.
+fn add(values: &mut Vec<(usize, String)>, place: Option<usize>, value: &str, text: String) -> bool {
+    let Some(place) = place else { return true };
     if value.is_empty() {
         values.retain(|(of, _)| *of != place);
     } else if values.len() < VALUES_MAX {
         let at = values.partition_point(|(of, _)| *of <= place);
         values.insert(at, (place, text));
+    } else {
+        return false;
     }
+    true
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::command;
 use super::entry::{Entry, State, Written};
-use super::unit_file::Settings;
+use super::unit_file::{Settings, VALUES_MAX};
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +52,8 @@ pub(super) fn kind(name: &str) -> Option<&'static str> {
     KINDS.into_iter().find(|kind| *kind == end)
 }
 
-/// Reads all units.
-pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
+/// Reads all units that have a file, and the instances of templates among those that run.
+pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report: &mut Report) -> Vec<Entry> {
     let mut found = Found::default();
     for directory in DIRECTORIES {
         let path = machine.path(directory);
@@ -62,7 +62,7 @@ pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
             Err(error) => report.unseen(format_args!("read {directory}: {error}: units are missing")),
         }
     }
-    found.add_instances();
+    found.add_instances(running);
     let mut units = Vec::new();
     for (name, path) in &found.files {
         if report.is_over() {
@@ -119,9 +119,11 @@ impl Found {
         }
     }
 
-    /// Instances that something starts have the file of their template, which is enabled then.
-    fn add_instances(&mut self) {
-        for name in self.wanted.keys().cloned().collect::<Vec<_>>() {
+    /// Instances that something starts or changes, or that run, have the file of their template, which is enabled then if they are.
+    fn add_instances(&mut self, running: Option<&BTreeSet<String>>) {
+        let names = self.wanted.keys().chain(self.dropins.keys()).chain(running.into_iter().flatten());
+        let names: BTreeSet<String> = names.filter(|name| kind(name).is_some()).cloned().collect();
+        for name in names {
             let Some(template) = template(&name) else { continue };
             if let Some(path) = self.files.get(&template).cloned() {
                 self.files.entry(name.clone()).or_insert(path);
@@ -184,12 +186,19 @@ impl Found {
                 FILE_BYTES_MAX,
             ) {
                 Ok(contents) => {
+                    if !contents.is_whole {
+                        let name = machine.name(&dropin);
+                        report.unseen(format_args!("read {name}: only its first {FILE_BYTES_MAX} bytes"));
+                    }
                     settings.read(&contents.bytes);
                     unit.dropins.push(machine.name(&dropin));
                 }
                 Err(error) if files::is_missing(&error) => {}
                 Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(&dropin))),
             }
+        }
+        if settings.is_cut() {
+            report.unseen(format_args!("read {}: only its first {VALUES_MAX} commands or times", unit.file));
         }
         unit.state = self.state(machine, (name, path), &target, &settings);
         unit.user = settings.user();

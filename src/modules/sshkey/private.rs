@@ -115,8 +115,11 @@ fn openssh(bytes: &[u8]) -> Option<Shown> {
     Some(Shown { public: Some(public), is_encrypted, comment })
 }
 
-/// The comment behind the parts of a private key that is not encrypted.
+/// The comment behind the parts of a private key that is not encrypted. Behind a certificate there are other parts.
 fn openssh_comment<'b>(secret: &'b [u8], public: &PublicKey) -> Option<&'b [u8]> {
+    if public.is_certificate {
+        return None;
+    }
     let mut wire = Wire(secret);
     let (_check, _again, _name) = (wire.number()?, wire.number()?, wire.string()?);
     let (parts_before, flags, parts_behind) = match public.algorithm.word {

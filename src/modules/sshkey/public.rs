@@ -10,22 +10,51 @@ const RFC4716_END: &str = "---- END SSH2 PUBLIC KEY ----";
 /// Options whose values are returned: they say from where and until when a key is good. Others may be private: a command, a
 /// variable of the environment.
 const WITH_VALUE: [&str; 4] = ["from", "expiry-time", "principals", "tunnel"];
+/// Options of `authorized_keys` (sshd(8)); other words in front of a key are names of hosts, or text.
+const OPTIONS: [&str; 22] = [
+    "agent-forwarding",
+    "cert-authority",
+    "command",
+    "environment",
+    "expiry-time",
+    "from",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-x11-forwarding",
+    "permitlisten",
+    "permitopen",
+    "port-forwarding",
+    "principals",
+    "pty",
+    "restrict",
+    "tunnel",
+    "user-rc",
+    "verify-required",
+    "x11-forwarding",
+];
 /// Bytes of an option that is returned.
 const OPTION_BYTES_MAX: usize = 512;
 /// Options of one line.
 const OPTIONS_MAX: usize = 64;
 
-/// Reads lines that are keys. In `authorized_keys` what is not a key, a comment or empty is not understood, and options may
-/// stand in front of a key.
+/// Reads lines that are keys; options may stand in front of one. In `authorized_keys` what is not a key, a comment or empty is not
+/// understood.
 pub(super) fn read_lines(lines: &[&str], is_authorized_keys: bool, keys: &mut Keys) {
     let kind = if is_authorized_keys { Type::AuthorizedKeys } else { Type::Public };
     for (index, line) in lines.iter().enumerate() {
         let (first, _) = word(line);
-        if line.is_empty() || line.starts_with('#') || !(is_authorized_keys || blob::is_name(first)) {
+        if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let (options, key) = if blob::is_name(first) { (Some(Vec::new()), *line) } else { split_options(line) };
-        match options.and_then(|options| Some((options, read_key(key)?))) {
+        let are_known = |options: &Vec<String>| {
+            is_authorized_keys
+                || options.iter().all(|option| OPTIONS.contains(&option.split('=').next().unwrap_or(option)))
+        };
+        match options.filter(are_known).and_then(|options| Some((options, read_key(key)?))) {
             Some((options, (public, comment))) => {
                 keys.found.push(Key { options, ..Key::new(kind, index + 1, Some(public), comment) });
             }

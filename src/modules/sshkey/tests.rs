@@ -136,7 +136,7 @@ fn authorized_keys_have_options_and_what_is_no_key_is_named() {
         "# c\n\n{options} {public} here\n{public}\nnonsense secret\nssh-ed25519 AAAA\nrestrict, {public}\n\t{public}\r\n"
     );
     fs::write(at.join(".ssh/authorized_keys"), &text).unwrap();
-    let known = format!("example.net {public}\n# {public}\n- {public}\n");
+    let known = format!("example.net {public}\nlocalhost {public}\n# {public}\n- {public}\n");
     fs::write(at.join("known_hosts"), &known).unwrap();
     let result = search(&Machine::this(), &format!("-path {} -type authorizedkeys", at.display()));
     let found = keys(&result);
@@ -150,6 +150,37 @@ fn authorized_keys_have_options_and_what_is_no_key_is_named() {
     assert!(errors[0].ends_with("authorized_keys: line 5 and 2 more is no key that is understood"), "{errors:?}");
     let everything = search(&Machine::this(), &format!("-path {}", at.display()));
     assert_eq!(files(&everything), ["k", "k.pub", "authorized_keys", "authorized_keys", "authorized_keys"]);
+    fs::create_dir(at.join("keys")).unwrap();
+    fs::write(at.join("keys/joe"), format!("{options} {public}\nno-pty nonsense\n")).unwrap();
+    let elsewhere = search(&Machine::this(), &format!("-path {}/keys", at.display()));
+    assert_eq!((&keys(&elsewhere)[0]["options"], &elsewhere.errors), (&expected, &None), "AuthorizedKeysFile");
+}
+
+#[test]
+fn what_stands_behind_a_certificate_in_a_private_key_is_not_its_comment() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    generate(at, "k", &["-t", "ed25519", "-N", ""]);
+    program("ssh-keygen", &["-q", "-s", "k", "-I", "me", "-n", "root", "k.pub"], at);
+    let certificate = fs::read_to_string(at.join("k-cert.pub")).unwrap();
+    let engine = base64::prelude::BASE64_STANDARD;
+    let certificate = base64::Engine::decode(&engine, certificate.split(' ').nth(1).unwrap()).unwrap();
+    let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+    let secret = [
+        vec![0; 8],
+        string(b"ssh-ed25519-cert-v01@openssh.com"),
+        string(&certificate),
+        string(&[7; 32]),
+        string(&b"SECRET".repeat(10)),
+        string(b"comment"),
+    ];
+    let head = [&b"openssh-key-v1\0"[..], &string(b"none"), &string(b"none"), &string(b""), &[0, 0, 0, 1]].concat();
+    let bytes = [head, string(&certificate), string(&secret.concat())].concat();
+    let text = base64::Engine::encode(&engine, bytes);
+    let begin = "-----BEGIN OPENSSH PRIVATE KEY-----";
+    fs::write(at.join("with"), format!("{begin}\n{text}\n-----END OPENSSH PRIVATE KEY-----\n")).unwrap();
+    let found = keys(&search(&Machine::this(), &format!("-path {}", at.join("with").display())));
+    assert_eq!((found.len(), &found[0]["type"], &found[0]["comment"]), (1, &json!("private"), &json!("")));
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl Logins {
                 "/var/lib/lastlog/lastlog2.db is not read: later logins than those in wtmp and lastlog are unknown";
             lacks(asks.last, text.into(), report);
         }
-        match (logins.read_utmp(machine), logins.read_sessions(machine)) {
+        let mut unread = Vec::new();
+        match (logins.read_utmp(machine), logins.read_sessions(machine, &mut unread)) {
             (Ok(false), Ok(false)) => {
                 lacks(
                     asks.now,
@@ -100,6 +101,9 @@ impl Logins {
                     }
                 }
             }
+        }
+        for text in unread {
+            lacks(asks.now, text, report);
         }
         logins
     }
@@ -186,14 +190,32 @@ impl Logins {
         if is_whole { Ok(true) } else { Err(io::Error::other(format!("only its first {UTMP_BYTES_MAX} bytes"))) }
     }
 
-    fn read_sessions(&mut self, machine: &Machine) -> io::Result<bool> {
+    /// Names sessions that cannot be read. False: there is no such directory.
+    fn read_sessions(&mut self, machine: &Machine, unread: &mut Vec<String>) -> io::Result<bool> {
         let directory = machine.path("/run/systemd/sessions");
         for name in files::names(&directory)? {
             // Beside each is a pipe.
-            let Ok(contents) = files::read(&directory.join(&name), Links::Refuse, SESSION_BYTES_MAX) else { continue };
+            if name.as_encoded_bytes().ends_with(b".ref") {
+                continue;
+            }
+            let path = directory.join(&name);
+            let contents = match files::read(&path, Links::Refuse, SESSION_BYTES_MAX) {
+                Ok(contents) => contents,
+                // It ended meanwhile.
+                Err(error) if files::is_missing(&error) => continue,
+                Err(error) => {
+                    unread.push(format!("read {}: {error}", machine.name(&path)));
+                    continue;
+                }
+            };
+            if !contents.is_whole {
+                unread.push(format!("read {}: only its first {SESSION_BYTES_MAX} bytes", machine.name(&path)));
+            }
             let text = String::from_utf8_lossy(&contents.bytes).into_owned();
             let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            let (Some(user), Some("user")) = (field("USER"), field("CLASS")) else { continue };
+            // Also user-early, user-light and others; not greeter, lock-screen, background, manager.
+            let is_of_user = field("CLASS").is_some_and(|class| class.starts_with("user"));
+            let Some(user) = field("USER").filter(|_| is_of_user) else { continue };
             let microseconds: i64 = field("REALTIME").and_then(|text| text.parse().ok()).unwrap_or(0);
             let login = Login {
                 seconds: microseconds / 1_000_000,

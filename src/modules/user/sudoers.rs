@@ -28,6 +28,8 @@ pub(super) struct Sudoers {
     rules: Vec<Rule>,
     /// Those who never need a password: `Defaults !authenticate`.
     without_password: Vec<Vec<Item>>,
+    /// Those in it do not either, whatever rules say: the last `Defaults exempt_group`.
+    exempt_group: Option<String>,
     files: usize,
 }
 
@@ -91,6 +93,7 @@ impl Sudoers {
                     }))
                 }
                 Ok(Statement::WithoutPassword(users)) => self.without_password.push(users),
+                Ok(Statement::ExemptGroup(group)) => self.exempt_group = Some(group),
                 Ok(Statement::Include(path)) => match included(machine, path.as_str(), &name) {
                     Some(path) => self.read_file(machine, &path, depth + 1, report),
                     None => report.unseen(format_args!("{source}: includes what depends on the host's name")),
@@ -133,6 +136,7 @@ impl Sudoers {
     /// The rights of an account, in the order of the files: `[{"source", "as", "nopasswd", "commands", "hosts"}]`.
     pub(super) fn rights(&self, who: &Who) -> Vec<Value> {
         let never_asked = self.without_password.iter().any(|users| self.holds(users, who, 0) == Some(true));
+        let is_exempt = self.exempt_group.as_ref().is_some_and(|group| who.groups.contains(group));
         let mut rights = Vec::new();
         for rule in self.rules.iter().filter(|rule| self.holds(&rule.users, who, 0) == Some(true)) {
             let hosts: Vec<String> = rule.hosts.iter().map(Item::text).collect();
@@ -140,7 +144,8 @@ impl Sudoers {
                 let mut commands = Vec::new();
                 self.commands(&grant.commands, &mut commands, 0);
                 let mut right = json!({
-                    "source": rule.source, "as": grant.run_as, "nopasswd": grant.nopasswd.unwrap_or(never_asked),
+                    "source": rule.source, "as": grant.run_as,
+                    "nopasswd": is_exempt || grant.nopasswd.unwrap_or(never_asked),
                     "commands": commands,
                 });
                 if hosts != ["ALL"] {

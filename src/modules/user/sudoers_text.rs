@@ -50,6 +50,8 @@ pub(super) enum Statement {
     Rules(Vec<Rule>),
     /// These need no password: `Defaults !authenticate`.
     WithoutPassword(Vec<Item>),
+    /// Those in this group need none either, whatever a rule says: `Defaults exempt_group=name`.
+    ExemptGroup(String),
     /// Another file.
     Include(String),
     /// All files in a directory.
@@ -62,20 +64,41 @@ enum Token {
     Sign(char),
 }
 
-/// The lines of a file with their numbers: continued ones are one.
+/// The lines of a file with their numbers: continued ones are one. A comment ends with its own line, and so do the lines before it
+/// that it continues.
 pub(super) fn statements(bytes: &[u8]) -> Vec<(usize, String)> {
     let text = String::from_utf8_lossy(bytes);
     let (mut statements, mut begun): (Vec<(usize, String)>, bool) = (Vec::new(), false);
     for (index, line) in text.lines().enumerate() {
-        let goes_on = line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        let goes_on = line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 && !has_comment(line);
         let part = if goes_on { &line[..line.len() - 1] } else { line };
         match statements.last_mut() {
-            Some((_, statement)) if begun => statement.push_str(part),
+            Some((_, statement)) if begun && !line.starts_with("#include") => statement.push_str(part),
             _ => statements.push((index + 1, part.to_owned())),
         }
         begun = goes_on;
     }
     statements
+}
+
+/// Whether a line ends in a comment, or in what begins like one: `#include`.
+fn has_comment(line: &str) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.char_indices().any(|(at, letter)| {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            '#' => return !is_quoted && is_comment(&line[at + 1..]),
+            _ => {}
+        }
+        false
+    })
+}
+
+/// Whether a `#` with this behind it begins a comment: #1000 and #-1 are users.
+fn is_comment(behind: &str) -> bool {
+    !behind.strip_prefix('-').unwrap_or(behind).starts_with(|letter: char| letter.is_ascii_digit())
 }
 
 /// Reads a line; aliases are added to those that are known.
@@ -103,7 +126,7 @@ pub(super) fn parse(line: &str, aliases: &mut Aliases) -> Result<Statement, &'st
 fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
     let mut tokens = Vec::new();
     let mut word: Option<String> = None;
-    let mut letters = line.chars().peekable();
+    let mut letters = line.chars();
     while let Some(letter) = letters.next() {
         // A regular expression as a command may have brackets.
         let is_expression = word.as_ref().is_some_and(|word| word.starts_with('^'));
@@ -120,10 +143,9 @@ fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
                     }
                 }
             }
-            // #1000 is a user.
-            '#' if word.is_none() && !letters.peek().is_some_and(char::is_ascii_digit) => break,
+            '#' if is_comment(letters.as_str()) => break,
             '!' if word.is_none() => tokens.push(Token::Sign('!')),
-            '%' if word.is_none() && letters.peek() == Some(&':') => {
+            '%' if word.is_none() && letters.as_str().starts_with(':') => {
                 letters.next();
                 word = Some("%:".to_owned());
             }
@@ -193,11 +215,24 @@ impl Line {
         Ok(list)
     }
 
-    /// `Defaults…`: of all that it may say only `!authenticate` is a right.
+    /// `Defaults…`: of all that it may say only `!authenticate` and `exempt_group` are rights.
     fn defaults(&mut self, first: &str) -> Result<Statement, &'static str> {
         let is_it = |pair: &[Token]| pair == [Token::Sign('!'), Token::Word("authenticate".into())];
-        if !self.tokens.windows(2).any(is_it) {
-            return Ok(Statement::Nothing);
+        let is_without = self.tokens.windows(2).any(is_it);
+        let exempt = self.tokens.iter().position(|token| *token == Token::Word("exempt_group".into()));
+        match exempt.map(|at| (at, &self.tokens[at + 1..])) {
+            None if !is_without => return Ok(Statement::Nothing),
+            None => {}
+            Some((1, [Token::Sign('='), Token::Word(group), ..])) if !is_without && first == "Defaults" => {
+                return Ok(Statement::ExemptGroup(group.clone()));
+            }
+            // It may stand behind other settings too.
+            Some((at, [Token::Sign('='), Token::Word(group), ..]))
+                if !is_without && first == "Defaults" && self.tokens[at - 1] == Token::Sign(',') =>
+            {
+                return Ok(Statement::ExemptGroup(group.clone()));
+            }
+            Some(_) => return Err("exempt_group beside !authenticate, for some only, or without a group"),
         }
         self.at = 1;
         match first.as_bytes().get("Defaults".len()) {
@@ -407,5 +442,30 @@ mod tests {
         assert!(parse("Defaults@host !authenticate", &mut aliases).is_err());
         let joined = statements(b"a \\\n b\\\\\nc\\\n");
         assert_eq!(joined, [(1, "a  b\\\\".into()), (3, "c".into())]);
+        let exempt = parse("Defaults x, exempt_group = \"adm\"", &mut aliases);
+        assert_eq!(exempt, Ok(Statement::ExemptGroup("adm".into())));
+        for line in ["Defaults !exempt_group", "Defaults:a exempt_group=b", "Defaults !authenticate, exempt_group=b"] {
+            assert!(parse(line, &mut aliases).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_comment_does_not_hide_the_next_line() {
+        for (text, lines) in [
+            ("# c \\\nx", &["# c \\", "x"][..]),
+            ("a b=c # d \\\nx", &["a b=c # d \\", "x"]),
+            ("a b=/c#d \\\nx", &["a b=/c#d \\", "x"]),
+            ("a \\\n# d \\\nx", &["a # d \\", "x"]),
+            ("#include /c \\\nx", &["#include /c \\", "x"]),
+            ("a \\\n#include /c\nx", &["a ", "#include /c", "x"]),
+            ("#1 b=c, \\\nx", &["#1 b=c, x"]),
+            ("#-1 b=c, \\\nx", &["#-1 b=c, x"]),
+            ("a b=\"#\" \\\nx", &["a b=\"#\" x"]),
+            ("a b=\\# \\\nx", &["a b=\\# x"]),
+        ] {
+            let found: Vec<String> = statements(text.as_bytes()).into_iter().map(|(_, line)| line).collect();
+            assert_eq!(found, lines, "{text}");
+        }
+        assert_eq!(rules("joe ALL=/bin/a#c").unwrap(), ["joe ALL (root) None /bin/a"]);
     }
 }

@@ -238,3 +238,29 @@ fn parameters_are_checked() {
         assert!(found.starts_with(error), "{found}");
     }
 }
+
+#[test]
+fn sessions_of_every_class_of_users_count_and_unreadable_ones_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let session = |name: &str| machine.path("/run/systemd/sessions").join(name);
+    fs::write(session("5"), "USER=eve\nCLASS=user-early-light\nSTATE=active\n").unwrap();
+    fs::write(session("6"), "USER=bin\nCLASS=greeter\nSTATE=active\n").unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, session("5.ref"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let result = search(&machine, "-loggedin");
+    assert_eq!((names(&result), &result.errors), (vec!["joe", "eve"], &None));
+    fs::create_dir(session("7")).unwrap();
+    let errors = search(&machine, "-loggedin").errors.unwrap();
+    assert_eq!(errors, ["read /run/systemd/sessions/7: it is not a regular file"]);
+}
+
+#[test]
+fn rules_behind_comments_and_exempt_groups_are_rights() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let text = "Defaults exempt_group=adm\n# c \\\nbin ALL=ALL\njoe ALL=PASSWD: /bin/x\n";
+    fs::write(machine.path("/etc/sudoers"), text).unwrap();
+    assert_eq!(names(&search(&machine, "-sudo")), ["joe", "bin"]);
+    assert_eq!(names(&search(&machine, "-nopasswd")), ["joe"]);
+}
