@@ -9,7 +9,7 @@
 //!
 //! - The kernel is asked (`kernel`), for the network namespace of the agent; where it does not answer, its texts below
 //!   `/proc/net` are read (`files`). Both must say the same.
-//! - With `namespaces`, those texts of one process of each other namespace, which have no MACs and no IPv6 neighbours.
+//! - With `namespaces`, those texts of one thread in each other namespace, which have no MACs and no IPv6 neighbours.
 //! - The processes that hold the sockets which were found, by their descriptors (`holders`). They are no filter: what is found
 //!   stands without them.
 //!

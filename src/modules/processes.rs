@@ -82,13 +82,7 @@ impl Processes {
 
     /// The ids of all that are there now, ascending.
     pub(super) fn ids(&self) -> io::Result<Vec<i32>> {
-        let mut ids = Vec::new();
-        for entry in Dir::read_from(&self.directory)? {
-            let name = entry?;
-            ids.extend(name.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
-        }
-        ids.sort_unstable();
-        Ok(ids)
+        numbers(Dir::read_from(&self.directory)?)
     }
 
     /// One of them.
@@ -118,6 +112,16 @@ impl Processes {
 }
 
 impl Process {
+    /// Its threads. The first one may have ended before the others.
+    pub(super) fn threads(&self) -> io::Result<Vec<i32>> {
+        numbers(Dir::read_from(open(&self.directory, "task", OFlags::DIRECTORY)?)?)
+    }
+
+    /// One of its threads, which may have descriptors and namespaces of its own.
+    pub(super) fn thread(&self, id: i32) -> io::Result<Process> {
+        Ok(Process { pid: self.pid, directory: open(&self.directory, &format!("task/{id}"), OFlags::DIRECTORY)? })
+    }
+
     /// A file of it: `environ`, `task/12/comm`.
     pub(super) fn open(&self, name: &str) -> io::Result<File> {
         Ok(File::from(open(&self.directory, name, OFlags::empty())?))
@@ -212,6 +216,16 @@ pub(super) fn without_mark(path: &[u8]) -> &[u8] {
 pub(super) fn has_ended(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::SRCH | Errno::NOENT))
+}
+
+/// The names in a directory that are numbers, ascending.
+fn numbers(directory: Dir) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in directory {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn open(directory: impl rustix::fd::AsFd, name: &str, kind: OFlags) -> io::Result<OwnedFd> {

@@ -95,13 +95,13 @@ impl<'w> Looking<'w> {
                 }
             }
         }
-        for (name, pids) in &others {
+        for (name, threads) in &others {
             for table in &tables {
                 if is_late(report) {
                     return Ok(());
                 }
                 let read = self.collect(Some(&Rc::from(name.as_str())), |each| {
-                    namespaces::open(&processes, pids, *table)?.map_or(Ok(()), |files| files.read(each))
+                    namespaces::open(&processes, threads, *table)?.map_or(Ok(()), |files| files.read(each))
                 });
                 if let Err(error) = read {
                     let text = format!("{} of the network namespace {name}: {error}", table.name());

@@ -3,8 +3,10 @@ use super::files::{NetFiles, Table};
 use super::{Netstat, kernel, print};
 use crate::modules::processes::Processes;
 use crate::modules::{Context, Module, ModuleResult};
+use rustix::thread::UnshareFlags;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// What the kernel answers.
@@ -158,6 +160,37 @@ fn sockets_are_found_with_their_processes() {
     let line = format!("found listening port {tcp} for netstat listeningport:'{tcp}' process:[{} ", std::process::id());
     assert!(lines.iter().any(|found| found.starts_with(&line)), "{line}: {lines:?}");
     assert!(lines.contains(&format!("did not find anything for netstat listeningport:'{nothing}'")), "{lines:?}");
+}
+
+/// A thread that has made what belongs to the others of its process its own, and then a listening socket with this port.
+fn apart(flags: UnshareFlags, look: impl FnOnce(u16)) {
+    let (tell_port, port) = mpsc::channel();
+    let (looked, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            #[expect(deprecated, reason = "its successor is unsafe: this thread uses no descriptor of another")]
+            let is_apart = rustix::thread::unshare(flags).is_ok();
+            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+            tell_port.send(is_apart.then(|| listener.local_addr().unwrap().port())).unwrap();
+            let _ = wait.recv();
+        });
+        // Without root it cannot be.
+        if let Some(port) = port.recv().unwrap() {
+            look(port);
+        }
+        drop(looked);
+    });
+}
+
+#[test]
+fn the_namespace_of_a_thread_is_seen() {
+    apart(UnshareFlags::NEWNET, |port| {
+        let result = run(&json!({"listeningport": [port.to_string()], "namespaces": true}));
+        let found = result.elements["listeningport"][port.to_string()].as_array().unwrap();
+        let is_apart = |element: &&Value| element["namespace"].as_str().unwrap().starts_with("net:[");
+        let element = found.iter().find(is_apart).unwrap_or_else(|| panic!("{result:?}"));
+        assert_eq!(element["processes"][0]["pid"], std::process::id(), "{element}");
+    });
 }
 
 fn port_of(element: &Value, name: &str) -> String {
