@@ -137,7 +137,7 @@ impl<'w> Looking<'w> {
     /// Reports the matches, with the processes of sockets.
     fn report(&mut self, report: &mut Report) {
         let inode = |found: &Match| match &found.fact {
-            Fact::Socket(socket) if socket.inode != 0 => Some(socket.inode),
+            Fact::Socket(socket) if self.wanted.holders && socket.inode != 0 => Some(socket.inode),
             _ => None,
         };
         let inodes: BTreeSet<u64> = self.matches.iter().filter_map(inode).collect();
