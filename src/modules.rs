@@ -13,11 +13,12 @@
 //! | module | reads files | looks into processes | network | beside its program | ends processes | runs programs |
 //! |---|---|---|---|---|---|---|
 //! | `agentdestroy` | | yes | | removes | yes | |
+//! | `connected` | | | asks the kernel for its sockets | | | |
 //! | `file` | yes | if a path leads to a proc file system | | | | |
 //! | `fswatch` | yes, and their changes | | | | | |
 //! | `kernelmodule` | yes | | | | | |
 //! | `memory` | yes | yes | | | | |
-//! | `netstat`, `connected` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
+//! | `netstat` | if it looks into processes | for sockets and namespaces | asks the kernel for its sockets | | | |
 //! | `ping` | | | yes; echo requests | | | |
 //! | `pkg` | yes | as `file` | | | | |
 //! | `process` | yes | yes | | | | |

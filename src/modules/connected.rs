@@ -4,7 +4,7 @@
 //! `{"<label>": {"<address>": {"matchcount", "connections": [text]}}}`, without what was not found.
 
 use super::form::{Flag, Form, Group, Shape};
-use super::netstat::Netstat;
+use super::netstat::{self, Netstat};
 use super::{Context, Module, ModuleResult, Needs, ParameterError, fields, notation};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ impl Module for Connected {
     }
 
     fn needs(&self) -> Needs {
-        Netstat.needs()
+        netstat::needs_without_holders()
     }
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
@@ -55,7 +55,7 @@ impl Module for Connected {
             move |result: &ModuleResult| outer(&by_label(labels, result.clone()))
         });
         let progress = progress.as_ref().map(|progress| progress as &(dyn Fn(&ModuleResult) + Sync));
-        by_label(&labels, Netstat.run(&of_netstat(&labels), Context { progress, ..context }))
+        by_label(&labels, netstat::run(&of_netstat(&labels), false, Context { progress, ..context }))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -131,6 +131,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let result = Connected.run(&json!({"C&C server": ["127.0.0.1", "203.0.113.1"], "b": []}), Context::by_hand());
         assert!(result.success && result.foundanything, "{result:?}");
+        assert_eq!(result.errors, None, "it looks into no process");
         let found = &result.elements["C&C server"];
         let [local, remote] = [stream.local_addr(), stream.peer_addr()].map(|address| address.unwrap().port());
         let text = format!("tcp ESTABLISHED 127.0.0.1 {local} 127.0.0.1 {remote}");

@@ -9,7 +9,7 @@
 //!
 //! - The kernel is asked (`kernel`), for the network namespace of the agent; where it does not answer, its texts below
 //!   `/proc/net` are read (`files`). Both must say the same.
-//! - With `namespaces`, those texts of one process of each other namespace, which have no MACs and no IPv6 neighbours.
+//! - With `namespaces`, those texts of one thread in each other namespace, which have no MACs and no IPv6 neighbours.
 //! - The processes that hold the sockets which were found, by their descriptors (`holders`). They are no filter: what is found
 //!   stands without them.
 //!
@@ -29,7 +29,13 @@ mod tests;
 
 use super::form::Form;
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
+use parameters::Wanted;
 use serde_json::Value;
+
+/// What an operation needs that does not look into processes.
+pub(super) fn needs_without_holders() -> Needs {
+    Needs { reads_sockets: true, ..Needs::default() }
+}
 
 /// The module `netstat`, see the module's documentation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +54,7 @@ impl Module for Netstat {
     fn needs_for(&self, parameters: &Value) -> Needs {
         match parameters::parse(parameters) {
             Ok(wanted) if wanted.looks_into_processes() => self.needs(),
-            _ => Needs { reads_sockets: true, ..Needs::default() },
+            _ => needs_without_holders(),
         }
     }
 
@@ -57,13 +63,18 @@ impl Module for Netstat {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(wanted) => run::run(&wanted, context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        run(parameters, true, context)
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
         print::lines(result)
+    }
+}
+
+/// Runs an operation, with or without the processes that hold sockets.
+pub(super) fn run(parameters: &Value, holders: bool, context: Context) -> ModuleResult {
+    match parameters::parse(parameters) {
+        Ok(wanted) => run::run(&Wanted { holders, ..wanted }, context),
+        Err(error) => ModuleResult::failed(error.to_string()),
     }
 }

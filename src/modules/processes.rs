@@ -93,13 +93,7 @@ impl Processes {
 
     /// The ids of all that are there now, ascending.
     pub(super) fn ids(&self) -> io::Result<Vec<i32>> {
-        let mut ids = Vec::new();
-        for entry in Dir::read_from(&self.directory)? {
-            let name = entry?;
-            ids.extend(name.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
-        }
-        ids.sort_unstable();
-        Ok(ids)
+        numbers(Dir::read_from(&self.directory)?)
     }
 
     /// One of them.
@@ -161,6 +155,17 @@ impl Process {
     /// Where its memory and its files are.
     fn own(&self) -> &OwnedFd {
         self.thread.as_ref().unwrap_or(&self.directory)
+    }
+
+    /// Its threads. The first one may have ended before the others.
+    pub(super) fn threads(&self) -> io::Result<Vec<i32>> {
+        numbers(Dir::read_from(open(&self.directory, "task", OFlags::DIRECTORY)?)?)
+    }
+
+    /// One of its threads, which may have descriptors and namespaces of its own.
+    pub(super) fn thread(&self, id: i32) -> io::Result<Process> {
+        let directory = open(&self.directory, &format!("task/{id}"), OFlags::DIRECTORY)?;
+        Ok(Process { pid: self.pid, directory, thread: None })
     }
 
     /// A file of it: `environ`, `task/12/comm`.
@@ -273,6 +278,16 @@ pub(super) fn without_mark(path: &[u8]) -> &[u8] {
 pub(super) fn has_ended(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::SRCH | Errno::NOENT))
+}
+
+/// The names in a directory that are numbers, ascending.
+fn numbers(directory: Dir) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in directory {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn open(directory: impl rustix::fd::AsFd, name: &str, kind: OFlags) -> io::Result<OwnedFd> {

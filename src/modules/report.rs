@@ -132,7 +132,7 @@ impl<'c> Report<'c> {
         }
         if self.stopped.is_none() && now >= self.next_progress {
             if let Some(progress) = self.context.progress {
-                progress(&self.result(&Value::Null, true));
+                progress(&self.result(self.elements.clone(), &Value::Null, true));
             }
             let time_max = self
                 .context
@@ -146,17 +146,18 @@ impl<'c> Report<'c> {
     }
 
     /// The result of a run that is over. `statistics` gets `totalhits`, `exectime`, and `partial` if it is.
-    pub(super) fn finish(self, statistics: &Value) -> ModuleResult {
-        self.result(statistics, false)
+    pub(super) fn finish(mut self, statistics: &Value) -> ModuleResult {
+        let elements = std::mem::take(&mut self.elements);
+        self.result(elements, statistics, false)
     }
 
-    fn result(&self, statistics: &Value, goes_on: bool) -> ModuleResult {
+    fn result(&self, elements: BTreeMap<String, Vec<Value>>, statistics: &Value, goes_on: bool) -> ModuleResult {
         let is_partial = goes_on || self.stopped.is_some() || !self.incomplete.is_empty();
-        let is_there = |(label, found): &(&String, &Vec<Value>)| {
-            !found.is_empty() || !(goes_on || self.stopped.is_some() || self.incomplete.contains(*label))
+        let is_there = |(label, found): &(String, Vec<Value>)| {
+            !found.is_empty() || !(goes_on || self.stopped.is_some() || self.incomplete.contains(label))
         };
         let elements: Map<String, Value> =
-            self.elements.iter().filter(is_there).map(|(label, found)| (label.clone(), json!(found))).collect();
+            elements.into_iter().filter(is_there).map(|(label, found)| (label, Value::Array(found))).collect();
         let stopped = self.stopped.as_ref().map(|reason| format!("partial: stopped {reason}"));
         let elapsed = self.started.elapsed();
         let so_far = goes_on.then(|| format!("partial: matches after {:.0}s", elapsed.as_secs_f64()));

@@ -276,7 +276,9 @@ fn a_parent_follows_the_version_that_takes_over_and_starts_that_one_again() {
     fleet.wait("ready", || fleet.sandbox.path("relay/mig.agt.heartbeats").exists());
     let mut command = Command::new(fleet.program());
     command.args(["-c", ""]);
-    ["INVOCATION_ID", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID"].iter().for_each(|name| drop(command.env_remove(name)));
+    ["INVOCATION_ID", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID"].iter().for_each(|name| {
+        command.env_remove(name);
+    });
     let mut parent = Background::start(command, fleet.sandbox.path("agent-1.log"));
     fleet.wait("registered", || fleet.online().len() == 1);
     let old = fleet.owner();

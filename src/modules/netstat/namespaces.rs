@@ -1,4 +1,4 @@
-//! The network namespaces of this machine, as far as a process is in them.
+//! The network namespaces of this machine, as far as a thread is in them.
 
 use super::files::{NetFiles, Table};
 use crate::modules::processes::{Processes, has_ended};
@@ -7,28 +7,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Instant;
 
 /// Where namespaces get names, which keep them without a process.
 const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
-/// One that is not ours, as `/proc` names it: `net:[4026531840]`. The processes in it, of which one is read.
-pub(super) type Others = BTreeMap<String, Vec<i32>>;
+/// One that is not ours, as `/proc` names it: `net:[4026531840]`. The threads in it, of which one is read.
+pub(super) type Others = BTreeMap<String, Vec<Thread>>;
+
+/// A thread of a process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thread {
+    pid: i32,
+    id: i32,
+}
 
 /// Finds the others.
 pub(super) fn others(processes: &Processes, report: &mut Report) -> io::Result<Others> {
-    let own = link(processes, std::process::id().cast_signed())?;
+    let own = name(&processes.process(std::process::id().cast_signed())?.link("ns/net")?);
     let mut found = Others::new();
     let mut refused = 0;
     for pid in processes.ids()? {
         if is_late(report) {
             break;
         }
-        match link(processes, pid) {
-            Ok(name) => found.entry(name).or_default().push(pid),
-            Err(error) if has_ended(&error) => {}
-            Err(_) => refused += 1,
-        }
+        let looked = processes.process(pid).and_then(|process| {
+            for id in process.threads()? {
+                if is_late(report) {
+                    break;
+                }
+                match process.link(&format!("task/{id}/ns/net")) {
+                    Ok(link) if name(&link) == own => {}
+                    Ok(link) => found.entry(name(&link)).or_default().push(Thread { pid, id }),
+                    Err(error) if has_ended(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        });
+        refused += usize::from(looked.is_err_and(|error| !has_ended(&error)));
     }
     if let Some(hidden) = processes.hidden() {
         report.unseen(format_args!("network namespaces: {hidden}"));
@@ -36,17 +54,17 @@ pub(super) fn others(processes: &Processes, report: &mut Report) -> io::Result<O
     if refused > 0 {
         report.unseen(format_args!("the network namespaces of {refused} processes: no permission"));
     }
-    let names: BTreeSet<String> = found.keys().cloned().chain([own.clone()]).collect();
+    let names: BTreeSet<String> = found.keys().cloned().chain([own]).collect();
     without_process(&names, report);
-    found.remove(&own);
     Ok(found)
 }
 
-/// Opens the files of a namespace by one of its processes; none if all of them have ended, and it with them.
-pub(super) fn open(processes: &Processes, pids: &[i32], table: Table) -> io::Result<Option<NetFiles>> {
+/// Opens the files of a namespace by one of its threads; none if all of them have ended, and it with them.
+pub(super) fn open(processes: &Processes, threads: &[Thread], table: Table) -> io::Result<Option<NetFiles>> {
     let mut last = None;
-    for pid in pids {
-        match processes.process(*pid).and_then(|process| NetFiles::open(&process, table)) {
+    for Thread { pid, id } in threads {
+        let thread = processes.process(*pid).and_then(|process| process.thread(*id));
+        match thread.and_then(|thread| NetFiles::open(&thread, table)) {
             Ok(files) => return Ok(Some(files)),
             Err(error) if has_ended(&error) => {}
             Err(error) => last = Some(error),
@@ -60,8 +78,8 @@ pub(super) fn is_late(report: &Report) -> bool {
     report.deadline().is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-fn link(processes: &Processes, pid: i32) -> io::Result<String> {
-    Ok(processes.process(pid)?.link("ns/net")?.to_string_lossy().into_owned())
+fn name(link: &Path) -> String {
+    link.to_string_lossy().into_owned()
 }
 
 /// Names those that have a name and no process.

@@ -20,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) searches: Vec<Search>,
     /// In all network namespaces.
     pub(super) namespaces: bool,
+    /// With the processes that hold sockets.
+    pub(super) holders: bool,
 }
 
 /// One value of a parameter.
@@ -122,7 +124,7 @@ impl Search {
 impl Wanted {
     /// Whether processes are looked into: for those that hold sockets, and for their namespaces.
     pub(super) fn looks_into_processes(&self) -> bool {
-        self.namespaces || self.searches.iter().any(|search| search.kind.table() == Table::Sockets)
+        self.namespaces || (self.holders && self.searches.iter().any(|search| search.kind.table() == Table::Sockets))
     }
 }
 
@@ -153,7 +155,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Wanted, ParameterError> {
     if searches.is_empty() {
         return Err(ParameterError::new("parameters", format!("has no filter; one of {}", known[..6].join(", "))));
     }
-    Ok(Wanted { searches, namespaces: fields.boolean("namespaces")? })
+    Ok(Wanted { searches, namespaces: fields.boolean("namespaces")?, holders: true })
 }
 
 #[cfg(test)]

@@ -95,13 +95,13 @@ impl<'w> Looking<'w> {
                 }
             }
         }
-        for (name, pids) in &others {
+        for (name, threads) in &others {
             for table in &tables {
                 if is_late(report) {
                     return Ok(());
                 }
                 let read = self.collect(Some(&Rc::from(name.as_str())), |each| {
-                    namespaces::open(&processes, pids, *table)?.map_or(Ok(()), |files| files.read(each))
+                    namespaces::open(&processes, threads, *table)?.map_or(Ok(()), |files| files.read(each))
                 });
                 if let Err(error) = read {
                     let text = format!("{} of the network namespace {name}: {error}", table.name());
@@ -137,7 +137,7 @@ impl<'w> Looking<'w> {
     /// Reports the matches, with the processes of sockets.
     fn report(&mut self, report: &mut Report) {
         let inode = |found: &Match| match &found.fact {
-            Fact::Socket(socket) if socket.inode != 0 => Some(socket.inode),
+            Fact::Socket(socket) if self.wanted.holders && socket.inode != 0 => Some(socket.inode),
             _ => None,
         };
         let inodes: BTreeSet<u64> = self.matches.iter().filter_map(inode).collect();

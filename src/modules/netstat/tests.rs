@@ -1,10 +1,14 @@
 use super::facts::{Fact, Protocol, Socket};
 use super::files::{NetFiles, Table};
-use super::{Netstat, kernel, print};
+use super::{Netstat, holders, kernel, print};
 use crate::modules::processes::Processes;
 use crate::modules::{Context, Module, ModuleResult};
+use rustix::thread::UnshareFlags;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// What the kernel answers.
@@ -158,6 +162,73 @@ fn sockets_are_found_with_their_processes() {
     let line = format!("found listening port {tcp} for netstat listeningport:'{tcp}' process:[{} ", std::process::id());
     assert!(lines.iter().any(|found| found.starts_with(&line)), "{line}: {lines:?}");
     assert!(lines.contains(&format!("did not find anything for netstat listeningport:'{nothing}'")), "{lines:?}");
+}
+
+/// A thread that has made what belongs to the others of its process its own, and then a listening socket with this port.
+fn apart(flags: UnshareFlags, look: impl FnOnce(u16)) {
+    let (tell_port, port) = mpsc::channel();
+    let (looked, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            #[expect(deprecated, reason = "its successor is unsafe: this thread uses no descriptor of another")]
+            let is_apart = rustix::thread::unshare(flags).is_ok();
+            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+            tell_port.send(is_apart.then(|| listener.local_addr().unwrap().port())).unwrap();
+            let _ = wait.recv();
+        });
+        // Without root it cannot be.
+        if let Some(port) = port.recv().unwrap() {
+            look(port);
+        }
+        drop(looked);
+    });
+}
+
+#[test]
+fn the_namespace_of_a_thread_is_seen() {
+    apart(UnshareFlags::NEWNET, |port| {
+        let result = run(&json!({"listeningport": [port.to_string()], "namespaces": true}));
+        let found = result.elements["listeningport"][port.to_string()].as_array().unwrap();
+        let is_apart = |element: &&Value| element["namespace"].as_str().unwrap().starts_with("net:[");
+        let element = found.iter().find(is_apart).unwrap_or_else(|| panic!("{result:?}"));
+        assert_eq!(element["processes"][0]["pid"], std::process::id(), "{element}");
+    });
+}
+
+#[test]
+fn the_process_of_a_socket_is_found_by_any_of_its_threads() {
+    let holder = |port: u16| {
+        let result = run(&json!({"listeningport": [port.to_string()]}));
+        result.elements["listeningport"][port.to_string()][0]["processes"][0].clone()
+    };
+    apart(UnshareFlags::FILES, |port| assert_eq!(holder(port)["pid"], std::process::id()));
+
+    // Its first thread ends.
+    let exit = if cfg!(target_arch = "x86_64") { 60 } else { 93 };
+    let script = format!(
+        "$s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die; $| = 1; print $s->sockport, qq(\n);
+        threads->create(sub {{ sleep 60 }}); syscall({exit}, 0)"
+    );
+    let mut command = Command::new("perl");
+    let mut child =
+        command.args(["-Mthreads", "-MIO::Socket::INET", "-e", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
+    let has_ended = || Processes::open().unwrap().process(child.id().cast_signed()).unwrap().link("exe").is_err();
+    while !has_ended() {
+        std::thread::yield_now();
+    }
+    let found = holder(port.trim().parse().unwrap());
+    child.kill().and_then(|()| child.wait()).unwrap();
+    let (exe, name) = (found["exe"].as_str().unwrap(), &found["name"]);
+    assert_eq!((&found["pid"], name, exe.contains("perl")), (&json!(child.id()), &json!("perl"), true), "{found}");
+}
+
+#[test]
+fn a_socket_without_a_process_is_said() {
+    let found = holders::find(&[u64::MAX].into(), None);
+    assert!(found.of.is_empty());
+    assert!(found.doubts.iter().any(|doubt| doubt.starts_with("processes of sockets are incomplete: ")), "{found:?}");
 }
 
 fn port_of(element: &Value, name: &str) -> String {
