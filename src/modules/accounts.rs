@@ -1,10 +1,12 @@
-//! The accounts and groups in `/etc/passwd` and `/etc/group`. Those that a server of names adds are not there.
+//! The accounts and groups in `/etc/passwd` and `/etc/group`, as the C library reads them. Other sources may be servers, which are
+//! not asked: what they add is not there, and [`Sources`] says that there are some.
 
 use super::files::{self, Links, Machine};
+use std::collections::HashMap;
 use std::io;
 
 /// Bytes of `/etc/passwd`, `/etc/shadow` and `/etc/group`: some hundred thousand accounts.
-const BYTES_MAX: u64 = 16 << 20;
+const BYTES_MAX: u64 = 32 << 20;
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(super) struct Read<T> {
     pub(super) entries: Vec<T>,
     /// Numbers of other lines.
     pub(super) not_understood: Vec<usize>,
+    /// Numbers of the lines that stand for what a server of names has (nsswitch.conf(5), "compat").
+    pub(super) elsewhere: Vec<usize>,
 }
 
 /// Reads a file of `:`-separated lines.
@@ -49,10 +53,13 @@ pub(super) fn read<T>(machine: &Machine, path: &str, parse: fn(&[&str]) -> Optio
     if !contents.is_whole {
         return Err(io::Error::other(format!("it has more than {BYTES_MAX} bytes")));
     }
-    let mut read = Read { entries: Vec::new(), not_understood: Vec::new() };
+    let mut read = Read { entries: Vec::new(), not_understood: Vec::new(), elsewhere: Vec::new() };
     for (number, line) in files::lines(&contents.bytes) {
-        // + and - are the names of a server of names (nsswitch.conf(5), "compat").
-        if line.trim().is_empty() || line.starts_with('#') || line.starts_with(['+', '-']) {
+        let line = line.trim_start();
+        if line.starts_with('+') {
+            read.elsewhere.push(number);
+        }
+        if line.is_empty() || line.starts_with(['#', '+', '-']) {
             continue;
         }
         match parse(&line.trim_end_matches('\r').split(':').collect::<Vec<_>>()) {
@@ -66,14 +73,15 @@ pub(super) fn read<T>(machine: &Machine, path: &str, parse: fn(&[&str]) -> Optio
 /// The accounts of a machine.
 pub(super) fn accounts(machine: &Machine) -> io::Result<Read<Account>> {
     read(machine, "/etc/passwd", |fields| {
-        let [name, password, uid, gid, _, home, rest @ ..] = fields else { return None };
+        let [name, password, uid, gid, rest @ ..] = fields else { return None };
+        let text = |index: usize| rest.get(index).map_or("", |text| text.trim_end()).to_owned();
         Some(Account {
             name: (*name).to_owned(),
             password: (*password).to_owned(),
             uid: uid.parse().ok()?,
             gid: gid.parse().ok()?,
-            home: (*home).to_owned(),
-            shell: rest.first().map_or("", |shell| shell.trim_end()).to_owned(),
+            home: text(1),
+            shell: text(2),
         })
     })
 }
@@ -88,23 +96,76 @@ pub(super) fn groups(machine: &Machine) -> io::Result<Read<Group>> {
     })
 }
 
-/// The name of the account with this id; the digits if there is none.
-pub(super) fn name_of(accounts: &[Account], uid: u32) -> String {
-    accounts.iter().find(|account| account.uid == uid).map_or_else(|| uid.to_string(), |account| account.name.clone())
+/// Names of accounts, or of groups, by number, and numbers by name. Of several lines with the same name or number the first counts,
+/// as for the system.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_number: HashMap<u32, String>,
+    by_name: HashMap<String, u32>,
 }
 
-/// Sources of `database` in nsswitch.conf(5) that are on another machine, or of which files of this one say nothing.
-pub(super) fn other_sources(machine: &Machine, database: &str) -> Vec<String> {
-    const OF_FILES: [&str; 3] = ["files", "compat", "systemd"];
-    const TEXT_BYTES_MAX: u64 = 1 << 20;
-    let Ok(contents) = files::read(&machine.path("/etc/nsswitch.conf"), Links::Follow, TEXT_BYTES_MAX) else {
-        return Vec::new();
-    };
-    let text = String::from_utf8_lossy(&contents.bytes).into_owned();
-    let lines = text.lines().filter_map(|line| line.split('#').next()?.split_once(':'));
-    let sources = lines.filter(|(name, _)| name.trim() == database).flat_map(|(_, sources)| sources.split_whitespace());
-    let sources = sources.filter(|source| !source.starts_with('[') && !source.ends_with(']'));
-    sources.filter(|source| !OF_FILES.contains(source)).map(str::to_owned).collect()
+impl Names {
+    /// Those of accounts.
+    pub(super) fn of_accounts(accounts: &[Account]) -> Names {
+        Names::of(accounts.iter().map(|account| (account.name.as_str(), account.uid)))
+    }
+
+    /// Those of groups.
+    pub(super) fn of_groups(groups: &[Group]) -> Names {
+        Names::of(groups.iter().map(|group| (group.name.as_str(), group.gid)))
+    }
+
+    fn of<'n>(pairs: impl Iterator<Item = (&'n str, u32)>) -> Names {
+        let mut names = Names::default();
+        for (name, number) in pairs {
+            names.by_number.entry(number).or_insert_with(|| name.to_owned());
+            names.by_name.entry(name.to_owned()).or_insert(number);
+        }
+        names
+    }
+
+    /// The name of this number.
+    pub(super) fn name(&self, number: u32) -> Option<&str> {
+        self.by_number.get(&number).map(String::as_str)
+    }
+
+    /// The number of this name.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of this number; its digits if it has none.
+    pub(super) fn name_or_digits(&self, number: u32) -> String {
+        self.name(number).map_or_else(|| number.to_string(), str::to_owned)
+    }
+}
+
+/// Where this machine looks for names: nsswitch.conf(5).
+pub(super) struct Sources(String);
+
+impl Sources {
+    /// Reads them. A machine without the file has no others.
+    pub(super) fn read(machine: &Machine) -> io::Result<Sources> {
+        const TEXT_BYTES_MAX: u64 = 1 << 20;
+        match files::read(&machine.path("/etc/nsswitch.conf"), Links::Follow, TEXT_BYTES_MAX) {
+            Ok(contents) if contents.is_whole => Ok(Sources(String::from_utf8_lossy(&contents.bytes).into_owned())),
+            Ok(_) => Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes"))),
+            Err(error) if files::is_missing(&error) => Ok(Sources(String::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sources of a database beside the files that are read here.
+    pub(super) fn others(&self, database: &str) -> Vec<&str> {
+        let lines = self.0.lines().filter_map(|line| line.split('#').next()?.split_once(':'));
+        let sources = lines.filter(|(name, _)| name.trim() == database).map(|(_, sources)| sources);
+        // `files [NOTFOUND=return] ldap`: what is in brackets is no source.
+        let outside = sources.flat_map(|sources| {
+            let parts = sources.split('[').enumerate();
+            parts.map(|(index, part)| if index == 0 { part } else { part.split_once(']').map_or("", |(_, rest)| rest) })
+        });
+        outside.flat_map(str::split_whitespace).filter(|source| *source != "files").collect()
+    }
 }
 
 #[cfg(test)]
@@ -117,21 +178,40 @@ mod tests {
         let machine = Machine::below(directory.path());
         assert_eq!(accounts(&machine).unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::create_dir(machine.path("/etc")).unwrap();
-        let passwd = "root:x:0:0:Root:/root:/bin/bash\n\n#c\n+::::::\nbad:x:y:0::/:\nsh\u{fffd}:x:7:7::/h\n";
+        let passwd = "root:x:0:0:Root:/root:/bin/bash\n\n #c\n+::::::\nbad:x:y:0::/:\nsh\u{fffd}:x:7:7::/h\n\
+                      \u{20}\tevil:x:0:0\n";
         std::fs::write(machine.path("/etc/passwd"), passwd).unwrap();
         std::fs::write(machine.path("/etc/group"), "adm:x:4:a, b,\nx\n").unwrap();
-        std::fs::write(machine.path("/etc/nsswitch.conf"), "passwd: files sss [NOTFOUND=return] ldap # x\n").unwrap();
         let found = accounts(&machine).unwrap();
-        assert_eq!(found.not_understood, [5]);
+        assert_eq!((found.not_understood.as_slice(), found.elsewhere.as_slice()), (&[5][..], &[4][..]));
         let names: Vec<_> = found.entries.iter().map(|a| (a.name.as_str(), a.uid, a.shell.as_str())).collect();
-        assert_eq!(names, [("root", 0, "/bin/bash"), ("sh\u{fffd}", 7, "")]);
-        assert_eq!((name_of(&found.entries, 7), name_of(&found.entries, 8)), ("sh\u{fffd}".into(), "8".into()));
+        assert_eq!(names, [("root", 0, "/bin/bash"), ("sh\u{fffd}", 7, ""), ("evil", 0, "")]);
+        let names = Names::of_accounts(&found.entries);
+        assert_eq!((names.name_or_digits(7), names.name_or_digits(8)), ("sh\u{fffd}".into(), "8".into()));
+        assert_eq!((names.name(0), names.number("evil"), names.number("x")), (Some("root"), Some(0), None));
         let found = groups(&machine).unwrap();
         assert_eq!(
             (found.entries[0].members.as_slice(), found.not_understood),
             (&["a".into(), "b".into()][..], vec![2])
         );
-        assert_eq!(other_sources(&machine, "passwd"), ["sss", "ldap"]);
-        assert!(other_sources(&machine, "shadow").is_empty());
+    }
+
+    #[test]
+    fn sources_of_names_are_named_unless_they_are_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = Machine::below(directory.path());
+        assert!(Sources::read(&machine).unwrap().others("passwd").is_empty());
+        std::fs::create_dir(machine.path("/etc")).unwrap();
+        for (text, others) in [
+            ("passwd: files sss [ NOTFOUND=return x=y z=a ] ldap # x", &["sss", "ldap"][..]),
+            (" passwd : files[SUCCESS=continue]compat systemd", &["compat", "systemd"]),
+            ("group: sss\n#passwd: sss\npasswd: files", &[]),
+        ] {
+            std::fs::write(machine.path("/etc/nsswitch.conf"), text).unwrap();
+            assert_eq!(Sources::read(&machine).unwrap().others("passwd"), others, "{text}");
+        }
+        std::fs::remove_file(machine.path("/etc/nsswitch.conf")).unwrap();
+        std::fs::create_dir(machine.path("/etc/nsswitch.conf")).unwrap();
+        assert!(Sources::read(&machine).is_err());
     }
 }

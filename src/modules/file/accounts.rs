@@ -2,11 +2,10 @@
 //! wait for.
 
 use super::filter::Test;
-use super::limits;
 use super::parameters::{Plan, Search};
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use crate::modules::accounts::{self, Names};
+use crate::modules::files::Machine;
+use std::io;
 
 /// An owner as a search names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +43,7 @@ pub(super) struct Accounts {
 #[derive(Debug)]
 pub(super) struct Table {
     path: &'static str,
-    numbers: HashMap<String, u32>,
-    names: HashMap<u32, String>,
+    names: Names,
     /// Why it could not be read.
     pub(super) error: Option<io::Error>,
 }
@@ -58,9 +56,11 @@ impl Accounts {
                 .iter()
                 .any(|search| search.options.returnowner || search.checks.iter().any(|check| is_needed(&check.test)))
         };
+        let users = || Ok(Names::of_accounts(&accounts::accounts(&Machine::this())?.entries));
+        let groups = || Ok(Names::of_groups(&accounts::groups(&Machine::this())?.entries));
         Accounts {
-            users: Table::read("/etc/passwd", needs(|test| matches!(test, Test::Owner(Account::Name(_))))),
-            groups: Table::read("/etc/group", needs(|test| matches!(test, Test::Group(Account::Name(_))))),
+            users: Table::new("/etc/passwd", needs(|test| matches!(test, Test::Owner(Account::Name(_)))), users),
+            groups: Table::new("/etc/group", needs(|test| matches!(test, Test::Group(Account::Name(_)))), groups),
         }
     }
 
@@ -75,7 +75,7 @@ impl Accounts {
             let Account::Name(name) = account else { return None };
             let reason = match &table.error {
                 Some(error) => format!("the {what} \"{name}\" is not known: read {}: {error}", table.path),
-                None if table.numbers.contains_key(name) => return None,
+                None if table.names.number(name).is_some() => return None,
                 None => format!("{} has no {what} \"{name}\"; a number can be given instead", table.path),
             };
             Some(format!("searches.{}.{}: {reason}", search.label, check.field.name()))
@@ -84,45 +84,27 @@ impl Accounts {
 }
 
 impl Table {
-    fn read(path: &'static str, is_needed: bool) -> Self {
-        let text = if is_needed { read(path) } else { Ok(Vec::new()) };
-        let (text, error) = text.map_or_else(|error| (Vec::new(), Some(error)), |text| (text, None));
-        let mut table = Table { path, numbers: HashMap::new(), names: HashMap::new(), error };
-        for line in String::from_utf8_lossy(&text).lines() {
-            // name:password:number:...; of several lines with one name or number the first counts, as for the system.
-            let mut words = line.split(':');
-            if let (Some(name), Some(Ok(number))) = (words.next(), words.nth(1).map(str::parse)) {
-                table.numbers.entry(name.to_owned()).or_insert(number);
-                table.names.entry(number).or_insert_with(|| name.to_owned());
-            }
-        }
-        table
+    fn new(path: &'static str, is_needed: bool, read: impl Fn() -> io::Result<Names>) -> Self {
+        let names = if is_needed { read() } else { Ok(Names::default()) };
+        let (names, error) = names.map_or_else(|error| (Names::default(), Some(error)), |names| (names, None));
+        Table { path, names, error }
     }
 
     /// Whether an account has this number.
     pub(super) fn is(&self, account: &Account, number: u32) -> bool {
         match account {
             Account::Number(of) => *of == number,
-            Account::Name(name) => self.numbers.get(name) == Some(&number),
+            Account::Name(name) => self.names.number(name) == Some(number),
         }
     }
 
     /// Returns the name of a number.
     pub(super) fn name(&self, number: u32) -> Option<&str> {
-        self.names.get(&number).map(String::as_str)
+        self.names.name(number)
     }
 
     /// Where the names are from.
     pub(super) fn path(&self) -> &'static str {
         self.path
     }
-}
-
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(limits::ACCOUNTS_BYTES_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > limits::ACCOUNTS_BYTES_MAX {
-        return Err(io::Error::other(format!("it has more than {} bytes", limits::ACCOUNTS_BYTES_MAX)));
-    }
-    Ok(text)
 }

@@ -73,7 +73,10 @@ pub(super) fn about_exclude(exclude: &Exclude, paths: &[PathBuf], wildcards: &[W
     let error = |(_, path): (_, &PathBuf)| {
         ParameterError::new(format!("{at}.exclude"), format!("excludes the whole path {}", path.display()))
     };
-    swallowed.map(error).map(Doubt::new).collect()
+    let emptied = paths.iter().filter(|path| !exclude.swallows(path) && exclude.holds_all_of(path)).map(|path| {
+        ParameterError::new(format!("{at}.exclude"), format!("excludes everything in the path {}", path.display()))
+    });
+    swallowed.map(error).chain(emptied).map(Doubt::new).collect()
 }
 
 fn unexpanded(path: &Path, glob: bool) -> Option<&'static str> {

@@ -64,8 +64,6 @@ pub(super) const LARGE_FILE_BYTES_MIN: u64 = 1 << 30;
 pub(super) const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
 /// Extended attributes of one file that are compared: on most file systems all of them together have less than a page.
 pub(super) const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
-/// Largest `/etc/passwd` or `/etc/group` that is read: 100,000 accounts.
-pub(super) const ACCOUNTS_BYTES_MAX: u64 = 16 << 20;
 /// Text of the option `maxtime`.
 pub(super) const MAXTIME_BYTES_MAX: usize = 64;
 /// Longest `maxtime`: no operation may take longer than a day.

@@ -262,7 +262,10 @@ impl<'a> Findings<'a> {
             };
             let (entries, of_search) = search_elements(search, matches, form, unmatched);
             hits += of_search;
-            elements.insert(search.label.clone(), Value::Array(entries));
+            // An empty list would mean that there is nothing.
+            if unmatched != Unmatched::Omit || !entries.is_empty() {
+                elements.insert(search.label.clone(), Value::Array(entries));
+            }
         }
         let mut errors = found.notes.clone();
         if !is_over && !self.is_stopped() {

@@ -2,8 +2,8 @@
 
 use super::entry::Active;
 use super::parameters::Plan;
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub(super) struct Roots {
     by_path: BTreeMap<PathBuf, Root>,
     /// Per directory, the names in it that are roots.
-    inside: HashMap<PathBuf, Vec<OsString>>,
+    inside: HashMap<PathBuf, HashSet<OsString>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,18 +36,18 @@ impl Roots {
                 }
             }
         }
-        let mut inside: HashMap<PathBuf, Vec<OsString>> = HashMap::new();
+        let mut inside: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
         for path in by_path.keys() {
             if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
-                inside.entry(parent.to_owned()).or_default().push(name.to_owned());
+                inside.entry(parent.to_owned()).or_default().insert(name.to_owned());
             }
         }
         Roots { by_path, inside }
     }
 
-    /// Returns the names in `directory` that are roots, taken or not.
-    pub(super) fn inside(&self, directory: &Path) -> &[OsString] {
-        self.inside.get(directory).map_or(&[], Vec::as_slice)
+    /// Returns the names in `directory` that are roots, taken or not; `None`, as nearly always, if there are none.
+    pub(super) fn inside(&self, directory: &Path) -> Option<&HashSet<OsString>> {
+        self.inside.get(directory)
     }
 
     /// Takes the root `path` and returns the searches that begin there; `None` if it is not a root or was taken.
@@ -75,11 +75,6 @@ pub(super) fn merge(active: &[Active], root: &[Active]) -> Vec<Active> {
         }
     }
     merged
-}
-
-/// Whether `name` is one of `names`, which is nearly always empty.
-pub(super) fn holds(names: &[OsString], name: &OsStr) -> bool {
-    names.iter().any(|of| of == name)
 }
 
 /// Returns the searches that continue below a directory.

@@ -67,8 +67,8 @@ impl Tree {
     fn files(&self, result: &ModuleResult, label: &str) -> Vec<String> {
         assert!(result.success, "{result:?}");
         let prefix = format!("{}/", self.at("").trim_end_matches('/'));
-        let entries = result.elements[label].as_array().unwrap();
-        let paths = entries.iter().map(|entry| entry["file"].as_str().unwrap()).filter(|path| !path.is_empty());
+        let entries = result.elements[label].as_array().into_iter().flatten();
+        let paths = entries.map(|entry| entry["file"].as_str().unwrap()).filter(|path| !path.is_empty());
         paths.map(|path| path.strip_prefix(&prefix).unwrap_or(path).to_owned()).collect()
     }
 }

@@ -257,7 +257,7 @@ impl<'a> Walker<'a> {
             };
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                let is_root = roots::holds(inside, name);
+                let is_root = inside.is_some_and(|names| names.contains(name));
                 self.take_entry(opened, &below, (name, is_root), entry.file_type(), &mut gathered);
             }
             if gathered.files.len() >= limits::FILES_PER_BATCH_MAX {

@@ -67,31 +67,56 @@ impl Wildcard {
 
 /// Paths that are not walked.
 #[derive(Debug, Default)]
-pub(super) struct Exclude(RegexSet);
+pub(super) struct Exclude {
+    paths: RegexSet,
+    /// Directories in which everything is excluded.
+    directories: RegexSet,
+}
 
 impl Exclude {
     /// Reads the paths; with wildcards if `wild`.
     pub(super) fn new(paths: &[PathBuf], wild: bool) -> Result<Self, String> {
         let patterns = paths.iter().map(|path| if wild { of_path(path) } else { literal(path) });
-        let mut builder = RegexSetBuilder::new(patterns);
-        let set = builder.unicode(false).dot_matches_new_line(true).size_limit(limits::EXCLUDE_COMPILED_BYTES_MAX);
-        set.build().map(Exclude).map_err(|_| "the paths are too many or too long".to_owned())
+        let directories = paths.iter().filter(|_| wild).filter_map(|path| all_of(path)).map(of_path);
+        Ok(Exclude { paths: set(patterns)?, directories: set(directories)? })
     }
 
     /// Whether nothing is excluded.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.paths.is_empty()
     }
 
     /// Whether this path is excluded.
     pub(super) fn holds(&self, path: &Path) -> bool {
-        self.0.is_match(path.as_os_str().as_bytes())
+        self.paths.is_match(path.as_os_str().as_bytes())
+    }
+
+    /// Whether all names in this directory are excluded.
+    pub(super) fn holds_all_of(&self, directory: &Path) -> bool {
+        self.directories.is_match(directory.as_os_str().as_bytes())
     }
 
     /// Whether this path, or a directory above it, is excluded.
     pub(super) fn swallows(&self, path: &Path) -> bool {
         !self.is_empty() && path.ancestors().any(|path| self.holds(path))
     }
+}
+
+fn set(patterns: impl Iterator<Item = String>) -> Result<RegexSet, String> {
+    let mut builder = RegexSetBuilder::new(patterns);
+    let set = builder.unicode(false).dot_matches_new_line(true).size_limit(limits::EXCLUDE_COMPILED_BYTES_MAX);
+    set.build().map_err(|_| "the paths are too many or too long".to_owned())
+}
+
+/// The directory of which a path with wildcards is everything: `/a` of `/a/*`, `/a/**` and `/a/**/*`.
+fn all_of(path: &Path) -> Option<&Path> {
+    let is_last =
+        |path: &Path, names: &[&str]| path.file_name().is_some_and(|last| names.iter().any(|name| last == *name));
+    let mut directory = path.parent().filter(|_| is_last(path, &["*", "**"]))?;
+    while is_last(directory, &["**"]) {
+        directory = directory.parent()?;
+    }
+    Some(directory)
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {

@@ -86,7 +86,7 @@ impl Machine {
         let processes = Processes::open()?;
         let own = processes.process(std::process::id().cast_signed())?;
         let namespaces = NAMESPACES.map(|name| (name, own.link(&format!("ns/{name}")).ok())).into();
-        let users = Users::read("/etc".as_ref());
+        let users = Users::read(&crate::modules::files::Machine::this());
         Ok(Machine { processes, clock: Clock::now(), deadline, users, namespaces, hashes: RefCell::default() })
     }
 }
@@ -186,7 +186,7 @@ impl<'m> Facts<'m> {
         let mut texts = all(ids.iter().map(|id| id.to_string().into_bytes()).collect());
         match &self.machine.users {
             Ok(users) => {
-                texts.known.extend(ids.iter().filter_map(|id| users.name(*id)).map(<[u8]>::to_vec));
+                texts.known.extend(ids.iter().filter_map(|id| users.name(*id)).map(|name| name.as_bytes().to_vec()));
                 texts.are_all = ids.iter().all(|id| users.knows(*id));
                 if !texts.are_all {
                     let reason = "/etc/passwd does not have the user, and this machine has other sources of names";
@@ -280,10 +280,8 @@ impl<'m> Facts<'m> {
     /// The name of its effective user, and of its real one if that is another; a number where there is no name.
     pub(super) fn user_names(&self) -> Option<(String, u32, Option<String>)> {
         let [real, effective] = self.users()?;
-        let name = |id: u32| match self.machine.users.as_ref().ok().and_then(|users| users.name(id)) {
-            Some(name) => String::from_utf8_lossy(name).into_owned(),
-            None => id.to_string(),
-        };
+        let known = |id: u32| self.machine.users.as_ref().ok().and_then(|users| users.name(id));
+        let name = |id: u32| known(id).map_or_else(|| id.to_string(), str::to_owned);
         Some((name(effective), effective, (real != effective).then(|| name(real))))
     }
 

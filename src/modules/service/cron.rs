@@ -2,7 +2,7 @@
 
 use super::command;
 use super::entry::{Entry, State, Written};
-use crate::modules::accounts::{self, Account};
+use crate::modules::accounts::Names;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::notation;
 use crate::modules::report::Report;
@@ -42,7 +42,7 @@ enum Table<'t> {
 }
 
 /// Reads all of them.
-pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report) -> Vec<Entry> {
+pub(super) fn read(machine: &Machine, names: &Names, report: &mut Report) -> Vec<Entry> {
     let mut entries = Vec::new();
     read_table(machine, Path::new("/etc/crontab"), Table::System, &mut entries, report);
     read_table(machine, Path::new("/etc/anacrontab"), Table::Anacron, &mut entries, report);
@@ -69,7 +69,7 @@ pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report)
     }
     for directory in JOBS {
         for name in machine.names(directory, report) {
-            entries.extend(job(machine, &Path::new(directory).join(&name), &name, accounts));
+            entries.extend(job(machine, &Path::new(directory).join(&name), &name, names));
         }
     }
     entries
@@ -193,7 +193,7 @@ fn script(machine: &Machine, path: &Path, name: &str, schedule: &str) -> Option<
 
 /// A job of at, by its name: a letter, its number and its minute, in hexadecimal digits. What it runs is not read: the file begins
 /// with the environment of who made it.
-fn job(machine: &Machine, path: &Path, name: &str, accounts: &[Account]) -> Option<Entry> {
+fn job(machine: &Machine, path: &Path, name: &str, names: &Names) -> Option<Entry> {
     const NUMBER_DIGITS: usize = 5;
     const MINUTE_DIGITS: usize = 8;
     let digits = name.get(1..).filter(|digits| digits.len() == NUMBER_DIGITS + MINUTE_DIGITS)?;
@@ -204,7 +204,7 @@ fn job(machine: &Machine, path: &Path, name: &str, accounts: &[Account]) -> Opti
         name: name.to_owned(),
         file: path.to_string_lossy().into_owned(),
         state: State::Enabled,
-        user: accounts::name_of(accounts, files::owner(&metadata)),
+        user: names.name_or_digits(files::owner(&metadata)),
         schedules: vec![notation::time(minute.saturating_mul(60), 0)],
         written: Some(Written::from(&metadata)),
         ..Entry::default()

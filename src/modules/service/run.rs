@@ -3,7 +3,7 @@
 use super::entry::{Entry, State};
 use super::parameters::Search;
 use super::{cron, running, sysv, units};
-use crate::modules::accounts;
+use crate::modules::accounts::{self, Names};
 use crate::modules::fields::{Check, checks, passed};
 use crate::modules::files::Machine;
 use crate::modules::report::Report;
@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 /// Runs searches on a machine.
 pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> ModuleResult {
     let mut report = Report::new(context, searches.iter().map(|search| &search.label));
-    let accounts = match accounts::accounts(machine) {
-        Ok(read) => read.entries,
+    let names = match accounts::accounts(machine) {
+        Ok(read) => Names::of_accounts(&read.entries),
         Err(error) => {
             report.note(format_args!("read /etc/passwd: {error}: names of owners are unknown"));
-            Vec::new()
+            Names::default()
         }
     };
     let mut entries = units(machine, &mut report);
@@ -26,12 +26,12 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         report.unseen("which units run is unknown");
     }
     entries.extend(sysv::read(machine, &mut report));
-    entries.extend(cron::read(machine, &accounts, &mut report));
+    entries.extend(cron::read(machine, &names, &mut report));
     for entry in &entries {
         if report.is_over() {
             break;
         }
-        let owner = entry.written.map(|written| accounts::name_of(&accounts, written.uid)).unwrap_or_default();
+        let owner = entry.written.map(|written| names.name_or_digits(written.uid)).unwrap_or_default();
         for search in searches {
             if let Some(passed) = passed(all_checks(entry, search), search.options) {
                 report.add_within(&search.label, search.options.matchlimit, entry.element(&owner, passed));

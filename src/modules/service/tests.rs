@@ -39,8 +39,8 @@ fn machine(directory: &Path) -> Machine {
         (&format!("{of_packages}/x.target"), ""),
         ("/run/systemd/transient/run-1.service", "[Service]\nExecStart=/tmp/evil\n"),
         ("/run/systemd/generator/old.service", "[Service]\nExecStart=/etc/init.d/old start\n"),
-        ("/etc/systemd/system/getty@tty2.service.d/x.conf", "[Service]\nExecStop=/bin/two\n"),
-        ("/etc/systemd/system/getty@tty3.service.d/x.conf", "[Service]\nExecStop=/bin/three\n"),
+        ("/etc/systemd/system/getty@tty2.service.d/x.conf", "[Service]\nExecStop=/bin/prog two\n"),
+        ("/etc/systemd/system/getty@tty3.service.d/x.conf", "[Service]\nExecStop=/bin/prog three\n"),
         ("/srv/app.service", service),
         ("/etc/systemd/system/web.service.d/10-a.conf", "[Service]\nExecStart=\nExecStart=/bin/other\n"),
         ("/usr/lib/systemd/system/web.service.d/10-a.conf", "[Service]\nExecStart=/bin/not\n"),
@@ -148,8 +148,8 @@ fn units_are_read_with_drop_ins_states_and_processes() {
     assert_eq!((&web["file"], &web["owner"]), (&json!("/usr/lib/systemd/system/web.service"), &json!("root")));
     assert_eq!(of("www.service")["unit"], "web.service");
     assert_eq!(of("getty@tty1.service")["commands"], json!(["/bin/prog -x"]));
-    assert_eq!(of("getty@tty2.service")["commands"], json!(["/bin/prog -x", "/bin/two"]));
-    assert_eq!(of("getty@tty3.service")["commands"], json!(["/bin/prog -x", "/bin/three"]));
+    assert_eq!(of("getty@tty2.service")["commands"], json!(["/bin/prog -x", "/bin/prog two"]));
+    assert_eq!(of("getty@tty3.service")["commands"], json!(["/bin/prog -x", "/bin/prog three"]));
     assert_eq!(of("static.service")["commands"], json!(["/bin/sh -c 'T=… prog'"]));
     assert_eq!(of("off.service")["missing"], json!(["/bin/gone"]));
     assert_eq!(of("lost.service")["missing"], json!(["/srv/lost.service"]));

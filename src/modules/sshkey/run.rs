@@ -3,7 +3,7 @@
 use super::keys::{self, Key, Type};
 use super::parameters::Search;
 use super::tree::{self, Root};
-use crate::modules::accounts::{self, Account};
+use crate::modules::accounts::{self, Account, Names};
 use crate::modules::file::mounts::Mounts;
 use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
@@ -59,7 +59,7 @@ pub(super) fn run(search: &Search, machine: &Machine, context: Context) -> Modul
             return report.finish(&json!({}));
         }
     };
-    let mut files = Files { search, accounts: &accounts, seen: BTreeSet::new(), keys: 0 };
+    let mut files = Files { search, names: Names::of_accounts(&accounts), seen: BTreeSet::new(), keys: 0 };
     for root in roots(search, machine, &accounts) {
         tree::walk(&root, &mounts, &mut report, &mut |file, metadata, path, report| {
             files.visit(file, metadata, path, report);
@@ -91,7 +91,7 @@ fn roots(search: &Search, machine: &Machine, accounts: &[Account]) -> Vec<Root> 
 /// What is done with files.
 struct Files<'s> {
     search: &'s Search,
-    accounts: &'s [Account],
+    names: Names,
     /// Files with keys: paths of searches may overlap.
     seen: BTreeSet<PathBuf>,
     keys: u64,
@@ -165,7 +165,7 @@ impl Files<'_> {
             "fingerprint_md5": md5, "fingerprint_sha256": sha256, "path": path.to_string_lossy(),
             "encrypted": key.is_encrypted, "type": key.kind.word(), "algorithm": algorithm, "bits": bits,
             "comment": key.comment, "line": key.line, "options": key.options,
-            "owner": accounts::name_of(self.accounts, files::owner(metadata)), "mode": notation::mode(metadata.mode()),
+            "owner": self.names.name_or_digits(files::owner(metadata)), "mode": notation::mode(metadata.mode()),
             "lastmodified": notation::time(seconds, nanoseconds),
         })
     }

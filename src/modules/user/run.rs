@@ -4,12 +4,13 @@ use super::logins::Logins;
 use super::parameters::{Search, asks};
 use super::shadow::{self, Password};
 use super::sudoers::{Sudoers, Who};
-use crate::modules::accounts::{self, Account, Group, Read};
+use crate::modules::accounts::{self, Account, Group, Read, Sources};
 use crate::modules::fields::{Check, checks, passed};
 use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, notation};
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,20 +29,26 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
     let accounts = entries(accounts::accounts(machine), "/etc/passwd: accounts are unknown", &mut report);
     let groups = entries(accounts::groups(machine), "/etc/group: groups are unknown", &mut report);
     let shadow = entries(shadow::read(machine), "/etc/shadow: passwords are unknown", &mut report);
-    for (database, what) in [("passwd", "accounts"), ("group", "groups"), ("sudoers", "rights to use sudo")] {
-        let others = accounts::other_sources(machine, database);
-        if !others.is_empty() {
-            report.note(format_args!("{what} of {} (/etc/nsswitch.conf) are not seen", others.join(", ")));
+    match Sources::read(machine) {
+        Ok(sources) => {
+            for (database, what) in [("passwd", "accounts"), ("group", "groups"), ("sudoers", "rights to use sudo")] {
+                let others = sources.others(database).join(", ");
+                if !others.is_empty() {
+                    report.unseen(format_args!("{what} of {others} (/etc/nsswitch.conf) are not seen"));
+                }
+            }
         }
+        Err(error) => report.unseen(format_args!("read /etc/nsswitch.conf: {error}: other sources are unknown")),
     }
     let sudoers = Sudoers::read(machine, &mut report);
     let logins = Logins::read(machine, &accounts, asks(searches), &mut report);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos().cast_signed());
+    let (groups, shadow) = (Groups::of(&groups), shadow::by_name(&shadow));
     for account in &accounts {
         if report.is_over() {
             break;
         }
-        let of: Vec<&Group> = groups.iter().filter(|group| has(group, account)).collect();
+        let of = groups.with(account);
         let names: Vec<String> = of.iter().map(|group| group.name.clone()).collect();
         let mut gids: Vec<u32> = of.iter().map(|group| group.gid).collect();
         gids.push(account.gid);
@@ -65,10 +72,14 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
 /// What a file has; what it lacks is named.
 fn entries<T>(read: io::Result<Read<T>>, what: &str, report: &mut Report) -> Vec<T> {
     match read {
-        Ok(Read { entries, not_understood }) => {
+        Ok(Read { entries, not_understood, elsewhere }) => {
+            let path = what.split(':').next().unwrap_or(what);
             if let Some(lines) = files::line_numbers(&not_understood) {
-                let path = what.split(':').next().unwrap_or(what);
                 report.unseen(format_args!("read {path}: {lines} is not understood"));
+            }
+            if let Some(lines) = files::line_numbers(&elsewhere) {
+                report
+                    .unseen(format_args!("read {path}: {lines} is for what a server of names has, which is not seen"));
             }
             entries
         }
@@ -80,8 +91,32 @@ fn entries<T>(read: io::Result<Read<T>>, what: &str, report: &mut Report) -> Vec
     }
 }
 
-fn has(group: &Group, account: &Account) -> bool {
-    group.gid == account.gid || group.members.contains(&account.name)
+/// Groups by what an account has of them.
+struct Groups<'g> {
+    all: &'g [Group],
+    /// Indices, in the order of the file.
+    by_gid: HashMap<u32, Vec<usize>>,
+    by_member: HashMap<&'g str, Vec<usize>>,
+}
+
+impl<'g> Groups<'g> {
+    fn of(all: &'g [Group]) -> Groups<'g> {
+        let mut groups = Groups { all, by_gid: HashMap::new(), by_member: HashMap::new() };
+        for (index, group) in all.iter().enumerate() {
+            groups.by_gid.entry(group.gid).or_default().push(index);
+            for member in &group.members {
+                groups.by_member.entry(member).or_default().push(index);
+            }
+        }
+        groups
+    }
+
+    /// Those of an account, in the order of the file.
+    fn with(&self, account: &Account) -> Vec<&'g Group> {
+        let lists = [self.by_gid.get(&account.gid), self.by_member.get(account.name.as_str())];
+        let indices: BTreeSet<usize> = lists.into_iter().flatten().flatten().copied().collect();
+        indices.into_iter().map(|index| &self.all[index]).collect()
+    }
 }
 
 impl Known<'_> {

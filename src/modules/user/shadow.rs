@@ -4,6 +4,7 @@ use crate::modules::accounts::{self, Account, Read};
 use crate::modules::files::Machine;
 use crate::modules::notation;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io;
 
 /// Whether a login with a password is possible.
@@ -75,13 +76,18 @@ pub(super) fn read(machine: &Machine) -> io::Result<Read<Line>> {
     })
 }
 
+/// The lines by the names of their accounts: of several the first counts, as for the system.
+pub(super) fn by_name(lines: &[Line]) -> HashMap<&str, &Line> {
+    lines.iter().rev().map(|line| (line.name.as_str(), line)).collect()
+}
+
 /// What is known of the password of an account.
-pub(super) fn password(account: &Account, shadow: &[Line]) -> Password {
+pub(super) fn password(account: &Account, shadow: &HashMap<&str, &Line>) -> Password {
     if account.password != "x" {
         let (state, algorithm) = judge(&account.password);
         return Password { state, algorithm, dates: None };
     }
-    match shadow.iter().find(|line| line.name == account.name) {
+    match shadow.get(account.name.as_str()) {
         Some(line) => Password { state: line.state, algorithm: line.algorithm, dates: Some(line.dates.clone()) },
         None => Password { state: State::Unknown, algorithm: "", dates: None },
     }

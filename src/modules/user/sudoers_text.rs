@@ -219,16 +219,12 @@ impl Line {
     fn defaults(&mut self, first: &str) -> Result<Statement, &'static str> {
         let is_it = |pair: &[Token]| pair == [Token::Sign('!'), Token::Word("authenticate".into())];
         let is_without = self.tokens.windows(2).any(is_it);
-        let exempt = self.tokens.iter().position(|token| *token == Token::Word("exempt_group".into()));
+        let exempt = self.tokens.iter().rposition(|token| *token == Token::Word("exempt_group".into()));
         match exempt.map(|at| (at, &self.tokens[at + 1..])) {
             None if !is_without => return Ok(Statement::Nothing),
             None => {}
-            Some((1, [Token::Sign('='), Token::Word(group), ..])) if !is_without && first == "Defaults" => {
-                return Ok(Statement::ExemptGroup(group.clone()));
-            }
-            // It may stand behind other settings too.
             Some((at, [Token::Sign('='), Token::Word(group), ..]))
-                if !is_without && first == "Defaults" && self.tokens[at - 1] == Token::Sign(',') =>
+                if !is_without && first == "Defaults" && self.tokens[at - 1] != Token::Sign('!') =>
             {
                 return Ok(Statement::ExemptGroup(group.clone()));
             }

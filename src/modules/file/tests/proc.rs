@@ -35,7 +35,7 @@ fn find(path: &str, mut search_fields: Value) -> Vec<String> {
     search_fields["options"] = json!({"matchall": true, "maxdepth": 1});
     let plan = parameters::parse(&json!({"searches": {"s1": search_fields}})).unwrap();
     let result = search(&plan, Ok(mounts_with_autofs()), context(2), None);
-    let entries = result.elements["s1"].as_array().unwrap().iter();
+    let entries = result.elements["s1"].as_array().into_iter().flatten();
     entries.map(|entry| entry["file"].as_str().unwrap().to_owned()).filter(|path| !path.is_empty()).collect()
 }
 
