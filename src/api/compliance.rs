@@ -19,21 +19,25 @@ pub fn items(api: &Api, command: &Command) -> Result<Vec<Item>, ApiError> {
     }
     let results: Vec<Value> = serde_json::from_str(command.results.get()).unwrap_or_default();
     for (operation, result) in command.action.operations.iter().zip(&results) {
-        if result["success"] != true {
-            continue;
-        }
-        for (label, found) in result["elements"].as_object().into_iter().flatten() {
-            let found = found.as_array().into_iter().flatten();
-            let checks = found.filter_map(|found| match operation.module.as_str() {
-                "scribe" => of_test(found),
-                module => Some(of_file(module, label, found)),
-            });
-            for check in checks {
-                items.push(item(api, command, check)?);
-            }
+        for check in checks(operation.module.as_str(), result) {
+            items.push(item(api, command, check)?);
         }
     }
     Ok(items)
+}
+
+/// What an operation checked. Modules other than these two check nothing: what they find complies with nothing, or not.
+fn checks<'f>(module: &'f str, result: &'f Value) -> Vec<Check<'f>> {
+    let elements = result["elements"].as_object().filter(|_| result["success"] == true);
+    let found = |(label, found): (&'f String, &'f Value)| {
+        found.as_array().into_iter().flatten().map(move |found| (label.as_str(), found))
+    };
+    let check = |(label, found)| match module {
+        "file" => Some(of_file(module, label, found)),
+        "scribe" => of_test(found),
+        _ => None,
+    };
+    elements.into_iter().flatten().flat_map(found).filter_map(check).collect()
 }
 
 /// What was checked.
@@ -104,6 +108,18 @@ fn test(search: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_modules_that_check_something_have_items() {
+        let count = |module: &str, success: bool, elements: Value| {
+            checks(module, &json!({"success": success, "elements": elements})).len()
+        };
+        let found = json!({"s1": [{"file": "/a", "search": {"paths": ["/"], "names": ["a"]}}]});
+        assert_eq!(count("file", true, found.clone()), 1);
+        assert_eq!(count("file", false, found), 0);
+        assert_eq!(count("pkg", true, json!({"packages": [{"name": "bash", "version": "5", "type": "dpkg"}]})), 0);
+        assert_eq!(count("scribe", true, json!({"results": [{"testid": "t", "iserror": false}]})), 1);
+    }
 
     #[test]
     fn a_test_of_scribe_complies_when_it_is_true_and_says_nothing_when_it_failed() {

@@ -75,8 +75,8 @@ use super::form::Form;
 use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use accounts::Accounts;
-use evaluate::Shared;
-pub(super) use locate::{Located, Wanted, leads_to_proc, locate, open_regular};
+use evaluate::{Shared, To};
+pub(super) use locate::{Wanted, leads_to_proc, locate, look, open_regular};
 use mounts::Mounts;
 use parameters::{Plan, Search};
 use readings::Readings;
@@ -116,7 +116,7 @@ impl Module for File {
             Ok(plan) => plan,
             Err(error) => return ModuleResult::failed(error.to_string()),
         };
-        search(&plan, Mounts::read(), context, None)
+        search(&plan, Mounts::read(), context, To::Findings)
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -147,13 +147,13 @@ fn fields<'a>(object: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> 
 /// result has the errors and counters of the search.
 pub(super) fn visit(parameters: &Value, context: Context, visit: evaluate::Visit) -> ModuleResult {
     match parameters::parse(parameters) {
-        Ok(plan) => search(&plan, Mounts::read(), context, Some(visit)),
+        Ok(plan) => search(&plan, Mounts::read(), context, To::Files(visit)),
         Err(error) => ModuleResult::failed(error.to_string()),
     }
 }
 
 /// Runs a plan on a machine with these mounts.
-fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, visit: Option<evaluate::Visit>) -> ModuleResult {
+fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, to: To) -> ModuleResult {
     let started = Instant::now();
     let (mounts, unread) = match mounts {
         Ok(mounts) => (mounts, None),
@@ -173,8 +173,7 @@ fn search(plan: &Plan, mounts: io::Result<Mounts>, context: Context, visit: Opti
     }
     let readings = Readings::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos().cast_signed());
-    let run =
-        Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, accounts: &accounts, now, visit };
+    let run = Shared { plan, findings: &findings, mounts: &mounts, readings: &readings, accounts: &accounts, now, to };
     std::thread::scope(|scope| {
         let (is_walking, walk_end) = channel::<()>();
         let walking = scope.spawn(|| {

@@ -22,6 +22,8 @@ pub(super) struct Report<'c> {
     errors_dropped: u64,
     /// Why the run ended before its end.
     stopped: Option<String>,
+    /// There was no room for an element.
+    is_full: bool,
     pause: Duration,
     next_progress: Instant,
 }
@@ -45,18 +47,21 @@ impl<'c> Report<'c> {
             errors: Vec::new(),
             errors_dropped: 0,
             stopped: None,
+            is_full: false,
             pause: limits::PROGRESS_PAUSE_FIRST,
             next_progress: started + limits::PROGRESS_PAUSE_FIRST,
         }
     }
 
-    /// Adds what was found for a label. False: there is no room, and the run stops.
+    /// Adds what was found for a label, also when the time is over: it was found before. False: there is no room, and the run
+    /// stops.
     pub(super) fn add(&mut self, label: &str, element: Value) -> bool {
         let bytes = element.to_string().len() + 1;
-        if self.stopped.is_some() {
+        if self.is_full {
             return false;
         }
         if bytes > self.bytes_left || self.count == limits::ELEMENTS_MAX {
+            self.is_full = true;
             self.stop(format!("after {} matches: the result has no room for more", self.count));
             return false;
         }
@@ -231,10 +236,10 @@ mod tests {
         let late = Context { deadline: Some(Instant::now()), ..Context::by_hand() };
         let mut report = Report::new(late, ["a"]);
         assert!(report.is_over());
-        assert!(!report.add("a", json!(1)));
+        assert!(report.add("a", json!(1)), "it was found before");
         let result = report.finish(&Value::Null);
         assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
-        assert_eq!(result.elements, json!({}));
+        assert_eq!(result.elements, json!({"a": [1]}));
     }
 
     #[test]

@@ -36,6 +36,17 @@ const INTO_PROCESS: &str = "it leads into another process; a search that shall l
 /// False: it needs no more of them.
 pub(in crate::modules) type Visit<'a> = &'a (dyn Fn(&Path, &File) -> bool + Sync);
 
+/// Where files go that a search selects.
+#[derive(Clone, Copy)]
+pub(in crate::modules) enum To<'a> {
+    /// To the findings.
+    Findings,
+    /// To the findings, and their paths to another module: those in findings are text, which not every path is.
+    Paths(&'a (dyn Fn(&Path) + Sync)),
+    /// Regular ones, opened, to another module.
+    Files(Visit<'a>),
+}
+
 /// State shared by the threads of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
@@ -51,14 +62,14 @@ pub(super) struct Shared<'a> {
     pub(super) accounts: &'a Accounts,
     /// When the run began, in nanoseconds since 1970.
     pub(super) now: i128,
-    /// Files go there, and are no findings then.
-    pub(super) visit: Option<Visit<'a>>,
+    /// Where the files go.
+    pub(super) to: To<'a>,
 }
 
 impl Shared<'_> {
     /// Whether a file must be opened for a search.
     fn reads(&self, candidate: &Candidate) -> bool {
-        self.visit.is_some() || self.plan.searches[candidate.search].reads()
+        matches!(self.to, To::Files(_)) || self.plan.searches[candidate.search].reads()
     }
 }
 
@@ -170,12 +181,18 @@ impl<'a> Evaluator<'a> {
         let mut candidates = std::mem::take(&mut self.candidates);
         let compared = self.compare(entry, &mut candidates, patience);
         if let Compared::Matching(metadata) = compared
-            && self.run.visit.is_none()
+            && !matches!(self.run.to, To::Files(_))
         {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
-                    self.run.findings.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
+                    let is_added =
+                        self.run.findings.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
+                    if let To::Paths(each) = self.run.to
+                        && is_added
+                    {
+                        each(&path);
+                    }
                 }
             }
         }
@@ -226,7 +243,7 @@ impl<'a> Evaluator<'a> {
     /// Shows a file that a search selects to whom it is for.
     fn visit(&self, entry: &FileEntry, file: &File, candidates: &[Candidate]) {
         let is_selected = |one: &Candidate| self.run.plan.searches[one.search].all || !one.passed.is_empty();
-        if let Some(visit) = self.run.visit
+        if let To::Files(visit) = self.run.to
             && candidates.iter().any(is_selected)
             && !visit(&entry.path(), file)
         {

@@ -1,11 +1,13 @@
 //! Where files are, for other modules: a search of this module by name, without its contents.
 
-use super::{File, Module, Mounts, open};
+use super::evaluate::{To, Visit};
+use super::{File, Module, Mounts, open, parameters, search};
 use crate::modules::{Context, ModuleResult, ParameterError};
 use rustix::fs::CWD;
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The label of the search.
 const LABEL: &str = "located";
@@ -56,12 +58,21 @@ pub(in crate::modules) struct Located {
 pub(in crate::modules) fn locate(wanted: &Wanted, context: Context) -> Located {
     let context =
         Context { result_bytes_max: crate::limits::MODULE_OUTPUT_BYTES_BY_HAND_MAX, progress: None, ..context };
-    let ModuleResult { elements, errors, .. } = File.run(&wanted.parameters(), context);
-    let found = elements[LABEL].as_array().into_iter().flatten();
-    let found = found.filter_map(|element| element["file"].as_str()).filter(|path| !path.is_empty());
-    let mut files: Vec<PathBuf> = found.map(PathBuf::from).collect();
+    let plan = match parameters::parse(&wanted.parameters()) {
+        Ok(plan) => plan,
+        Err(error) => return Located { files: Vec::new(), unseen: vec![error.to_string()] },
+    };
+    let files = Mutex::new(Vec::new());
+    let add = |path: &Path| files.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    let ModuleResult { errors, .. } = search(&plan, Mounts::read(), context, To::Paths(&add));
+    let mut files = files.into_inner().unwrap_or_else(PoisonError::into_inner);
     files.sort();
     Located { files, unseen: errors.unwrap_or_default() }
+}
+
+/// Shows `visit` the regular files, opened; returns what could not be looked at.
+pub(in crate::modules) fn look(wanted: &Wanted, context: Context, visit: Visit) -> Vec<String> {
+    super::visit(&wanted.parameters(), context, visit).errors.unwrap_or_default()
 }
 
 /// Opens a regular file without side effects; none if it is something else.

@@ -161,8 +161,15 @@ impl<'a> Findings<'a> {
         self.skipped[search].store(true, Relaxed);
     }
 
-    /// Adds a matching file of a search; for `checks` see [`Match`].
-    pub(super) fn add(&self, number: usize, checks: &[usize], path: &Path, of: &Metadata, sha256: Option<&[u8]>) {
+    /// Adds a matching file of a search; for `checks` see [`Match`]. False: it has no room.
+    pub(super) fn add(
+        &self,
+        number: usize,
+        checks: &[usize],
+        path: &Path,
+        of: &Metadata,
+        sha256: Option<&[u8]>,
+    ) -> bool {
         let search = &self.plan.searches[number];
         let path = path.to_string_lossy().into_owned();
         let info = self.file_info(search, of, sha256);
@@ -175,7 +182,7 @@ impl<'a> Findings<'a> {
         };
         let mut found = lock(&self.found);
         if self.is_closed(number) {
-            return;
+            return false;
         }
         let label = &search.label;
         if found.matches[number].len() as u64 >= search.matchlimit() {
@@ -188,7 +195,9 @@ impl<'a> Findings<'a> {
         } else {
             found.entries += entries;
             found.matches[number].push(Match { path, info, checks: checks.to_vec() });
+            return true;
         }
+        false
     }
 
     /// Ends a search at its own time. With the last one, reading of the current files is aborted.

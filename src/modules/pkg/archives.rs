@@ -3,12 +3,14 @@
 mod go;
 mod java;
 
-use super::databases::{Found, Kind, Package, read_text};
-use crate::modules::Context;
-use crate::modules::file::{Located, Wanted, locate};
+use super::databases::{Kind, Package, Sink, text};
+use crate::modules::file::{Wanted, look};
+use crate::modules::{Context, ModuleResult};
 use serde_json::Value;
+use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of metadata in text: `package.json` of the largest packages has a tenth of it.
 const METADATA_BYTES_MAX: u64 = 4 << 20;
@@ -25,42 +27,40 @@ fn names(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// Looks for these kinds below paths. Ends early when `is_over` says so.
-pub(super) fn below(paths: &[String], kinds: &[Kind], context: Context, is_over: &mut dyn FnMut() -> bool) -> Found {
-    let mut found = Found::default();
-    for kind in kinds {
-        let Some(names) = names(*kind) else { continue };
-        let wanted = Wanted { paths, names, modes: matches!(kind, Kind::Go).then_some("^-.*x"), maxdepth: 0 };
-        let Located { files, mut unseen } = locate(&wanted, context);
-        found.unseen.append(&mut unseen);
-        for path in files {
-            if is_over() {
-                return found;
-            }
-            match read(*kind, &path) {
-                Ok((packages, unseen)) => {
-                    found.unseen.extend(unseen.map(|text| format!("read {}: {text}", path.display())));
-                    let at = |package: Package| Package { path: Some(path.clone()), ..package };
-                    found.packages.extend(packages.into_iter().map(at));
-                }
-                // It ended meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => found.unseen.push(format!("read {}: {error}", path.display())),
-            }
+/// Looks for these kinds below paths. Files are read one at a time: their memory is what an operation may have.
+pub(super) fn below(paths: &[String], kinds: &[Kind], context: Context, found: &mut (dyn Sink + Send)) {
+    let found = Mutex::new(found);
+    let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    // While no file is found, what was found until then is still reported.
+    let progress = |_: &ModuleResult| {
+        if let Ok(mut found) = found.try_lock() {
+            found.is_over();
         }
+    };
+    for kind in kinds {
+        let Some(names) = names(*kind).filter(|_| !paths.is_empty() && !lock().is_over()) else { continue };
+        let wanted = Wanted { paths, names, modes: matches!(kind, Kind::Go).then_some("^-.*x"), maxdepth: 0 };
+        let unseen = look(&wanted, Context { progress: Some(&progress), ..context }, &|path, file| {
+            let mut found = lock();
+            if let Err(error) = read(*kind, path, file, &mut **found) {
+                found.failed(path, &error);
+            }
+            !found.is_over()
+        });
+        unseen.into_iter().for_each(|text| lock().unseen(text));
     }
-    found
 }
 
-/// The packages of a file, and what in it is not looked into.
-fn read(kind: Kind, path: &Path) -> io::Result<(Vec<Package>, Option<String>)> {
+/// Finds the packages of a file.
+fn read(kind: Kind, path: &Path, file: &File, found: &mut dyn Sink) -> io::Result<()> {
     let packages = match kind {
-        Kind::Python => python(path),
-        Kind::Npm => npm(path),
-        Kind::Go => go::read(path),
-        _ => return java::read(path),
+        Kind::Python => python(path, file)?,
+        Kind::Npm => npm(file)?,
+        Kind::Go => go::read(file, found)?,
+        _ => return java::read(path, file, found),
     };
-    Ok((packages?, None))
+    packages.into_iter().for_each(|package| found.package(package.at(path)));
+    Ok(())
 }
 
 fn broken(what: &str) -> io::Error {
@@ -68,7 +68,7 @@ fn broken(what: &str) -> io::Error {
 }
 
 /// `NAME-VERSION.dist-info/METADATA`, `NAME.egg-info/PKG-INFO` or a file `NAME.egg-info`: fields as in mail.
-fn python(path: &Path) -> io::Result<Vec<Package>> {
+fn python(path: &Path, file: &File) -> io::Result<Vec<Package>> {
     let parent = path.parent().and_then(Path::extension).unwrap_or_default();
     let is_metadata = path.extension().is_some_and(|extension| extension == "egg-info")
         || (path.ends_with("METADATA") && parent == "dist-info")
@@ -78,7 +78,7 @@ fn python(path: &Path) -> io::Result<Vec<Package>> {
     if !is_metadata {
         return Ok(Vec::new());
     }
-    let text = read_text(path, METADATA_BYTES_MAX)?;
+    let text = text(file, METADATA_BYTES_MAX)?;
     let field = |name: &str| {
         let mut lines = text.lines().take_while(|line| !line.is_empty());
         lines.find_map(|line| line.strip_prefix(name)).map(str::trim).filter(|value| !value.is_empty())
@@ -89,9 +89,9 @@ fn python(path: &Path) -> io::Result<Vec<Package>> {
     }
 }
 
-/// `node_modules/NAME/package.json`. Other files of that name describe programs under development, or parts of a package.
-fn npm(path: &Path) -> io::Result<Vec<Package>> {
-    let value: Value = crate::json::value(&read_text(path, METADATA_BYTES_MAX)?).map_err(io::Error::other)?;
+/// `package.json`, wherever it is: of an installed package, and of a program under development.
+fn npm(file: &File) -> io::Result<Vec<Package>> {
+    let value: Value = crate::json::value(&text(file, METADATA_BYTES_MAX)?).map_err(io::Error::other)?;
     let text = |name: &str| value[name].as_str().filter(|text| !text.is_empty());
     match (text("name"), text("version")) {
         (Some(name), Some(version)) => Ok(vec![Package::new(Kind::Npm, name, version)]),

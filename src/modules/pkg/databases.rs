@@ -8,8 +8,10 @@ mod rpm;
 mod sqlite;
 
 use super::versions::Scheme;
+use crate::modules::files::read_open;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes of one text of a database: some ten times the largest that were seen.
@@ -99,6 +101,26 @@ impl Package {
         let (arch, source, status) = Default::default();
         Package { name: name.into(), version: version.into(), kind, arch, source, status, path: None }
     }
+
+    /// One that was found in a file.
+    pub(super) fn at(self, path: &Path) -> Package {
+        Package { path: Some(path.to_owned()), ..self }
+    }
+}
+
+/// Takes what is found, when it is found: nothing of it waits when the time is over.
+pub(in crate::modules) trait Sink {
+    /// A package was found.
+    fn package(&mut self, package: Package);
+    /// What could not be looked at, where, and why.
+    fn unseen(&mut self, text: String);
+    /// Whether to end early.
+    fn is_over(&mut self) -> bool;
+
+    /// Something could not be read.
+    fn failed(&mut self, path: &Path, error: &dyn Display) {
+        self.unseen(format!("read {}: {error}", path.display()));
+    }
 }
 
 /// What was found, and what could not be looked at.
@@ -110,34 +132,48 @@ pub(in crate::modules) struct Found {
     pub(in crate::modules) unseen: Vec<String>,
 }
 
-impl Found {
-    /// Something could not be read.
-    fn failed(&mut self, path: &Path, error: impl std::fmt::Display) {
-        self.unseen.push(format!("read {}: {error}", path.display()));
+/// Keeps all that is found.
+pub(in crate::modules) struct Gathered<F> {
+    /// What that is.
+    pub(in crate::modules) found: Found,
+    /// Whether to end early.
+    pub(in crate::modules) is_over: F,
+}
+
+impl<F: FnMut() -> bool> Sink for Gathered<F> {
+    fn package(&mut self, package: Package) {
+        self.found.packages.push(package);
+    }
+
+    fn unseen(&mut self, text: String) {
+        self.found.unseen.push(text);
+    }
+
+    fn is_over(&mut self) -> bool {
+        (self.is_over)()
     }
 }
 
-/// Reads the databases of these kinds on the machine whose root directory is `root`. Ends early when `is_over` says so.
-pub(in crate::modules) fn installed(root: &Path, kinds: &[Kind], is_over: &mut dyn FnMut() -> bool) -> Found {
-    let (mut found, mut databases) = (Found::default(), 0);
+/// Reads the databases of these kinds on the machine whose root directory is `root`.
+pub(in crate::modules) fn installed(root: &Path, kinds: &[Kind], found: &mut dyn Sink) {
+    let mut databases = 0;
     for kind in kinds {
         let read = match kind {
-            Kind::Dpkg => dpkg::read(root, &mut found),
-            Kind::Rpm => rpm::read(root, &mut found, is_over),
-            Kind::Apk => apk::read(root, &mut found),
-            Kind::Pacman => pacman::read(root, &mut found, is_over),
+            Kind::Dpkg => dpkg::read(root, found),
+            Kind::Rpm => rpm::read(root, found),
+            Kind::Apk => apk::read(root, found),
+            Kind::Pacman => pacman::read(root, found),
             Kind::Python | Kind::Npm | Kind::Go | Kind::Java => continue,
         };
         databases += usize::from(read);
-        if is_over() {
-            return found;
+        if found.is_over() {
+            return;
         }
     }
     let looked_for: Vec<&str> = kinds.iter().filter(|kind| !kind.is_below_paths()).map(|kind| kind.name()).collect();
     if databases == 0 && !looked_for.is_empty() {
-        found.unseen.push(format!("no database of packages was found; looked for those of {}", looked_for.join(", ")));
+        found.unseen(format!("no database of packages was found; looked for those of {}", looked_for.join(", ")));
     }
-    found
 }
 
 /// Whether something is there. What cannot be looked at is there: it is read, and fails with a reason.
@@ -147,17 +183,21 @@ fn is_there(path: &Path) -> bool {
 
 /// Reads a text of at most `bytes_max`; what is no UTF-8 becomes U+FFFD.
 pub(in crate::modules) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
-    }
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    text(&open(path)?, bytes_max)
 }
 
 /// Opens a regular file; a fifo would wait for its other end.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     crate::modules::file::open_regular(path)?.ok_or_else(|| io::Error::other("it is no regular file"))
+}
+
+/// Reads an open file, as [`read_text`].
+pub(super) fn text(file: &File, bytes_max: u64) -> io::Result<String> {
+    let (bytes, is_whole) = read_open(file, bytes_max)?;
+    if !is_whole {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reads the packages, and compares them.
 
 use super::archives;
-use super::databases::{Found, Package, installed};
+use super::databases::{Package, Sink, installed};
 use super::parameters::Query;
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
@@ -10,40 +10,54 @@ use std::path::Path;
 
 /// The only label of elements.
 const LABEL: &str = "packages";
+/// Bytes of each text of a package: one that is larger would take the room of all others.
+const TEXT_BYTES_MAX: usize = 1 << 10;
 
 /// Runs a query on the machine whose root directory is `root`.
 pub(super) fn run(query: &Query, root: &Path, context: Context) -> ModuleResult {
-    let mut report = Report::new(context, [LABEL]);
-    let found = installed(root, &query.kinds, &mut || report.is_over());
-    let mut examined = compare(query, found, &mut report);
-    if !query.paths.is_empty() && !report.is_over() {
-        let found = archives::below(&query.paths, &query.kinds, context, &mut || report.is_over());
-        examined += compare(query, found, &mut report);
-    }
+    let mut comparison = Comparison { query, report: Report::new(context, [LABEL]), examined: 0 };
+    installed(root, &query.kinds, &mut comparison);
+    archives::below(&query.paths, &query.kinds, context, &mut comparison);
+    let Comparison { report, examined, .. } = comparison;
     let mut result = report.finish(&json!({"examined": examined}));
     // As the original calls it.
     result.statistics["execruntime"] = result.statistics["exectime"].clone();
     result
 }
 
-/// Adds the packages that are looked for; returns how many there are.
-fn compare(query: &Query, found: Found, report: &mut Report) -> usize {
-    for text in found.unseen {
-        report.unseen(text);
-    }
-    for package in &found.packages {
-        if report.is_over() {
-            break;
+/// Adds the packages that are looked for to the report.
+struct Comparison<'r> {
+    query: &'r Query,
+    report: Report<'r>,
+    /// Packages that were looked at.
+    examined: u64,
+}
+
+impl Sink for Comparison<'_> {
+    fn package(&mut self, package: Package) {
+        self.examined += 1;
+        let Package { name, version, arch, source, status, .. } = &package;
+        if [name, version, arch, source, status].iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+            let path = package.path.map(|path| format!(" in {}", path.display())).unwrap_or_default();
+            let kind = package.kind.name();
+            return self.unseen(format!("a package of {kind}{path} has texts of more than {TEXT_BYTES_MAX} bytes"));
         }
-        match is_wanted(query, package) {
+        match is_wanted(self.query, &package) {
             Ok(true) => {
-                report.add(LABEL, element(package));
+                self.report.add(LABEL, element(&package));
             }
             Ok(false) => {}
-            Err(reason) => report.unseen(reason),
+            Err(reason) => self.unseen(reason),
         }
     }
-    found.packages.len()
+
+    fn unseen(&mut self, text: String) {
+        self.report.unseen(text);
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.report.is_over()
+    }
 }
 
 /// Whether a package is looked for; an error if its version cannot be compared.

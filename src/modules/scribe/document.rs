@@ -270,6 +270,7 @@ impl Reader {
             only(&content, &["path", "file", "expression", "concat", "import-chain"])?;
             let concat = Some(content.text("concat", TEXT_BYTES_MAX)?).filter(|text| !text.is_empty());
             let expression = self.expression(&content, "expression")?;
+            has_group(&expression).map_err(|reason| content.error("expression", reason))?;
             chain = content.strings("import-chain", PARTS_MAX)?;
             sources.push(Source::Content { place: self.place(&content)?, expression, concat, chain: Vec::new() });
         }
@@ -277,6 +278,7 @@ impl Reader {
             only(&file, &["path", "file"])?;
             let place = self.place(&file)?;
             let expression = self.compile(&place.file).map_err(|reason| file.error("file", reason))?;
+            has_group(&expression).map_err(|reason| file.error("file", reason))?;
             sources.push(Source::Name { place, expression });
         }
         if let Some(line) = filled(given, "hasline", "path")? {
@@ -375,6 +377,11 @@ impl Reader {
         };
         self.variables.iter().fold(text.to_owned(), replace)
     }
+}
+
+/// Refuses an expression that never has a value.
+fn has_group(expression: &Regex) -> Result<(), &'static str> {
+    if expression.captures_len() > 1 { Ok(()) } else { Err("has no group: (…) is what a value is made of") }
 }
 
 /// Puts tests behind those that they depend on. An error is a test that depends on itself.

@@ -5,10 +5,14 @@ use super::objects::{Candidate, Collected, Collector};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The only label of elements that is a list.
 const LABEL: &str = "results";
+/// Results of one test that are returned, and bytes of what they are of.
+const RESULTS_MAX: usize = 1_000;
+const RESULTS_BYTES_MAX: usize = 256 << 10;
 
 /// How a test ended.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,8 @@ struct Outcome {
     is_true: bool,
     /// Per value: the result, and what it is of.
     results: Vec<(bool, String)>,
+    /// Results that are not among those.
+    left_out: usize,
 }
 
 /// Runs a document on the machine whose root directory is `root`; paths of files are absolute.
@@ -34,31 +40,30 @@ pub(super) fn run(order: &Order, root: &Path, context: Context) -> ModuleResult 
             break;
         }
         let test = &document.tests[*index];
-        let object =
-            collected[test.object].get_or_insert_with(|| collector.collect(test.object, &mut || report.is_over()));
-        let outcome = evaluate(test, object, &document.objects[test.object].name, &outcomes);
+        let object = &document.objects[test.object];
+        let collected = collected[test.object].get_or_insert_with(|| {
+            let collected = collector.collect(test.object, &mut || report.is_over());
+            for text in &collected.unseen {
+                report.unseen(format_args!("object {:?}: {text}", object.name));
+            }
+            collected
+        });
+        let outcome = evaluate(test, collected, &object.name, &outcomes);
+        add(test, &outcome, order.onlytrue, &mut report);
         outcomes[*index] = Some(outcome);
     }
-    for (object, collected) in document.objects.iter().zip(&collected) {
-        for text in collected.iter().flat_map(|collected| &collected.unseen) {
-            report.unseen(format_args!("object {:?}: {text}", object.name));
-        }
-    }
-    let mut examined = 0;
-    for (test, outcome) in document.tests.iter().zip(outcomes) {
-        let Some(outcome) = outcome else {
-            report.unseen(format_args!("test {:?} was not run", test.id));
-            continue;
-        };
-        examined += 1;
-        if let Some(error) = &outcome.error {
-            report.unseen(format_args!("Error: {error} in {:?}", test.id));
-        }
-        if outcome.is_true || !order.onlytrue {
-            report.add(LABEL, element(test, &outcome));
-        }
+    let is_run = outcomes.iter().map(Option::is_some);
+    let examined = is_run.clone().filter(|is_run| *is_run).count();
+    for (test, _) in document.tests.iter().zip(is_run).filter(|(_, is_run)| !is_run) {
+        report.unseen(format_args!("test {:?} was not run", test.id));
     }
     let mut result = report.finish(&json!({"examined": examined}));
+    // They were run in another order than the document has them.
+    let places: HashMap<&str, usize> =
+        document.tests.iter().enumerate().map(|(place, test)| (test.id.as_str(), place)).collect();
+    if let Some(results) = result.elements.get_mut(LABEL).and_then(Value::as_array_mut) {
+        results.sort_by_key(|element| element["testid"].as_str().and_then(|id| places.get(id)));
+    }
     // As the original calls them.
     result.statistics["execruntime"] = result.statistics["exectime"].clone();
     result.elements["humanoutput"] = json!(order.humanoutput);
@@ -73,22 +78,61 @@ fn evaluate(test: &Test, object: &Collected, object_name: &str, outcomes: &[Opti
     if dependencies.len() < test.depends_on.len() || dependencies.iter().any(|outcome| outcome.error.is_some()) {
         return failed("a test that it depends on failed".into());
     }
-    let mut results = Vec::with_capacity(object.candidates.len());
+    let (mut results, mut no_version) = (Vec::with_capacity(object.candidates.len()), None);
     for candidate in &object.candidates {
         match compare(&test.evaluator, candidate) {
-            Some(result) => results.push((result, candidate.identifier.clone())),
-            // Not the value: it may be of a file.
-            None => return failed(format!("what {:?} has is no version", candidate.identifier)),
+            Some(result) => results.push((result, &*candidate.identifier)),
+            None => no_version = no_version.or(Some(&candidate.identifier)),
         }
     }
     let has_true = results.iter().any(|(result, _)| *result);
+    if let Some(identifier) = no_version.filter(|_| !has_true) {
+        // Not the value: it may be of a file.
+        return failed(format!("what {identifier:?} has is no version"));
+    }
     let is_joined = object.candidates.iter().any(|candidate| candidate.identifier.starts_with("concat:"));
     if !object.unseen.is_empty() && (!has_true || is_joined) {
         let [first, ..] = &object.unseen[..] else { return Outcome::default() };
         return failed(format!("object {object_name:?} was not looked at completely: {first}"));
     }
     let is_true = has_true && dependencies.iter().all(|outcome| outcome.is_true);
-    Outcome { error: None, has_true, is_true, results }
+    let (results, left_out) = some_of(results);
+    Outcome { error: None, has_true, is_true, results, left_out }
+}
+
+/// As many results as are returned, the true ones first if that is not all; and how many are left out.
+fn some_of(mut results: Vec<(bool, &str)>) -> (Vec<(bool, String)>, usize) {
+    let bytes: usize = results.iter().map(|(_, identifier)| identifier.len()).sum();
+    if results.len() > RESULTS_MAX || bytes > RESULTS_BYTES_MAX {
+        results.sort_by_key(|(result, _)| !result);
+    }
+    let mut bytes_left = RESULTS_BYTES_MAX;
+    let has_room = |(_, identifier): &&(bool, &str)| {
+        let left = bytes_left.checked_sub(identifier.len());
+        bytes_left = left.unwrap_or(bytes_left);
+        left.is_some()
+    };
+    let some: Vec<(bool, String)> = results
+        .iter()
+        .take(RESULTS_MAX)
+        .take_while(has_room)
+        .map(|(result, identifier)| (*result, (*identifier).to_owned()))
+        .collect();
+    let left_out = results.len() - some.len();
+    (some, left_out)
+}
+
+/// Adds what a test found to the report.
+fn add(test: &Test, outcome: &Outcome, only_true: bool, report: &mut Report) {
+    if let Some(error) = &outcome.error {
+        report.unseen(format_args!("Error: {error} in {:?}", test.id));
+    }
+    if outcome.is_true || !only_true {
+        if outcome.left_out > 0 {
+            report.note(format_args!("test {:?}: {} of its results are left out", test.id, outcome.left_out));
+        }
+        report.add(LABEL, element(test, outcome));
+    }
 }
 
 /// None: it cannot be compared.

@@ -3,7 +3,7 @@
 use super::document::{CHAIN_ROOT, Document, Place, Source};
 use crate::modules::Context;
 use crate::modules::file::{locate, open_regular};
-use crate::modules::pkg::databases::{Found, Kind, Package, installed};
+use crate::modules::pkg::databases::{Found, Gathered, Kind, Package, installed};
 use crate::modules::pkg::versions::Scheme;
 use crate::re2;
 use regex::Regex;
@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of a line that are compared at once; what follows is another line, as in the original.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// Values of one object, and their bytes.
+/// Values of one object.
 const VALUES_MAX: usize = 100_000;
-const VALUES_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the values of all objects.
+const VALUES_BYTES_MAX: usize = 64 << 20;
 /// Chains in chains.
 const CHAIN_DEPTH_MAX: usize = 4;
 
@@ -31,23 +32,30 @@ pub(super) struct Candidate {
 }
 
 /// What an object collected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Collected {
     pub(super) candidates: Vec<Candidate>,
     /// What it could not look at.
     pub(super) unseen: Vec<String>,
-    bytes: usize,
+    bytes_left: usize,
 }
 
 impl Collected {
+    fn within(bytes_left: usize) -> Collected {
+        Collected { candidates: Vec::new(), unseen: Vec::new(), bytes_left }
+    }
+
     fn add(&mut self, identifier: &str, value: &str, scheme: Scheme) {
-        self.bytes += identifier.len() + value.len();
-        if self.candidates.len() == VALUES_MAX || self.bytes > VALUES_BYTES_MAX {
+        let bytes_left = self.bytes_left.checked_sub(identifier.len() + value.len() + size_of::<Candidate>());
+        let Some(bytes_left) = bytes_left.filter(|_| self.candidates.len() < VALUES_MAX) else {
             if self.unseen.last().is_none_or(|last| !last.starts_with("more than")) {
-                self.unseen.push(format!("more than {VALUES_MAX} values or {VALUES_BYTES_MAX} bytes of them"));
+                let reason =
+                    format!("more than {VALUES_MAX} values, or {VALUES_BYTES_MAX} bytes of those of all objects");
+                self.unseen.push(reason);
             }
             return;
-        }
+        };
+        self.bytes_left = bytes_left;
         self.candidates.push(Candidate { identifier: identifier.to_owned(), value: value.to_owned(), scheme });
     }
 }
@@ -58,16 +66,18 @@ pub(super) struct Collector<'d> {
     root: &'d Path,
     context: Context<'d>,
     packages: Option<Found>,
+    /// Of the values of all objects.
+    bytes_left: usize,
 }
 
 impl<'d> Collector<'d> {
     pub(super) fn new(document: &'d Document, root: &'d Path, context: Context<'d>) -> Collector<'d> {
-        Collector { document, root, context, packages: None }
+        Collector { document, root, context, packages: None, bytes_left: VALUES_BYTES_MAX }
     }
 
     /// Collects what an object is about.
     pub(super) fn collect(&mut self, object: usize, is_over: &mut dyn FnMut() -> bool) -> Collected {
-        let mut collected = Collected::default();
+        let mut collected = Collected::within(self.bytes_left);
         match &self.document.objects[object].source {
             Source::Package { name, collect, only_newest } => {
                 self.packages(name, collect.as_ref(), *only_newest, &mut collected, is_over);
@@ -79,6 +89,7 @@ impl<'d> Collector<'d> {
             }
             source => self.files(source, None, 0, &mut collected, is_over),
         }
+        self.bytes_left = collected.bytes_left;
         collected
     }
 
@@ -92,7 +103,11 @@ impl<'d> Collector<'d> {
     ) {
         let databases = Kind::ALL.into_iter().filter(|kind| !kind.is_below_paths());
         let root = self.root;
-        let found = self.packages.get_or_insert_with(|| installed(root, &databases.collect::<Vec<_>>(), is_over));
+        let found = self.packages.get_or_insert_with(|| {
+            let mut gathered = Gathered { found: Found::default(), is_over };
+            installed(root, &databases.collect::<Vec<_>>(), &mut gathered);
+            gathered.found
+        });
         let is_meant = |package: &&Package| collect.map_or(package.name == name, |regex| regex.is_match(&package.name));
         let mut packages: Vec<&Package> = found.packages.iter().filter(is_meant).collect();
         if only_newest {
@@ -178,10 +193,14 @@ impl<'d> Collector<'d> {
             collected.candidates.iter().map(|candidate| candidate.identifier.clone()).collect();
         files.dedup();
         for file in files {
+            if file.contains(char::REPLACEMENT_CHARACTER) {
+                collected.unseen.push(format!("what is beside {file}: its path is no UTF-8, and no chain leads there"));
+                continue;
+            }
             let directory = Path::new(&file).parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
             for object in chain {
                 let source = &self.document.objects[*object].source;
-                let mut inner = Collected::default();
+                let mut inner = Collected::within(collected.bytes_left);
                 self.files(source, Some((&directory, &file)), depth + 1, &mut inner, is_over);
                 for candidate in inner.candidates {
                     collected.add(&candidate.identifier, &candidate.value, candidate.scheme);
@@ -217,8 +236,7 @@ fn join(collected: &mut Collected, between: &str) {
 
 /// Calls `each` with every line of a file, until it returns false.
 fn lines(path: &Path, is_over: &mut dyn FnMut() -> bool, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
-    // It was one when it was found.
-    let Some(file) = open_regular(path)? else { return Ok(()) };
+    let file = open_regular(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let (mut line, mut looked_at) = (Vec::new(), 0);
     loop {

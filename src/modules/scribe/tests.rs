@@ -23,10 +23,14 @@ impl Place {
 
     /// Runs a document with the variable `root`, on the machine that is below it.
     fn run(&self, objects: Value, tests: Value) -> ModuleResult {
+        self.run_within(Context::by_hand(), objects, tests)
+    }
+
+    fn run_within(&self, context: Context, objects: Value, tests: Value) -> ModuleResult {
         let variables = json!([{"key": "root", "value": self.path()}]);
         let parameters = json!({"scribedoc": {"variables": variables, "objects": objects, "tests": tests}});
         let order = document::parse(&parameters).unwrap_or_else(|error| panic!("{error}"));
-        evaluate::run(&order, &self.path(), Context::by_hand())
+        evaluate::run(&order, &self.path(), context)
     }
 }
 
@@ -64,8 +68,7 @@ fn contents_names_and_lines_of_files_are_tested() {
         ("lines/sshd_config", "PermitRootLogin no\r\n"),
     ]);
     let objects = json!([
-        {"object": "none", "filecontent": {"path": "${root}", "file": "nosuchfile", "expression": ".*"}},
-        {"object": "no group", "filecontent": {"path": "${root}", "file": "testfile0", "expression": "Test"}},
+        {"object": "none", "filecontent": {"path": "${root}", "file": "nosuchfile", "expression": "(.*)"}},
         {"object": "test", "filecontent": {"path": "${root}", "file": "testfile0", "expression": ".*(Test).*"}},
         {"object": "version", "filecontent": {"path": "${root}", "file": ".*file1", "expression": "^Version = (\\S+)"}},
         {"object": "any", "filename": {"path": "${root}/names", "file": "(.*)"}},
@@ -79,7 +82,6 @@ fn contents_names_and_lines_of_files_are_tested() {
         objects,
         json!([
             {"test": "none", "object": "none"},
-            {"test": "no group", "object": "no group"},
             {"test": "exists", "object": "test", "expectedresult": true},
             {"test": "regex", "object": "test", "regexp": {"value": "^T"}, "expectedresult": true},
             {"test": "exact", "object": "test", "exactmatch": {"value": "Test"}, "expectedresult": true},
@@ -211,6 +213,88 @@ fn a_test_is_not_false_because_something_could_not_be_read() {
 }
 
 #[test]
+fn a_value_that_is_no_version_hides_no_other() {
+    let raw = |values: &[&str]| {
+        let values: Vec<Value> = values.iter().map(|value| json!({"identifier": "i", "value": value})).collect();
+        json!({"object": "o", "raw": {"identifiers": values}})
+    };
+    for (values, state) in [(&["\u{e9}", "1"], "true"), (&["\u{e9}", "3"], "error"), (&["4", "3"], "false")] {
+        let test = json!({"test": "t", "object": "o", "evr": {"operation": "<", "value": "2"}});
+        let result = Place::new(&[]).run(json!([raw(values)]), json!([test]));
+        assert_eq!(states(&result), [("t", state)], "{values:?}");
+    }
+}
+
+#[test]
+fn files_below_a_path_that_is_no_utf_8_are_looked_at_and_chains_there_are_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new(&[]);
+    let directory = place.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("config"), "PermitRootLogin yes\n").unwrap();
+    let objects = json!([
+        {"object": "line", "hasline": {"path": "${root}", "file": "^config$", "expression": "Root"}},
+        {"object": "value", "filecontent": {"path": "${root}", "file": "^config$", "expression": "Login (.*)"}},
+        {"object": "chained", "filecontent": {
+            "path": "${root}", "file": "^config$", "expression": "Login (.*)", "import-chain": ["beside"]}},
+        {"object": "beside", "filecontent": {"path": "${chain_root}", "file": "^config$", "expression": "(Root)"}},
+    ]);
+    let tests = json!([
+        {"test": "line", "object": "line", "exactmatch": {"value": "true"}},
+        {"test": "value", "object": "value", "exactmatch": {"value": "yes"}},
+        {"test": "chained", "object": "chained", "exactmatch": {"value": "Root"}},
+    ]);
+    let result = place.run(objects, tests);
+    assert_eq!(states(&result), [("line", "true"), ("value", "true"), ("chained", "error")]);
+}
+
+#[test]
+fn a_special_file_is_not_one_without_a_match() {
+    let place = Place::new(&[]);
+    let fifo = place.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let object = json!({"object": "o", "hasline": {"path": "${root}", "file": "^fifo$", "expression": "x"}});
+    let result = place.run(json!([object]), json!([{"test": "t", "object": "o", "exactmatch": {"value": "true"}}]));
+    assert_eq!(states(&result), [("t", "error")]);
+}
+
+#[test]
+fn tests_that_were_run_before_the_time_was_over_are_returned() {
+    let place = Place::new(&[("large", "")]);
+    fs::File::options().write(true).open(place.path().join("large")).unwrap().set_len(1 << 40).unwrap();
+    let objects = json!([
+        {"object": "one", "raw": {"identifiers": [{"identifier": "a", "value": "1"}]}},
+        {"object": "large", "hasline": {"path": "${root}", "file": "^large$", "expression": "x"}},
+    ]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_millis(1500);
+    let said = std::sync::Mutex::new(Vec::new());
+    let progress = |result: &ModuleResult| said.lock().unwrap().push(result.clone());
+    let context = Context { deadline: Some(deadline), progress: Some(&progress), ..Context::by_hand() };
+    let tests = json!([{"test": "early", "object": "one"}, {"test": "late", "object": "large"},
+                       {"test": "later", "object": "one"}]);
+    let result = place.run_within(context, objects, tests);
+    assert_eq!(states(&result), [("early", "true"), ("late", "error")]);
+    assert!(result.errors.unwrap().contains(&"test \"later\" was not run".to_owned()));
+    assert_eq!(states(&said.into_inner().unwrap()[0]), [("early", "true")]);
+}
+
+#[test]
+fn results_of_one_test_leave_room_for_others() {
+    let values = |count: usize| -> Vec<Value> {
+        let value =
+            |n: usize| json!({"identifier": format!("i{n}"), "value": if n + 1 == count { "yes" } else { "no" }});
+        (0..count).map(value).collect()
+    };
+    let raw = json!([{"object": "o", "raw": {"identifiers": values(1500)}}]);
+    let test = json!([{"test": "t", "object": "o", "exactmatch": {"value": "yes"}}]);
+    let result = Place::new(&[]).run(raw, test);
+    assert_eq!(states(&result), [("t", "true")]);
+    let results = &result.elements["results"][0]["results"];
+    assert_eq!((results.as_array().unwrap().len(), &results[0]["identifier"]), (1000, &json!("i1499")));
+    assert_eq!(result.errors.unwrap(), ["test \"t\": 500 of its results are left out"]);
+}
+
+#[test]
 fn only_true_tests_are_returned_when_that_is_asked_for() {
     let raw = json!({"object": "one", "raw": {"identifiers": [{"identifier": "a", "value": "1"}]}});
     let document = json!({"objects": [raw], "tests": [
@@ -240,6 +324,16 @@ fn documents_that_cannot_mean_what_was_intended_name_their_field() {
         (json!([content("tmp", "x")]), json!([test]), "objects[0].filecontent.path: does not begin with /"),
         (json!([content("/tmp", "a/b")]), json!([test]), "objects[0].filecontent.file: an expression on names"),
         (json!([content("/tmp", "(")]), json!([test]), "objects[0].filecontent.file: bad regular expression"),
+        (
+            json!([{"object": "o", "filecontent": {"path": "/tmp", "file": "x", "expression": "(?:x)"}}]),
+            json!([test]),
+            "objects[0].filecontent.expression: has no group",
+        ),
+        (
+            json!([{"object": "o", "filename": {"path": "/tmp", "file": "x"}}]),
+            json!([test]),
+            "objects[0].filename.file: has no group",
+        ),
         (json!([content("${chain_root}", "x")]), json!([test]), "tests: ${chain_root} in the path of test \"t\""),
         (json!([object]), json!([{"test": "t", "object": "p"}]), "tests[0].object: there is no object \"p\""),
         (json!([object]), json!([{"test": "t", "object": "o", "if": ["u"]}]), "tests[0].if: there is no test \"u\""),

@@ -34,7 +34,7 @@ fn find(path: &str, mut search_fields: Value) -> Vec<String> {
     search_fields["paths"] = json!([path]);
     search_fields["options"] = json!({"matchall": true, "maxdepth": 1});
     let plan = parameters::parse(&json!({"searches": {"s1": search_fields}})).unwrap();
-    let result = search(&plan, Ok(mounts_with_autofs()), context(2), None);
+    let result = search(&plan, Ok(mounts_with_autofs()), context(2), super::super::To::Findings);
     let entries = result.elements["s1"].as_array().into_iter().flatten();
     entries.map(|entry| entry["file"].as_str().unwrap().to_owned()).filter(|path| !path.is_empty()).collect()
 }
@@ -103,7 +103,7 @@ fn a_link_into_a_network_mount_is_not_touched() {
     let mountinfo = format!("36 35 98:0 / {}/net rw - nfs server:/ rw\n", real.display());
     let plan =
         parameters::parse(&json!({"searches": {"s1": {"paths": [tree.at("a")], "contents": ["needle"]}}})).unwrap();
-    let result = search(&plan, Ok(Mounts::parse(mountinfo.as_bytes())), context(2), None);
+    let result = search(&plan, Ok(Mounts::parse(mountinfo.as_bytes())), context(2), super::super::To::Findings);
     assert_eq!(tree.files(&result, "s1"), ["a/f"]);
     let errors = result.errors.unwrap();
     assert!(

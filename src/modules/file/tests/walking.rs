@@ -179,7 +179,7 @@ fn network_mounts_are_entered_only_when_asked_for() {
         let paths: Vec<String> = paths.iter().map(|path| tree.at(path)).collect();
         let plan = parameters::parse(&json!({"searches": {"s1": {"paths": paths, "contents": ["x"],
             "options": {"matchall": true, "remotefs": remotefs}}}}));
-        let result = search(&plan.unwrap(), Ok(mounts()), context(2), None);
+        let result = search(&plan.unwrap(), Ok(mounts()), context(2), super::super::To::Findings);
         if paths.len() == 1 && !remotefs && paths[0] != tree.at("") {
             assert_eq!(result.elements.get("s1"), None, "incomplete");
         }

@@ -1,9 +1,9 @@
 //! What a program of Go was built of: its linker leaves the version of Go and the modules in the program (Go 1.18 and later).
 
 use super::broken;
-use crate::modules::pkg::databases::{Kind, Package, open};
+use crate::modules::pkg::databases::{Kind, Package, Sink};
+use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 /// Bytes of a program that are looked at.
 const PROGRAM_BYTES_MAX: usize = 512 << 20;
@@ -13,36 +13,51 @@ const CHUNK_BYTES: usize = 1 << 20;
 const INFO_BYTES_MAX: usize = 1 << 20;
 /// How the information begins, at a multiple of 16 bytes.
 const MAGIC: &[u8] = b"\xff Go buildinf:";
+const ALIGNMENT: usize = 16;
 /// Bytes between the beginning and the texts.
 const HEADER_BYTES: usize = 32;
 /// Bytes of the marks before and behind the list of modules.
 const MARK_BYTES: usize = 16;
 
 /// Reads the information of a program; nothing if it is none of Go.
-pub(super) fn read(path: &Path) -> io::Result<Vec<Package>> {
-    let mut file = open(path)?;
-    let mut window = Vec::new();
+pub(super) fn read(mut file: &File, found: &mut dyn Sink) -> io::Result<Vec<Package>> {
+    let (mut window, mut is_broken) = (Vec::new(), false);
     let mut add = |window: &mut Vec<u8>, bytes: usize| file.by_ref().take(bytes as u64).read_to_end(window);
     add(&mut window, 4)?;
     if window != b"\x7fELF" {
         return Ok(Vec::new());
     }
-    let mut looked_at = 0;
+    // Where the window begins in the file, and from where in the window the beginning is looked for.
+    let (mut begin, mut from) = (0, 0);
     loop {
         let more = add(&mut window, CHUNK_BYTES)?;
-        if let Some(at) = memchr::memmem::find(&window, MAGIC) {
-            add(&mut window, INFO_BYTES_MAX)?;
-            return packages(&window[at..])
-                .ok_or_else(|| broken("what it says of its build is broken, or from before Go 1.18"));
+        while let Some(at) = memchr::memmem::find(&window[from..], MAGIC).map(|at| from + at) {
+            from = at + 1;
+            // Elsewhere it is a text of a program that looks for it.
+            if (begin + at).is_multiple_of(ALIGNMENT) {
+                let missing = (at + INFO_BYTES_MAX).saturating_sub(window.len());
+                add(&mut window, missing)?;
+                match packages(&window[at..]) {
+                    Some(packages) => return Ok(packages),
+                    None => is_broken = true,
+                }
+            }
+        }
+        if more == 0 && is_broken {
+            return Err(broken("what it says of its build is broken, or from before Go 1.18"));
         }
         if more == 0 {
             return Ok(Vec::new());
         }
-        looked_at += more;
-        if looked_at > PROGRAM_BYTES_MAX {
+        if begin > PROGRAM_BYTES_MAX {
             return Err(broken(&format!("it has more than {PROGRAM_BYTES_MAX} bytes")));
         }
-        window.drain(..window.len().saturating_sub(MAGIC.len()));
+        if found.is_over() {
+            return Err(broken("the time is over"));
+        }
+        let done = window.len().saturating_sub(MAGIC.len()).max(from);
+        window.drain(..done);
+        (begin, from) = (begin + done, 0);
     }
 }
 

@@ -1,12 +1,13 @@
 //! Debian's database (dpkg(1), deb822(5)): `status`, what a running dpkg has added to it in `updates`, and `status.d` of
 //! images without dpkg.
 
-use super::{Found, Kind, Package, TEXT_BYTES_MAX, is_there, read_text};
+use super::{Kind, Package, Sink, TEXT_BYTES_MAX, is_there, read_text};
+use crate::modules::files::names;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Reads it; false if there is none.
-pub(super) fn read(root: &Path, found: &mut Found) -> bool {
+pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
     let place = root.join("var/lib/dpkg");
     let (status, directory) = (place.join("status"), place.join("status.d"));
     if !is_there(&place) {
@@ -27,24 +28,18 @@ pub(super) fn read(root: &Path, found: &mut Found) -> bool {
             packages.read(&path, true, found);
         }
     }
-    found.packages.extend(packages.list.into_iter().flatten());
+    packages.list.into_iter().flatten().for_each(|package| found.package(package));
     true
 }
 
 /// The files of a directory, in order of their names; none if it is missing.
-fn files(directory: &Path, is_wanted: impl Fn(&str) -> bool, found: &mut Found) -> Vec<PathBuf> {
-    if !is_there(directory) {
-        return Vec::new();
-    }
-    let read = std::fs::read_dir(directory)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>());
-    let mut paths = read.unwrap_or_else(|error| {
-        found.failed(directory, error);
+fn files(directory: &Path, is_wanted: impl Fn(&str) -> bool, found: &mut dyn Sink) -> Vec<PathBuf> {
+    let mut names = names(directory).unwrap_or_else(|error| {
+        found.failed(directory, &error);
         Vec::new()
     });
-    paths.retain(|path| path.file_name().is_some_and(|name| is_wanted(&name.to_string_lossy())));
-    paths.sort();
-    paths
+    names.retain(|name| is_wanted(&name.to_string_lossy()));
+    names.into_iter().map(|name| directory.join(name)).collect()
 }
 
 /// Packages by name and architecture; the last that is said of one holds.
@@ -55,16 +50,16 @@ struct Packages {
 }
 
 impl Packages {
-    fn read(&mut self, path: &Path, is_without_status: bool, found: &mut Found) {
+    fn read(&mut self, path: &Path, is_without_status: bool, found: &mut dyn Sink) {
         let text = match read_text(path, TEXT_BYTES_MAX) {
             Ok(text) => text,
-            Err(error) => return found.failed(path, error),
+            Err(error) => return found.failed(path, &error),
         };
         if text.trim().is_empty() {
-            return found.failed(path, "it is empty");
+            return found.failed(path, &"it is empty");
         }
         if !text.ends_with('\n') {
-            found.failed(path, "it ends in the middle of a line; packages may be missing");
+            found.failed(path, &"it ends in the middle of a line; packages may be missing");
         }
         let mut line = 1;
         let mut stanza = Stanza::default();
@@ -92,7 +87,7 @@ impl Packages {
         }
     }
 
-    fn add(&mut self, stanza: Stanza, path: &Path, line: usize, is_without_status: bool, found: &mut Found) {
+    fn add(&mut self, stanza: Stanza, path: &Path, line: usize, is_without_status: bool, found: &mut dyn Sink) {
         if stanza.lines == 0 {
             return;
         }
@@ -104,12 +99,15 @@ impl Packages {
         let is_absent = matches!(state, "not-installed" | "config-files");
         if stanza.name.is_empty() || state.is_empty() || stanza.is_broken || (!is_absent && stanza.version.is_empty()) {
             let name = if stanza.name.is_empty() { "a package" } else { &stanza.name };
-            return found.failed(path, format_args!("what it says of {name}, ahead of line {line}, is broken"));
+            return found.failed(path, &format_args!("what it says of {name}, ahead of line {line}, is broken"));
         }
         let key = (stanza.name.clone(), stanza.arch.clone());
+        // It is left out when it has the name of the package.
+        let source = stanza.source.split(' ').next().filter(|source| !source.is_empty());
+        let source = source.unwrap_or(&stanza.name).to_owned();
         let package = (!is_absent).then(|| Package {
             arch: stanza.arch,
-            source: stanza.source.split(' ').next().unwrap_or_default().to_owned(),
+            source,
             status: if state == "installed" { String::new() } else { state.to_owned() },
             ..Package::new(Kind::Dpkg, stanza.name, stanza.version)
         });

@@ -7,7 +7,7 @@
 
 use super::header::Header;
 use super::sqlite::Database;
-use super::{Found, Kind, Package, is_there};
+use super::{Kind, Package, Sink, is_there};
 use std::path::Path;
 
 /// Where it is; the second since Fedora 36 and on SUSE.
@@ -16,7 +16,7 @@ const PLACES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 const OLDER: [&str; 2] = ["Packages", "Packages.db"];
 
 /// Reads it; false if there is none.
-pub(super) fn read(root: &Path, found: &mut Found, is_over: &mut dyn FnMut() -> bool) -> bool {
+pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
     let mut is_found = false;
     let places = PLACES.map(|place| root.join(place));
     let [first, second] = &places;
@@ -26,31 +26,30 @@ pub(super) fn read(root: &Path, found: &mut Found, is_over: &mut dyn FnMut() -> 
         let path = place.join("rpmdb.sqlite");
         if is_there(&path) {
             is_found = true;
-            if let Err(reason) = read_database(&path, found, is_over) {
-                found.failed(&path, reason);
+            if let Err(reason) = read_database(&path, found) {
+                found.failed(&path, &reason);
             }
             continue;
         }
         for older in OLDER.map(|name| place.join(name)).iter().filter(|older| is_there(older)) {
             is_found = true;
-            found.failed(older, "a database of rpm of an older format, which this agent does not read");
+            found.failed(older, &"a database of rpm of an older format, which this agent does not read");
         }
     }
     is_found
 }
 
-fn read_database(path: &Path, found: &mut Found, is_over: &mut dyn FnMut() -> bool) -> Result<(), String> {
+fn read_database(path: &Path, found: &mut dyn Sink) -> Result<(), String> {
     let mut database = Database::open(path)?;
-    let (mut packages, mut broken) = (Vec::new(), 0_u64);
+    let mut broken = 0_u64;
     database.rows("Packages", 1, &mut |blob| {
         match package(blob) {
-            Some(package) => packages.extend(package),
+            Some(package) => package.into_iter().for_each(|package| found.package(package)),
             None => broken += 1,
         }
-        !is_over()
+        !found.is_over()
     })?;
     database.is_unchanged()?;
-    found.packages.append(&mut packages);
     if broken > 0 {
         return Err(format!("{broken} headers of packages are broken"));
     }

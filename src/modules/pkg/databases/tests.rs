@@ -9,7 +9,13 @@ fn write(root: &Path, path: &str, text: &str) {
 }
 
 fn read(root: &Path, kind: Kind) -> Found {
-    installed(root, &[kind], &mut || false)
+    installed_of(root, &[kind])
+}
+
+fn installed_of(root: &Path, kinds: &[Kind]) -> Found {
+    let mut gathered = Gathered { found: Found::default(), is_over: || false };
+    installed(root, kinds, &mut gathered);
+    gathered.found
 }
 
 /// What was found, as short texts.
@@ -34,7 +40,7 @@ fn packages_of_dpkg_are_read_with_their_states_and_what_a_running_dpkg_has_added
         Package: c\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5\n";
     write(root, "var/lib/dpkg/status", status);
     let found = read(root, Kind::Dpkg);
-    let expected = ["a 1.0-1 amd64 src", "c 5 amd64", "half 4 all  half-configured", "held 2 all"];
+    let expected = ["a 1.0-1 amd64 src", "c 5 amd64 c", "half 4 all half half-configured", "held 2 all held"];
     assert_eq!((texts(&found), &found.unseen), (expected.map(str::to_owned).to_vec(), &vec![]));
 
     let update = "Package: c\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 5\n";
@@ -43,7 +49,8 @@ fn packages_of_dpkg_are_read_with_their_states_and_what_a_running_dpkg_has_added
     write(root, "var/lib/dpkg/status.d/tzdata", "Package: tzdata\nArchitecture: all\nVersion: 2024a\n");
     write(root, "var/lib/dpkg/status.d/tzdata.md5sums", "0 x\n");
     let found = read(root, Kind::Dpkg);
-    let expected = ["a 1.0-1 amd64 src", "half 4 all  half-configured", "held 2 all", "tzdata 2024a all"];
+    let expected =
+        ["a 1.0-1 amd64 src", "half 4 all half half-configured", "held 2 all held", "tzdata 2024a all tzdata"];
     assert_eq!((texts(&found), &found.unseen), (expected.map(str::to_owned).to_vec(), &vec![]));
 }
 
@@ -77,7 +84,7 @@ fn a_database_of_dpkg_that_is_broken_is_said_so_and_the_rest_is_read() {
 #[test]
 fn a_machine_without_a_database_is_not_a_machine_without_packages() {
     let root = tempfile::tempdir().unwrap();
-    let found = installed(root.path(), &Kind::ALL, &mut || false);
+    let found = installed_of(root.path(), &Kind::ALL);
     assert_eq!(found.unseen, ["no database of packages was found; looked for those of dpkg, rpm, apk, pacman"]);
 }
 
@@ -160,12 +167,33 @@ fn packages_of_rpm_are_read_as_rpm_lists_them() {
     for broken in [&bytes[..bytes.len() / 2], &bytes[..10], b"rubbish"] {
         fs::write(&file, broken).unwrap();
         let found = read(root, Kind::Rpm);
-        assert_eq!(found.packages.len(), 0);
         assert!(found.unseen[0].contains("rpmdb.sqlite: "), "{:?}", found.unseen);
     }
     fs::remove_file(&file).unwrap();
     write(root, "var/lib/rpm/Packages", "");
     assert!(read(root, Kind::Rpm).unseen[0].contains("an older format"));
+}
+
+#[test]
+fn packages_of_rpm_that_were_read_before_an_error_are_found() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    rpm(root, &[("one", "", "1.0"), ("two", "", "2.0"), ("three", "", "3.0")]);
+    let file = root.join("var/lib/rpm/rpmdb.sqlite");
+    rusqlite::Connection::open(&file).unwrap().execute_batch("VACUUM").unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let _ = fs::remove_file(root.join("var/lib/rpm/rpmdb.sqlite-wal"));
+    let mut counts: Vec<usize> = Vec::new();
+    for page in 2..bytes.len() / 4096 {
+        let mut broken = bytes.clone();
+        broken[page * 4096..(page + 1) * 4096].fill(0xff);
+        fs::write(&file, broken).unwrap();
+        let found = read(root, Kind::Rpm);
+        if !found.unseen.is_empty() {
+            counts.push(found.packages.len());
+        }
+    }
+    assert!(counts.contains(&1) || counts.contains(&2), "{counts:?}");
 }
 
 #[test]

@@ -12,7 +12,9 @@ fn here(line: &str) -> ModuleResult {
 }
 
 fn names(result: &ModuleResult) -> Vec<&str> {
-    result.elements["packages"].as_array().unwrap().iter().map(|element| element["name"].as_str().unwrap()).collect()
+    let packages = &result.elements["packages"];
+    assert!(packages.is_array(), "{result:?}");
+    packages.as_array().unwrap().iter().map(|element| element["name"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -25,9 +27,7 @@ fn the_packages_of_this_machine_are_those_that_dpkg_lists() {
     let result = here("-name . -type dpkg");
     let text = |element: &Value| {
         let text = |name: &str| element[name].as_str();
-        // A package without a source field is of its own name.
-        let source = text("source").or(text("name")).unwrap();
-        format!("{}\t{}\t{}\t{source}", text("name").unwrap(), text("version").unwrap(), text("arch").unwrap())
+        ["name", "version", "arch", "source"].map(|name| text(name).unwrap()).join("\t")
     };
     let found: BTreeSet<String> = result.elements["packages"].as_array().unwrap().iter().map(text).collect();
     assert!(
@@ -53,13 +53,15 @@ fn packages_are_found_by_name_source_and_version() {
     let status = [
         stanza("libssl3", "3.0.9-1", "openssl"),
         stanza("openssl", "3.0.11-1~deb12u2", "openssl"),
-        stanza("bash", "5.2-3", "bash"),
+        // Its source has its name.
+        stanza("bash", "5.2-3", "").replace("Source: \n", ""),
     ];
     fs::write(place.join("status"), status.concat()).unwrap();
     for (parameters, expected) in [
         (json!({"pkgmatch": {"matches": ["ssl"]}}), &["libssl3", "openssl"][..]),
         (json!({"pkgmatch": {"matches": ["^openssl$", "^bash$"]}}), &["openssl", "bash"]),
         (json!({"sources": ["^openssl$"]}), &["libssl3", "openssl"]),
+        (json!({"sources": ["^bash$"]}), &["bash"]),
         (json!({"sources": ["^openssl$"], "version": "<3.0.11-1"}), &["libssl3", "openssl"]),
         (json!({"sources": ["^openssl$"], "version": "<3.0.11"}), &["libssl3"]),
         (json!({"sources": ["^openssl$"], "version": ">3.0.9-1,<4"}), &["openssl"]),
@@ -77,6 +79,52 @@ fn packages_are_found_by_name_source_and_version() {
     let result = run(&parse(&parameters).unwrap(), root, Context::by_hand());
     assert_eq!(result.elements, json!({}), "what cannot be compared is not known to be absent");
     assert!(result.errors.unwrap()[0].contains("compare version \"é\" of a"));
+}
+
+/// A machine with the package `a` of dpkg, and what has its root.
+fn machine(more: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let place = root.path().join("var/lib/dpkg");
+    fs::create_dir_all(&place).unwrap();
+    let text = format!("Package: a\nStatus: install ok installed\nVersion: 1\n\n{more}");
+    fs::write(place.join("status"), text).unwrap();
+    root
+}
+
+#[test]
+fn what_was_found_before_the_time_was_over_is_returned() {
+    let root = machine("");
+    let opt = root.path().join("opt");
+    for name in ["early.dist-info/METADATA", "late/program"] {
+        fs::create_dir_all(opt.join(name).parent().unwrap()).unwrap();
+    }
+    fs::write(opt.join("early.dist-info/METADATA"), "Name: early\nVersion: 1\n").unwrap();
+    for number in 0..40 {
+        let path = opt.join(format!("late/program{number}"));
+        fs::write(&path, b"\x7fELF").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(500 << 20).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let parameters = json!({"pkgmatch": {"matches": ["."]}, "paths": [opt]});
+    let said = std::sync::Mutex::new(Vec::new());
+    let progress = |result: &ModuleResult| said.lock().unwrap().push(result.clone());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_millis(1500);
+    let context = Context { deadline: Some(deadline), progress: Some(&progress), ..Context::by_hand() };
+    let result = run(&parse(&parameters).unwrap(), root.path(), context);
+    assert_eq!(names(&result), ["a", "early"]);
+    assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
+    let said = said.into_inner().unwrap();
+    assert_eq!(names(&said[0]), ["a", "early"]);
+}
+
+#[test]
+fn a_text_that_would_take_the_room_of_all_others_is_left_out_and_said_so() {
+    let long = "x".repeat(2000);
+    let root = machine(&format!("Package: b\nStatus: install ok installed\nVersion: {long}\n"));
+    let parameters = json!({"pkgmatch": {"matches": ["."]}});
+    let result = run(&parse(&parameters).unwrap(), root.path(), Context::by_hand());
+    assert_eq!(names(&result), ["a"]);
+    assert_eq!(result.errors.unwrap(), ["a package of dpkg has texts of more than 1024 bytes"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The order of Maven's versions: words before a release, the release, words behind it, numbers.
+//! The order of Maven's versions: words before a release, the release, words behind it, numbers behind `-`, numbers behind `.`.
 
 use super::{numbers, take};
 use std::cmp::Ordering;
@@ -10,7 +10,8 @@ const WORDS: [&str; 7] = ["alpha", "beta", "milestone", "rc", "snapshot", "", "s
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Word(usize, String),
-    Number(Vec<u8>),
+    /// Its digits, and whether it is behind `.`.
+    Number(Vec<u8>, bool),
 }
 
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
@@ -18,7 +19,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
     for index in 0..a.len().max(b.len()) {
         let nothing = |other: &Part| match other {
             Part::Word(..) => word(""),
-            Part::Number(_) => Part::Number(Vec::new()),
+            Part::Number(_, is_dotted) => Part::Number(Vec::new(), *is_dotted),
         };
         let order = match (a.get(index), b.get(index)) {
             (Some(one), Some(two)) => parts_order(one, two),
@@ -35,10 +36,12 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
 
 fn parts_order(one: &Part, two: &Part) -> Ordering {
     match (one, two) {
-        (Part::Number(one), Part::Number(two)) => numbers(one, two),
+        (Part::Number(one, is_dotted), Part::Number(two, other)) => {
+            is_dotted.cmp(other).then_with(|| numbers(one, two))
+        }
         (Part::Word(place, one), Part::Word(other, two)) => place.cmp(other).then_with(|| one.cmp(two)),
-        (Part::Word(..), Part::Number(_)) => Ordering::Less,
-        (Part::Number(_), Part::Word(..)) => Ordering::Greater,
+        (Part::Word(..), Part::Number(..)) => Ordering::Less,
+        (Part::Number(..), Part::Word(..)) => Ordering::Greater,
     }
 }
 
@@ -54,13 +57,14 @@ fn word(text: &str) -> Part {
     Part::Word(WORDS.iter().position(|known| *known == text).unwrap_or(WORDS.len()), text.to_owned())
 }
 
-/// Splits at `.`, `-`, `_`, and between digits and letters. Zeros and releases ahead of a word or of the end mean nothing.
+/// Splits at `.`, `-`, `_`, and between digits and letters, which is as `-`. Zeros and releases ahead of a word, of `-` or of
+/// the end mean nothing.
 fn parts(text: &str) -> Vec<Part> {
     let text = text.to_ascii_lowercase();
     let (mut rest, mut parts) = (text.as_bytes(), Vec::new());
     let trim = |parts: &mut Vec<Part>| {
         let is_nothing = |part: &Part| match part {
-            Part::Number(digits) => digits.iter().all(|digit| *digit == b'0'),
+            Part::Number(digits, _) => digits.iter().all(|digit| *digit == b'0'),
             Part::Word(_, text) => text.is_empty(),
         };
         while parts.last().is_some_and(is_nothing) {
@@ -68,10 +72,14 @@ fn parts(text: &str) -> Vec<Part> {
         }
     };
     while !rest.is_empty() {
-        take(&mut rest, |byte| b".-_".contains(byte));
+        let between = take(&mut rest, |byte| b".-_".contains(byte));
+        let is_dotted = parts.is_empty() || !(between.is_empty() || between.contains(&b'-'));
         let digits = take(&mut rest, u8::is_ascii_digit);
         if !digits.is_empty() {
-            parts.push(Part::Number(digits.to_vec()));
+            if !is_dotted {
+                trim(&mut parts);
+            }
+            parts.push(Part::Number(digits.to_vec(), is_dotted));
             continue;
         }
         let letters = take(&mut rest, |byte| !byte.is_ascii_digit() && !b".-_".contains(byte));
