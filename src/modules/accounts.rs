@@ -140,6 +140,17 @@ impl Names {
     }
 }
 
+/// Whether there are accounts or groups as records of systemd (nss-systemd(8)), such as those of systemd-homed. What cannot be
+/// looked at may have some.
+pub(super) fn has_records_of_systemd(machine: &Machine) -> bool {
+    const DIRECTORIES: [&str; 5] =
+        ["/etc/userdb", "/run/userdb", "/run/host/userdb", "/usr/lib/userdb", "/var/lib/systemd/home"];
+    DIRECTORIES.iter().any(|directory| match std::fs::read_dir(machine.path(directory)) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => !files::is_missing(&error),
+    })
+}
+
 /// Where this machine looks for names: nsswitch.conf(5).
 pub(super) struct Sources(String);
 
