@@ -44,7 +44,7 @@ fn a_link_into_another_process_is_followed_or_named() {
             assert!(result["errors"][0].as_str().is_some_and(|text| text.starts_with(&error)), "{result}");
             let statistics = &result["statistics"];
             assert_eq!((&statistics["openfailed"], &statistics["partial"]), (&json!(1), &json!(true)), "{result}");
-            assert_eq!(result["elements"]["s"], json!([]), "not that there is none: {result}");
+            assert_eq!(result["elements"].get("s"), None, "not that there is none: {result}");
         }
         let result = of(json!([directory.path(), process]));
         let mut entries = result["elements"]["s"].as_array().unwrap().iter();

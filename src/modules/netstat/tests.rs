@@ -214,8 +214,9 @@ fn the_process_of_a_socket_is_found_by_any_of_its_threads() {
         command.args(["-Mthreads", "-MIO::Socket::INET", "-e", &script]).stdout(Stdio::piped()).spawn().unwrap();
     let mut port = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
-    let has_ended = || Processes::open().unwrap().process(child.id().cast_signed()).unwrap().link("exe").is_err();
-    while !has_ended() {
+    let processes = Processes::open().unwrap();
+    let state = || processes.process(child.id().cast_signed()).unwrap().stat().unwrap().state;
+    while state() != 'Z' {
         std::thread::yield_now();
     }
     let found = holder(port.trim().parse().unwrap());
