@@ -265,3 +265,10 @@ pub fn all() -> &'static [&'static dyn Module] {
 pub fn by_name(name: &str) -> Option<&'static dyn Module> {
     all().iter().copied().find(|module| module.name() == name)
 }
+
+/// Copies a program for a test to start. Another process writes it: a process that a test beside it starts at that moment holds no
+/// file open for writing then, with which it could not be started.
+#[cfg(test)]
+fn copy_program(from: &str, to: impl AsRef<std::path::Path>) {
+    assert!(std::process::Command::new("cp").arg(from).arg(to.as_ref()).status().unwrap().success());
+}

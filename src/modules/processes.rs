@@ -312,7 +312,7 @@ mod tests {
     fn a_process_is_read_and_not_mistaken_for_a_later_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a) b (c");
-        std::fs::copy("/bin/sleep", &path).unwrap();
+        crate::modules::copy_program("/bin/sleep", &path);
         let file = File::open("/etc/passwd").unwrap();
         let mut command = Command::new(&path);
         let mut child = command.arg0("other").arg("60").stdin(Stdio::from(file)).spawn().unwrap();
@@ -346,7 +346,7 @@ mod tests {
         let memfd = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd()));
         let [plain, marked] = ["plain", "marked (deleted)"].map(|name| directory.path().join(name));
         for path in [&plain, &marked] {
-            std::fs::copy("/bin/sleep", path).unwrap();
+            crate::modules::copy_program("/bin/sleep", path);
         }
         let path = |path: &std::path::Path| path.canonicalize().unwrap();
         let (plain_path, marked_path) = (path(&plain), path(&marked));
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(found(&children[0].1), (plain_path.clone(), false, false));
         assert_eq!(found(&children[1].1), (marked_path.clone(), false, false));
         assert_eq!(found(&children[2].1), ("/memfd:x y".into(), true, true));
-        std::fs::copy("/bin/true", directory.path().join("other")).unwrap();
+        crate::modules::copy_program("/bin/true", directory.path().join("other"));
         std::fs::rename(directory.path().join("other"), &plain).unwrap();
         std::fs::remove_file(&marked).unwrap();
         assert_eq!(found(&children[0].1), (plain_path, true, false));

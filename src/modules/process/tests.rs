@@ -30,7 +30,7 @@ impl Running {
     fn start(name: &str, prepare: impl FnOnce(&mut Command)) -> Running {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().canonicalize().unwrap().join(name);
-        std::fs::copy("/bin/sleep", &path).unwrap();
+        crate::modules::copy_program("/bin/sleep", &path);
         let mut command = Command::new(&path);
         prepare(command.arg("1000").stdin(Stdio::null()));
         let child = command.spawn().unwrap();

@@ -48,7 +48,7 @@ fn sha256(path: &str) -> String {
 fn deleted_programs_and_files_are_found_through_the_kernels_links() {
     let tree = Tree::new(&[("secret", b"stolen\n")]);
     let sum = sha256("/bin/sleep");
-    std::fs::copy("/bin/sleep", tree.at("implant")).unwrap();
+    crate::modules::copy_program("/bin/sleep", tree.at("implant"));
     let secret = std::fs::File::open(tree.at("secret")).unwrap();
     let process = Process::start(Command::new(tree.at("implant")).arg("100").stdin(secret));
     for name in ["implant", "secret"] {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 /// A process that is called `name` and has a text in its memory.
 fn start(directory: &std::path::Path, name: &str, text: &str) -> Child {
     let path = directory.join(name);
-    std::fs::copy("/bin/sleep", &path).unwrap();
+    crate::modules::copy_program("/bin/sleep", &path);
     Command::new(&path).arg("60").env("MIG_TEST", text).spawn().unwrap()
 }
 
@@ -68,7 +68,7 @@ fn the_process_that_holds_the_rules_is_not_scanned() {
 /// A program of perl that runs as `name`, when it has said that it is ready.
 fn perl(directory: &std::path::Path, name: &str, program: &str) -> Child {
     let path = directory.join(name);
-    std::fs::copy("/usr/bin/perl", &path).unwrap();
+    crate::modules::copy_program("/usr/bin/perl", &path);
     let mut child = Command::new(&path).args(["-e", program]).stdout(Stdio::piped()).spawn().unwrap();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     child
@@ -101,7 +101,7 @@ fn a_process_that_replaces_its_program_all_the_time_is_no_absence() {
     let program = "$| = 1; print \"ready\\n\"; $t = \"x\" x 200_000_000; select(undef, undef, undef, 0.05); \
                    exec $^X, \"-e\", $ENV{PROGRAM}";
     let path = directory.path().join("yara-exec");
-    std::fs::copy("/usr/bin/perl", &path).unwrap();
+    crate::modules::copy_program("/usr/bin/perl", &path);
     let mut command = Command::new(&path);
     let mut child = command.args(["-e", program]).env("PROGRAM", program).stdout(Stdio::null()).spawn().unwrap();
     let results: Vec<ModuleResult> = (0..4).map(|_| scan(&rule_for("not anywhere: 4e11"), &["^yara-exec$"])).collect();
