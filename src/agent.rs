@@ -66,12 +66,12 @@ use crate::command::{Command, CommandStatus};
 use crate::config::{Material, Unreadable};
 use crate::failure::Failure;
 use crate::limits;
-use crate::relay::{Queue, Sent};
+use crate::relay::{Message, Queue, Relay, Sent};
 use crate::reload::Reloaded;
 use crate::signature::{Keyring, SignatureError, distinct};
 use crate::spool::stages::AGENT_INVALID;
-use crate::spool::{Entry, Stage};
-use crate::time::Timestamp;
+use crate::spool::{Entry, Stage, Step};
+use crate::time::{self, Timestamp};
 use crate::worker::stage::{Source, Verdict};
 use std::path::Path;
 
@@ -221,6 +221,30 @@ fn check_kept(what: &str, queue: &Queue, sent: &Sent) -> Result<(), Failure> {
 fn commands_of(stage: Stage, batch_entries_max: usize) -> Source {
     let size_bytes_max = limits::COMMAND_FILE_SIZE_BYTES_MAX;
     Source { stage, invalid: AGENT_INVALID, size_bytes_max, batch_entries_max }
+}
+
+/// Sends the files of a batch, a message each, to a queue. Those that are not kept follow at once: when none is, the reason is the
+/// failure.
+fn send_files(
+    relay: &mut dyn Relay,
+    what: &str,
+    messages: &[Message],
+    queue: &Queue,
+    now: Timestamp,
+) -> Result<Vec<Sent>, Failure> {
+    let outcomes = relay.send(messages, now)?;
+    if !outcomes.contains(&Sent::Kept) {
+        outcomes.iter().try_for_each(|sent| check_kept(what, queue, sent))?;
+    }
+    Ok(outcomes)
+}
+
+/// What becomes of a file that was sent: this step if the relay keeps its message.
+fn sent_or_later(sent: &Sent, step: Step, now: Timestamp) -> Verdict {
+    match sent {
+        Sent::Kept => Verdict::done(vec![step]),
+        _ => Verdict::NotYet(time::after(now, limits::RETRY_PAUSE_MIN)),
+    }
 }
 
 /// The command in a file of ours.

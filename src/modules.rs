@@ -39,7 +39,8 @@
 //! | file | what it has |
 //! |---|---|
 //! | [`form`] | options, questions and help, made of one table |
-//! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, expressions |
+//! | `fields` | reading parameters: errors that name the field, unknown keys, searches by label, what their checks say |
+//! | `expressions` | regular expressions on short texts |
 //! | `comparisons` | sizes and ages, as parameters write them |
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
 //! | `processes` | reading processes and their memory through `/proc` |
@@ -58,6 +59,8 @@ pub mod agentdestroy;
 mod comparisons;
 #[cfg(feature = "modules")]
 pub mod connected;
+#[cfg(feature = "modules")]
+mod expressions;
 #[cfg(feature = "modules")]
 mod fields;
 #[cfg(feature = "modules")]
@@ -127,6 +130,12 @@ pub struct ModuleResult {
 }
 
 impl ModuleResult {
+    /// What `run` makes of parameters, or why they were refused.
+    #[cfg(feature = "modules")]
+    fn of<P>(parameters: Result<P, ParameterError>, run: impl FnOnce(P) -> ModuleResult) -> Self {
+        parameters.map_or_else(|error| ModuleResult::failed(error.to_string()), run)
+    }
+
     /// A result that holds one error and nothing else.
     pub fn failed(error: impl Into<String>) -> Self {
         ModuleResult { errors: Some(vec![error.into()]), ..Default::default() }
@@ -271,4 +280,14 @@ pub fn by_name(name: &str) -> Option<&'static dyn Module> {
 #[cfg(test)]
 fn copy_program(from: &str, to: impl AsRef<std::path::Path>) {
     assert!(std::process::Command::new("cp").arg(from).arg(to.as_ref()).status().unwrap().success());
+}
+
+/// Starts a program for a test to look at. A process begins before it has its arguments and its environment.
+#[cfg(test)]
+fn start(command: &mut std::process::Command) -> std::process::Child {
+    let child = command.spawn().unwrap();
+    while std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    child
 }

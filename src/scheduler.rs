@@ -204,12 +204,12 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
     let key = "directories.spool";
-    let stages: &[Stage] = match name {
-        ACTION_NEW => &stages::OF_ACTION_NEW,
-        EVENTS | COLLECTOR if config.collects_events => &stages::WITH_EVENTS,
-        _ => &stages::SCHEDULER,
+    let own: &[Stage] = match name {
+        ACTION_NEW => &[stages::ACTION_PENDING],
+        EVENTS | COLLECTOR if config.collects_events => &[stages::EVENT_NEW],
+        _ => &[],
     };
-    let mover = Mover::open(&config.spool, stages, name).map_err(|failure| {
+    let mover = Mover::open(&config.spool, &[&stages::SCHEDULER, own].concat(), name).map_err(|failure| {
         let ProgramError { class, text } = failure.at_start(key);
         ProgramError::new(class, format!("{text}; scripts/install-spool.sh makes a spool"))
     })?;

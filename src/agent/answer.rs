@@ -2,7 +2,7 @@
 //!
 //! A crash between the relay's promise and the move sends an answer twice; the scheduler knows it by its ids.
 
-use super::{check_kept, commands_of, read_command};
+use super::{commands_of, read_command, send_files, sent_or_later};
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::limits;
@@ -56,17 +56,12 @@ impl FileHandler for Answer {
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
         let messages: Vec<Message> = batch.iter().map(|(_, command)| self.message(command, now)).collect();
-        let outcomes = self.relay.send(&messages, now)?;
-        if !outcomes.contains(&Sent::Kept) {
-            outcomes.iter().try_for_each(|sent| check_kept("send answers", &Queue::results(), sent))?;
-        }
-        // If an answer is in done already, it was the first, and stays. Those that are not kept follow at once: the next
-        // failure is theirs alone.
-        let verdict = |((entry, _), sent): (&(&Entry, Command), Sent)| match sent {
-            Sent::Kept => Verdict::done(vec![Step::forward(AGENT_ANSWERED, &entry.name, AGENT_DONE)]),
-            _ => Verdict::NotYet(time::after(now, limits::RETRY_PAUSE_MIN)),
+        let outcomes = send_files(self.relay.as_mut(), "send answers", &messages, &Queue::results(), now)?;
+        // If an answer is in done already, it was the first, and stays.
+        let verdict = |((entry, _), sent): (&(&Entry, Command), &Sent)| {
+            sent_or_later(sent, Step::forward(AGENT_ANSWERED, &entry.name, AGENT_DONE), now)
         };
-        Ok(batch.iter().zip(outcomes).map(verdict).collect())
+        Ok(batch.iter().zip(&outcomes).map(verdict).collect())
     }
 }
 

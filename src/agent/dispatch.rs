@@ -3,7 +3,7 @@
 //! While the relay is away they wait on the disk, as many as there is room for ([`super::persistent`]). A crash between the relay's
 //! promise and the deletion sends a batch twice, under the same name.
 
-use super::check_kept;
+use super::{send_files, sent_or_later};
 use crate::event::EventBatch;
 use crate::failure::Failure;
 use crate::limits;
@@ -50,14 +50,10 @@ impl FileHandler for Dispatch {
         let message =
             |(entry, ()): &(&Entry, ())| Message { queue: Queue::events(), body: entry.bytes.clone(), expires };
         let messages: Vec<Message> = batch.iter().map(message).collect();
-        let outcomes = self.relay.send(&messages, now)?;
-        if !outcomes.contains(&Sent::Kept) {
-            outcomes.iter().try_for_each(|sent| check_kept("send events", &Queue::events(), sent))?;
-        }
-        let verdict = |((entry, ()), sent): (&(&Entry, ()), Sent)| match sent {
-            Sent::Kept => Verdict::done(vec![Step::clear(AGENT_EVENTS, &entry.name)]),
-            _ => Verdict::NotYet(time::after(now, limits::RETRY_PAUSE_MIN)),
+        let outcomes = send_files(self.relay.as_mut(), "send events", &messages, &Queue::events(), now)?;
+        let verdict = |((entry, ()), sent): (&(&Entry, ()), &Sent)| {
+            sent_or_later(sent, Step::clear(AGENT_EVENTS, &entry.name), now)
         };
-        Ok(batch.iter().zip(outcomes).map(verdict).collect())
+        Ok(batch.iter().zip(&outcomes).map(verdict).collect())
     }
 }

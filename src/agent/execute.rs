@@ -147,11 +147,7 @@ impl Executor {
             Ok(child) => child,
             Err(error) => return failed(format!("start its process: {error}")),
         };
-        let group = groups::for_operation();
-        // It waits for its input: nothing of the operation happens outside of the group.
-        if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
-            log::warn!("module {} runs outside of its control group: {error}", operation.module);
-        }
+        let group = groups::enter(child.id(), &operation.module);
         if let Err(error) = confine::limit_processor_time(Pid::from_child(&child), timeout) {
             log::warn!("module {} runs without a limit on its processor time: {error}", operation.module);
         }

@@ -9,13 +9,13 @@
 //! | the module ends | it is started again, at once and then with growing pauses |
 //! | the agent ends or is killed | so does the module's process; events that were not in a batch yet are lost |
 
-use super::os::groups::{self, Group};
+mod process;
+
 use super::room::Room;
 use crate::event::{BatchId, EventBatch};
 use crate::failure::Failure;
 use crate::heartbeat::QueueLoc;
 use crate::limits;
-use crate::modules::notation::printable;
 use crate::modules::persistent::{Event, Wanted};
 use crate::spool::stages::AGENT_EVENTS;
 use crate::spool::watch::Watch;
@@ -23,12 +23,9 @@ use crate::spool::{FileName, Mover, Step};
 use crate::time::{self, Timestamp};
 use crate::wake::Waker;
 use crate::worker::{Pass, Worker};
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
+use process::{Running, Said};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -185,125 +182,6 @@ impl Drop for Persistent {
         if let Some(running) = self.running.take() {
             running.end();
         }
-    }
-}
-
-/// What a module's process printed.
-enum Said {
-    /// An event, and the size of its text.
-    Event(Event, usize),
-    /// A line that is longer than an event may be.
-    TooLong,
-}
-
-/// A module's process.
-struct Running {
-    child: Child,
-    _group: Option<Group>,
-    started: Timestamp,
-    events: Receiver<Said>,
-    /// What it said last on standard error.
-    said: Arc<Mutex<String>>,
-}
-
-impl Running {
-    fn start(
-        wanted: &Wanted,
-        program: &PathBuf,
-        waker: Arc<Mutex<Option<Waker>>>,
-        now: Timestamp,
-    ) -> std::io::Result<Running> {
-        let mut command = Command::new(program);
-        command.args(["--limited", "-P", wanted.module, "-"]).current_dir("/").process_group(0);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let group = groups::for_operation();
-        // It waits for its input: nothing of it happens outside of the group.
-        if let Some(Err(error)) = group.as_ref().map(|group| group.add(child.id())) {
-            log::warn!("{} runs outside of its control group: {error}", wanted.module);
-        }
-        let (Some(mut stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(std::io::Error::other("its pipes are gone"));
-        };
-        let (sender, events) = sync_channel(limits::EVENTS_PER_BATCH_MAX);
-        std::thread::Builder::new().name(wanted.module.into()).spawn(move || forward(stdout, &sender, &waker))?;
-        let said = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&said);
-        std::thread::Builder::new().name(wanted.module.into()).spawn(move || listen(stderr, &heard))?;
-        let running = Running { child, _group: group, started: now, events, said };
-        match stdin.write_all(wanted.parameters.to_string().as_bytes()) {
-            Ok(()) => Ok(running),
-            Err(error) => {
-                running.end();
-                Err(error)
-            }
-        }
-    }
-
-    /// Why it ended.
-    fn why(&mut self) -> String {
-        let status = self.child.try_wait().ok().flatten();
-        let status = status.map_or("it closed its output".to_owned(), |status| format!("it ended with {status}"));
-        match self.said.lock().unwrap_or_else(PoisonError::into_inner).as_str() {
-            "" => status,
-            said => format!("{status}: {}", printable(said)),
-        }
-    }
-
-    fn end(mut self) {
-        // Before it is waited for: until then its number is that of its group, and of no other.
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        let _ = self.child.wait();
-    }
-}
-
-/// Reads events until the process has ended, or they are not wanted any longer.
-fn forward(output: impl Read, events: &SyncSender<Said>, waker: &Mutex<Option<Waker>>) {
-    let wake = || {
-        let waker = waker.lock().unwrap_or_else(PoisonError::into_inner);
-        waker.iter().for_each(Waker::wake);
-    };
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = output.by_ref().take(limits::EVENT_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.is_err() || line.is_empty() {
-            break;
-        }
-        let said = if line.ends_with(b"\n") {
-            match serde_json::from_slice(&line) {
-                Ok(event) => Said::Event(event, line.len()),
-                // The module is not in order.
-                Err(_) => break,
-            }
-        } else if output.skip_until(b'\n').is_ok() {
-            Said::TooLong
-        } else {
-            break;
-        };
-        if events.send(said).is_err() {
-            break;
-        }
-        wake();
-    }
-    wake();
-}
-
-/// Keeps the last line of what the process says.
-fn listen(messages: impl Read, said: &Mutex<String>) {
-    let mut messages = BufReader::new(messages);
-    let mut line = Vec::new();
-    while messages
-        .by_ref()
-        .take(limits::MODULE_MESSAGES_BYTES_MAX as u64)
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|n| n > 0)
-    {
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        *said.lock().unwrap_or_else(PoisonError::into_inner) = text;
-        line.clear();
     }
 }
 

@@ -110,6 +110,26 @@ impl Flag {
         Flag { name, value: "", field, kind: Kind::Switch(true), help }
     }
 
+    /// An option that sets a field to false.
+    pub const fn unset(name: &'static str, field: &'static str, help: &'static str) -> Flag {
+        Flag { name, value: "", field, kind: Kind::Switch(false), help }
+    }
+
+    /// What all searches by label have; `help` says what must pass the filters.
+    pub const fn matchall(help: &'static str) -> Flag {
+        Flag::switch("matchall", "options.matchall", help)
+    }
+
+    /// The opposite.
+    pub const fn matchany() -> Flag {
+        Flag::unset("matchany", "options.matchall", "one is enough")
+    }
+
+    /// What they have too; `help` says of what it is the maximum.
+    pub const fn matchlimit(help: &'static str) -> Flag {
+        Flag::number("matchlimit", "options.matchlimit", help)
+    }
+
     /// Reads its value.
     fn value(&self, value: Option<&str>) -> Result<Value, ParameterError> {
         match (self.kind, value) {
@@ -262,7 +282,7 @@ mod tests {
                 title: "Options:",
                 flags: &[
                     Flag::switch("matchall", "options.matchall", "all"),
-                    Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "any") },
+                    Flag::unset("matchany", "options.matchall", "any"),
                     Flag::number("maxdepth", "options.maxdepth", "levels"),
                     Flag::text("a-very-long-name", "<word>", "word", "a word"),
                 ],

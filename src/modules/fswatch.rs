@@ -30,6 +30,7 @@
 
 mod form;
 mod parameters;
+mod place;
 mod watch;
 
 use super::form::Form;

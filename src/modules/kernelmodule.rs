@@ -37,10 +37,9 @@ impl Module for KernelModule {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(searches) => run::run(&searches, &run::Machine::default(), context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |searches| {
+            run::run(&searches, &run::Machine::default(), context)
+        })
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

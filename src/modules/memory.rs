@@ -46,10 +46,7 @@ impl Module for Memory {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(plan) => run::run(&plan, context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |plan| run::run(&plan, context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

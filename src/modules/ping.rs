@@ -40,10 +40,7 @@ impl Module for Ping {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(wanted) => run::run(&wanted, context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |wanted| run::run(&wanted, context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

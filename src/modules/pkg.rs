@@ -47,10 +47,7 @@ impl Module for Pkg {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(query) => run::run(&query, Path::new("/"), context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |query| run::run(&query, Path::new("/"), context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

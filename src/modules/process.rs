@@ -44,10 +44,7 @@ impl Module for Process {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(searches) => run::run(&searches, context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |searches| run::run(&searches, context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

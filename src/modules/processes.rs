@@ -315,7 +315,7 @@ mod tests {
         crate::modules::copy_program("/bin/sleep", &path);
         let file = File::open("/etc/passwd").unwrap();
         let mut command = Command::new(&path);
-        let mut child = command.arg0("other").arg("60").stdin(Stdio::from(file)).spawn().unwrap();
+        let mut child = crate::modules::start(command.arg0("other").arg("60").stdin(Stdio::from(file)));
         let processes = Processes::open().unwrap();
         let pid = child.id().cast_signed();
         assert!(processes.ids().unwrap().contains(&pid));

@@ -50,10 +50,7 @@ impl Module for Scribe {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match document::parse(parameters) {
-            Ok(order) => evaluate::run(&order, Path::new("/"), context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(document::parse(parameters), |order| evaluate::run(&order, Path::new("/"), context))
     }
 
     /// Reads the document from its file: the action has all of it.

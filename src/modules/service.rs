@@ -50,10 +50,7 @@ impl Module for Service {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(searches) => run::run(&searches, &Machine::this(), context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |searches| run::run(&searches, &Machine::this(), context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

@@ -47,10 +47,7 @@ impl Module for SshKey {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        match parameters::parse(parameters) {
-            Ok(search) => run::run(&search, &Machine::this(), context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        ModuleResult::of(parameters::parse(parameters), |search| run::run(&search, &Machine::this(), context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {

@@ -42,7 +42,7 @@ impl std::fmt::Display for Stage {
 
 /// Dropped by operators, scripts, the API.
 pub const ACTION_NEW: Stage = Stage("action/new");
-/// Signed, and not by enough investigators yet.
+/// Signed, and not by enough investigators yet. Only action-new uses it, which makes it when it is missing.
 pub const ACTION_PENDING: Stage = Stage("action/pending");
 /// Its commands are made.
 pub const ACTION_INFLIGHT: Stage = Stage("action/inflight");
@@ -81,34 +81,9 @@ pub const SCHEDULER: [Stage; 8] = [
     COMMAND_DONE,
 ];
 
-/// What action-new opens: the only worker that uses action/pending, which it makes when it is missing.
-pub const OF_ACTION_NEW: [Stage; 9] = [
-    ACTION_NEW,
-    ACTION_PENDING,
-    ACTION_INFLIGHT,
-    ACTION_DONE,
-    ACTION_INVALID,
-    COMMAND_READY,
-    COMMAND_INFLIGHT,
-    COMMAND_RETURNED,
-    COMMAND_DONE,
-];
-
-/// What persistent modules of agents noticed, as JSON lines. Scripts take the files away.
+/// What persistent modules of agents noticed, as JSON lines. Scripts take the files away. Only events and collector use it, where
+/// events are collected, and make it when it is missing.
 pub const EVENT_NEW: Stage = Stage("event/new");
-
-/// What events and collector open where events are collected: event/new is made when it is missing.
-pub const WITH_EVENTS: [Stage; 9] = [
-    ACTION_NEW,
-    ACTION_INFLIGHT,
-    ACTION_DONE,
-    ACTION_INVALID,
-    COMMAND_READY,
-    COMMAND_INFLIGHT,
-    COMMAND_RETURNED,
-    COMMAND_DONE,
-    EVENT_NEW,
-];
 
 /// On the agent: taken from the relay, not yet run.
 pub const AGENT_RECEIVED: Stage = Stage("received");

@@ -334,8 +334,9 @@ fn an_ordinary_user_gets_a_spool_of_their_own() {
 #[test]
 fn the_trees_directories_are_those_of_the_code() {
     let tree = Path::new(ROOT).join("spool-layout/tree");
-    let mut expected: Vec<String> =
-        mig::spool::stages::OF_ACTION_NEW.iter().map(|stage| stage.path().to_owned()).collect();
+    let made = [mig::spool::stages::ACTION_PENDING];
+    let stages = mig::spool::stages::SCHEDULER.iter().chain(&made);
+    let mut expected: Vec<String> = stages.map(|stage| stage.path().to_owned()).collect();
     expected.extend(["tmp".into(), "lock".into()]);
     for name in &expected {
         assert!(tree.join(name).join(".gitkeep").is_file(), "{name}");

@@ -49,10 +49,15 @@ pub(super) fn state() -> String {
     }
 }
 
-/// A group for an operation that begins now, if this agent has groups.
-pub fn for_operation() -> Option<Group> {
+/// Puts the process of a module into a group of its own, if this agent has groups. It waits for its input: nothing that it does
+/// happens outside of the group.
+pub fn enter(process: u32, module: &str) -> Option<Group> {
     let groups = PREPARED.get()?.as_ref().ok()?;
-    groups.begin().map_err(|e| log::warn!("an operation runs without a control group: {e}")).ok()
+    let group = groups.begin().map_err(|e| log::warn!("an operation runs without a control group: {e}")).ok()?;
+    if let Err(error) = group.add(process) {
+        log::warn!("module {module} runs outside of its control group: {error}");
+    }
+    Some(group)
 }
 
 /// Where groups for operations are made.

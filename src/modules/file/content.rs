@@ -7,7 +7,7 @@
 use super::limits;
 use super::lines::{Buffer, Mark, Piece};
 use super::patterns::{self, Room};
-use crate::modules::fields::reason;
+use crate::modules::expressions::reason;
 use crate::re2::{self, Expression};
 use grep_matcher::{LineMatchKind, Matcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};

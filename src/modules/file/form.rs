@@ -1,6 +1,6 @@
 //! The options: `-path /etc -name '^passwd$' -content '^root:'`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -97,21 +97,14 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch(
-                    "matchall",
-                    "options.matchall",
-                    "a file must pass all filters; of several sums of one kind, any (default)",
-                ),
-                Flag {
-                    kind: Kind::Switch(false),
-                    ..Flag::switch("matchany", "options.matchall", "each filter reports its own files")
-                },
+                Flag::matchall("a file must pass all filters; of several sums of one kind, any (default)"),
+                Flag::unset("matchany", "options.matchall", "each filter reports its own files"),
                 Flag::number(
                     "maxdepth",
                     "options.maxdepth",
                     "levels of directories, the path itself is 1; 0: all (default)",
                 ),
-                Flag::number("matchlimit", "options.matchlimit", "maximum number of files reported; 0: 1000 (default)"),
+                Flag::matchlimit("maximum number of files reported; 0: 1000 (default)"),
                 Flag::number(
                     "maxerrors",
                     "options.maxerrors",

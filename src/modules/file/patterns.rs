@@ -5,7 +5,7 @@
 
 use super::limits;
 use crate::limits::REGEX_SET_EXPRESSIONS_MAX;
-use crate::modules::fields::reason;
+use crate::modules::expressions::reason;
 use crate::re2::{self, Expression};
 use regex::{Regex, RegexSet};
 

@@ -2,7 +2,8 @@
 
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::fields::{self, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields;
 use crate::modules::limits::{LIST_VALUES_MAX, PATH_BYTES_MAX};
 use serde_json::Value;
 use std::ffi::OsStr;

@@ -1,12 +1,15 @@
 //! Watching with inotify(7): a watch for each directory.
 
+#[cfg(test)]
+mod tests;
+
 use super::parameters::Plan;
+use super::place::{by_descriptor, open_plain, place};
 use crate::modules::notation;
 use crate::modules::persistent::Event;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -14,7 +17,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -134,7 +136,7 @@ impl<'w> Watcher<'w> {
     /// something mounted over it.
     fn check_places(&mut self) {
         let leads_elsewhere =
-            |(path, place): (&PathBuf, &(u64, u64))| (self::place(path).ok() != Some(*place)).then(|| path.clone());
+            |(path, before): (&PathBuf, &(u64, u64))| (place(path).ok() != Some(*before)).then(|| path.clone());
         let elsewhere: Vec<PathBuf> = self.places.iter().filter_map(leads_elsewhere).collect();
         elsewhere.iter().for_each(|path| self.lost(path));
     }
@@ -406,32 +408,6 @@ impl<'w> Watcher<'w> {
     }
 }
 
-/// Which directory is watched for a path: what it leads to, or where that is.
-fn place(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = match (fs::metadata(path), path.parent()) {
-        (Ok(metadata), _) if metadata.is_dir() => metadata,
-        (Ok(_), _) => fs::metadata(fs::canonicalize(path)?.parent().unwrap_or(Path::new("/")))?,
-        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => fs::metadata(parent)?,
-        (Err(error), _) => return Err(error),
-    };
-    Ok((metadata.dev(), metadata.ino()))
-}
-
-/// The path of what a descriptor holds.
-fn by_descriptor(held: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", held.as_raw_fd())
-}
-
-/// Opens a directory name by name: a link on the path would lead root where a user wants.
-fn open_plain(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut held = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
-    for part in path.components().skip(1) {
-        held = rustix::fs::openat(&held, part.as_os_str(), flags, Mode::empty())?;
-    }
-    Ok(held)
-}
-
 fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "directory",
@@ -440,246 +416,5 @@ fn kind(kind: FileType) -> &'static str {
         kind if kind.is_fifo() => "pipe",
         kind if kind.is_socket() => "socket",
         _ => "device",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{FsWatch, parameters};
-    use super::*;
-    use crate::modules::persistent::Persistent;
-    use std::sync::mpsc::{Receiver, channel};
-    use std::thread::JoinHandle;
-
-    /// A watcher in a thread of its own; it ends when it notices a file called `end`.
-    struct Running {
-        events: Receiver<Event>,
-        thread: JoinHandle<()>,
-    }
-
-    impl Running {
-        fn begin(parameters: Value) -> Running {
-            let (sender, events) = channel();
-            let thread = std::thread::spawn(move || {
-                FsWatch
-                    .run(&parameters, &mut |event| {
-                        let is_end = event["path"].as_str().is_some_and(|path| path.ends_with("/end"));
-                        !is_end && sender.send(event).is_ok()
-                    })
-                    .unwrap();
-            });
-            Running { events, thread }
-        }
-
-        /// The next event, as `event path`, with the path below `top`.
-        fn next(&self, top: &Path) -> String {
-            let event = self.events.recv_timeout(Duration::from_secs(60)).unwrap();
-            let below = |path: &Value| path.as_str().unwrap().trim_start_matches(top.to_str().unwrap()).to_owned();
-            let from = event.get("from").map_or(String::new(), |from| format!("{} ", below(from)));
-            format!("{} {from}{}", event["event"].as_str().unwrap(), below(&event["path"]))
-        }
-
-        /// Events until this one.
-        fn until(&self, top: &Path, last: &str) -> Vec<String> {
-            let mut events = Vec::new();
-            while events.last().is_none_or(|event| event != last) {
-                events.push(self.next(top));
-            }
-            events
-        }
-
-        fn end(self, directory: &Path) {
-            fs::write(directory.join("end"), "").unwrap();
-            self.thread.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn what_changes_in_a_tree_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        fs::create_dir_all(top.join("a/b")).unwrap();
-        fs::create_dir(top.join("not")).unwrap();
-        fs::write(top.join("a/b/old"), "x").unwrap();
-        let running = Running::begin(json!({"paths": [top], "exclude": [top.join("not")]}));
-        assert_eq!(running.next(top), "watching ");
-        // The watches are there once something of the deepest directory is noticed.
-        let event = loop {
-            fs::write(top.join("a/b/new"), "text").unwrap();
-            match running.events.recv_timeout(Duration::from_millis(100)) {
-                Ok(event) if event["event"] == "modified" => break event,
-                _ => {}
-            }
-        };
-        assert_eq!((&event["size"], &event["type"], &event["mode"]), (&json!(4), &json!("file"), &json!("-rw-r--r--")));
-        fs::write(top.join("not/noticed"), "").unwrap();
-        fs::rename(top.join("a/b/new"), top.join("a/moved")).unwrap();
-        let events = running.until(top, "moved /a/b/new /a/moved");
-        assert!(!events.iter().any(|event| event.contains("/not")), "{events:?}");
-        fs::remove_file(top.join("a/b/old")).unwrap();
-        assert_eq!(running.next(top), "removed /a/b/old");
-        // A directory that moves takes its watch along.
-        fs::rename(top.join("a/b"), top.join("c")).unwrap();
-        assert_eq!(running.next(top), "moved /a/b /c");
-        fs::write(top.join("c/x"), "").unwrap();
-        assert!(running.until(top, "modified /c/x").contains(&"created /c/x".to_owned()));
-        // What is made in a new directory before it is watched is not missed.
-        fs::create_dir_all(top.join("d/e/f")).unwrap();
-        fs::write(top.join("d/e/f/deep"), "").unwrap();
-        assert!(running.until(top, "created /d/e/f/deep").contains(&"created /d/e".to_owned()));
-        running.end(top);
-    }
-
-    #[test]
-    fn a_path_that_goes_is_watched_again_when_it_is_back_and_a_file_is_watched_by_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        fs::write(top.join("file"), "").unwrap();
-        fs::create_dir(top.join("tree")).unwrap();
-        let plan = parameters::parse(&json!({"paths": [top.join("file"), top.join("tree")]})).unwrap();
-        let mut events: Vec<String> = Vec::new();
-        let mut notice = |event: Event| {
-            events.push(
-                format!("{} {}", event["event"], event["path"]).replace(top.to_str().unwrap(), "").replace('"', ""),
-            );
-            true
-        };
-        let mut watcher = Watcher::new(&plan, &mut notice).unwrap();
-        watcher.begin();
-        // As an editor does it.
-        fs::write(top.join("other"), "").unwrap();
-        fs::write(top.join(".file"), "").unwrap();
-        fs::rename(top.join(".file"), top.join("file")).unwrap();
-        watcher.read().unwrap();
-        fs::remove_dir(top.join("tree")).unwrap();
-        watcher.read().unwrap();
-        assert_eq!(watcher.missing, [top.join("tree")]);
-        fs::create_dir(top.join("tree")).unwrap();
-        watcher.begin();
-        fs::write(top.join("tree/x"), "").unwrap();
-        watcher.read().unwrap();
-        drop(watcher);
-        let expected =
-            ["watching /file", "watching /tree", "created /file", "removed /tree", "watching /tree", "created /tree/x"];
-        assert_eq!(events[..6], expected, "{events:?}");
-    }
-
-    /// A watcher over these parameters, what is done, and what it noticed of it, as `event path`.
-    fn noticed(top: &Path, parameters: &Value, deeds: impl FnOnce(&mut Watcher)) -> Vec<String> {
-        let plan = parameters::parse(parameters).unwrap();
-        let mut events: Vec<String> = Vec::new();
-        let mut notice = |event: Event| {
-            events.push(
-                format!("{} {}", event["event"], event["path"]).replace(top.to_str().unwrap(), "").replace('"', ""),
-            );
-            true
-        };
-        let mut watcher = Watcher::new(&plan, &mut notice).unwrap();
-        watcher.begin();
-        deeds(&mut watcher);
-        watcher.read().unwrap();
-        drop(watcher);
-        events
-    }
-
-    fn has(events: &[String], event: &str) -> bool {
-        events.iter().any(|one| one == event)
-    }
-
-    #[test]
-    fn what_happens_in_a_directory_while_it_moves_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        fs::create_dir_all(top.join("d/below")).unwrap();
-        let events = noticed(top, &json!({"paths": [top]}), |_| {
-            fs::rename(top.join("d"), top.join("e")).unwrap();
-            fs::write(top.join("e/evil"), "").unwrap();
-            fs::write(top.join("e/below/evil"), "").unwrap();
-            fs::rename(top.join("e"), top.join("d")).unwrap();
-        });
-        assert!(
-            events.iter().any(|event| event.starts_with("modified /") && event.ends_with("below/evil")),
-            "{events:?}"
-        );
-        assert!(
-            events.iter().filter(|event| event.ends_with("/evil") && event.starts_with("created")).count() == 2,
-            "{events:?}"
-        );
-    }
-
-    #[test]
-    fn what_is_renamed_to_where_it_is_of_no_interest_is_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        let write = |name: &str| fs::write(top.join(name), "").unwrap();
-        ["passwd", "a.conf", "own"].into_iter().for_each(write);
-        let rename = |from: &str, to: &str| fs::rename(top.join(from), top.join(to)).unwrap();
-        let events = noticed(top, &json!({"paths": [top.join("passwd")]}), |_| rename("passwd", "passwd.bak"));
-        assert!(has(&events, "removed /passwd"), "{events:?}");
-        let events = noticed(top, &json!({"paths": [top], "exclude": [top.join("mtab")]}), |_| rename("own", "mtab"));
-        assert!(has(&events, "removed /own"), "{events:?}");
-        let events = noticed(top, &json!({"paths": [top], "names": ["[.]conf$"]}), |_| rename("a.conf", "a.off"));
-        assert!(has(&events, "moved /a.off"), "{events:?}");
-    }
-
-    #[test]
-    fn a_path_that_is_a_link_is_watched_with_what_it_leads_to() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        fs::create_dir_all(top.join("usr/bin")).unwrap();
-        fs::create_dir(top.join("other")).unwrap();
-        std::os::unix::fs::symlink("usr/bin", top.join("bin")).unwrap();
-        let events = noticed(top, &json!({"paths": [top.join("bin")]}), |watcher| {
-            fs::write(top.join("usr/bin/evil"), "").unwrap();
-            watcher.read().unwrap();
-            fs::remove_file(top.join("bin")).unwrap();
-            std::os::unix::fs::symlink("other", top.join("bin")).unwrap();
-            watcher.read().unwrap();
-            watcher.check_places();
-            watcher.begin();
-            fs::write(top.join("other/evil"), "").unwrap();
-        });
-        assert!(has(&events, "created /usr/bin/evil") && has(&events, "created /other/evil"), "{events:?}");
-        assert!(has(&events, "created /bin") && has(&events, "removed /bin"), "{events:?}");
-    }
-
-    #[test]
-    fn a_path_whose_parent_is_renamed_is_watched_in_its_new_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path();
-        fs::create_dir_all(top.join("app/data")).unwrap();
-        let events = noticed(top, &json!({"paths": [top.join("app/data"), top.join("nowhere")]}), |watcher| {
-            fs::rename(top.join("app"), top.join("old")).unwrap();
-            fs::create_dir_all(top.join("app/data")).unwrap();
-            watcher.check_places();
-            watcher.begin();
-            fs::write(top.join("app/data/x"), "").unwrap();
-        });
-        assert!(has(&events, "removed /app/data") && has(&events, "created /app/data/x"), "{events:?}");
-    }
-
-    #[test]
-    fn a_link_on_the_way_leads_to_no_watch() {
-        let directory = tempfile::tempdir().unwrap();
-        let top = directory.path().canonicalize().unwrap();
-        fs::create_dir_all(top.join("root/cron.d")).unwrap();
-        std::os::unix::fs::symlink("root", top.join("d")).unwrap();
-        assert_eq!(open_plain(&top.join("d/cron.d")).unwrap_err(), Errno::NOTDIR);
-        open_plain(&top.join("root/cron.d")).unwrap();
-    }
-
-    #[test]
-    fn what_is_not_watched_is_named_a_limited_number_of_times() {
-        let directory = tempfile::tempdir().unwrap();
-        let plan = parameters::parse(&json!({"paths": [directory.path()]})).unwrap();
-        let mut count = 0;
-        let mut notice = |event: Event| {
-            count += usize::from(event["event"] == "unseen" && event["reason"].as_str().unwrap().contains("no room"));
-            true
-        };
-        let mut watcher = Watcher::new(&plan, &mut notice).unwrap();
-        (0..10_000).for_each(|_| watcher.unseen(directory.path(), "no room"));
-        drop(watcher);
-        assert!((UNSEEN_MAX..UNSEEN_MAX + 10).contains(&count), "{count}");
     }
 }

@@ -1,6 +1,6 @@
 //! The options: `-name '^nf_' -taint O`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -30,13 +30,9 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch("matchall", "options.matchall", "a module must pass all filters (default)"),
-                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
-                Flag::number(
-                    "matchlimit",
-                    "options.matchlimit",
-                    "maximum number of modules reported; 0: 1000 (default)",
-                ),
+                Flag::matchall("a module must pass all filters (default)"),
+                Flag::matchany(),
+                Flag::matchlimit("maximum number of modules reported; 0: 1000 (default)"),
             ],
         },
     ],

@@ -1,7 +1,8 @@
 //! From the JSON of an operation to searches.
 
 use crate::modules::ParameterError;
-use crate::modules::fields::{self, Options, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields::{self, Options};
 use serde_json::Value;
 
 /// One search.

@@ -2,7 +2,8 @@
 
 use super::expressions::Expressions;
 use super::parameters::{InMemory, Plan, Search};
-use crate::modules::fields::{Judged, Texts, judged};
+use crate::modules::expressions::Texts;
+use crate::modules::fields::{Judged, judged};
 use crate::modules::processes::{self, Memory, Piece, Process, Processes, Reader, Region, Stat, Walk};
 use std::collections::BTreeSet;
 use std::io;

@@ -1,6 +1,6 @@
 //! What is looked for in memory: expressions and bytes, as one kind of pattern on bytes.
 
-use crate::modules::fields::{expression, reason};
+use crate::modules::expressions::{expression, reason};
 use crate::modules::processes::Piece;
 use crate::modules::{ParameterError, limits};
 use crate::re2;

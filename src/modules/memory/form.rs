@@ -1,6 +1,6 @@
 //! The options: `-name sshd -content 'BEGIN OPENSSH PRIVATE KEY'`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -31,15 +31,11 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch("matchall", "options.matchall", "a process must pass all filters (default)"),
-                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
+                Flag::matchall("a process must pass all filters (default)"),
+                Flag::matchany(),
                 Flag::number("offset", "options.offset", "look at memory from this address only"),
                 Flag::number("maxlength", "options.maxlength", "look at so many bytes of a process; 0: all (default)"),
-                Flag::number(
-                    "matchlimit",
-                    "options.matchlimit",
-                    "maximum number of processes reported; 0: 1000 (default)",
-                ),
+                Flag::matchlimit("maximum number of processes reported; 0: 1000 (default)"),
                 Flag::switch(
                     "logfailures",
                     "options.logfailures",

@@ -2,7 +2,8 @@
 
 use super::expressions::{Builder, Expressions};
 use crate::json::Fields;
-use crate::modules::fields::{self, Options, Pattern, Patterns, split_negation};
+use crate::modules::expressions::{Pattern, Patterns, split_negation};
+use crate::modules::fields::{self, Options};
 use crate::modules::processes::Range;
 use crate::modules::{ParameterError, limits};
 use serde_json::Value;

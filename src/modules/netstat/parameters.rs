@@ -4,7 +4,8 @@ use super::facts::Fact;
 use super::files::Table;
 use crate::config::Network;
 use crate::json::Fields;
-use crate::modules::fields::{self, Pattern};
+use crate::modules::expressions::Pattern;
+use crate::modules::fields;
 use crate::modules::{ParameterError, limits};
 use serde_json::Value;
 

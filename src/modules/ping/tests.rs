@@ -10,7 +10,7 @@ fn ping(parameters: &Value) -> ModuleResult {
     Ping.run(parameters, Context::by_hand())
 }
 
-/// A port on which nobody listens.
+/// A port without a listener.
 fn closed() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -4,7 +4,8 @@ use super::databases::Kind;
 use super::versions::Condition;
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::fields::{self, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields;
 use crate::modules::limits::LIST_VALUES_MAX;
 use serde_json::Value;
 

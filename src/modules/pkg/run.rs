@@ -62,7 +62,7 @@ impl Sink for Comparison<'_> {
 
 /// Whether a package is looked for; an error if its version cannot be compared.
 fn is_wanted(query: &Query, package: &Package) -> Result<bool, String> {
-    let one_of = |patterns: &[crate::modules::fields::Pattern], text: &str| {
+    let one_of = |patterns: &[crate::modules::expressions::Pattern], text: &str| {
         patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_met_by(text.as_bytes()))
     };
     let is_named = one_of(&query.names, &package.name) && one_of(&query.sources, &package.source);

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::users::Users;
-use crate::modules::fields::Texts;
+use crate::modules::expressions::Texts;
 use crate::modules::processes::{self, Descriptors, Executable, Process, Processes, Stat};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, OnceCell, RefCell};

@@ -1,6 +1,6 @@
 //! The options: `-name '^sshd$' -executable deleted`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -52,13 +52,9 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch("matchall", "options.matchall", "a process must pass all filters (default)"),
-                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
-                Flag::number(
-                    "matchlimit",
-                    "options.matchlimit",
-                    "maximum number of processes reported; 0: 1000 (default)",
-                ),
+                Flag::matchall("a process must pass all filters (default)"),
+                Flag::matchany(),
+                Flag::matchlimit("maximum number of processes reported; 0: 1000 (default)"),
             ],
         },
     ],

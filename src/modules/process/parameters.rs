@@ -3,7 +3,8 @@
 use super::facts::About;
 use crate::json::Fields;
 use crate::modules::comparisons::Age;
-use crate::modules::fields::{self, Options, Pattern, Patterns, split_negation};
+use crate::modules::expressions::{Pattern, Patterns, split_negation};
+use crate::modules::fields::{self, Options};
 use crate::modules::{ParameterError, limits};
 use serde_json::Value;
 

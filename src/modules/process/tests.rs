@@ -33,7 +33,7 @@ impl Running {
         crate::modules::copy_program("/bin/sleep", &path);
         let mut command = Command::new(&path);
         prepare(command.arg("1000").stdin(Stdio::null()));
-        let child = command.spawn().unwrap();
+        let child = crate::modules::start(&mut command);
         Running { directory, path, child }
     }
 

@@ -4,13 +4,14 @@
 //! kernel supply them, which for a large mapping that is hardly used is all memory of the machine. Shared memory may be there
 //! although the process does not have it at the moment; that is read as the file that it is.
 
+mod pages;
+#[cfg(test)]
+mod tests;
+
 use super::Process;
 use super::regions::{Devices, Region};
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
-use std::fs::File;
+use pages::{Next, Pages};
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// What has at most so many bytes is whole in one piece, with the byte before and the byte behind it.
 const WHOLE_BYTES: usize = 64 << 10;
@@ -18,20 +19,10 @@ const WHOLE_BYTES: usize = 64 << 10;
 const OVERLAP_BYTES: usize = WHOLE_BYTES + 2;
 /// Bytes of a piece: larger ones are not quicker to read.
 pub(in crate::modules) const PIECE_BYTES: usize = 1 << 20;
-/// Pages that are asked for at once: half a MiB of `pagemap`.
-const PAGES: usize = 1 << 16;
-/// Bytes of `pagemap` for each page.
-const ENTRY_BYTES: u64 = 8;
-/// Bits of an entry: the page is in memory, or in swap.
-const HELD: u64 = 3 << 62;
-/// Bytes of a region that is read where the kernel does not say which pages there are.
-const UNKNOWN_REGION_BYTES_MAX: u64 = 256 << 20;
 /// Failures of one process that are remembered.
 const FAILURES_MAX: usize = 1_000;
 /// Stretches of memory of one process that are listed: 32 MiB.
 const STRETCHES_MAX: usize = 1 << 20;
-/// Pages are this large, if the kernel does not say how large.
-const PAGE_BYTES_DEFAULT: u64 = 4 << 10;
 
 /// What looks at the memory.
 pub(in crate::modules) trait Reader {
@@ -89,33 +80,6 @@ pub(in crate::modules) struct Range {
 pub(in crate::modules) struct Memory {
     piece: Vec<u8>,
     devices: Devices,
-}
-
-/// Which pages of a process there are, and what is in them.
-#[derive(Debug)]
-struct Pages<'p> {
-    process: &'p Process,
-    page_bytes: u64,
-    memory: File,
-    pagemap: io::Result<File>,
-    /// Entries of `pagemap`, how many, and of which page the first one is.
-    entries: Vec<u8>,
-    count: u64,
-    first: u64,
-    /// The file of a region, if it is shared memory, by the start of the region.
-    shared: Option<(u64, Option<io::Result<File>>)>,
-}
-
-/// What is at an address and behind it.
-enum Next {
-    /// Memory, up to there.
-    Held { end: u64, is_shared: bool },
-    /// Nothing, up to there.
-    Nothing(u64),
-    /// It is not known, up to there.
-    Unknown(u64, io::Error),
-    /// Nothing any more: the process has ended, or replaced its program.
-    Gone,
 }
 
 /// All memory of a process that there is, to be read in any order.
@@ -207,97 +171,6 @@ impl Memory {
             walk.forget_what_is_unmapped(process)?;
         }
         Ok(walk)
-    }
-}
-
-impl<'p> Pages<'p> {
-    fn of(process: &'p Process) -> io::Result<Pages<'p>> {
-        Ok(Pages {
-            process,
-            page_bytes: page_bytes().unwrap_or(PAGE_BYTES_DEFAULT),
-            memory: process.open("mem")?,
-            pagemap: process.open("pagemap"),
-            entries: vec![0; PAGES * ENTRY_BYTES as usize],
-            count: 0,
-            first: 0,
-            shared: None,
-        })
-    }
-
-    /// What is at an address of a region, as far as one look says.
-    fn next(&mut self, region: &Region, at: u64) -> io::Result<Next> {
-        let end = region.end;
-        let pagemap = match &self.pagemap {
-            Ok(pagemap) => pagemap,
-            Err(_) if end - at <= UNKNOWN_REGION_BYTES_MAX => return Ok(Next::Held { end, is_shared: false }),
-            Err(error) => return Ok(Next::Unknown(end, io::Error::new(error.kind(), format!("pagemap: {error}")))),
-        };
-        let page = at / self.page_bytes;
-        if page < self.first || page >= self.first + self.count {
-            let count = usize::try_from(end.div_ceil(self.page_bytes) - page).unwrap_or(PAGES).min(PAGES);
-            let read = pagemap.read_at(&mut self.entries[..count * ENTRY_BYTES as usize], page * ENTRY_BYTES)?;
-            (self.first, self.count) = (page, read as u64 / ENTRY_BYTES);
-            if self.count == 0 {
-                return Ok(Next::Gone);
-            }
-        }
-        let known = &self.entries[((page - self.first) * ENTRY_BYTES) as usize..(self.count * ENTRY_BYTES) as usize];
-        let (known, _) = known.as_chunks::<{ ENTRY_BYTES as usize }>();
-        let is_held = |entry: &[u8; ENTRY_BYTES as usize]| u64::from_ne_bytes(*entry) & HELD != 0;
-        let is_first_held = known.first().is_some_and(is_held);
-        let alike = known.iter().take_while(|entry| is_held(entry) == is_first_held).count() as u64;
-        let stop = ((page + alike) * self.page_bytes).min(end);
-        if is_first_held {
-            return Ok(Next::Held { end: stop, is_shared: false });
-        }
-        let page_bytes = self.page_bytes;
-        let file = match self.shared(region) {
-            None => return Ok(Next::Nothing(stop)),
-            Some(Err(error)) => {
-                let reason = format!("shared memory that it does not have at the moment: {error}");
-                return Ok(Next::Unknown(stop, io::Error::new(error.kind(), reason)));
-            }
-            Some(Ok(file)) => file,
-        };
-        let offset = region.file_offset(at);
-        let address = |place: u64| at.saturating_add(place.saturating_sub(offset)).min(stop);
-        let data = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-            Ok(data) => address(data) / page_bytes * page_bytes,
-            Err(Errno::NXIO) => stop,
-            Err(error) => return Ok(Next::Unknown(stop, error.into())),
-        };
-        if data > at {
-            return Ok(Next::Nothing(data));
-        }
-        let hole = rustix::fs::seek(file, SeekFrom::Hole(offset)).map_or(stop, address);
-        Ok(Next::Held { end: hole.next_multiple_of(page_bytes).clamp(at + 1, stop), is_shared: true })
-    }
-
-    /// The file of a region, if it is shared memory.
-    fn shared(&mut self, region: &Region) -> Option<&io::Result<File>> {
-        if self.shared.as_ref().is_none_or(|(start, _)| *start != region.start) {
-            self.shared = Some((region.start, region.shared_memory(self.process)));
-        }
-        self.shared.as_ref()?.1.as_ref()
-    }
-
-    /// Reads memory of a region.
-    fn read(&mut self, region: &Region, is_shared: bool, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        if !is_shared {
-            return self.memory.read_at(buffer, at);
-        }
-        match self.shared(region) {
-            Some(Ok(file)) => match file.read_at(buffer, region.file_offset(at)) {
-                Ok(0) => Err(io::Error::other("the shared memory is shorter now")),
-                read => read,
-            },
-            _ => Err(io::Error::other("the shared memory is not there any more")),
-        }
-    }
-
-    /// Behind the page of an address.
-    fn behind(&self, at: u64) -> u64 {
-        (at / self.page_bytes + 1) * self.page_bytes
     }
 }
 
@@ -499,187 +372,5 @@ impl Walk {
             now.list.iter().any(|region| is_in(region) && region.is_readable())
         });
         Ok(())
-    }
-}
-
-/// How large this machine's pages are: the kernel says that to each process when it starts.
-fn page_bytes() -> Option<u64> {
-    const PAGE_SIZE: usize = 6;
-    let text = std::fs::read("/proc/self/auxv").ok()?;
-    let (words, _) = text.as_chunks::<{ size_of::<usize>() }>();
-    let words: Vec<usize> = words.iter().map(|word| usize::from_ne_bytes(*word)).collect();
-    let (pairs, _) = words.as_chunks::<2>();
-    pairs
-        .iter()
-        .find(|[kind, _]| *kind == PAGE_SIZE)
-        .and_then(|[_, bytes]| u64::try_from(*bytes).ok())
-        .filter(|bytes| *bytes > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Processes, has_ended};
-    use super::*;
-
-    /// Keeps what it was shown.
-    #[derive(Default)]
-    struct Keeper {
-        /// Address, length, is_start, is_end.
-        pieces: Vec<(u64, u64, bool, bool)>,
-        bytes: Vec<u8>,
-        from: u64,
-    }
-
-    impl Reader for Keeper {
-        fn is_over(&mut self) -> bool {
-            false
-        }
-
-        fn look(&mut self, piece: &Piece) -> bool {
-            if self.pieces.is_empty() {
-                self.from = piece.address;
-            }
-            let at = usize::try_from(piece.address - self.from).unwrap();
-            self.bytes.resize(at, 0);
-            self.bytes.extend_from_slice(piece.bytes);
-            self.pieces.push((piece.address, piece.bytes.len() as u64, piece.is_start, piece.is_end));
-            true
-        }
-    }
-
-    /// Counts the bytes before an address.
-    struct Counter {
-        end: u64,
-        bytes: u64,
-    }
-
-    impl Reader for Counter {
-        fn is_over(&mut self) -> bool {
-            false
-        }
-
-        fn look(&mut self, piece: &Piece) -> bool {
-            let is_before = piece.address < self.end;
-            if is_before {
-                self.bytes += piece.bytes.len() as u64;
-            }
-            is_before
-        }
-    }
-
-    fn own() -> Process {
-        Processes::open().unwrap().process(std::process::id().cast_signed()).unwrap()
-    }
-
-    fn walk(process: &Process, offset: u64, length: u64) -> (Keeper, Walk) {
-        let mut keeper = Keeper::default();
-        let regions = process.regions().unwrap().list;
-        let walk = Memory::new().walk(process, &regions, Range { offset, length }, &mut keeper).unwrap();
-        (keeper, walk)
-    }
-
-    #[test]
-    fn memory_is_shown_whole_in_pieces_that_overlap() {
-        let memory: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_ne_bytes).collect();
-        let (keeper, walk) = walk(&own(), memory.as_ptr() as u64, memory.len() as u64);
-        assert!(keeper.bytes == memory, "{:?}", keeper.pieces);
-        assert_eq!((walk.bytes, walk.failures.len(), walk.is_gone), (memory.len() as u64, 0, false));
-        let overlaps = keeper.pieces.windows(2).map(|two| two[0].0 + two[0].1 - two[1].0);
-        assert!(overlaps.clone().count() > 10 && overlaps.into_iter().all(|bytes| bytes == OVERLAP_BYTES as u64));
-        let count = keeper.pieces.len();
-        for (index, (_, length, is_start, is_end)) in keeper.pieces.iter().enumerate() {
-            assert!(*length <= PIECE_BYTES as u64);
-            assert_eq!((*is_start, *is_end), (index == 0, index + 1 == count));
-        }
-    }
-
-    #[test]
-    fn pages_that_were_never_touched_are_not_read() {
-        const BYTES: usize = 1 << 30;
-        let mut memory = vec![0_u8; BYTES];
-        memory[BYTES / 2..BYTES / 2 + 4].copy_from_slice(b"here");
-        let end = memory.as_ptr() as u64 + BYTES as u64;
-        for reason in ["they are not there", "reading would have made the kernel supply them"] {
-            let (process, mut counter) = (own(), Counter { end, bytes: 0 });
-            let range = Range { offset: memory.as_ptr() as u64, length: u64::MAX };
-            let regions = process.regions().unwrap().list;
-            Memory::new().walk(&process, &regions, range, &mut counter).unwrap();
-            assert!((4..64 << 20).contains(&counter.bytes), "{}: {reason}", counter.bytes);
-        }
-        assert_eq!(&memory[BYTES / 2..BYTES / 2 + 4], b"here");
-    }
-
-    #[test]
-    fn shared_memory_that_the_process_does_not_have_at_the_moment_is_read() {
-        // Like a process that has written it and let it go: in the file, and in no page of the mapping.
-        let file = File::from(rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::empty()).unwrap());
-        file.set_len(1 << 30).unwrap();
-        file.write_all_at(b"here", 5_000_000).unwrap();
-        let program = "import mmap, sys, time; m = mmap.mmap(0, 1 << 30); print('ready', flush=True); time.sleep(1000)";
-        let mut command = std::process::Command::new("python3");
-        command.args(["-c", program]).stdin(file).stdout(std::process::Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
-        let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
-        let regions = process.regions().unwrap().list;
-        let region = regions.iter().find(|region| region.name.starts_with(b"/memfd:x")).unwrap();
-        let range = Range { offset: region.start, length: u64::MAX };
-        let (mut keeper, only) = (Keeper::default(), std::slice::from_ref(region));
-        let walk = Memory::new().walk(&process, only, range, &mut keeper).unwrap();
-        let mut bytes = [0; 4];
-        let mut parts = Parts::of(&process, &mut Devices::default(), &|| false).unwrap();
-        let unread = parts.read(region.start + 5_000_000, &mut bytes);
-        child.kill().and_then(|()| child.wait()).unwrap();
-        if rustix::process::geteuid().is_root() {
-            assert_eq!((walk.failures.len(), walk.bytes), (0, 4096), "only what there is");
-            assert_eq!(keeper.from - region.start, 5_000_000 / 4096 * 4096);
-            assert!(keeper.bytes.windows(4).any(|bytes| bytes == b"here"));
-            assert_eq!(unread, Some(0));
-            assert_eq!(&bytes, b"here");
-        } else {
-            assert!(!walk.failures.is_empty(), "it is said");
-        }
-    }
-
-    #[test]
-    fn a_page_that_cannot_be_read_costs_no_other_one() {
-        let process = own();
-        let memory = vec![7_u8; 5 * 4096];
-        let start = (memory.as_ptr() as u64).next_multiple_of(4096);
-        let mut parts = Parts::of(&process, &mut Devices::default(), &|| false).unwrap();
-        let number = parts.stretches.iter().position(|stretch| stretch.start <= start && start < stretch.end).unwrap();
-        let Stretch { region, .. } = parts.stretches[number];
-        let of = |start, end, is_shared| Stretch { start, end, region, is_shared };
-        // It is read as shared memory, which it is not.
-        let middle = start + 4096;
-        parts.stretches =
-            vec![of(start, middle, false), of(middle, middle + 4096, true), of(middle + 4096, middle + 8192, false)];
-        let mut bytes = vec![1; 3 * 4096];
-        assert_eq!(parts.read(start, &mut bytes), Some(4096));
-        let expected = [[7; 4096], [0; 4096], [7; 4096]].concat();
-        assert!(bytes == expected);
-        drop(memory);
-    }
-
-    #[test]
-    fn a_process_that_ends_while_it_is_read_is_no_error() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
-        let regions = process.regions().unwrap().list;
-        child.kill().unwrap();
-        let read = |process: &Process| {
-            let range = Range { offset: 0, length: u64::MAX };
-            Memory::new().walk(process, &regions, range, &mut Keeper::default())
-        };
-        let is_gone = |walk: io::Result<Walk>| walk.map_or_else(|error| has_ended(&error), |walk| walk.is_gone);
-        // It becomes a zombie at a time of its own.
-        while process.stat().unwrap().state != 'Z' {
-            std::thread::yield_now();
-        }
-        assert!(is_gone(read(&process)));
-        assert_eq!(process.executable().unwrap(), None);
-        child.wait().unwrap();
-        assert!(is_gone(read(&process)));
-        assert!(has_ended(&process.executable().unwrap_err()));
     }
 }

@@ -15,7 +15,8 @@
 
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::fields::{capturing, only};
+use crate::modules::expressions::capturing;
+use crate::modules::fields::only;
 use crate::modules::file::Wanted;
 use crate::modules::limits::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use crate::modules::pkg::versions::Condition;

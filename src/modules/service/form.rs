@@ -1,6 +1,6 @@
 //! The options: `-kind cron -command curl`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -42,13 +42,9 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch("matchall", "options.matchall", "all filters must be passed (default)"),
-                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
-                Flag::number(
-                    "matchlimit",
-                    "options.matchlimit",
-                    "maximum number of entries reported; 0: 1000 (default)",
-                ),
+                Flag::matchall("all filters must be passed (default)"),
+                Flag::matchany(),
+                Flag::matchlimit("maximum number of entries reported; 0: 1000 (default)"),
             ],
         },
     ],

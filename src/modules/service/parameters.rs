@@ -2,7 +2,8 @@
 
 use super::entry::{KINDS, State};
 use crate::modules::ParameterError;
-use crate::modules::fields::{self, Options, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields::{self, Options};
 use serde_json::Value;
 
 /// One search.

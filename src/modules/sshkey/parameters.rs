@@ -4,7 +4,8 @@ use super::blob;
 use super::keys::Type;
 use crate::json::Fields;
 use crate::modules::ParameterError;
-use crate::modules::fields::{self, Number, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields::{self, Number};
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! The options: `-sudo -shell bash -lastlogin '>90d'`.
 
-use crate::modules::form::{Flag, Form, Group, Kind, Shape};
+use crate::modules::form::{Flag, Form, Group, Shape};
 
 /// See the module docs.
 pub(super) const FORM: Form = Form {
@@ -36,13 +36,9 @@ pub(super) const FORM: Form = Form {
         Group {
             title: "Options:",
             flags: &[
-                Flag::switch("matchall", "options.matchall", "an account must pass all filters (default)"),
-                Flag { kind: Kind::Switch(false), ..Flag::switch("matchany", "options.matchall", "one is enough") },
-                Flag::number(
-                    "matchlimit",
-                    "options.matchlimit",
-                    "maximum number of accounts reported; 0: 1000 (default)",
-                ),
+                Flag::matchall("an account must pass all filters (default)"),
+                Flag::matchany(),
+                Flag::matchlimit("maximum number of accounts reported; 0: 1000 (default)"),
             ],
         },
     ],

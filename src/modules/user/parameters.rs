@@ -4,7 +4,8 @@ use super::logins::Asks;
 use super::shadow::State;
 use crate::modules::ParameterError;
 use crate::modules::comparisons::Age;
-use crate::modules::fields::{self, Number, Options, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields::{self, Number, Options};
 use serde_json::Value;
 
 /// One search.

@@ -2,7 +2,8 @@
 
 use super::rules::RULES_BYTES_MAX;
 use crate::json::Fields;
-use crate::modules::fields::{self, Pattern, Patterns};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::fields;
 use crate::modules::file::File;
 use crate::modules::{Module, ParameterError, limits};
 use serde_json::Value;

@@ -8,7 +8,7 @@
 use super::parameters::Search;
 use super::rules::Rules;
 use super::scan::{Found, SCAN_TIME_MAX, Scans};
-use crate::modules::fields::Pattern;
+use crate::modules::expressions::Pattern;
 use crate::modules::processes::{Process, Processes, has_ended};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, file};

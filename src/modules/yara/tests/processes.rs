@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 fn start(directory: &std::path::Path, name: &str, text: &str) -> Child {
     let path = directory.join(name);
     crate::modules::copy_program("/bin/sleep", &path);
-    Command::new(&path).arg("60").env("MIG_TEST", text).spawn().unwrap()
+    crate::modules::start(Command::new(&path).arg("60").env("MIG_TEST", text))
 }
 
 fn scan(rules: &str, processes: &[&str]) -> ModuleResult {
