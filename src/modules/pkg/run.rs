@@ -55,6 +55,10 @@ impl Sink for Comparison<'_> {
         self.report.unseen(text);
     }
 
+    fn note(&mut self, text: String) {
+        self.report.note(text);
+    }
+
     fn is_over(&mut self) -> bool {
         self.report.is_over()
     }
@@ -65,9 +69,15 @@ fn is_wanted(query: &Query, package: &Package) -> Result<bool, String> {
     let one_of = |patterns: &[crate::modules::expressions::Pattern], text: &str| {
         patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_met_by(text.as_bytes()))
     };
-    let is_named = one_of(&query.names, &package.name) && one_of(&query.sources, &package.source);
+    if !one_of(&query.names, &package.name) || !one_of(&query.sources, &package.source) {
+        return Ok(false);
+    }
     let version_text = query.version_text.as_ref();
-    if !is_named || version_text.is_some_and(|pattern| !pattern.is_met_by(package.version.as_bytes())) {
+    if package.version.is_empty() && (version_text.is_some() || !query.conditions.is_empty()) {
+        let path = package.path.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default();
+        return Err(format!("compare the version of {}{path}: nothing says which it is", package.name));
+    }
+    if version_text.is_some_and(|pattern| !pattern.is_met_by(package.version.as_bytes())) {
         return Ok(false);
     }
     for condition in &query.conditions {
