@@ -39,7 +39,7 @@ fn time(program: &str, arguments: &[&str], count: fn(&[u8]) -> usize) -> f64 {
 }
 
 fn search() -> f64 {
-    let parameters = json!({"pkgmatch": {"matches": ["."]}, "version": ">0", "types": ["dpkg"]}).to_string();
+    let parameters = json!({"pkgmatch": {"matches": ["."]}, "version": "!=0-never", "types": ["dpkg"]}).to_string();
     let arguments = ["--limited", "-m", "pkg", &parameters];
     time(env!("CARGO_BIN_EXE_mig-agent"), &arguments, |output| {
         let result: Value = serde_json::from_slice(output).unwrap();
