@@ -8,13 +8,14 @@
 use super::header::Header;
 use super::{Kind, Package, Sink, berkeley, is_there, ndb, open, sqlite};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Where it is; the second since Fedora 36 and on SUSE.
-const PLACES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Where it is; the second since Fedora 36 and on SUSE, the third in images of OSTree.
+const PLACES: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
 
 /// Reads the headers of a file.
 type Read = fn(&Path, &mut Headers) -> Result<(), String>;
@@ -26,11 +27,12 @@ const FORMATS: [(&str, Read); 3] =
 /// Reads it; false if there is none.
 pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
     let mut is_found = false;
-    let places = PLACES.map(|place| root.join(place));
-    let [first, second] = &places;
-    // The first is a link to the second where that is in use.
-    let is_same = matches!((first.canonicalize(), second.canonicalize()), (Ok(one), Ok(two)) if one == two);
-    for place in places.iter().skip(usize::from(is_same)) {
+    let mut seen = HashSet::new();
+    // One may be a link to another.
+    for place in PLACES.iter().map(|place| root.join(place)) {
+        if !seen.insert(place.canonicalize().unwrap_or(place.clone())) {
+            continue;
+        }
         let files = FORMATS.map(|(name, read)| (place.join(name), read));
         let files: Vec<_> = files.into_iter().filter(|(path, _)| is_there(path)).collect();
         if let [first, others @ ..] = &files[..] {
@@ -64,10 +66,9 @@ fn read_files(first: &(PathBuf, Read), others: &[(PathBuf, Read)], found: &mut d
     for other in others {
         let (path, first) = (other.0.display(), first.0.display());
         if is_newer || count == 0 {
-            let why = if is_newer { "newer than the other" } else { "not empty" };
+            let why = if is_newer { "another is newer" } else { "it has no package" };
             found.unseen(format!(
-                "{first} and {path} are both there; rpm uses the first, but it is not the one that is {why}: the packages \
-                 of both are reported"
+                "{first} and {path} are both there; rpm uses the first, but {why}: the packages of both are reported"
             ));
             read_file(other, true, found);
         } else {
