@@ -29,9 +29,12 @@
 //!   `unseen`, and so are events that came faster than they were read.
 
 mod form;
+mod marks;
+mod mounts;
 mod parameters;
 mod place;
 mod watch;
+mod watches;
 
 use super::form::Form;
 use super::persistent::{Event, Persistent};
