@@ -83,7 +83,6 @@ impl Watcher<'_> {
             self.is_lost = true;
             return None;
         }
-        let is_of_interest = |only: &std::collections::HashSet<OsString>, name| only.contains(name);
         let watched = self.watches.get(heard.wd);
         let (Some(watched), Some(name)) = (watched, heard.name.as_deref()) else {
             if watched.is_some() {
@@ -92,7 +91,7 @@ impl Watcher<'_> {
             came_up.into_iter().for_each(|gone| self.removed(&gone));
             return None;
         };
-        if watched.only.as_ref().is_some_and(|only| !is_of_interest(only, name)) {
+        if watched.only.as_ref().is_some_and(|only| !only.contains(name)) {
             // It is gone from where it is of interest.
             came_up.into_iter().for_each(|gone| self.removed(&gone));
             return None;
