@@ -25,6 +25,8 @@ use std::path::PathBuf;
 
 /// Bytes of `/proc/PID/stat` and of other short texts there.
 const SHORT_BYTES_MAX: u64 = 16 << 10;
+/// Bytes that are read at once: nearly all texts there are shorter, and each read of them costs as much as its text.
+const USUAL_BYTES: usize = 4 << 10;
 /// Bytes of `/proc/self/mountinfo`: tens of thousands of mounts.
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 /// Descriptors of one process that are looked at; a process may have a million.
@@ -119,7 +121,7 @@ impl Processes {
             let thread = open(&self.directory, name, OFlags::DIRECTORY).ok()?;
             // Not another process, which has the number now.
             rustix::fs::statat(&tasks, name, AtFlags::empty()).ok()?;
-            let stat = Stat::parse(&read_file(&open(&thread, "stat", OFlags::empty()).ok()?, SHORT_BYTES_MAX).ok()?)?;
+            let stat = Stat::parse(&read(&thread, "stat", SHORT_BYTES_MAX).ok()?)?;
             (!matches!(stat.state, 'Z' | 'X')).then_some(thread)
         })
     }
@@ -139,7 +141,7 @@ impl Processes {
             return None;
         }
         let uid = rustix::process::geteuid();
-        let text = read_file(&open(&self.directory, "self/mountinfo", OFlags::empty()).ok()?, MOUNTS_BYTES_MAX).ok()?;
+        let text = read(&self.directory, "self/mountinfo", MOUNTS_BYTES_MAX).ok()?;
         let text = String::from_utf8_lossy(&text);
         // The last one is on top.
         let mount = text.lines().rfind(|line| line.contains(" /proc ") && line.contains(" - proc "))?;
@@ -175,7 +177,7 @@ impl Process {
 
     /// The beginning of a file of it.
     pub(super) fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
-        read_file(&open(self.own(), name, OFlags::empty())?, bytes_max)
+        read(self.own(), name, bytes_max)
     }
 
     /// Where a link of it leads: `exe`, `fd/3`. The kernel appends ` (deleted)` to what has no name any more.
@@ -222,7 +224,7 @@ impl Process {
 
     /// Its state.
     pub(super) fn stat(&self) -> io::Result<Stat> {
-        let text = read_file(&open(&self.directory, "stat", OFlags::empty())?, SHORT_BYTES_MAX)?;
+        let text = read(&self.directory, "stat", SHORT_BYTES_MAX)?;
         Stat::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its stat cannot be read"))
     }
 
@@ -295,9 +297,10 @@ fn open(directory: impl rustix::fd::AsFd, name: &str, kind: OFlags) -> io::Resul
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }
 
-fn read_file(file: &OwnedFd, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::from(file.try_clone()?).take(bytes_max).read_to_end(&mut bytes)?;
+/// The beginning of a file.
+fn read(directory: impl rustix::fd::AsFd, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    File::from(open(directory, name, OFlags::empty())?).take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
