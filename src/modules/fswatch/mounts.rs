@@ -32,13 +32,11 @@ impl Mounts {
 
     /// Reads what is mounted now. Returns where that has changed, without paths below another one.
     pub(super) fn look(&mut self) -> io::Result<Vec<PathBuf>> {
-        let text = self.read();
-        if text.is_err() {
-            self.file = None;
-        }
-        Ok(self.take(&text?))
+        let text = self.read()?;
+        Ok(self.take(&text))
     }
 
+    /// The text; the file stays open if it can be read.
     fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut file = match self.file.take() {
             Some(file) => file,

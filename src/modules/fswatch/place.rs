@@ -28,8 +28,11 @@ pub(super) fn place(path: &Path, ways: &Mounts) -> io::Result<Place> {
                 if is_directory { metadata } else { fs::metadata(real.parent().unwrap_or(Path::new("/")))? };
             (real, directory)
         }
+        // A file is watched by its name, which may come again.
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-            (path.to_owned(), fs::metadata(self::real(parent, ways)?)?)
+            let parent = self::real(parent, ways)?;
+            let directory = fs::metadata(&parent)?;
+            (parent.join(path.file_name().unwrap_or_default()), directory)
         }
         (Err(error), _) => return Err(error),
     };

@@ -204,6 +204,23 @@ fn a_path_that_is_a_link_is_watched_with_what_it_leads_to() {
 }
 
 #[test]
+fn a_file_below_a_link_that_is_deleted_is_still_watched_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    fs::create_dir(top.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", top.join("link")).unwrap();
+    fs::write(top.join("real/file"), "").unwrap();
+    let events = noticed(top, &json!({"paths": [top.join("link/file")]}), |watcher| {
+        fs::remove_file(top.join("real/file")).unwrap();
+        watcher.read().unwrap();
+        watcher.check_places();
+        watcher.begin();
+        fs::write(top.join("real/file"), "").unwrap();
+    });
+    assert_eq!(events, ["watching /link/file", "removed /real/file", "created /real/file", "modified /real/file"]);
+}
+
+#[test]
 fn a_path_whose_parent_is_renamed_is_watched_in_its_new_place() {
     let directory = tempfile::tempdir().unwrap();
     let top = directory.path();
