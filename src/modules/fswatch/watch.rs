@@ -169,7 +169,6 @@ impl<'w> Watcher<'w> {
             _ => None,
         };
         self.places.insert(path.to_owned(), place);
-        self.tell("watching", path, Some(&itself), json!({}));
         if let Some((directory, name)) = link {
             self.watch_name(&directory, name);
         }
@@ -178,6 +177,8 @@ impl<'w> Watcher<'w> {
             (false, Some(parent), Some(name)) => self.watch_name(parent, name),
             _ => {}
         }
+        // Now that the watches are there.
+        self.tell("watching", path, Some(&itself), json!({}));
         // A mount that is a directory is asked for.
         self.tell_barred(&real, |point| !metadata.is_dir() || point != real);
         Ok(())
@@ -257,8 +258,8 @@ impl<'w> Watcher<'w> {
         if self.mounts.bar(point).is_none()
             && let Ok(metadata) = fs::symlink_metadata(point)
         {
-            self.tell("watching", point, Some(&metadata), json!({"reason": "what is mounted there has changed"}));
             self.watch_tree(point, false);
+            self.tell("watching", point, Some(&metadata), json!({"reason": "what is mounted there has changed"}));
         }
         self.tell_barred(point, |_| true);
     }
