@@ -241,6 +241,8 @@ fn what_is_mounted_below_a_path_is_watched_and_what_it_covered_again_after_it() 
     mounts::mount(&["-t", "tmpfs"], Path::new("tmpfs"), &watched).unwrap();
     module.until("watching  ");
     module.writes("top");
+    drop(module);
+    ["", "file", "o"].iter().for_each(|name| mounts::detach(&at(name)));
 }
 
 #[test]
