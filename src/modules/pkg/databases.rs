@@ -5,7 +5,6 @@ mod dpkg;
 mod header;
 mod pacman;
 mod rpm;
-mod sqlite;
 
 use super::versions::Scheme;
 use crate::modules::files::read_open;

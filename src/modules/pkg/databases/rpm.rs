@@ -6,8 +6,8 @@
 //! journal. Databases of the older formats (Berkeley DB until RHEL 8, NDB of SUSE) are named as not read.
 
 use super::header::Header;
-use super::sqlite::Database;
 use super::{Kind, Package, Sink, is_there};
+use crate::modules::sqlite::Database;
 use std::path::Path;
 
 /// Where it is; the second since Fedora 36 and on SUSE.

@@ -3,6 +3,8 @@
 //! Only tables with row ids, and no indexes. The log's frames up to the last commit stand for their pages. A database that is
 //! written meanwhile is said to have changed: pages are not locked.
 
+use super::files::{self, Links};
+use rustix::fs::CWD;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,7 +46,7 @@ struct Page {
 impl Database {
     /// Opens one.
     pub(super) fn open(path: &Path) -> Result<Database, String> {
-        let file = super::open(path).map_err(|error| error.to_string())?;
+        let (file, _) = files::open(CWD, path, Links::Follow).map_err(|error| error.to_string())?;
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let log = PathBuf::from(log);
@@ -79,9 +81,9 @@ impl Database {
     /// Reads the frames of the log up to the last commit.
     fn read_log(&mut self) -> Result<(), String> {
         let mut bytes = Vec::new();
-        match super::open(&self.log) {
+        match files::open(CWD, &self.log, Links::Follow) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            opened => opened.and_then(|log| log.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)),
+            opened => opened.and_then(|(log, _)| log.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)),
         }
         .map_err(|error| error.to_string())?;
         if bytes.len() as u64 > LOG_BYTES_MAX {
