@@ -7,7 +7,7 @@
 
 use super::header::Header;
 use super::{Kind, Package, Sink, is_there};
-use crate::modules::sqlite::Database;
+use crate::modules::sqlite::{Database, Order, Value};
 use std::path::Path;
 
 /// Where it is; the second since Fedora 36 and on SUSE.
@@ -42,8 +42,9 @@ pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
 fn read_database(path: &Path, found: &mut dyn Sink) -> Result<(), String> {
     let mut database = Database::open(path)?;
     let mut broken = 0_u64;
-    database.rows("Packages", 1, &mut |blob| {
-        match package(blob) {
+    database.rows("Packages", ["blob"], Order::FirstToLast, &mut |[blob]| {
+        let package = if let Value::Blob(blob) = blob { package(blob) } else { None };
+        match package {
             Some(package) => package.into_iter().for_each(|package| found.package(package)),
             None => broken += 1,
         }
