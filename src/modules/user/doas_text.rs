@@ -28,6 +28,9 @@ enum Token {
     Brace(char),
 }
 
+/// What a name may only be in quotes.
+const KEYWORDS: [&str; 10] = ["permit", "deny", "nopass", "persist", "nolog", "keepenv", "setenv", "as", "cmd", "args"];
+
 /// Reads a file: rules, and lines that are none with the reason.
 pub(super) fn rules(text: &str) -> Vec<Result<Rule, (usize, &'static str)>> {
     let lines = lines(text).into_iter();
@@ -121,7 +124,7 @@ impl Words {
     /// Takes a name.
     fn name(&mut self) -> Option<String> {
         match self.0.next() {
-            Some(Token::Bare(word)) if !["as", "cmd", "args"].contains(&word.as_str()) => Some(word),
+            Some(Token::Bare(word)) if !KEYWORDS.contains(&word.as_str()) => Some(word),
             Some(Token::Quoted(word)) => Some(word),
             _ => None,
         }
@@ -142,14 +145,18 @@ fn rule(line: usize, tokens: Vec<Token>) -> Result<Rule, &'static str> {
     let action = words.keyword(&["permit", "deny"]).ok_or("it begins with neither permit nor deny")?;
     let permits = action == "permit";
     let options: &[&str] = if permits { &["nopass", "persist", "nolog", "keepenv", "setenv"] } else { &[] };
-    let mut nopass = false;
+    let (mut nopass, mut persist) = (false, false);
     while let Some(option) = words.keyword(options) {
         nopass |= option == "nopass";
+        persist |= option == "persist";
         // What is in the braces may be private.
         let is_begun = option != "setenv" || words.0.next_if_eq(&Token::Brace('{')).is_some();
         if !is_begun || option == "setenv" && !words.0.any(|token| token == Token::Brace('}')) {
             return Err("setenv has no variables in braces");
         }
+    }
+    if nopass && persist {
+        return Err("nopass and persist exclude each other");
     }
     let identity = words.name().ok_or("it does not say for whom it is")?;
     let target = words.behind("as")?;
@@ -195,7 +202,7 @@ mod tests {
     fn rules_are_read_as_doas_reads_them() {
         for (text, expected) in [
             ("permit :wheel", &["1+:wheel> "][..]),
-            ("# c \\\npermit nopass persist joe as root cmd /bin/ls # x", &["2++joe>root /bin/ls"]),
+            ("# c \\\npermit nopass keepenv joe as root cmd /bin/ls # x", &["2++joe>root /bin/ls"]),
             (
                 "permit keepenv setenv { -A B=\"c d\" $E } joe\n\n deny joe as x cmd y args",
                 &["1+joe> ", "3-joe>x y []"],
@@ -214,6 +221,10 @@ mod tests {
             ("allow joe", "1: it begins with neither permit nor deny"),
             ("\"permit\" joe", "1: it begins with neither permit nor deny"),
             ("permit", "1: it does not say for whom it is"),
+            ("permit nopass", "1: it does not say for whom it is"),
+            ("permit nopass persist joe", "1: nopass and persist exclude each other"),
+            ("permit persist permit", "1: it does not say for whom it is"),
+            ("permit joe permit joe", "1: something stands behind its end"),
             ("permit as root", "1: it does not say for whom it is"),
             ("deny nopass joe", "1: something stands behind its end"),
             ("permit joe as", "1: a name is missing"),
