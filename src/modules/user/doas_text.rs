@@ -226,7 +226,7 @@ mod tests {
             ("permit persist permit", "1: it does not say for whom it is"),
             ("permit joe permit joe", "1: something stands behind its end"),
             ("permit as root", "1: it does not say for whom it is"),
-            ("deny nopass joe", "1: something stands behind its end"),
+            ("deny nopass joe", "1: it does not say for whom it is"),
             ("permit joe as", "1: a name is missing"),
             ("permit joe cmd", "1: a name is missing"),
             ("permit joe args x", "1: something stands behind its end"),
