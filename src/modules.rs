@@ -45,6 +45,7 @@
 //! | `report` | a result within limits: elements by label, what was not seen, partial results |
 //! | `processes` | reading processes and their memory through `/proc` |
 //! | `files`, `accounts` | reading files of the machine without being led elsewhere; accounts and groups |
+//! | `sqlite` | reading one table of a database of SQLite |
 //! | `notation` | times, durations, modes, lines for people |
 //! | `limits` | limits of all of them |
 //! | [`network`] | files by HTTPS |
@@ -98,6 +99,8 @@ mod report;
 pub mod scribe;
 #[cfg(feature = "modules")]
 pub mod service;
+#[cfg(feature = "modules")]
+mod sqlite;
 #[cfg(feature = "modules")]
 pub mod sshkey;
 #[cfg(feature = "modules")]

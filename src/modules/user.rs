@@ -1,19 +1,23 @@
-//! The module `user`: looks for accounts by name, group, shell, password, sudo rights and logins.
+//! The module `user`: looks for accounts by name, group, shell, password, rights and logins.
 //!
 //! # Parameters
 //!
-//! `{"searches": {"<label>": {"names", "uids", "groups", "homes", "shells", "passwords", "lastlogins", "loggedin", "sudo",
-//! "nopasswd", "options": {"matchall", "matchlimit"}}}}`; `form.rs` says what each means.
+//! `{"searches": {"<label>": {"names", "uids", "groups", "homes", "shells", "passwords", "lastlogins", "loggedin", "sudo", "doas",
+//! "root", "nopasswd", "options": {"matchall", "matchlimit"}}}}`; `form.rs` says what each means.
 //!
 //! # What it looks at
 //!
 //! - `/etc/passwd`, `/etc/group` and `/etc/shadow`; of the last only the state of a password, its algorithm and dates.
-//! - `/var/log/wtmp` and `/var/log/lastlog` for last logins, `/run/utmp` and logind's sessions for those that go on.
-//! - `/etc/sudoers` and what it includes.
+//! - `/var/log/wtmp` and `/var/log/lastlog` for last logins, and what has their place on newer systems: the databases of wtmpdb
+//!   and lastlog2. `/run/utmp` and logind's sessions for those that go on.
+//! - `/etc/sudoers` and what it includes, and the files of doas.
 
+mod doas;
+mod doas_text;
 mod form;
 mod logins;
 mod parameters;
+mod rights;
 mod run;
 mod shadow;
 mod sudoers;
@@ -70,10 +74,12 @@ impl Module for User {
             if now > 0 {
                 line += &format!(", logged in:{now}");
             }
-            for right in account["sudo"].as_array().into_iter().flatten() {
+            let rights =
+                ["sudo", "doas"].map(|by| account[by].as_array().into_iter().flatten().map(move |right| (by, right)));
+            for (by, right) in rights.into_iter().flatten() {
                 let commands: Vec<String> = right["commands"].as_array().into_iter().flatten().map(text).collect();
                 let unasked = if right["nopasswd"] == true { " NOPASSWD" } else { "" };
-                line += &format!(", sudo:({}){unasked} {}", text(&right["as"]), commands.join(" "));
+                line += &format!(", {by}:({}){unasked} {}", text(&right["as"]), commands.join(" "));
             }
             line + "]"
         };

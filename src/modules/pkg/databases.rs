@@ -7,7 +7,6 @@ mod header;
 mod ndb;
 mod pacman;
 mod rpm;
-mod sqlite;
 
 use super::versions::Scheme;
 use crate::modules::files::{Links, read_open};

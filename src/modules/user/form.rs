@@ -5,7 +5,7 @@ use crate::modules::form::{Flag, Form, Group, Shape};
 /// See the module docs.
 pub(super) const FORM: Form = Form {
     name: "user",
-    about: "looks for accounts by name, group, shell, password, sudo rights and logins",
+    about: "looks for accounts by name, group, shell, password, rights and logins",
     usage: "[filters] [options]",
     groups: &[
         Group {
@@ -30,7 +30,9 @@ pub(super) const FORM: Form = Form {
                 ),
                 Flag::switch("loggedin", "loggedin", "who is logged in"),
                 Flag::switch("sudo", "sudo", "who may run something by sudo"),
-                Flag::switch("nopasswd", "nopasswd", "who may do so without a password"),
+                Flag::switch("doas", "doas", "who may run something by doas"),
+                Flag::switch("root", "root", "who is root (id 0), or may run something as root by sudo or doas"),
+                Flag::switch("nopasswd", "nopasswd", "who may run something by sudo or doas without a password"),
             ],
         },
         Group {
@@ -44,10 +46,12 @@ pub(super) const FORM: Form = Form {
     ],
     details: "\
 Accounts are those in /etc/passwd: what LDAP and the like add is not seen. Hashes of passwords are never
-returned, nor arguments of commands in sudoers.
+returned, nor arguments of commands in rules of sudo and doas. Where records of logins do not reach back as far
+as -lastlogin asks, an account of which they do not have one does not match, and an error says so.
 
 Examples:
   mig user -uid 0 -name '!^root$'
+  mig user -root -uid '>0'
   mig user -nopasswd
   mig user -password set -lastlogin '>180d' -shell 'sh$'
 ",

@@ -31,7 +31,11 @@ pub(super) struct Search {
     pub(super) loggedin: bool,
     /// Only who may use sudo.
     pub(super) sudo: bool,
-    /// Only who may use sudo without a password.
+    /// Only who may use doas.
+    pub(super) doas: bool,
+    /// Only who is root, or may use one of both to become root.
+    pub(super) root: bool,
+    /// Only who may use one of both without a password.
     pub(super) nopasswd: bool,
     /// How.
     pub(super) options: Options,
@@ -39,7 +43,7 @@ pub(super) struct Search {
 
 /// Reads the parameters of an operation.
 pub(super) fn parse(parameters: &Value) -> Result<Vec<Search>, ParameterError> {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 14] = [
         "description",
         "names",
         "uids",
@@ -50,6 +54,8 @@ pub(super) fn parse(parameters: &Value) -> Result<Vec<Search>, ParameterError> {
         "lastlogins",
         "loggedin",
         "sudo",
+        "doas",
+        "root",
         "nopasswd",
         "options",
     ];
@@ -69,13 +75,16 @@ pub(super) fn parse(parameters: &Value) -> Result<Vec<Search>, ParameterError> {
             lastlogins: fields::each(given, "lastlogins", |text| Ok((text.to_owned(), Age::parse(text)?)))?,
             loggedin: given.boolean("loggedin")?,
             sudo: given.boolean("sudo")?,
+            doas: given.boolean("doas")?,
+            root: given.boolean("root")?,
             nopasswd: given.boolean("nopasswd")?,
             options: Options::parse(given, &[])?,
         };
         let lists = [&search.names, &search.groups, &search.homes, &search.shells];
         let has_list = lists.iter().any(|list| !list.is_empty())
             || !(search.uids.is_empty() && search.passwords.is_empty() && search.lastlogins.is_empty());
-        if !(has_list || search.loggedin || search.sudo || search.nopasswd) {
+        let switches = [search.loggedin, search.sudo, search.doas, search.root, search.nopasswd];
+        if !(has_list || switches.contains(&true)) {
             let reason = "has no filter; \"names\": [\".\"] is every account";
             return Err(ParameterError::new(format!("searches.{label}"), reason));
         }
@@ -85,8 +94,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Vec<Search>, ParameterError> {
 
 /// What searches ask of logins.
 pub(super) fn asks(searches: &[Search]) -> Asks {
-    Asks {
-        last: searches.iter().any(|search| !search.lastlogins.is_empty()),
-        now: searches.iter().any(|search| search.loggedin),
-    }
+    let labels =
+        |is_asked: fn(&&Search) -> bool| searches.iter().filter(is_asked).map(|search| search.label.clone()).collect();
+    Asks { last: labels(|search| !search.lastlogins.is_empty()), now: labels(|search| search.loggedin) }
 }

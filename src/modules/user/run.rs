@@ -1,10 +1,12 @@
 //! Puts together what is known of each account, and compares it with searches.
 
+use super::doas::Doas;
 use super::logins::Logins;
 use super::parameters::{Search, asks};
+use super::rights::{Right, Who};
 use super::shadow::{self, Password};
-use super::sudoers::{Sudoers, Who};
-use crate::modules::accounts::{self, Account, Group, Read, Sources};
+use super::sudoers::Sudoers;
+use crate::modules::accounts::{self, Account, Group, Names, Read, Sources};
 use crate::modules::fields::{Check, checks, passed};
 use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
@@ -19,7 +21,8 @@ struct Known<'a> {
     account: &'a Account,
     groups: Vec<String>,
     password: Password,
-    rights: Vec<Value>,
+    sudo: Vec<Right>,
+    doas: Vec<Right>,
     logins: &'a Logins,
 }
 
@@ -44,9 +47,13 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         Err(error) => report.unseen(format_args!("read /etc/nsswitch.conf: {error}: other sources are unknown")),
     }
     let sudoers = Sudoers::read(machine, &mut report);
+    let doas = Doas::read(machine, &mut report);
+    let users = Names::of_accounts(&accounts);
     let logins = Logins::read(machine, &accounts, asks(searches), &mut report);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos().cast_signed());
     let (groups, shadow) = (Groups::of(&groups), shadow::by_name(&shadow));
+    // Accounts of which it is not known whether they match.
+    let mut undecided = vec![0_usize; searches.len()];
     for account in &accounts {
         if report.is_over() {
             break;
@@ -55,19 +62,28 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         let names: Vec<String> = of.iter().map(|group| group.name.clone()).collect();
         let mut gids: Vec<u32> = of.iter().map(|group| group.gid).collect();
         gids.push(account.gid);
-        let rights = sudoers.rights(&Who { account, groups: &names, gids: &gids });
+        let who = Who { account, groups: &names, gids: &gids };
+        let (sudo, doas) = (sudoers.rights(&who), doas.rights(&who, &users));
         let password = shadow::password(account, &shadow);
-        let known = Known { account, groups: names, password, rights, logins: &logins };
-        for search in searches {
-            if let Some(passed) = passed(known.checks(search, now), search.options) {
+        let known = Known { account, groups: names, password, sudo, doas, logins: &logins };
+        for (search, undecided) in searches.iter().zip(&mut undecided) {
+            if let Some(passed) = passed(known.checks(search, now, false), search.options) {
                 let element = known.element(&Value::Object(passed));
                 report.add_within(&search.label, search.options.matchlimit, element);
+            } else if passed(known.checks(search, now, true), search.options).is_some() {
+                *undecided += 1;
             }
         }
     }
+    let since = logins.since().map(|since| notation::time(since, 0));
+    for (search, undecided) in searches.iter().zip(undecided).filter(|(_, undecided)| *undecided > 0) {
+        let unknown = since.as_ref().map_or("they are".to_owned(), |since| format!("those before {since} are"));
+        let text = format_args!("last logins of {undecided} accounts cannot be compared: {unknown} not known");
+        report.unseen_for(&search.label, text);
+    }
     let mut statistics = json!({"examined": accounts.len()});
-    if let Some(since) = logins.since {
-        statistics["loginssince"] = json!(notation::time(since, 0));
+    if let Some(since) = since {
+        statistics["loginssince"] = json!(since);
     }
     report.finish(&statistics)
 }
@@ -123,7 +139,8 @@ impl<'g> Groups<'g> {
 }
 
 impl Known<'_> {
-    fn checks<'s>(&self, search: &'s Search, now: i128) -> Vec<Check<'s>> {
+    /// What of a search it passes. What is not known is assumed.
+    fn checks<'s>(&self, search: &'s Search, now: i128, assumed: bool) -> Vec<Check<'s>> {
         let Account { name, uid, home, shell, .. } = self.account;
         let mut all = Vec::new();
         all.extend(checks("names", &search.names, &[name]));
@@ -135,14 +152,19 @@ impl Known<'_> {
         let state = self.password.state.word();
         let word = search.passwords.iter().find(|word| *word == state).or(search.passwords.first());
         all.extend(word.map(|word| ("passwords", word.as_str(), word == state)));
-        // Who never logged in did so longer ago than any time.
-        let last = self.logins.last(name).map_or(i128::MIN / 2, |login| i128::from(login.seconds) * 1_000_000_000);
-        all.extend(search.lastlogins.iter().map(|(text, age)| ("lastlogins", text.as_str(), age.holds(last, now))));
-        let may_unasked = self.rights.iter().any(|right| right["nopasswd"] == true);
+        all.extend(search.lastlogins.iter().map(|(text, age)| {
+            // Who never logged in did so longer ago than any time.
+            let (least, most) = self.logins.last_between(name);
+            let [least, most] = [least, most].map(|seconds| age.holds(i128::from(seconds) * 1_000_000_000, now));
+            ("lastlogins", text.as_str(), if least == most { least } else { assumed })
+        }));
+        let rights = || self.sudo.iter().chain(&self.doas).filter(|right| right.allows());
         for (field, is_asked, is_met) in [
             ("loggedin", search.loggedin, !self.logins.now(name).is_empty()),
-            ("sudo", search.sudo, !self.rights.is_empty()),
-            ("nopasswd", search.nopasswd, may_unasked),
+            ("sudo", search.sudo, self.sudo.iter().any(Right::allows)),
+            ("doas", search.doas, self.doas.iter().any(Right::allows)),
+            ("root", search.root, *uid == 0 || rights().any(|right| right.is_as_root)),
+            ("nopasswd", search.nopasswd, rights().any(|right| right.nopasswd)),
         ] {
             all.extend(is_asked.then_some((field, "true", is_met)));
         }
@@ -153,7 +175,8 @@ impl Known<'_> {
         let Account { name, uid, gid, home, shell, .. } = self.account;
         let mut element = json!({
             "name": name, "uid": uid, "gid": gid, "groups": self.groups, "home": home, "shell": shell,
-            "password": self.password.to_json(), "sudo": self.rights,
+            "password": self.password.to_json(), "sudo": self.sudo.iter().map(Right::to_json).collect::<Vec<_>>(),
+            "doas": self.doas.iter().map(Right::to_json).collect::<Vec<_>>(),
             "loggedin": self.logins.now(name).iter().map(super::logins::Login::to_json).collect::<Vec<_>>(),
             "search": passed,
         });

@@ -3,11 +3,10 @@
 //! Facts only: who may run what as whom, and whether without a password. Arguments of commands are not kept: they may be private.
 //! Which hosts a rule is for is said, and not judged. What is not understood is named.
 
+use super::rights::{Right, Who};
 use super::sudoers_text::{self, Aliases, Item, Statement};
-use crate::modules::accounts::Account;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// One file: some ten thousand rules.
@@ -40,16 +39,6 @@ struct Rule {
     users: Vec<Item>,
     hosts: Vec<Item>,
     grants: Vec<sudoers_text::Grant>,
-}
-
-/// An account and its groups.
-pub(super) struct Who<'a> {
-    /// The account.
-    pub(super) account: &'a Account,
-    /// Names of all its groups.
-    pub(super) groups: &'a [String],
-    /// Their ids.
-    pub(super) gids: &'a [u32],
 }
 
 impl Sudoers {
@@ -133,8 +122,8 @@ impl Sudoers {
         }
     }
 
-    /// The rights of an account, in the order of the files: `[{"source", "as", "nopasswd", "commands", "hosts"}]`.
-    pub(super) fn rights(&self, who: &Who) -> Vec<Value> {
+    /// The rights of an account, in the order of the files.
+    pub(super) fn rights(&self, who: &Who) -> Vec<Right> {
         let never_asked = self.without_password.iter().any(|users| self.holds(users, who, 0) == Some(true));
         let is_exempt = self.exempt_group.as_ref().is_some_and(|group| who.groups.contains(group));
         let mut rights = Vec::new();
@@ -143,18 +132,31 @@ impl Sudoers {
             for grant in &rule.grants {
                 let mut commands = Vec::new();
                 self.commands(&grant.commands, &mut commands, 0);
-                let mut right = json!({
-                    "source": rule.source, "as": grant.run_as,
-                    "nopasswd": is_exempt || grant.nopasswd.unwrap_or(never_asked),
-                    "commands": commands,
+                rights.push(Right {
+                    source: rule.source.clone(),
+                    run_as: grant.run_as.text(),
+                    is_as_root: self.has_root(&grant.run_as.users, 0) == Some(true),
+                    nopasswd: is_exempt || grant.nopasswd.unwrap_or(never_asked),
+                    commands,
+                    hosts: if hosts == ["ALL"] { Vec::new() } else { hosts.clone() },
                 });
-                if hosts != ["ALL"] {
-                    right["hosts"] = json!(hosts);
-                }
-                rights.push(right);
             }
         }
         rights
+    }
+
+    /// Whether a list of users to become has root: its last item that does decides. None: no item does.
+    fn has_root(&self, list: &[Item], depth: usize) -> Option<bool> {
+        list.iter().rev().find_map(|item| {
+            let has = match self.aliases.run_as.get(&item.word).filter(|_| depth < ALIASES_MAX) {
+                Some(list) => self.has_root(list, depth + 1),
+                // Root may be in any group.
+                None => {
+                    (["ALL", "root", "#0"].contains(&&*item.word) || item.word.starts_with(['%', '+'])).then_some(true)
+                }
+            };
+            has.map(|has| has != item.is_negated)
+        })
     }
 
     /// Whether a list has an account: its last item that does decides. None: no item does.

@@ -2,6 +2,7 @@
 
 use super::User;
 use super::logins::{lastlog_record, record};
+use super::parameters::parse;
 use super::run::run;
 use crate::modules::files::Machine;
 use crate::modules::{Context, Module, ModuleResult};
@@ -10,7 +11,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A machine with some accounts.
-fn machine(directory: &std::path::Path) -> Machine {
+pub(super) fn machine(directory: &std::path::Path) -> Machine {
     let machine = Machine::below(directory);
     for path in ["/etc/sudoers.d", "/var/log", "/run/systemd/sessions", "/proc/77"] {
         fs::create_dir_all(machine.path(path)).unwrap();
@@ -33,6 +34,7 @@ fn machine(directory: &std::path::Path) -> Machine {
           OPS web=(root) NOPASSWD: \\\n LOG, /bin/ls SECRET\n",
         ),
         ("/etc/sudoers.d/old.dpkg-old", "ALL ALL=ALL\n"),
+        ("/etc/doas.conf", "permit nopass :27 cmd /bin/x args SECRET\npermit root as joe\ndeny bin\n"),
         ("/etc/nsswitch.conf", "passwd: files\n"),
         (
             "/run/systemd/sessions/4",
@@ -57,13 +59,13 @@ fn machine(directory: &std::path::Path) -> Machine {
     machine
 }
 
-fn search(machine: &Machine, line: &str) -> ModuleResult {
+pub(super) fn search(machine: &Machine, line: &str) -> ModuleResult {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let parameters = User.parse_arguments(&words).unwrap();
-    run(&super::parameters::parse(&parameters).unwrap(), machine, Context::by_hand())
+    run(&parse(&parameters).unwrap(), machine, Context::by_hand())
 }
 
-fn names(result: &ModuleResult) -> Vec<&str> {
+pub(super) fn names(result: &ModuleResult) -> Vec<&str> {
     let found = result.elements["s1"].as_array().unwrap_or_else(|| panic!("{result:?}"));
     found.iter().map(|element| element["name"].as_str().unwrap()).collect()
 }
@@ -85,10 +87,12 @@ fn accounts_are_found_by_each_filter() {
         ("-password locked -password set", &["root", "joe", "bin"]),
         ("-password unknown", &["toor"]),
         ("-sudo", &["root", "joe", "eve"]),
-        ("-nopasswd", &["joe"]),
-        ("-lastlogin <7d", &["root"]),
-        ("-lastlogin >30d", &["joe", "eve", "bin", "toor"]),
-        ("-lastlogin >45d", &["eve", "bin", "toor"]),
+        ("-nopasswd", &["joe", "eve"]),
+        ("-doas", &["root", "eve", "toor"]),
+        ("-root", &["root", "joe", "eve", "toor"]),
+        ("-root -uid >0 -nopasswd", &["joe", "eve"]),
+        ("-lastlogin <7d", &["root", "joe"]),
+        ("-lastlogin >30d", &["eve", "bin", "toor"]),
         ("-loggedin", &["joe"]),
         ("-uid 0 -name ^eve -matchany", &["root", "eve", "toor"]),
     ] {
@@ -124,11 +128,16 @@ fn an_element_has_facts_and_nothing_private() {
     let expected =
         json!([{"source": "/etc/sudoers:3", "as": "ALL", "nopasswd": false, "commands": ["ALL", "!/bin/su"]}]);
     assert_eq!(eve["sudo"], expected);
-    assert_eq!((&joe["lastlogin"]["from"], &joe["lastlogin"]["line"]), (&json!("10.0.0.7"), &json!("pts/0")));
+    let expected = json!([{"source": "/etc/doas.conf:1", "as": "ALL", "nopasswd": true, "commands": ["/bin/x"]}]);
+    assert_eq!((&eve["doas"], &joe["doas"]), (&expected, &json!([])));
+    let last = (&joe["lastlogin"]["from"], &joe["lastlogin"]["line"]);
+    assert_eq!(last, (&json!("10.0.0.8"), &json!("pts/1")), "of those that go on");
     let lines: Vec<&Value> = joe["loggedin"].as_array().unwrap().iter().map(|login| &login["line"]).collect();
     assert_eq!(lines, ["pts/1", "pts/9"]);
     assert_eq!((root["loggedin"].as_array().unwrap().len(), eve.get("lastlogin")), (0, None));
     assert!(result.statistics["loginssince"].as_str().unwrap().ends_with("UTC"));
+    let line = User.print(&search(&machine, "-name eve")).remove(0);
+    assert!(line.contains("sudo:(ALL) ALL !/bin/su, doas:(ALL) NOPASSWD /bin/x] in"), "{line}");
     let line = User.print(&search(&machine, "-name joe")).remove(0);
     assert!(
         line.starts_with("joe [uid:1000, groups:joe adm, home:/home/joe, shell:/bin/zsh, password:set yescrypt"),
@@ -150,7 +159,12 @@ fn lastlog_has_what_wtmp_lost_and_may_be_sparse() {
     let last = |index: usize| result.elements["s1"][index]["lastlogin"].clone();
     assert_eq!(last(2), json!({"time": "2017-07-14 02:40:00 +0000 UTC", "line": "pts/3", "from": "example.net"}));
     assert!(last(0)["time"].as_str().unwrap() > "2020", "the later of two");
-    assert_eq!((last(3), result.statistics.get("loginssince")), (Value::Null, None));
+    assert!(result.statistics.get("loginssince").is_some(), "it lacks a login that wtmp has");
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 2 * 86_400;
+    let record = lastlog_record(u32::try_from(seconds).unwrap(), "tty1", "");
+    std::os::unix::fs::FileExt::write_all_at(&file, &record, 0).unwrap();
+    let result = search(&machine, "-lastlogin >1000d");
+    assert_eq!((names(&result), result.statistics.get("loginssince")), (vec!["eve", "bin"], None));
 }
 
 #[test]
@@ -172,6 +186,8 @@ fn what_cannot_be_read_is_named_and_nothing_is_called_missing() {
     fs::remove_file(machine.path("/etc/shadow")).unwrap();
     fs::create_dir(machine.path("/etc/shadow")).unwrap();
     fs::write(machine.path("/etc/sudoers.d/a"), "joe ALL=\n+net ALL=ALL\nDefaults>x !authenticate\n").unwrap();
+    fs::write(machine.path("/etc/doas.conf"), "permit\n").unwrap();
+    fs::create_dir_all(machine.path("/usr/local/etc/doas.conf")).unwrap();
     fs::write(machine.path("/etc/sudoers.d/b"), "@include a\n@include b\n@include /etc/%h\n").unwrap();
     for path in ["/var/log/wtmp", "/run/utmp"] {
         fs::remove_file(machine.path(path)).unwrap();
@@ -189,8 +205,9 @@ fn what_cannot_be_read_is_named_and_nothing_is_called_missing() {
         "/etc/sudoers.d/a:3: is not understood: !authenticate for a host",
         "read /etc/sudoers.d/b: too many files include each other",
         "/etc/sudoers.d/b:3: includes what depends on the host's name",
-        "no /var/log/wtmp or lastlog: last logins are unknown",
-        "/var/lib/lastlog/lastlog2.db is not read",
+        "read /var/lib/lastlog/lastlog2.db: it is no database of SQLite: last logins in it are unknown",
+        "/etc/doas.conf:1: is not understood: it does not say for whom it is",
+        "read /usr/local/etc/doas.conf: it is not a regular file: rights to use doas are missing",
         "no /run/utmp and no /run/systemd/sessions: who is logged in is unknown",
     ] {
         assert!(errors.contains(text), "{text}:\n{errors}");
@@ -254,6 +271,12 @@ fn sessions_of_every_class_of_users_count_and_unreadable_ones_are_named() {
     let session = |name: &str| machine.path("/run/systemd/sessions").join(name);
     fs::write(session("5"), "USER=eve\nCLASS=user-early-light\nSTATE=active\n").unwrap();
     fs::write(session("6"), "USER=bin\nCLASS=greeter\nSTATE=active\n").unwrap();
+    // One that is closing, and the manager of a user who lingers.
+    fs::write(session("8"), "USER=toor\nCLASS=user\nSTATE=closing\nTTY=pts/3\n").unwrap();
+    fs::write(session("c1"), "USER=root\nCLASS=manager-early\nSTATE=active\n").unwrap();
+    fs::create_dir_all(machine.path("/run/systemd/users")).unwrap();
+    fs::write(machine.path("/run/systemd/users/2"), "NAME=bin\nSTATE=lingering\n").unwrap();
+    fs::remove_file(machine.path("/run/utmp")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, session("5.ref"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .unwrap();
     let result = search(&machine, "-loggedin");
@@ -270,5 +293,69 @@ fn rules_behind_comments_and_exempt_groups_are_rights() {
     let text = "Defaults exempt_group=adm\n# c \\\nbin ALL=ALL\njoe ALL=PASSWD: /bin/x\n";
     fs::write(machine.path("/etc/sudoers"), text).unwrap();
     assert_eq!(names(&search(&machine, "-sudo")), ["joe", "bin"]);
-    assert_eq!(names(&search(&machine, "-nopasswd")), ["joe"]);
+    assert_eq!(names(&search(&machine, "-nopasswd")), ["joe", "eve"], "the second by doas");
+}
+
+#[test]
+fn who_may_become_root_is_found_whatever_a_rule_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    fs::remove_file(machine.path("/etc/doas.conf")).unwrap();
+    fs::remove_file(machine.path("/etc/sudoers.d/joe")).unwrap();
+    for (rule, is_root) in [
+        ("joe ALL=/a", true),
+        ("joe ALL=(ALL) /a", true),
+        ("joe ALL=(bin,#0) /a", true),
+        ("joe ALL=(bin) /a, (root:adm) /b", true),
+        ("Runas_Alias A = bin, root : B = bin\njoe ALL=(A) /a", true),
+        ("Runas_Alias A = bin, root : B = bin\njoe ALL=(B, !A) /a", false),
+        ("joe ALL=(ALL, !root) /a", false),
+        ("joe ALL=(%adm) /a", true),
+        ("joe ALL=(bin) /a", false),
+        ("joe ALL=(:adm) /a", false),
+        ("joe ALL=() /a", false),
+        ("joe ALL=(root) !/a", false),
+    ] {
+        fs::write(machine.path("/etc/sudoers"), rule.to_owned() + "\n").unwrap();
+        let result = search(&machine, "-root -name joe");
+        assert_eq!((names(&result).len() == 1, &result.errors), (is_root, &None), "{rule}");
+    }
+    fs::remove_file(machine.path("/etc/sudoers")).unwrap();
+    for (rules, is_root) in [
+        ("permit joe", true),
+        ("permit 1000", true),
+        ("permit :adm", true),
+        ("permit :4 as root", true),
+        ("permit joe as toor cmd /a", true),
+        ("permit joe as bin", false),
+        ("permit :adm\ndeny joe", false),
+        ("permit :adm\ndeny joe cmd /a", true),
+        ("permit :adm cmd /a args x\ndeny joe cmd /a", false),
+        ("permit :adm cmd /a\ndeny joe cmd /a args x", true),
+        ("permit joe as root\ndeny joe as bin", true),
+        ("deny joe\npermit joe", true),
+        ("deny joe", false),
+        ("permit bin", false),
+    ] {
+        fs::write(machine.path("/etc/doas.conf"), rules.to_owned() + "\n").unwrap();
+        let result = search(&machine, "-root -name joe");
+        assert_eq!((names(&result).len() == 1, &result.errors), (is_root, &None), "{rules}");
+        assert_eq!(
+            names(&search(&machine, "-doas -name joe")).len() == 1,
+            is_root || rules.ends_with("as bin"),
+            "{rules}"
+        );
+    }
+    // A later rule of the same file decides on the password; what another file has is not known to come first.
+    fs::write(machine.path("/etc/doas.conf"), "permit nopass joe\npermit :adm\n").unwrap();
+    assert_eq!(names(&search(&machine, "-nopasswd")), [""; 0]);
+    fs::create_dir(machine.path("/etc/doas.d")).unwrap();
+    fs::write(machine.path("/etc/doas.d/a.conf"), "permit nopass joe as bin\n").unwrap();
+    fs::write(machine.path("/etc/doas.d/b.conf"), "deny joe\n").unwrap();
+    fs::write(machine.path("/etc/doas.d/c"), "permit nopass bin\n").unwrap();
+    let found = search(&machine, "-nopasswd");
+    assert_eq!(names(&found), ["joe"]);
+    let sources: Vec<&Value> =
+        found.elements["s1"][0]["doas"].as_array().unwrap().iter().map(|right| &right["source"]).collect();
+    assert_eq!(sources, ["/etc/doas.conf:2", "/etc/doas.d/a.conf:1"]);
 }

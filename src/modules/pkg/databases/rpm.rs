@@ -6,7 +6,8 @@
 //! journal; that of Berkeley DB writes too. No lock is taken: that rpm holds one, and that a file changes while it is read, is said.
 
 use super::header::Header;
-use super::{Kind, Package, Sink, berkeley, is_there, ndb, open, sqlite};
+use super::{Kind, Package, Sink, berkeley, is_there, ndb, open};
+use crate::modules::sqlite::{Database, Order, Value};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -97,8 +98,11 @@ fn read_file((path, read): &(PathBuf, Read), is_in_doubt: bool, found: &mut dyn 
 }
 
 fn read_sqlite(path: &Path, headers: &mut Headers) -> Result<(), String> {
-    sqlite::Database::open(path, &log(path))?.rows("Packages", 1, &mut |blob| {
-        headers.add(blob);
+    Database::open(path)?.rows("Packages", ["blob"], Order::FirstToLast, &mut |[blob]| {
+        match blob {
+            Value::Blob(blob) => headers.add(blob),
+            _ => headers.fault("a row has no header".into()),
+        }
         !headers.is_over()
     })
 }

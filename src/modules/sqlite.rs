@@ -1,14 +1,25 @@
 //! Reads one table of a database of SQLite (its file format 3, and its write-ahead log), and writes nothing beside it.
 //!
-//! Only tables with row ids, and no indexes. The log's frames up to the last commit stand for their pages. Pages are not locked.
+//! Only tables with row ids, and no indexes; their columns are found by name, in the text that made the table. The log's frames up
+//! to the last commit stand for their pages. A database that is written meanwhile is said to have changed: pages are not locked.
 
-use super::header::HEADER_BYTES_MAX;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub(super) use rows::Value;
+
+use super::files::{self, Links};
+use rows::{column_names, columns, variable};
+use rustix::fs::CWD;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
+/// Bytes of one row: the header of a package with some 100,000 files.
+const ROW_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the write-ahead log, which SQLite keeps at some 4 MiB unless a reader holds it.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Levels of a tree: with two children in each page it is not deeper.
@@ -20,11 +31,27 @@ const FILE_HEADER_BYTES: usize = 100;
 /// See the module docs.
 pub(super) struct Database {
     file: File,
+    log: PathBuf,
+    journal: PathBuf,
+    path: PathBuf,
     page_bytes: usize,
     usable_bytes: usize,
     pages: u64,
     /// Pages of the log, by their number.
     frames: HashMap<u64, Vec<u8>>,
+    stamp: Stamp,
+}
+
+/// What changes when a database is written: sizes and times of the file, its log and its journal.
+type Stamp = [Option<(u64, i64, i64)>; 3];
+
+/// Which rows come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Those with the smallest keys: the oldest, as a rule.
+    FirstToLast,
+    /// Those with the largest.
+    LastToFirst,
 }
 
 /// A page of a tree, and where its own header begins.
@@ -34,11 +61,26 @@ struct Page {
 }
 
 impl Database {
-    /// Opens one, and reads its write-ahead log.
-    pub(super) fn open(path: &Path, log: &Path) -> Result<Database, String> {
-        let file = super::open(path).map_err(|error| error.to_string())?;
-        let mut database =
-            Database { file, page_bytes: FILE_HEADER_BYTES, usable_bytes: 0, pages: 1, frames: HashMap::new() };
+    /// Opens one.
+    pub(super) fn open(path: &Path) -> Result<Database, String> {
+        let (file, _) = files::open(CWD, path, Links::Follow).map_err(|error| error.to_string())?;
+        let [log, journal] = ["-wal", "-journal"].map(|end| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        });
+        let stamp = stamp([path, &log, &journal]);
+        let mut database = Database {
+            file,
+            log,
+            journal,
+            path: path.to_owned(),
+            page_bytes: FILE_HEADER_BYTES,
+            usable_bytes: 0,
+            pages: 1,
+            frames: HashMap::new(),
+            stamp,
+        };
         let mut header = [0; FILE_HEADER_BYTES];
         let read = database.file.read_exact_at(&mut header, 0);
         if read.is_err() || !header.starts_with(b"SQLite format 3\0") {
@@ -52,16 +94,16 @@ impl Database {
         database.usable_bytes = database.page_bytes - usize::from(header[20]);
         let length = database.file.metadata().map_err(|error| error.to_string())?.len();
         database.pages = length / database.page_bytes as u64;
-        database.read_log(log).map_err(|reason| format!("its log {}: {reason}", log.display()))?;
+        database.read_log().map_err(|reason| format!("its log {}: {reason}", database.log.display()))?;
         Ok(database)
     }
 
     /// Reads the frames of the log up to the last commit.
-    fn read_log(&mut self, log: &Path) -> Result<(), String> {
+    fn read_log(&mut self) -> Result<(), String> {
         let mut bytes = Vec::new();
-        match super::open(log) {
+        match files::open(CWD, &self.log, Links::Follow) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            opened => opened.and_then(|log| log.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)),
+            opened => opened.and_then(|(log, _)| log.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)),
         }
         .map_err(|error| error.to_string())?;
         if bytes.len() as u64 > LOG_BYTES_MAX {
@@ -95,6 +137,19 @@ impl Database {
         Ok(())
     }
 
+    /// Fails if the database was written since it was opened, or a change of it has begun and not ended: pages may be of both.
+    pub(super) fn is_unchanged(&self) -> Result<(), String> {
+        if stamp([&self.path, &self.log, &self.journal]) != self.stamp {
+            return Err("it was changed while it was read; something may be missing".into());
+        }
+        let has_begun = match files::read(&self.journal, Links::Follow, 1) {
+            // A journal whose change has ended is removed, empty, or begins with zeros.
+            Ok(contents) => contents.bytes.first().is_some_and(|byte| *byte != 0),
+            Err(error) => !files::is_missing(&error),
+        };
+        if has_begun { Err("a change of it has begun and not ended; something may be missing".into()) } else { Ok(()) }
+    }
+
     fn page(&self, number: u64) -> Result<Vec<u8>, String> {
         if number == 0 || number > self.pages {
             return Err(format!("it is broken: it has no page {number}"));
@@ -108,29 +163,41 @@ impl Database {
         Ok(bytes)
     }
 
-    /// Calls `each` with one column, a blob, of every row of a table, until it returns false.
-    pub(super) fn rows(
+    /// Calls `each` with these columns of every row of a table, until it returns false. Rows that are older than a column have
+    /// nothing in it.
+    pub(super) fn rows<const COUNT: usize>(
         &mut self,
         table: &str,
-        column: usize,
-        each: &mut dyn FnMut(&[u8]) -> bool,
+        names: [&str; COUNT],
+        order: Order,
+        each: &mut dyn FnMut([Value; COUNT]) -> bool,
     ) -> Result<(), String> {
-        let mut root = None;
+        let mut found = None;
         // The schema: type, name, table, root page, text.
-        self.walk(1, &mut |row| {
-            let columns = columns(row)?;
-            let is_table = columns.first() == Some(&&b"table"[..]) && columns.get(1) == Some(&table.as_bytes());
-            if is_table {
-                root = columns.get(3).map(|number| number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+        self.walk(1, Order::FirstToLast, &mut |row| {
+            if let [Value::Text(b"table"), Value::Text(name), _, Value::Integer(root), Value::Text(text), ..] =
+                columns(row)?[..]
+                && name == table.as_bytes()
+            {
+                found = Some((u64::try_from(root).ok()?, String::from_utf8_lossy(text).into_owned()));
             }
-            Some(root.is_none())
+            Some(found.is_none())
         })?;
-        let root = root.ok_or_else(|| format!("it has no table {table}"))?;
-        self.walk(root, &mut |row| Some(each(columns(row)?.get(column)?)))
+        let (root, text) = found.ok_or_else(|| format!("it has no table {table}"))?;
+        let known = column_names(&text).ok_or_else(|| format!("its table {table} was made by a text with comments"))?;
+        let mut places = [0; COUNT];
+        for (place, name) in places.iter_mut().zip(names) {
+            let is_it = |known: &String| known.eq_ignore_ascii_case(name);
+            *place = known.iter().position(is_it).ok_or_else(|| format!("its table {table} has no column {name}"))?;
+        }
+        self.walk(root, order, &mut |row| {
+            let columns = columns(row)?;
+            Some(each(places.map(|place| columns.get(place).copied().unwrap_or(Value::Null))))
+        })
     }
 
     /// Calls `each` with every row of a tree, in order, until it returns false; none means that the row is broken.
-    fn walk(&self, root: u64, each: &mut dyn FnMut(&[u8]) -> Option<bool>) -> Result<(), String> {
+    fn walk(&self, root: u64, order: Order, each: &mut dyn FnMut(&[u8]) -> Option<bool>) -> Result<(), String> {
         let mut stack = vec![(root, 0)];
         let mut visited = 0;
         while let Some((number, depth)) = stack.pop() {
@@ -143,17 +210,25 @@ impl Database {
             match page.bytes.get(page.at) {
                 Some(5) => {
                     let mut children = page.children().ok_or_else(broken)?;
-                    children.reverse();
+                    // The last that is put on the stack is the next.
+                    if order == Order::FirstToLast {
+                        children.reverse();
+                    }
                     stack.extend(children.into_iter().map(|child| (child, depth + 1)));
                 }
                 Some(13) => {
-                    for cell in page.cells(8).ok_or_else(broken)? {
+                    let mut cells = page.cells(8).ok_or_else(broken)?;
+                    if order == Order::LastToFirst {
+                        cells.reverse();
+                    }
+                    for cell in cells {
                         let row = self.row(page.bytes.get(cell..).ok_or_else(broken)?)?.ok_or_else(broken)?;
                         if !each(&row).ok_or_else(broken)? {
                             return Ok(());
                         }
                     }
                 }
+                Some(2 | 10) => return Err("a table has no row ids".into()),
                 _ => return Err(broken()),
             }
         }
@@ -165,8 +240,8 @@ impl Database {
         let Some((length, rest)) = variable(cell) else { return Ok(None) };
         let Some((_id, rest)) = variable(rest) else { return Ok(None) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > HEADER_BYTES_MAX {
-            return Err(format!("a row has {length} bytes, more than {HEADER_BYTES_MAX}"));
+        if length > ROW_BYTES_MAX {
+            return Err(format!("a row has {length} bytes, more than {ROW_BYTES_MAX}"));
         }
         let (local_max, local_min) = (self.usable_bytes - 35, (self.usable_bytes - 12) * 32 / 255 - 23);
         if length <= local_max {
@@ -205,46 +280,6 @@ impl Page {
     }
 }
 
-/// The columns of a row as they are stored; a number is big-endian.
-fn columns(row: &[u8]) -> Option<Vec<&[u8]>> {
-    let (header_bytes, mut types) = variable(row)?;
-    let header_bytes = usize::try_from(header_bytes).ok()?;
-    let mut data = row.get(header_bytes..)?;
-    types = types.get(..header_bytes.checked_sub(row.len() - types.len())?)?;
-    let mut columns = Vec::new();
-    while !types.is_empty() {
-        let (kind, rest) = variable(types)?;
-        types = rest;
-        let length = match kind {
-            0 | 8 | 9 => 0,
-            1..=4 => kind,
-            5 => 6,
-            6 | 7 => 8,
-            10 | 11 => return None,
-            kind => (kind - 12) / 2,
-        };
-        let (column, behind) = data.split_at_checked(usize::try_from(length).ok()?)?;
-        columns.push(column);
-        data = behind;
-    }
-    Some(columns)
-}
-
-/// A number of variable length, and what is behind it.
-fn variable(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut number = 0_u64;
-    for (index, byte) in bytes.iter().take(9).enumerate() {
-        if index == 8 {
-            return Some((number << 8 | u64::from(*byte), &bytes[9..]));
-        }
-        number = number << 7 | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            return Some((number, &bytes[index + 1..]));
-        }
-    }
-    None
-}
-
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
@@ -262,4 +297,11 @@ fn checksum((mut one, mut two): (u32, u32), bytes: &[u8], is_big: bool) -> (u32,
         two = two.wrapping_add(turn(second)).wrapping_add(one);
     }
     (one, two)
+}
+
+fn stamp(paths: [&Path; 3]) -> Stamp {
+    paths.map(|path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+    })
 }

@@ -1,0 +1,115 @@
+//! Rights to run programs as others, from the files of doas (doas.conf(5)).
+//!
+//! Of several rules that match, the last decides, as for doas: one that a later rule of its file covers is no right. Files are
+//! looked at apart, as only builds with `/etc/doas.d` read several, and not in the same order.
+
+use super::doas_text::{self, Rule};
+use super::rights::{Right, Who};
+use crate::modules::accounts::Names;
+use crate::modules::files::{self, Links, Machine};
+use crate::modules::report::Report;
+
+/// One file: some ten thousand rules.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Files of a directory that are read.
+const FILES_MAX: usize = 1_000;
+
+/// The rights of a machine.
+#[derive(Debug, Default)]
+pub(super) struct Doas {
+    files: Vec<(String, Vec<Rule>)>,
+}
+
+impl Doas {
+    /// Reads them. A machine without the files has no rights.
+    pub(super) fn read(machine: &Machine, report: &mut Report) -> Doas {
+        const DIRECTORY: &str = "/etc/doas.d";
+        let mut paths = vec!["/etc/doas.conf".to_owned(), "/usr/local/etc/doas.conf".to_owned()];
+        let mut names = machine.names(DIRECTORY, report);
+        names.retain(|name| name.ends_with(".conf"));
+        if names.len() > FILES_MAX {
+            report.unseen(format_args!("read {DIRECTORY}: only {FILES_MAX} of its files"));
+        }
+        paths.extend(names.into_iter().take(FILES_MAX).map(|name| format!("{DIRECTORY}/{name}")));
+        let mut doas = Doas::default();
+        for path in paths {
+            if report.is_over() {
+                break;
+            }
+            let contents = match files::read(&machine.path(&path), Links::Follow, FILE_BYTES_MAX) {
+                Ok(contents) => contents,
+                Err(error) if files::is_missing(&error) => continue,
+                Err(error) => {
+                    report.unseen(format_args!("read {path}: {error}: rights to use doas are missing"));
+                    continue;
+                }
+            };
+            if !contents.is_whole {
+                report.unseen(format_args!("read {path}: only its first {FILE_BYTES_MAX} bytes"));
+            }
+            let mut rules = Vec::new();
+            for rule in doas_text::rules(&String::from_utf8_lossy(&contents.bytes)) {
+                match rule {
+                    Ok(rule) => rules.push(rule),
+                    Err((line, reason)) => {
+                        report.unseen(format_args!("{path}:{line}: is not understood: {reason}"));
+                    }
+                }
+            }
+            doas.files.push((path, rules));
+        }
+        doas
+    }
+
+    /// The rights of an account, in the order of the files. A rule that takes a part of one away has commands with a `!`.
+    pub(super) fn rights(&self, who: &Who, users: &Names) -> Vec<Right> {
+        let mut rights = Vec::new();
+        for (path, rules) in &self.files {
+            let mut valid: Vec<&Rule> = Vec::new();
+            for rule in rules.iter().filter(|rule| is_for(&rule.identity, who, users)) {
+                valid.retain(|earlier| !covers(rule, earlier));
+                // Without a right to take away it says nothing.
+                if rule.permits || !valid.is_empty() {
+                    valid.push(rule);
+                }
+            }
+            rights.extend(valid.into_iter().map(|rule| right(path, rule, users)));
+        }
+        rights
+    }
+}
+
+/// Whether what a rule is for is this account: by number, as for doas.
+fn is_for(identity: &str, who: &Who, users: &Names) -> bool {
+    match identity.strip_prefix(':') {
+        Some(group) => {
+            let is_number = |gid: u32| who.gids.contains(&gid);
+            who.groups.iter().any(|name| name == group) || group.parse().is_ok_and(is_number)
+        }
+        None => number(identity, users) == Some(who.account.uid),
+    }
+}
+
+/// The number of a user who has a name or is one.
+fn number(user: &str, users: &Names) -> Option<u32> {
+    users.number(user).or_else(|| user.parse().ok())
+}
+
+/// Whether a rule matches whatever another does.
+fn covers(rule: &Rule, other: &Rule) -> bool {
+    (rule.target.is_none() || rule.target == other.target)
+        && (rule.command.is_none()
+            || rule.command == other.command && (rule.arguments.is_none() || rule.arguments == other.arguments))
+}
+
+fn right(path: &str, rule: &Rule, users: &Names) -> Right {
+    let command = rule.command.as_deref().unwrap_or("ALL");
+    Right {
+        source: format!("{path}:{}", rule.line),
+        run_as: rule.target.clone().unwrap_or_else(|| "ALL".to_owned()),
+        is_as_root: rule.target.as_ref().is_none_or(|target| number(target, users) == Some(0)),
+        nopasswd: rule.nopass,
+        commands: vec![if rule.permits { command.to_owned() } else { format!("!{command}") }],
+        hosts: Vec::new(),
+    }
+}
