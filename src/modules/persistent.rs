@@ -26,7 +26,8 @@ pub trait Persistent: Sync {
     /// Turns the command-line form into parameters that [`Persistent::validate`] accepts.
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         let parameters = self.form().parameters(arguments)?;
-        self.validate(&parameters).map(|()| parameters)
+        let checked = self.validate(&parameters).map_err(|error| self.form().of_option(error));
+        checked.map(|()| parameters)
     }
 }
 
