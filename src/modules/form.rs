@@ -212,7 +212,8 @@ impl Form {
     /// An error of a parameter as one of the option that sets it, if there is one.
     pub fn of_option(&self, error: ParameterError) -> ParameterError {
         let field = match self.shape {
-            Shape::Fields => Some(error.field.as_str()),
+            // Some name their field below this word.
+            Shape::Fields => Some(error.field.strip_prefix("parameters.").unwrap_or(&error.field)),
             Shape::Search => error.field.strip_prefix(&format!("searches.{LABEL}.")),
         };
         // The element of a list is named by its reason.
@@ -345,6 +346,7 @@ mod tests {
             (&FORM, "names", "-name"),
             (&FORM, "names[3]", "-name"),
             (&FORM, "options.maxdepth", "-maxdepth"),
+            (&FORM, "parameters.word", "-a-very-long-name"),
             (&search, "searches.s1.names[0]", "-name"),
             (&search, "searches.s1.options.matchall", "-matchall"),
             // No option sets it.

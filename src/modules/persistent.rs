@@ -81,7 +81,7 @@ mod tests {
         for (module, text, error) in [
             ("fswatsh", "-path /etc", "no persistent module 'fswatsh'; known are fswatch"),
             ("fswatch", "-path '/etc", "a quotation mark is not closed"),
-            ("fswatch", "", "parameters.paths: at least one path is needed"),
+            ("fswatch", "", "-path: at least one path is needed"),
             ("fswatch", r#"{"paths": ["#, "the JSON text ends in the middle"),
             ("fswatch", r#"{"path": ["/etc"]}"#, "parameters.path: unknown key; did you mean \"paths\"?"),
         ] {
