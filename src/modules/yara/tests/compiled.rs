@@ -252,16 +252,19 @@ fn hostile_compiled_rules_are_an_error_or_run() {
     assert!(loaded > 20 && refused > 100, "{loaded} {refused}");
 }
 
+/// A string by its number.
+type StringOf = fn(usize) -> String;
+
 #[test]
-fn rules_at_the_limits_of_a_text_can_be_compiled_and_loaded() {
-    let string: [(fn(usize) -> String, usize); 5] = [
+fn many_rules_of_every_costly_kind_can_be_compiled_and_loaded() {
+    let strings: [(StringOf, usize); 5] = [
         (|n| format!("\"{n:04}\" xor wide ascii"), 200),
         (|n| format!("\"{n:0300}\" wide ascii nocase"), 3000),
         (|n| format!("/{n}x(a{{1,50}}b){{1,10}}/"), 2000),
         (|n| format!("{{ {:02x} 01 02 03 [0-900] 04 05 06 }}", n % 256), 2000),
         (|n| format!("\"text {n}\""), 19_990),
     ];
-    for (string, count) in string {
+    for (string, count) in strings {
         let mut text = String::new();
         let rules = count.min(1000);
         for rule in 0..rules {
