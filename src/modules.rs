@@ -243,7 +243,8 @@ pub trait Module: Sync {
     /// Turns the command-line form (`-path /etc -name passwd`) into parameters that [`Module::validate`] accepts.
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         let parameters = self.form().parameters(arguments)?;
-        self.validate(&parameters).map(|_| parameters)
+        let checked = self.validate(&parameters).map_err(|error| self.form().of_option(error));
+        checked.map(|_| parameters)
     }
     /// Formats a result as lines of text.
     fn print(&self, result: &ModuleResult) -> Vec<String>;

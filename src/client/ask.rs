@@ -19,7 +19,7 @@ pub fn ask(form: &Form, lines: &mut dyn Lines) -> Option<Vec<String>> {
         for flag in group.flags {
             match flag.kind {
                 Kind::Switch(_) => words.extend(ask_whether(flag, lines)?),
-                Kind::Text | Kind::File { .. } | Kind::Number => {
+                Kind::Text | Kind::File(_) | Kind::Number => {
                     words.extend(ask_value(flag, lines)?.into_iter().flatten())
                 }
                 Kind::Texts => {
@@ -43,7 +43,7 @@ fn prompt(flag: &Flag) -> String {
 fn ask_value(flag: &Flag, lines: &mut dyn Lines) -> Option<Option<[String; 2]>> {
     let line = lines.read(&prompt(flag))?;
     // Spaces are part of an expression.
-    let value = if flag.kind == Kind::Number { line.trim() } else { line.trim_end_matches(['\r', '\n']) };
+    let value = if matches!(flag.kind, Kind::Number) { line.trim() } else { line.trim_end_matches(['\r', '\n']) };
     Some((!value.trim().is_empty()).then(|| [format!("-{}", flag.name), value.to_owned()]))
 }
 

@@ -52,17 +52,15 @@ pub struct Flag {
 }
 
 /// What an option takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// Texts: it may be there more than once, and the field is a list.
     Texts,
     /// One text.
     Text,
-    /// The path of a file on the machine of the command line; the field is its text. Only there: an operation has the text.
-    File {
-        /// Of the text.
-        bytes_max: u64,
-    },
+    /// The path of a file on the machine of the command line; the field is what this makes of the file. Only there: an
+    /// operation has what was made.
+    File(fn(File) -> Result<String, String>),
     /// One whole number.
     Number,
     /// Nothing; `-x=false` is the opposite. The field is then this.
@@ -95,9 +93,14 @@ impl Flag {
         Flag { name, value, field, kind: Kind::Text, help }
     }
 
-    /// An option with the path of a file, whose text it means.
-    pub const fn file(name: &'static str, bytes_max: u64, field: &'static str, help: &'static str) -> Flag {
-        Flag { name, value: "<file>", field, kind: Kind::File { bytes_max }, help }
+    /// An option with the path of a file; the field is what `made` makes of it.
+    pub const fn file(
+        name: &'static str,
+        made: fn(File) -> Result<String, String>,
+        field: &'static str,
+        help: &'static str,
+    ) -> Flag {
+        Flag { name, value: "<file>", field, kind: Kind::File(made), help }
     }
 
     /// An option with a number.
@@ -141,10 +144,9 @@ impl Flag {
                 let number: u64 = value.parse().map_err(|_| refuse(self.name, "must be a whole number"))?;
                 Ok(json!(number))
             }
-            (Kind::File { bytes_max }, Some(path)) => {
-                let text =
-                    text_of(path, bytes_max).map_err(|reason| refuse(self.name, &format!("read {path}: {reason}")))?;
-                Ok(json!(text))
+            (Kind::File(made), Some(path)) => {
+                let text = File::open(path).map_err(|error| error.to_string()).and_then(made);
+                Ok(json!(text.map_err(|reason| refuse(self.name, &format!("read {path}: {reason}")))?))
             }
             (Kind::Text | Kind::Texts, Some(value)) => Ok(json!(value)),
         }
@@ -152,11 +154,10 @@ impl Flag {
 }
 
 /// The text of a file.
-fn text_of(path: &str, bytes_max: u64) -> Result<String, String> {
+pub(super) fn text_of(file: impl Read, bytes_max: usize) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > bytes_max {
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > bytes_max {
         return Err(format!("it has more than {bytes_max} bytes"));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -183,7 +184,7 @@ impl Form {
             let value = if matches!(flag.kind, Kind::Switch(_)) { inline } else { inline.or_else(|| rest.next()) };
             let value = flag.value(value)?;
             let place = place(&mut fields, flag.field);
-            if flag.kind == Kind::Texts {
+            if matches!(flag.kind, Kind::Texts) {
                 match place {
                     Value::Array(values) => values.push(value),
                     place => *place = json!([value]),
@@ -206,6 +207,21 @@ impl Form {
             Shape::Fields => Value::Object(fields),
             Shape::Search => json!({"searches": {LABEL: fields}}),
         })
+    }
+
+    /// An error of a parameter as one of the option that sets it, if there is one.
+    pub fn of_option(&self, error: ParameterError) -> ParameterError {
+        let field = match self.shape {
+            // Some name their field below this word.
+            Shape::Fields => Some(error.field.strip_prefix("parameters.").unwrap_or(&error.field)),
+            Shape::Search => error.field.strip_prefix(&format!("searches.{LABEL}.")),
+        };
+        // The element of a list is named by its reason.
+        let field = field.and_then(|field| field.split('[').next()).unwrap_or_default();
+        match self.flags().find(|flag| flag.field == field) {
+            Some(flag) => refuse(flag.name, &error.reason),
+            None => error,
+        }
     }
 
     fn unknown(&self, name: &str) -> ParameterError {
@@ -271,6 +287,7 @@ pub(super) fn refuse(flag: &str, reason: &str) -> ParameterError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules;
 
     const FORM: Form = Form {
         name: "example",
@@ -323,9 +340,33 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_parameters_name_the_option_that_sets_them() {
+        let search = Form { shape: Shape::Search, ..FORM };
+        for (form, field, option) in [
+            (&FORM, "names", "-name"),
+            (&FORM, "names[3]", "-name"),
+            (&FORM, "options.maxdepth", "-maxdepth"),
+            (&FORM, "parameters.word", "-a-very-long-name"),
+            (&search, "searches.s1.names[0]", "-name"),
+            (&search, "searches.s1.options.matchall", "-matchall"),
+            // No option sets it.
+            (&FORM, "options", "options"),
+            (&FORM, "parameters.nmes", "parameters.nmes"),
+            (&search, "searches.s1", "searches.s1"),
+            (&search, "names", "names"),
+            (&search, "searches.other.names[0]", "searches.other.names[0]"),
+        ] {
+            assert_eq!(form.of_option(ParameterError::new(field, "x")), ParameterError::new(option, "x"), "{field}");
+        }
+    }
+
+    #[test]
     fn the_text_of_a_file_is_read_within_its_limit() {
         const OF_FILE: Form = Form {
-            groups: &[Group { title: "Options:", flags: &[Flag::file("rules", 8, "text", "its text")] }],
+            groups: &[Group {
+                title: "Options:",
+                flags: &[Flag::file("rules", |file| text_of(file, 8), "text", "its text")],
+            }],
             preset: &[],
             ..FORM
         };
@@ -341,6 +382,18 @@ mod tests {
         assert_eq!(read(b"a\n\xff").unwrap_err(), error);
         let missing = OF_FILE.parameters(&["-rules".into(), "/nonexistent".into()]).unwrap_err().to_string();
         assert!(missing.starts_with("-rules: read /nonexistent: No such file"), "{missing}");
+    }
+
+    #[test]
+    fn only_switches_share_a_field() {
+        for module in modules::all() {
+            let values = || module.form().flags().filter(|flag| !matches!(flag.kind, Kind::Switch(_)));
+            for flag in values() {
+                let same: Vec<&str> =
+                    values().filter(|other| other.field == flag.field).map(|other| other.name).collect();
+                assert_eq!(same, [flag.name], "{}: an error would name the first", module.name());
+            }
+        }
     }
 
     #[test]

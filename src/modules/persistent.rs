@@ -26,7 +26,8 @@ pub trait Persistent: Sync {
     /// Turns the command-line form into parameters that [`Persistent::validate`] accepts.
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         let parameters = self.form().parameters(arguments)?;
-        self.validate(&parameters).map(|()| parameters)
+        let checked = self.validate(&parameters).map_err(|error| self.form().of_option(error));
+        checked.map(|()| parameters)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
         for (module, text, error) in [
             ("fswatsh", "-path /etc", "no persistent module 'fswatsh'; known are fswatch"),
             ("fswatch", "-path '/etc", "a quotation mark is not closed"),
-            ("fswatch", "", "parameters.paths: at least one path is needed"),
+            ("fswatch", "", "-path: at least one path is needed"),
             ("fswatch", r#"{"paths": ["#, "the JSON text ends in the middle"),
             ("fswatch", r#"{"path": ["/etc"]}"#, "parameters.path: unknown key; did you mean \"paths\"?"),
         ] {

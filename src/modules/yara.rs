@@ -3,7 +3,8 @@
 //! # Parameters
 //!
 //! `{"yara": "rule a { … }", "filesearch": "-path /bin -name ssh", "processes": [regex]}`; the first two as in the original, where
-//! `filesearch` is a command line of module `file` that selects the files. At least one of `filesearch` and `processes`.
+//! `filesearch` is a command line of module `file` that selects the files. At least one of `filesearch` and `processes`. Instead of
+//! `yara` there may be `compiled`, see `compiled.rs`.
 //!
 //! # The engine
 //!
@@ -13,17 +14,18 @@
 //! `zip`, `crx`, `vt`), but compiles conditions to machine code: wasmtime needs memory that is written and then executed, which the
 //! unit of the agent and the filter of its operations refuse; and it brings a compiler, some 10 MiB as its users report. Rules that
 //! import what this build lacks (`magic` and `cuckoo` too) are refused. Signatures in `pe.signatures` are listed and not verified.
-//! Rules travel as text: compiled ones are tied to one version of the engine, and cannot be checked.
 //!
 //! # Guarantees
 //!
 //! - Rules are compiled before they are signed and again on the agent, with the same verdict: what bounds the memory of compiled
-//!   rules is computed from their text (`cost.rs`). Includes are refused.
+//!   rules is computed from their text (`cost.rs`). Includes are refused. Of compiled ones an agent knows only that they arrived
+//!   whole and that nothing was lost in loading them; its limits hold them.
 //! - Of a match, offsets and lengths are returned, never contents.
 //! - Nothing is stopped or traced: memory is read through `/proc/PID/mem`, a chunk at a time.
 //! - A file or a process whose scan takes too long, or that is too large, is named, and the others are scanned. A scan that does
 //!   not end is left alone: the run ends without it (`run.rs`).
 
+mod compiled;
 mod cost;
 mod form;
 mod memory;
@@ -36,6 +38,8 @@ mod tests;
 
 use super::form::Form;
 use super::{Context, Module, ModuleResult, Needs, ParameterError, file, notation};
+use parameters::Source;
+use rules::Rules;
 use serde_json::Value;
 
 /// The module `yara`, see the module's documentation.
@@ -62,16 +66,17 @@ impl Module for Yara {
 
     fn validate(&self, parameters: &Value) -> Result<Vec<ParameterError>, ParameterError> {
         let search = parameters::parse(parameters)?;
-        rules::compile(&search.rules)?;
-        Ok(search.doubts)
+        match &search.rules {
+            Source::Text(text) => rules::compile(text).map(|_| Vec::new()),
+            // Not loaded: what that takes can only be bounded where the kernel bounds it.
+            Source::Compiled(compiled) => compiled::open(compiled).map(|opened| opened.doubt().into_iter().collect()),
+        }
+        .map(|doubts| [doubts, search.doubts].concat())
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        let compiled = parameters::parse(parameters).and_then(|search| Ok((rules::compile(&search.rules)?, search)));
-        match compiled {
-            Ok((rules, search)) => run::run(rules, search, context),
-            Err(error) => ModuleResult::failed(error.to_string()),
-        }
+        let ready = parameters::parse(parameters).and_then(|search| Ok((Rules::of(&search.rules)?, search)));
+        ModuleResult::of(ready, |(rules, search)| run::run(rules, search, context))
     }
 
     /// As the original has them: `/bin/ssh [rule1,rule2]`.

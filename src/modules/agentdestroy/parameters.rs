@@ -104,7 +104,7 @@ mod tests {
         for (line, error) in [
             ("-pid x -version 1", "-pid: must be a whole number"),
             ("-pid 77 -pid 78", "-pid: is there twice"),
-            ("-pid 77", "parameters.version: is missing"),
+            ("-pid 77", "-version: is missing"),
             ("-pid 77 -version", "-version: needs a value"),
             ("-signal 9", "-signal: is not an option"),
         ] {

@@ -11,11 +11,20 @@ use serde_json::Value;
 /// Bytes of the command line that selects files: more than people write.
 const SEARCH_BYTES_MAX: usize = 64 << 10;
 
+/// Where rules come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Source {
+    /// Their text.
+    Text(String),
+    /// What [`super::compiled`] makes of it.
+    Compiled(String),
+}
+
 /// What is scanned, with what.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// The text of the rules, not checked yet.
-    pub(super) rules: String,
+    /// Not checked yet.
+    pub(super) rules: Source,
     /// Valid parameters of module `file`.
     pub(super) files: Option<Value>,
     /// On the name or the program of processes.
@@ -28,10 +37,14 @@ pub(super) struct Search {
 pub(super) fn parse(parameters: &Value) -> Result<Search, ParameterError> {
     let text = parameters.to_string();
     let given = Fields::at("parameters", &text)?;
-    fields::only(&given, &["yara", "filesearch", "processes"])?;
+    fields::only(&given, &["yara", "compiled", "filesearch", "processes"])?;
     // Names of fields stand for themselves in errors.
     let given = Fields::parse(text.as_bytes())?;
-    let rules = given.text_required("yara", RULES_BYTES_MAX)?;
+    let rules = match (given.raw("yara"), given.raw("compiled")) {
+        (Some(_), Some(_)) => return Err(ParameterError::new("compiled", "is there, and so is yara: one of both")),
+        (None, Some(_)) => Source::Compiled(given.text_required("compiled", RULES_BYTES_MAX)?),
+        (_, None) => Source::Text(given.text_required("yara", RULES_BYTES_MAX)?),
+    };
     let line = given.text("filesearch", SEARCH_BYTES_MAX)?;
     let processes = Patterns::default().list(&given, "processes")?;
     let words = words(&line).map_err(|reason| ParameterError::new("filesearch", reason))?;
@@ -48,7 +61,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Search, ParameterError> {
 
 /// Parameters of module `file`, and what it doubts.
 fn file_search(words: &[String]) -> Result<(Value, Vec<ParameterError>), ParameterError> {
-    let of_files = |error: ParameterError| ParameterError::new("filesearch", error.to_string());
+    let of_files = |error| ParameterError::new("filesearch", File.form().of_option(error).to_string());
     let parameters = File.form().parameters(words).map_err(of_files)?;
     let doubts = File.validate(&parameters).map_err(of_files)?.into_iter().map(of_files).collect();
     if parameters["searches"]["s1"]["options"]["matchlimit"].as_u64().is_some_and(|limit| limit > 0) {
@@ -109,6 +122,9 @@ mod tests {
         for (parameters, error) in [
             (json!({}), "yara: is missing"),
             (json!({"yara": ""}), "yara: is empty"),
+            (json!({"compiled": ""}), "compiled: is empty"),
+            (json!({"compiled": 7}), "compiled: is not a string"),
+            (json!({"yara": rule, "compiled": "x"}), "compiled: is there, and so is yara: one of both"),
             (json!({"yara": "x".repeat(RULES_BYTES_MAX + 1)}), "yara: has 1048577 bytes, the limit is 1048576"),
             (json!({"yara": rule}), "filesearch: is missing, and so is processes"),
             (
@@ -117,7 +133,7 @@ mod tests {
             ),
             (json!({"yara": rule, "filesearch": "-path"}), "filesearch: -path: needs a value"),
             (json!({"yara": rule, "filesearch": "-pth /"}), "filesearch: -pth: is not an option of the module file"),
-            (json!({"yara": rule, "filesearch": "-path / -name ("}), "filesearch: searches.s1.names[0]: bad regular"),
+            (json!({"yara": rule, "filesearch": "-path / -name ("}), "filesearch: -name: bad regular"),
             (
                 json!({"yara": rule, "filesearch": "-path / -name . -matchlimit 7"}),
                 "filesearch: -matchlimit: all files",
@@ -128,8 +144,8 @@ mod tests {
             assert!(found.starts_with(error), "{parameters}: {found}");
         }
         let search = parse(&json!({"YARA": rule, "FileSearch": "-path / -name a/b", "processes": ["x"]})).unwrap();
-        assert_eq!((search.rules.as_str(), search.processes.len()), (rule, 1));
-        assert!(search.doubts[0].to_string().starts_with("filesearch: searches.s1.names[0]: "), "{:?}", search.doubts);
+        assert_eq!((search.rules, search.processes.len()), (Source::Text(rule.into()), 1));
+        assert!(search.doubts[0].to_string().starts_with("filesearch: -name: "), "{:?}", search.doubts);
         assert!(search.files.is_some());
     }
 }

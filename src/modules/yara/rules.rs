@@ -1,13 +1,15 @@
-//! From the text of rules to what scans: checked, bounded and compiled.
+//! From rules to what scans: from their text, checked, bounded and compiled; or loaded as they were compiled before.
 
+use super::compiled;
 use super::cost;
+use super::parameters::Source;
 use crate::modules::ParameterError;
 use boreal::Scanner;
 use boreal::compiler::{Compiler, CompilerBuilder, CompilerParams};
 use boreal::module::Console;
 use boreal_parser::file::{Import, YaraFileComponent};
 use boreal_parser::rule::Rule;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -33,10 +35,10 @@ pub(super) const VARIABLES: [&str; 3] = ["filename", "filepath", "extension"];
 pub(super) struct Rules {
     /// What scans.
     pub(super) scanner: Scanner,
-    /// How many matches of one string are counted.
-    pub(super) matches_max: u32,
+    /// How many strings they have.
+    pub(super) strings: usize,
     /// Names of rules that may depend on matches beyond those.
-    pub(super) counting: HashSet<String>,
+    pub(super) counting: BTreeSet<String>,
 }
 
 /// What [`check`] has seen.
@@ -45,16 +47,39 @@ struct Seen {
     rules: usize,
     strings: usize,
     cost: u64,
-    counting: HashSet<String>,
+    counting: BTreeSet<String>,
+}
+
+impl Rules {
+    /// What scans, wherever it comes from.
+    pub(super) fn of(source: &Source) -> Result<Rules, ParameterError> {
+        match source {
+            Source::Text(text) => compile(text),
+            Source::Compiled(compiled) => compiled::open(compiled)?.load(),
+        }
+    }
+
+    /// How many matches of one string are counted.
+    pub(super) fn matches_max(&self) -> u32 {
+        let matches_max = (MATCHES_MAX / self.strings.max(1)).min(MATCHES_OF_STRING_MAX);
+        u32::try_from(matches_max).unwrap_or(u32::MAX)
+    }
 }
 
 /// Checks and compiles rules. Errors name the line.
 pub(super) fn compile(text: &str) -> Result<Rules, ParameterError> {
-    let failed = |reason: String| ParameterError::new("yara", format!("compile: {reason}"));
+    apart(|reason| ParameterError::new("yara", format!("compile: {reason}")), || compile_here(text))
+}
+
+/// Does something with the engine in a thread of its own, with a large stack: a defect of the engine is an error.
+pub(super) fn apart<T: Send>(
+    failed: impl Fn(String) -> ParameterError,
+    work: impl FnOnce() -> Result<T, ParameterError> + Send,
+) -> Result<T, ParameterError> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || compile_here(text));
-        let compiled = thread.map_err(|error| failed(format!("start a thread: {error}")))?.join();
-        compiled.unwrap_or_else(|_| Err(failed("an internal error of the engine".into())))
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let done = thread.map_err(|error| failed(format!("start a thread: {error}")))?.join();
+        done.unwrap_or_else(|_| Err(failed("an internal error of the engine".into())))
     })
 }
 
@@ -62,9 +87,7 @@ fn compile_here(text: &str) -> Result<Rules, ParameterError> {
     let seen = check(text)?;
     let mut compiler = compiler();
     compiler.add_rules_str(text).map_err(|error| from_engine(&error))?;
-    let matches_max = (MATCHES_MAX / seen.strings.max(1)).min(MATCHES_OF_STRING_MAX);
-    let matches_max = u32::try_from(matches_max).unwrap_or(u32::MAX);
-    Ok(Rules { scanner: compiler.finalize(), matches_max, counting: seen.counting })
+    Ok(Rules { scanner: compiler.finalize(), strings: seen.strings, counting: seen.counting })
 }
 
 /// Refuses what would be too large, or what this build cannot do.
@@ -178,10 +201,14 @@ fn literal_bytes(text: &str, quote: char) -> usize {
     end.map_or(text.len(), |(at, _)| at + 1)
 }
 
+/// What rules write there, which may be contents, goes nowhere.
+pub(super) fn console() -> Console {
+    Console::with_callback(|_| {})
+}
+
 /// An empty compiler with all modules and variables.
 fn compiler() -> Compiler {
-    // What rules write there, which may be contents, goes nowhere.
-    let mut compiler = CompilerBuilder::new().add_module(Console::with_callback(|_| {})).build();
+    let mut compiler = CompilerBuilder::new().add_module(console()).build();
     compiler.set_params(CompilerParams::default().disable_includes(true).disable_unknown_escape_warning(true));
     for name in VARIABLES {
         compiler.define_symbol(name, "");
@@ -195,9 +222,13 @@ fn from_engine(error: &dyn Display) -> ParameterError {
     let place = text.strip_prefix("mem:").and_then(|rest| rest.split_once(':'));
     let (line, rest) = place.unwrap_or(("?", &text));
     let reason = rest.split_once("error: ").map_or(rest, |(_, reason)| reason);
+    ParameterError::new("yara", format!("line {line}: {}", shortened(reason)))
+}
+
+/// A reason of the engine.
+pub(super) fn shortened(reason: &str) -> &str {
     let reason = reason.lines().next().unwrap_or_default();
-    let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
-    ParameterError::new("yara", format!("line {line}: {reason}"))
+    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
 }
 
 #[cfg(test)]

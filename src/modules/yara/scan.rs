@@ -123,7 +123,7 @@ impl Scans {
             ScanParams::default()
                 .compute_full_matches(true)
                 .match_max_length(0)
-                .string_max_nb_matches(self.rules.matches_max)
+                .string_max_nb_matches(self.rules.matches_max())
                 .timeout_duration(Some(self.time_left()?))
                 .process_memory(is_process)
                 .callback_events(CallbackEvents::RULE_MATCH | CallbackEvents::STRING_REACHED_MATCH_LIMIT),
@@ -145,7 +145,7 @@ impl Scans {
         for (rule, string) in sink.overrun {
             if self.rules.counting.contains(&rule) {
                 let verb = if found.rules.contains(&rule) { "matches" } else { "does not match" };
-                let max = self.rules.matches_max;
+                let max = self.rules.matches_max();
                 found.unknown.push(format!("rule {rule} {verb} by the first {max} places of {string}; there are more"));
             }
         }

@@ -1,10 +1,12 @@
 //! The module against planted files and processes, against rules that explode, and beside Debian's yara.
 
+mod compiled;
 mod hostile;
 mod oracle;
 mod processes;
 
 use super::Yara;
+use super::rules::RULES_BYTES_MAX;
 use crate::modules::{Context, Module, ModuleResult};
 use serde_json::{Value, json};
 use std::fs;
@@ -132,6 +134,44 @@ fn rules_are_read_from_a_file_of_the_command_line() {
     let words = ["-rules", path, "-files", "-path /etc -name .", "-process", "^a$", "-process", "b"].map(str::to_owned);
     let expected = json!({"yara": rule_for("x"), "filesearch": "-path /etc -name .", "processes": ["^a$", "b"]});
     assert_eq!(Yara.parse_arguments(&words).unwrap(), expected);
-    fs::write(file.path(), "rule").unwrap();
-    assert!(Yara.parse_arguments(&words).unwrap_err().to_string().starts_with("yara: line 1: "));
+    let compiled = Yara.parse_arguments(&[&["-compile".to_owned()][..], &words[1..]].concat()).unwrap();
+    assert_eq!((&compiled["yara"], &compiled["filesearch"]), (&Value::Null, &expected["filesearch"]));
+    assert!(compiled["compiled"].is_string());
+
+    let refused = |contents: &[u8], words: &[&str]| {
+        fs::write(file.path(), contents).unwrap();
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Yara.parse_arguments(&words).unwrap_err().to_string()
+    };
+    let large = [b"YARA".as_slice(), &vec![0; RULES_BYTES_MAX + 1]].concat();
+    for (contents, reason) in [
+        (b"YARA\x12\0\0\0\xff".as_slice(), "it was compiled by yarac, which only the same version of YARA can load"),
+        (&large, "it was compiled by yarac"),
+        (&large[4..], "it has more than 1048576 bytes"),
+        (b"YAR\xff", "line 1 is no UTF-8"),
+    ] {
+        for option in ["-rules", "-compile"] {
+            let found = refused(contents, &[option, path, "-process", "."]);
+            assert!(found.starts_with(&format!("{option}: read {path}: {reason}")), "{found}");
+        }
+    }
+    // Errors name what a person typed.
+    for (contents, words, error) in [
+        ("rule", &["-rules", path, "-process", "."][..], "-rules: line 1: "),
+        ("", &["-rules", path, "-process", "."], "-rules: is empty"),
+        (
+            "\nrule a { condition: b }",
+            &["-compile", path, "-process", "."],
+            &format!("-compile: read {path}: line 2: unknown"),
+        ),
+        ("", &["-compile", path, "-process", "."], &format!("-compile: read {path}: there is no rule")),
+        (&rule_for("x"), &["-compile", path, "-rules", path, "-process", "."], "-compile: is there, and so is "),
+        (&rule_for("x"), &["-rules", path], "-files: is missing"),
+        (&rule_for("x"), &["-rules", path, "-process", "a", "-process", "("], "-process: bad regular expression"),
+        (&rule_for("x"), &["-rules", path, "-files", "-path / -name ("], "-files: -name: bad regular expression"),
+        ("", &["-process", "."], "-rules: is missing"),
+    ] {
+        let found = refused(contents.as_bytes(), words);
+        assert!(found.starts_with(error), "{words:?}: {found}");
+    }
 }

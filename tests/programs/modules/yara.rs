@@ -1,6 +1,8 @@
 //! Rules over files and processes.
 
 use super::limited;
+use mig::modules::Module;
+use mig::modules::yara::Yara;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -20,6 +22,14 @@ fn yara_scans_files_and_processes() {
     let search = format!("-path {} -name .", directory.path().display());
     let files = limited("yara", &json!({"yara": rules, "filesearch": search}));
     let both = limited("yara", &json!({"yara": rules, "filesearch": search, "processes": ["^yara-program$"]}));
+    // Compiled, as the client makes it.
+    let path = directory.path().join("rules.yar");
+    fs::write(&path, &rules).unwrap();
+    let words = ["-compile", path.to_str().unwrap(), "-files", &search].map(str::to_owned);
+    let parameters = Yara.parse_arguments(&words).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(parameters["compiled"].is_string() && parameters["yara"].is_null());
+    let of_compiled = limited("yara", &parameters);
     child.kill().and_then(|()| child.wait()).unwrap();
     let found = |result: &Value| {
         let matches = result["elements"]["Matches"].as_array().unwrap().clone();
@@ -29,7 +39,9 @@ fn yara_scans_files_and_processes() {
         found
     };
     let of_files = [(json!(file), json!(["a"])), (json!(program), json!(["b"]))];
-    assert_eq!((found(&files), &files["errors"]), (of_files.to_vec(), &json!(null)), "{files}");
+    for files in [files, of_compiled] {
+        assert_eq!((found(&files), &files["errors"]), (of_files.to_vec(), &json!(null)), "{files}");
+    }
     let process = json!(format!("process {} {}", child.id(), program.display()));
     let expected = [&of_files[..], &[(process, json!(["a", "b"]))]].concat();
     let is_there = |one: &(Value, Value)| found(&both).iter().any(|other| other.0 == one.0 && other.1[0] == one.1[0]);

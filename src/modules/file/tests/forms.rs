@@ -96,15 +96,15 @@ fn the_command_line_makes_one_search() {
 #[test]
 fn a_wrong_command_line_names_the_option() {
     for (line, message) in [
-        (&[][..], "searches.s1.paths: at least one path is needed"),
-        (&["-name", "x"], "searches.s1.paths: at least one path is needed"),
+        (&[][..], "-path: at least one path is needed"),
+        (&["-name", "x"], "-path: at least one path is needed"),
         (&["-path"], "-path: needs a value"),
         (&["-path", "/", "-colour", "x"], "-colour: is not an option of the module file"),
         (&["-path", "/", "word"], "word: is not an option"),
         (&["-path", "/", "-maxdepth", "deep"], "-maxdepth: must be a whole number"),
         (&["-path", "/", "-macroal=perhaps"], "-macroal: must be true or false"),
-        (&["-path", "/", "-name", "("], "searches.s1.names[0]: bad regular expression"),
-        (&["-path", "/", "-mismatch", "x"], "searches.s1.options.mismatch[0]"),
+        (&["-path", "/", "-name", "("], "-name: bad regular expression"),
+        (&["-path", "/", "-mismatch", "x"], "-mismatch: "),
     ] {
         let refused = parse(line).unwrap_err();
         assert!(refused.starts_with(message), "{refused}");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What public rules are made of.
-const RULES: &str = r##"
+pub(super) const RULES: &str = r##"
 import "elf"
 import "hash"
 import "math"
@@ -75,11 +75,8 @@ fn by_us(rules: &str, directory: &Path) -> Facts {
     facts
 }
 
-#[test]
-fn matches_and_their_places_are_those_of_debians_yara() {
-    let directory = tempfile::tempdir().unwrap();
-    let files = directory.path().join("files");
-    fs::create_dir(&files).unwrap();
+/// Files for each of [`RULES`].
+pub(super) fn plant(files: &Path) {
     let wide: Vec<u8> = "run PowerShell -enc".bytes().flat_map(|byte| [byte, 0]).collect();
     let xored: Vec<u8> = "This program cannot".bytes().map(|byte| byte ^ 0x5a).collect();
     let mut random = 1_u64;
@@ -112,6 +109,14 @@ fn matches_and_their_places_are_those_of_debians_yara() {
     for program in ["/bin/true", "/bin/sleep", "/bin/cat"] {
         fs::copy(program, files.join(program.rsplit('/').next().unwrap())).unwrap();
     }
+}
+
+#[test]
+fn matches_and_their_places_are_those_of_debians_yara() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = directory.path().join("files");
+    fs::create_dir(&files).unwrap();
+    plant(&files);
     let path = directory.path().join("rules.yar");
     fs::write(&path, RULES).unwrap();
     let (ours, theirs) = (by_us(RULES, &files), by_yara(&path, &files));
