@@ -4,7 +4,7 @@
 //! nothing: an investigator would take that for a negative result. So a search with a doubt is not run, and its doubt
 //! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
-use super::filter::{Check, FIELDS};
+use super::filter::{Check, FIELDS, Field};
 use super::options::{self, Options};
 use super::wildcard::{Exclude, Wildcard, is_wild};
 use crate::json::Fields;
@@ -52,7 +52,21 @@ pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Ve
     let unused = |word: &&String| !checks.iter().any(|check| check.field.is_named_by(word));
     let unused = options.mismatch.iter().filter(unused);
     let reason = |word: &String| format!("\"{word}\" inverts a filter that the search does not have");
-    unused.map(|word| Doubt::new(ParameterError::new(format!("{at}.options.mismatch"), reason(word)))).collect()
+    let unused = unused.map(|word| ParameterError::new(format!("{at}.options.mismatch"), reason(word)));
+    unused.chain(about_targets(checks, options, at)).map(Doubt::new).collect()
+}
+
+/// Checks that a link can pass a filter on where it leads.
+fn about_targets(checks: &[Check], options: &Options, at: &str) -> Option<ParameterError> {
+    let has = |is_one: fn(&Field) -> bool| checks.iter().any(|check| is_one(&check.field));
+    let reason = match has(|field| matches!(field, Field::Targets)) {
+        true if !options.links => "needs the option links: without it, links are followed",
+        true if options.matchall && has(|field| matches!(field, Field::Contents | Field::Hash(..))) => {
+            "with a filter on contents or sums nothing passes, as a link has no contents"
+        }
+        _ => return None,
+    };
+    Some(ParameterError::new(format!("{at}.targets"), reason))
 }
 
 /// Checks the paths of the list at `at`, which are taken literally, except for wildcards with `glob`.

@@ -20,10 +20,10 @@ use super::open::Metadata;
 use super::parameters::{Cost, Plan};
 use super::patterns::Names;
 use super::readings::Readings;
-use super::results::Findings;
+use super::results::{Facts, Findings};
 use access::Opened;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What another module does with each file that a search selects: its path, and the file, which was read from then and there.
@@ -89,8 +89,8 @@ pub(super) enum Outcome {
 enum Compared {
     /// No search matches.
     No,
-    /// At least one does.
-    Matching(Metadata),
+    /// At least one does; with where it leads, if it is a link.
+    Matching(Metadata, Option<PathBuf>),
     /// See [`Outcome::Deferred`].
     Deferred(u64),
 }
@@ -145,7 +145,10 @@ impl<'a> Evaluator<'a> {
         let any = self.names.mark(entry.base_name(), &mut self.name_hits);
         for active in active {
             let search = &self.run.plan.searches[active.search];
-            if (search.needs_name_match && !any) || self.run.findings.is_closed(active.search) {
+            if (search.needs_name_match && !any)
+                || !entry.kind.is_for(search.options.links)
+                || self.run.findings.is_closed(active.search)
+            {
                 continue;
             }
             let passes = |check: &Check| match check.test {
@@ -165,14 +168,15 @@ impl<'a> Evaluator<'a> {
     fn settle(&mut self, entry: &FileEntry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
         let compared = self.compare(entry, &mut candidates, patience);
-        if let Compared::Matching(metadata) = compared
+        if let Compared::Matching(metadata, target) = &compared
             && !matches!(self.run.to, To::Files(_))
         {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
-                    let is_added =
-                        self.run.findings.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
+                    let (target, sha256) = (target.as_deref(), found.sha256.as_deref());
+                    let facts = Facts { metadata, target, sha256 };
+                    let is_added = self.run.findings.add(found.search, &found.passed, &path, &facts);
                     if let To::Paths(each) = self.run.to
                         && is_added
                     {
@@ -195,16 +199,19 @@ impl<'a> Evaluator<'a> {
             return Compared::No;
         }
         let reads = candidates.iter().any(|candidate| self.run.reads(candidate));
-        let mut metadata = None;
+        let (mut metadata, mut target) = (None, None);
         // A file that is opened later anyway is not stat'ed here.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Cost::Metadata)) {
             let known = self.stat(entry, candidates).filter(|known| !known.is_directory());
             let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
+            if known.is_link() && !candidates.is_empty() {
+                target = self.target(entry, candidates);
+            }
             metadata = Some(known);
         }
         if candidates.iter().any(|candidate| search(candidate).has(Cost::Attributes)) {
-            self.match_attributes(entry, candidates);
+            self.match_attributes(entry, target.as_deref(), candidates);
         }
         if candidates.iter().any(|candidate| self.run.reads(candidate)) {
             match self.open(entry, metadata.as_ref(), patience, candidates) {
@@ -222,7 +229,7 @@ impl<'a> Evaluator<'a> {
         }
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
         let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry, candidates)) };
-        known.map_or(Compared::No, Compared::Matching)
+        known.map_or(Compared::No, |known| Compared::Matching(known, target))
     }
 
     /// Shows a file that a search selects to whom it is for.

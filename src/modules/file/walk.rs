@@ -4,7 +4,8 @@
 //! files are compared once with each search. The threads take directories from one stack; a thread with many files
 //! to read shares half of them when another is idle.
 //!
-//! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one.
+//! Symbolic links to files are followed, links to directories are not, except that a path of a search may be one. Searches with
+//! the option `links` look at links themselves: in a walk of both kinds of searches each link is compared both ways.
 //! Network mounts are entered only by searches with the option `remotefs`.
 //!
 //! Memory is bounded for any width and depth of a tree: a directory with many subdirectories is read in parts, and
@@ -49,6 +50,8 @@ pub(super) struct Walk<'a> {
     roots: Roots,
     /// A search has paths that are not walked.
     excludes: bool,
+    /// How links are looked at: each way that a search asks for.
+    ways_of_links: Vec<Kind>,
     run: Shared<'a>,
     late: Late<Task>,
     open_count: Arc<AtomicUsize>,
@@ -60,7 +63,14 @@ impl<'a> Walk<'a> {
         let roots =
             Roots::new(run.plan, |search| !run.findings.is_closed(search), |search| expand::paths(&run, search));
         let excludes = run.plan.searches.iter().any(|search| !search.exclude.is_empty());
-        Walk { roots, excludes, run, late: Late::default(), open_count: Arc::default() }
+        let is_asked = |way: &Kind| run.plan.searches.iter().any(|search| way.is_for(search.options.links));
+        let ways_of_links = [Kind::Link, Kind::LinkItself].into_iter().filter(is_asked).collect();
+        Walk { roots, excludes, ways_of_links, run, late: Late::default(), open_count: Arc::default() }
+    }
+
+    /// Each way in which an entry is looked at: a link may be followed by one search, and looked at itself by another.
+    fn ways<'w>(&'w self, kind: &'w Kind) -> &'w [Kind] {
+        if *kind == Kind::Link { &self.ways_of_links } else { std::slice::from_ref(kind) }
     }
 
     /// Walks everything with `threads` threads; with one, in the calling thread.

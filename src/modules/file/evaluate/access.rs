@@ -1,13 +1,14 @@
 //! How a file is reached: its metadata and its descriptor, what is not accessed, and what is said of it then.
 
 use super::super::candidate::Candidate;
-use super::super::entry::{FileEntry, Kind};
+use super::super::entry::FileEntry;
 use super::super::mounts::Place;
 use super::super::open::{self, Metadata};
 use super::{Evaluator, Patience};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Why a link from elsewhere is not followed into `/proc/PID`.
@@ -26,7 +27,7 @@ pub(super) enum Opened {
 impl Evaluator<'_> {
     /// Drops the searches that may not follow a link into a network mount.
     pub(super) fn leave_network(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
-        let Some(real) = entry.real.filter(|_| entry.kind == Kind::Link && !candidates.is_empty()) else { return };
+        let Some(real) = entry.real.filter(|_| entry.kind.is_followed() && !candidates.is_empty()) else { return };
         if !self.run.mounts.must_locate(real) {
             return;
         }
@@ -48,8 +49,20 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn stat(&self, entry: &FileEntry, candidates: &[Candidate]) -> Option<Metadata> {
-        let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
+        let found = open::stat(entry.at, entry.name, entry.kind.is_followed());
         found.map_err(|error| self.report(entry, "stat", &error.into(), candidates)).ok()
+    }
+
+    /// Returns where a link leads; nothing if it was removed meanwhile, or leads nowhere, as `exe` of a kernel thread.
+    pub(super) fn target(&self, entry: &FileEntry, candidates: &[Candidate]) -> Option<PathBuf> {
+        match open::text_of_link(entry.at, entry.name) {
+            Ok(target) => Some(target),
+            Err(error) if open::leads_nowhere(&error) => None,
+            Err(error) => {
+                self.report(entry, "read link", &error, candidates);
+                None
+            }
+        }
     }
 
     /// Reports why an entry cannot be examined. Dangling links and ended processes are not errors.
@@ -60,7 +73,7 @@ impl Evaluator<'_> {
             candidates.iter().for_each(|candidate| findings.skip_search(candidate.search));
         } else if !open::leads_nowhere(error) {
             self.report_unreadable(entry, what, error);
-        } else if !entry.is_pseudo && entry.kind != Kind::Link {
+        } else if !entry.is_pseudo && !entry.kind.is_followed() {
             self.run.findings.unread("it was removed or renamed during the search", &entry.path());
         }
     }
@@ -68,7 +81,7 @@ impl Evaluator<'_> {
     /// Whether an entry elsewhere cannot be examined because it leads into another process.
     fn leads_into_process(&self, entry: &FileEntry, error: &io::Error) -> bool {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let elsewhere = entry.real.filter(|_| is_denied && entry.kind == Kind::Link && !entry.is_pseudo);
+        let elsewhere = entry.real.filter(|_| is_denied && entry.kind.is_followed() && !entry.is_pseudo);
         elsewhere.is_some_and(|real| self.run.mounts.leads_into_process(entry.at, real, entry.name))
     }
 
@@ -91,7 +104,7 @@ impl Evaluator<'_> {
         if known.is_some_and(|known| !known.is_regular()) {
             return Opened::Nothing;
         }
-        let (follow, findings) = (entry.kind == Kind::Link, self.run.findings);
+        let (follow, findings) = (entry.kind.is_followed(), self.run.findings);
         if (entry.is_pseudo || known.is_some_and(|known| follow && known.stored_bytes == 0))
             && let Some(reason) = open::must_not_open(entry.at, entry.name, follow)
         {

@@ -10,6 +10,8 @@ use super::Evaluator;
 use crate::modules::notation;
 use crate::re2;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 impl Evaluator<'_> {
     pub(super) fn match_metadata(&self, metadata: &Metadata, candidates: &mut Vec<Candidate>) {
@@ -31,7 +33,8 @@ impl Evaluator<'_> {
     }
 
     /// Compares what is read on request only; a check whose attribute cannot be read fails.
-    pub(super) fn match_attributes(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
+    /// `target` is where the entry leads, if it is a link.
+    pub(super) fn match_attributes(&self, entry: &FileEntry, target: Option<&Path>, candidates: &mut Vec<Candidate>) {
         let plan = self.run.plan;
         let is_asked = |is_one: fn(&Test) -> bool| {
             let mut checks = candidates.iter().flat_map(|one| plan.searches[one.search].stage(Cost::Attributes));
@@ -52,8 +55,10 @@ impl Evaluator<'_> {
         if is_asked(|test| matches!(test, Test::Capability(_))) {
             capabilities = attributes::file_capabilities(entry).map_err(fails).ok();
         }
+        let target = target.map(|target| re2::text(target.as_os_str().as_bytes()));
         let passes = |check: &Check| {
             let holds = match &check.test {
+                Test::Target(pattern) => target.as_ref().map(|target| pattern.is_match(target)),
                 Test::Birthtime(age) => birth.map(|birth| age.holds(birth, self.run.now)),
                 Test::Xattr(pattern) => {
                     extended.as_ref().map(|all| all.iter().any(|one| pattern.is_match(&re2::text(one))))

@@ -41,22 +41,27 @@ impl Walker<'_> {
         let Some(kind) = kind else {
             return gathered.subdirectories.extend(self.subdirectory(opened, below, (name, is_root)));
         };
-        if self.walk.excludes && self.is_excluded(opened, name, &opened.active) {
-            return self.take_excluded(opened, (name, is_root), kind, gathered);
+        // Its searches, if they are not those of the directory.
+        let mut own = if is_root { self.begin_at(&opened.entry(name, kind), &opened.active) } else { None };
+        if self.walk.excludes {
+            let all = own.as_deref().unwrap_or(&opened.active);
+            let kept = self.kept(opened, name, all);
+            if kept.len() < all.len() {
+                own = Some(kept);
+            }
+        }
+        if own.as_ref().is_some_and(Vec::is_empty) {
+            return;
         }
         gathered.count += 1;
-        let entry = opened.entry(name, kind);
-        if is_root && self.leads_to_file(&entry) {
-            let root = self.walk.roots.take(&entry.path()).unwrap_or_default();
-            self.evaluate(Some(opened), name, kind, &roots::merge(&opened.active, root).into());
-        } else if self.evaluator.must_read(&entry, &opened.active) {
-            gathered.files.push_back((name.to_owned(), kind));
+        let (walk, own) = (self.walk, own.map(Arc::from));
+        for way in walk.ways(&kind) {
+            if let Some(own) = &own {
+                self.evaluate(Some(opened), name, *way, own);
+            } else if self.evaluator.must_read(&opened.entry(name, *way), &opened.active) {
+                gathered.files.push_back((name.to_owned(), *way));
+            }
         }
-    }
-
-    /// Whether a search excludes an entry.
-    fn is_excluded(&self, opened: &OpenDirectory, name: &OsStr, active: &[Active]) -> bool {
-        self.kept(opened, name, active).len() < active.len()
     }
 
     /// Returns the searches that do not exclude an entry, by the path that is walked or the one without links.
@@ -68,26 +73,6 @@ impl Walker<'_> {
             exclude.is_empty() || !(exclude.holds(&path) || exclude.holds(&real))
         };
         active.iter().filter(is_kept).copied().collect()
-    }
-
-    /// Compares a file with the searches that do not exclude it.
-    fn take_excluded(
-        &mut self,
-        opened: &Arc<OpenDirectory>,
-        (name, is_root): (&OsStr, bool),
-        kind: Kind,
-        gathered: &mut Gathered,
-    ) {
-        let entry = opened.entry(name, kind);
-        let mut active = opened.active.to_vec();
-        if is_root && self.leads_to_file(&entry) {
-            active = roots::merge(&active, self.walk.roots.take(&entry.path()).unwrap_or_default());
-        }
-        let kept = self.kept(opened, name, &active);
-        if !kept.is_empty() {
-            gathered.count += 1;
-            self.evaluate(Some(opened), name, kind, &kept.into());
-        }
     }
 
     /// Returns the task of walking a subdirectory, if a search covers it.

@@ -32,7 +32,7 @@ impl Walker<'_> {
         kind: Kind,
         active: &Arc<[Active]>,
     ) {
-        let entry = at.map_or_else(|| FileEntry::of_path(name), |opened| opened.entry(name, kind));
+        let entry = at.map_or_else(|| FileEntry::of_path(name, kind), |opened| opened.entry(name, kind));
         if let Outcome::Deferred(size_bytes) = self.evaluator.evaluate(&entry, active, Patience::Defer) {
             let directory = at.map(|opened| opened.location.clone());
             let late = LateFile { directory, name: name.to_owned(), kind, active: active.clone() };
@@ -47,7 +47,7 @@ impl Walker<'_> {
     pub(super) fn evaluate_late(&mut self, file: &LateFile) {
         let patience = Patience::Until(self.walk.late.lease_end());
         let Some(location) = &file.directory else {
-            self.evaluator.evaluate(&FileEntry::of_path(&file.name), &file.active, patience);
+            self.evaluator.evaluate(&FileEntry::of_path(&file.name, file.kind), &file.active, patience);
             return;
         };
         match OpenDirectory::reopen(location, file.active.clone(), &self.walk.open_count) {

@@ -3,11 +3,12 @@
 use super::super::directory::{Directory, Location};
 use super::super::entry::{Active, FileEntry, Kind};
 use super::super::mounts::Place;
-use super::super::open;
+use super::super::{open, roots};
 use super::{Task, Walker};
 use rustix::fs::CWD;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 impl Walker<'_> {
     /// Starts at a path of a search, which may be a file, a directory, or a link to one.
@@ -35,7 +36,7 @@ impl Walker<'_> {
                 }
                 path.to_owned()
             }
-            Err(error) => return self.cannot_start(path, active, &error),
+            Err(error) => return self.settle_unreached(path, active, &error),
         };
         if entering.is_empty() {
             return;
@@ -45,22 +46,41 @@ impl Walker<'_> {
                 let directory = Directory::Root(Location::of_root(path, real));
                 self.queue.push([Task::Directory(directory, entering.into())]);
             }
-            Ok(_) => {
-                findings.add_files(1);
-                self.evaluate(None, path.as_os_str(), Kind::Link, &entering.into());
-            }
-            Err(error) => self.cannot_start(path, active, &error.into()),
+            Ok(_) => self.compare_path(path, &entering.into()),
+            Err(error) => self.settle_unreached(path, &entering, &error.into()),
         }
     }
 
-    fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error) {
-        let findings = self.walk.run.findings;
-        if open::leads_nowhere(error) {
-            // The path does not exist: the search is still complete.
-            return findings.error("search", path, error);
+    /// Compares a path of searches that is not, and does not lead to, a directory.
+    fn compare_path(&mut self, path: &Path, active: &Arc<[Active]>) {
+        let walk = self.walk;
+        walk.run.findings.add_files(1);
+        let kind = if is_link(path) { Kind::Link } else { Kind::Named };
+        for way in walk.ways(&kind) {
+            self.evaluate(None, path.as_os_str(), *way, active);
         }
-        findings.unreadable("search", path, error);
-        findings.skip(active);
+    }
+
+    /// Settles a path of searches that cannot be reached; a link there can be looked at itself.
+    fn settle_unreached(&mut self, path: &Path, active: &[Active], error: &io::Error) {
+        let is_link = is_link(path);
+        self.cannot_start(path, active, error, is_link);
+        if is_link && self.walk.ways(&Kind::Link).contains(&Kind::LinkItself) {
+            self.walk.run.findings.add_files(1);
+            self.evaluate(None, path.as_os_str(), Kind::LinkItself, &active.into());
+        }
+    }
+
+    /// Reports that a path cannot be reached.
+    fn cannot_start(&self, path: &Path, active: &[Active], error: &io::Error, is_link: bool) {
+        let (findings, searches) = (self.walk.run.findings, &self.walk.run.plan.searches);
+        if !open::leads_nowhere(error) {
+            findings.unreadable("search", path, error);
+            findings.skip(active);
+        } else if !is_link || active.iter().any(|active| !searches[active.search].options.links) {
+            // The path does not exist: the search is still complete.
+            findings.error("search", path, error);
+        }
     }
 
     /// Keeps only the searches that enter network mounts; returns false if any was dropped.
@@ -70,18 +90,38 @@ impl Walker<'_> {
         active.len() == before
     }
 
-    /// Whether a search path that was found during the walk is a file. A link to a directory and a dangling link are
-    /// not: they are walked in a later round.
-    pub(super) fn leads_to_file(&self, entry: &FileEntry) -> bool {
+    /// Returns the searches of an entry that is a path of searches, beside those that cover it; `None` if these begin in a later
+    /// round, as it may lead to a directory.
+    pub(super) fn begin_at(&self, entry: &FileEntry, covering: &[Active]) -> Option<Vec<Active>> {
+        let unreached = match self.reach(entry) {
+            Ok(true) => None,
+            Ok(false) => return None,
+            Err(error) => Some(error),
+        };
+        let path = entry.path();
+        let root = self.walk.roots.take(&path)?;
+        if let Some(error) = unreached {
+            self.cannot_start(&path, root, &error, entry.kind == Kind::Link);
+        }
+        Some(roots::merge(covering, root))
+    }
+
+    /// Whether an entry is, or leads to, what is not a directory; what is on a network mount may be one.
+    fn reach(&self, entry: &FileEntry) -> io::Result<bool> {
         if entry.kind != Kind::Link {
-            return true;
+            return Ok(true);
         }
         let mounts = self.walk.run.mounts;
         if let Some(real) = entry.real.filter(|real| mounts.must_locate(real))
-            && !matches!(mounts.locate_link(entry.at, real, entry.name), Ok(Place::Local(_)))
+            && matches!(mounts.locate_link(entry.at, real, entry.name)?, Place::Network(_))
         {
-            return false;
+            return Ok(false);
         }
-        open::stat(entry.at, entry.name, true).is_ok_and(|metadata| !metadata.is_directory())
+        Ok(!open::stat(entry.at, entry.name, true)?.is_directory())
     }
+}
+
+/// Whether a path is a link; everything before its last name may be accessed.
+fn is_link(path: &Path) -> bool {
+    open::stat(CWD, path.as_os_str(), false).is_ok_and(|metadata| metadata.is_link())
 }
