@@ -11,6 +11,7 @@ use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::unknown_names;
 use crate::re2::Expression;
+use regex::Regex;
 use std::path::{Path, PathBuf};
 
 /// Why a search may not be run.
@@ -117,7 +118,15 @@ pub(super) fn about_content(expression: &Expression) -> Option<String> {
 }
 
 /// Checks an expression on modes.
-pub(super) fn about_mode(text: &str) -> Option<String> {
-    let reason = "an expression on modes is not inverted by a !; use the option mismatch";
-    text.starts_with('!').then(|| reason.to_owned())
+pub(super) fn about_mode(text: &str, pattern: &Regex, options: &Options) -> Option<String> {
+    if text.starts_with('!') {
+        return Some("an expression on modes is not inverted by a !; use the option mismatch".to_owned());
+    }
+    let holds = |kind: &&str| pattern.is_match(&format!("{kind}rwxrwxrwx"));
+    let is_found =
+        ["-", "u", "g", "t", "D", "Dc", "p", "S"].iter().any(|kind| holds(kind)) || (options.links && holds(&"L"));
+    let is_unfound = ["L", "d", "dt"].iter().any(|kind| holds(kind));
+    let is_inverted = options.mismatch.iter().any(|word| Field::Modes.is_named_by(word));
+    let reason = "only links or directories have this mode: links are found with the option links, directories never";
+    (is_unfound && !is_found && !is_inverted).then(|| reason.to_owned())
 }

@@ -45,9 +45,9 @@ pub(super) const FORM: Form = Form {
                     "mode",
                     "<regex>",
                     "modes",
-                    "on the mode as in -rw-r--r-- ; before the permissions: d directory,\n\
-                     L link, D device, Dc character device, p pipe, S socket, u setuid,\n\
-                     g setgid, t sticky, - none of them",
+                    "on the mode as in -rw-r--r-- ; before the permissions: u setuid, g setgid,\n\
+                     t sticky, D device, Dc character device, p pipe, S socket, L link (with\n\
+                     -links), - none of them",
                 ),
                 Flag::texts(
                     "mtime",
@@ -172,7 +172,7 @@ a link like others.
 
 A search that cannot mean what was intended is not run, and the result says why: an unknown key, no
 filter, a wildcard in a path that does not exist literally without -glob, an -exclude that leaves
-nothing of a -path, a slash in an expression on names.
+nothing of a -path, a slash in an expression on names, a -mode of links or a -target without -links.
 
 When a limit is reached (time, bytes, count), the matches so far are reported; then the errors begin
 with 'partial', and a search without a match reports no entry rather than an empty one.

@@ -268,8 +268,9 @@ impl Builder {
                 Test::Content(self.contents.add(pattern, &expression, lines)?)
             }
             Field::Modes => {
-                doubt = doubts::about_mode(&value);
-                Test::Mode(patterns::compile(&expression(&value)?, self.room)?)
+                let pattern = patterns::compile(&expression(&value)?, self.room)?;
+                doubt = doubts::about_mode(&value, &pattern, options);
+                Test::Mode(pattern)
             }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),
