@@ -123,9 +123,8 @@ pub(super) fn about_mode(text: &str, pattern: &Regex, options: &Options) -> Opti
         return Some("an expression on modes is not inverted by a !; use the option mismatch".to_owned());
     }
     let holds = |kind: &&str| pattern.is_match(&format!("{kind}rwxrwxrwx"));
-    let is_found =
-        ["-", "u", "g", "t", "D", "Dc", "p", "S"].iter().any(|kind| holds(kind)) || (options.links && holds(&"L"));
-    let is_unfound = ["L", "d", "dt"].iter().any(|kind| holds(kind));
+    let is_found = ["-", "u", "g", "t", "D", "Dc", "p", "S"].iter().any(&holds) || (options.links && holds(&"L"));
+    let is_unfound = ["L", "d", "dt"].iter().any(holds);
     let is_inverted = options.mismatch.iter().any(|word| Field::Modes.is_named_by(word));
     let reason = "only links or directories have this mode: links are found with the option links, directories never";
     (is_unfound && !is_found && !is_inverted).then(|| reason.to_owned())
