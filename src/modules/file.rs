@@ -13,6 +13,9 @@
 //! - Symbolic links to files, under the link's path, with the target's size, mode and time. Links to directories are
 //!   not followed, except when a path of a search is one (`/bin`); dangling links are skipped. Links below `/proc` are
 //!   followed by the kernel: to deleted programs, to memory, into containers.
+//! - With the option `links`, symbolic links themselves, dangling ones too, and not what they lead to: name, metadata and attributes
+//!   are the link's, `targets` compares its text, and it never passes a check of contents or sums. Only a path of a search is
+//!   followed, to a directory.
 //! - Other processes, through `/proc`, only if a path of the operation is there, above, or a link to it: the agent confines it
 //!   otherwise (`src/agent/os/confine.rs`). A link from elsewhere into another process is an error then that says so, and its
 //!   searches are incomplete.

@@ -1,6 +1,7 @@
 //! Modules in the process that the agent runs them in, with what the kernel leaves them, against what there is on a machine.
 
 mod accounts;
+mod files;
 mod packages;
 mod sockets;
 mod yara;

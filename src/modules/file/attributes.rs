@@ -4,7 +4,7 @@
 //! No system call finds an attribute by a directory and a name, so the path goes through `/proc/self/fd`: it is short for any
 //! depth, and stays with the directory that is being walked.
 
-use super::entry::{FileEntry, Kind};
+use super::entry::FileEntry;
 use super::limits;
 use crate::modules::notation::capabilities;
 use rustix::fs::{AtFlags, StatxFlags};
@@ -18,7 +18,7 @@ const CAPABILITY: &str = "security.capability";
 
 /// Returns when a file was created, in nanoseconds since 1970; `None` if its file system does not tell.
 pub(super) fn birth(entry: &FileEntry) -> Result<Option<i128>, Errno> {
-    let follow = if entry.kind == Kind::Link { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    let follow = if entry.kind.is_followed() { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     let found = rustix::fs::statx(entry.at, entry.name, follow | AtFlags::NO_AUTOMOUNT, StatxFlags::BTIME)?;
     let time = found.stx_btime;
     let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
@@ -73,11 +73,11 @@ fn path(entry: &FileEntry) -> PathBuf {
 }
 
 fn list(entry: &FileEntry, path: &Path, names: &mut [u8]) -> Result<usize, Errno> {
-    if entry.kind == Kind::Link { rustix::fs::listxattr(path, names) } else { rustix::fs::llistxattr(path, names) }
+    if entry.kind.is_followed() { rustix::fs::listxattr(path, names) } else { rustix::fs::llistxattr(path, names) }
 }
 
 fn get(entry: &FileEntry, path: &Path, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
-    if entry.kind == Kind::Link {
+    if entry.kind.is_followed() {
         rustix::fs::getxattr(path, name, value)
     } else {
         rustix::fs::lgetxattr(path, name, value)

@@ -4,13 +4,14 @@
 //! nothing: an investigator would take that for a negative result. So a search with a doubt is not run, and its doubt
 //! is reported as an error; the programs that sign actions refuse it, unless `--force` is set.
 
-use super::filter::{Check, FIELDS};
+use super::filter::{Check, FIELDS, Field};
 use super::options::{self, Options};
 use super::wildcard::{Exclude, Wildcard, is_wild};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::unknown_names;
 use crate::re2::Expression;
+use regex::Regex;
 use std::path::{Path, PathBuf};
 
 /// Why a search may not be run.
@@ -52,7 +53,21 @@ pub(super) fn about_filters(checks: &[Check], options: &Options, at: &str) -> Ve
     let unused = |word: &&String| !checks.iter().any(|check| check.field.is_named_by(word));
     let unused = options.mismatch.iter().filter(unused);
     let reason = |word: &String| format!("\"{word}\" inverts a filter that the search does not have");
-    unused.map(|word| Doubt::new(ParameterError::new(format!("{at}.options.mismatch"), reason(word)))).collect()
+    let unused = unused.map(|word| ParameterError::new(format!("{at}.options.mismatch"), reason(word)));
+    unused.chain(about_targets(checks, options, at)).map(Doubt::new).collect()
+}
+
+/// Checks that a link can pass a filter on where it leads.
+fn about_targets(checks: &[Check], options: &Options, at: &str) -> Option<ParameterError> {
+    let has = |is_one: fn(&Field) -> bool| checks.iter().any(|check| is_one(&check.field));
+    let reason = match has(|field| matches!(field, Field::Targets)) {
+        true if !options.links => "needs the option links: without it, links are followed",
+        true if options.matchall && has(|field| matches!(field, Field::Contents | Field::Hash(..))) => {
+            "with a filter on contents or sums nothing passes, as a link has no contents"
+        }
+        _ => return None,
+    };
+    Some(ParameterError::new(format!("{at}.targets"), reason))
 }
 
 /// Checks the paths of the list at `at`, which are taken literally, except for wildcards with `glob`.
@@ -103,7 +118,14 @@ pub(super) fn about_content(expression: &Expression) -> Option<String> {
 }
 
 /// Checks an expression on modes.
-pub(super) fn about_mode(text: &str) -> Option<String> {
-    let reason = "an expression on modes is not inverted by a !; use the option mismatch";
-    text.starts_with('!').then(|| reason.to_owned())
+pub(super) fn about_mode(text: &str, pattern: &Regex, options: &Options) -> Option<String> {
+    if text.starts_with('!') {
+        return Some("an expression on modes is not inverted by a !; use the option mismatch".to_owned());
+    }
+    let holds = |kind: &&str| pattern.is_match(&format!("{kind}rwxrwxrwx"));
+    let is_found = ["-", "u", "g", "t", "D", "Dc", "p", "S"].iter().any(&holds) || (options.links && holds(&"L"));
+    let is_unfound = ["L", "d", "dt"].iter().any(holds);
+    let is_inverted = options.mismatch.iter().any(|word| Field::Modes.is_named_by(word));
+    let reason = "only links or directories have this mode: links are found with the option links, directories never";
+    (is_unfound && !is_found && !is_inverted).then(|| reason.to_owned())
 }

@@ -21,8 +21,28 @@ pub(super) enum Kind {
     Regular,
     /// A symbolic link, which is followed.
     Link,
+    /// A symbolic link, which is looked at itself.
+    LinkItself,
+    /// What a path of a search was when it was no link; it is followed all the same.
+    Named,
     /// A fifo, socket or device.
     Special,
+}
+
+impl Kind {
+    /// Whether what it leads to is looked at.
+    pub(super) fn is_followed(self) -> bool {
+        matches!(self, Kind::Link | Kind::Named)
+    }
+
+    /// Whether it is for a search; `links` is its option: whether it looks at links themselves.
+    pub(super) fn is_for(self, links: bool) -> bool {
+        match self {
+            Kind::Link => !links,
+            Kind::LinkItself => links,
+            Kind::Regular | Kind::Special | Kind::Named => true,
+        }
+    }
 }
 
 /// An entry of a directory that is not a directory.
@@ -43,9 +63,9 @@ pub(super) struct FileEntry<'a> {
 }
 
 impl<'a> FileEntry<'a> {
-    /// The entry at a search path that is known to be local; links are followed.
-    pub(super) fn of_path(path: &'a OsStr) -> Self {
-        FileEntry { at: CWD, directory: Path::new(""), real: None, is_pseudo: false, name: path, kind: Kind::Link }
+    /// The entry at a search path that is known to be local.
+    pub(super) fn of_path(path: &'a OsStr, kind: Kind) -> Self {
+        FileEntry { at: CWD, directory: Path::new(""), real: None, is_pseudo: false, name: path, kind }
     }
 
     /// Returns the path that is reported.

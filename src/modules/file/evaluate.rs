@@ -4,33 +4,27 @@
 //! `matchall` is dropped at the first stage that fails, and a file is skipped once no search is left. Each pass over a
 //! file serves all searches. A file that may take long to read is deferred ([`Outcome::Deferred`]).
 
+mod access;
+mod facts;
 mod reading;
 
 use super::accounts::Accounts;
-use super::attributes;
 use super::candidate::Candidate;
 use super::content::{Contents, Truth};
 use super::entry::{Active, FileEntry, Kind};
 use super::filter::{Check, Test};
 use super::limits;
 use super::lines::Buffer;
-use super::mounts::{Mounts, Place};
-use super::open::{self, Metadata};
+use super::mounts::Mounts;
+use super::open::Metadata;
 use super::parameters::{Cost, Plan};
 use super::patterns::Names;
 use super::readings::Readings;
-use super::results::Findings;
-use crate::modules::notation;
-use crate::re2;
-use rustix::io::Errno;
+use super::results::{Facts, Findings};
+use access::Opened;
 use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// Why a link from elsewhere is not followed into `/proc/PID`.
-const INTO_PROCESS: &str = "it leads into another process; a search that shall look there names the path below /proc, and runs \
-                            as root or as the process's user";
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// What another module does with each file that a search selects: its path, and the file, which was read from then and there.
 /// False: it needs no more of them.
@@ -95,19 +89,10 @@ pub(super) enum Outcome {
 enum Compared {
     /// No search matches.
     No,
-    /// At least one does.
-    Matching(Metadata),
+    /// At least one does; with where it leads, if it is a link.
+    Matching(Metadata, Option<PathBuf>),
     /// See [`Outcome::Deferred`].
     Deferred(u64),
-}
-
-/// The outcome of opening a file.
-enum Opened {
-    File(File, Metadata),
-    /// Another process has a lease on it.
-    Leased,
-    /// It is gone, not a regular file, or cannot be opened; the error was reported.
-    Nothing,
 }
 
 /// The state of one thread. It has its own copies of the patterns, so that their caches are not shared.
@@ -160,7 +145,10 @@ impl<'a> Evaluator<'a> {
         let any = self.names.mark(entry.base_name(), &mut self.name_hits);
         for active in active {
             let search = &self.run.plan.searches[active.search];
-            if (search.needs_name_match && !any) || self.run.findings.is_closed(active.search) {
+            if (search.needs_name_match && !any)
+                || !entry.kind.is_for(search.options.links)
+                || self.run.findings.is_closed(active.search)
+            {
                 continue;
             }
             let passes = |check: &Check| match check.test {
@@ -180,14 +168,15 @@ impl<'a> Evaluator<'a> {
     fn settle(&mut self, entry: &FileEntry, patience: Patience) -> Outcome {
         let mut candidates = std::mem::take(&mut self.candidates);
         let compared = self.compare(entry, &mut candidates, patience);
-        if let Compared::Matching(metadata) = compared
+        if let Compared::Matching(metadata, target) = &compared
             && !matches!(self.run.to, To::Files(_))
         {
             let path = entry.path();
             for found in &candidates {
                 if self.run.plan.searches[found.search].all || !found.passed.is_empty() {
-                    let is_added =
-                        self.run.findings.add(found.search, &found.passed, &path, &metadata, found.sha256.as_deref());
+                    let (target, sha256) = (target.as_deref(), found.sha256.as_deref());
+                    let facts = Facts { metadata, target, sha256 };
+                    let is_added = self.run.findings.add(found.search, &found.passed, &path, &facts);
                     if let To::Paths(each) = self.run.to
                         && is_added
                     {
@@ -210,16 +199,19 @@ impl<'a> Evaluator<'a> {
             return Compared::No;
         }
         let reads = candidates.iter().any(|candidate| self.run.reads(candidate));
-        let mut metadata = None;
+        let (mut metadata, mut target) = (None, None);
         // A file that is opened later anyway is not stat'ed here.
         if !reads || entry.kind != Kind::Regular || candidates.iter().any(|one| search(one).has(Cost::Metadata)) {
             let known = self.stat(entry, candidates).filter(|known| !known.is_directory());
             let Some(known) = known else { return Compared::No };
             self.match_metadata(&known, candidates);
+            if known.is_link() && !candidates.is_empty() {
+                target = self.target(entry, candidates);
+            }
             metadata = Some(known);
         }
         if candidates.iter().any(|candidate| search(candidate).has(Cost::Attributes)) {
-            self.match_attributes(entry, candidates);
+            self.match_attributes(entry, target.as_deref(), candidates);
         }
         if candidates.iter().any(|candidate| self.run.reads(candidate)) {
             match self.open(entry, metadata.as_ref(), patience, candidates) {
@@ -237,7 +229,7 @@ impl<'a> Evaluator<'a> {
         }
         candidates.retain(|candidate| search(candidate).all || !candidate.passed.is_empty());
         let known = if candidates.is_empty() { None } else { metadata.or_else(|| self.stat(entry, candidates)) };
-        known.map_or(Compared::No, Compared::Matching)
+        known.map_or(Compared::No, |known| Compared::Matching(known, target))
     }
 
     /// Shows a file that a search selects to whom it is for.
@@ -249,152 +241,6 @@ impl<'a> Evaluator<'a> {
         {
             self.run.findings.stop("early");
         }
-    }
-
-    /// Drops the searches that may not follow a link into a network mount.
-    fn leave_network(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
-        let Some(real) = entry.real.filter(|_| entry.kind == Kind::Link && !candidates.is_empty()) else { return };
-        if !self.run.mounts.must_locate(real) {
-            return;
-        }
-        let findings = self.run.findings;
-        match self.run.mounts.locate_link(entry.at, real, entry.name) {
-            Ok(Place::Local(_)) => {}
-            Ok(Place::Network(_)) => {
-                let before = candidates.len();
-                candidates.retain(|candidate| self.run.plan.searches[candidate.search].options.remotefs);
-                if candidates.len() < before {
-                    findings.unread("a link into a network mount, see option remotefs", &entry.path());
-                }
-            }
-            Err(error) => {
-                self.report(entry, "follow", &error, candidates);
-                candidates.clear();
-            }
-        }
-    }
-
-    fn stat(&self, entry: &FileEntry, candidates: &[Candidate]) -> Option<Metadata> {
-        let found = open::stat(entry.at, entry.name, entry.kind == Kind::Link);
-        found.map_err(|error| self.report(entry, "stat", &error.into(), candidates)).ok()
-    }
-
-    /// Reports why an entry cannot be examined. Dangling links and ended processes are not errors.
-    fn report(&self, entry: &FileEntry, what: &str, error: &io::Error, candidates: &[Candidate]) {
-        if self.leads_into_process(entry, error) {
-            let findings = self.run.findings;
-            findings.unreadable("follow", &entry.path(), &INTO_PROCESS);
-            candidates.iter().for_each(|candidate| findings.skip_search(candidate.search));
-        } else if !open::leads_nowhere(error) {
-            self.report_unreadable(entry, what, error);
-        } else if !entry.is_pseudo && entry.kind != Kind::Link {
-            self.run.findings.unread("it was removed or renamed during the search", &entry.path());
-        }
-    }
-
-    /// Whether an entry elsewhere cannot be examined because it leads into another process.
-    fn leads_into_process(&self, entry: &FileEntry, error: &io::Error) -> bool {
-        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let elsewhere = entry.real.filter(|_| is_denied && entry.kind == Kind::Link && !entry.is_pseudo);
-        elsewhere.is_some_and(|real| self.run.mounts.leads_into_process(entry.at, real, entry.name))
-    }
-
-    /// Reports that an entry cannot be read; there are thousands on a pseudo file system, which share one line.
-    fn report_unreadable(&self, entry: &FileEntry, what: &str, error: &io::Error) {
-        if entry.is_pseudo {
-            self.run.findings.unread(&error.to_string(), &entry.path());
-        } else {
-            self.run.findings.unreadable(what, &entry.path(), error);
-        }
-    }
-
-    fn open(
-        &self,
-        entry: &FileEntry,
-        known: Option<&Metadata>,
-        patience: Patience,
-        candidates: &[Candidate],
-    ) -> Opened {
-        if known.is_some_and(|known| !known.is_regular()) {
-            return Opened::Nothing;
-        }
-        let (follow, findings) = (entry.kind == Kind::Link, self.run.findings);
-        if (entry.is_pseudo || known.is_some_and(|known| follow && known.stored_bytes == 0))
-            && let Some(reason) = open::must_not_open(entry.at, entry.name, follow)
-        {
-            findings.unread(reason, &entry.path());
-            return Opened::Nothing;
-        }
-        loop {
-            match (open::open(entry.at, entry.name, follow), patience) {
-                (Ok(Some((file, metadata))), _) => return Opened::File(file, metadata),
-                (Ok(None), _) => return Opened::Nothing,
-                (Err(Errno::AGAIN), Patience::Defer) => return Opened::Leased,
-                (Err(Errno::AGAIN), Patience::Until(end)) if Instant::now() < end && !findings.is_done() => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                (Err(error), _) => {
-                    self.report(entry, "open", &error.into(), candidates);
-                    return Opened::Nothing;
-                }
-            }
-        }
-    }
-
-    fn match_metadata(&self, metadata: &Metadata, candidates: &mut Vec<Candidate>) {
-        let mode = notation::mode(metadata.mode);
-        let passes = |check: &Check| {
-            let holds = match &check.test {
-                Test::Size(size) => size.holds(metadata.size_bytes),
-                Test::Mode(pattern) => pattern.is_match(&mode),
-                Test::Mtime(age) => age.holds(open::nanoseconds(metadata.mtime), self.run.now),
-                Test::Ctime(age) => age.holds(open::nanoseconds(metadata.ctime), self.run.now),
-                Test::Owner(account) => self.run.accounts.users.is(account, metadata.uid),
-                Test::Group(account) => self.run.accounts.groups.is(account, metadata.gid),
-                _ => false,
-            };
-            holds != check.inverted
-        };
-        let plan = self.run.plan;
-        candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Cost::Metadata, passes));
-    }
-
-    /// Compares what is read on request only; a check whose attribute cannot be read fails.
-    fn match_attributes(&self, entry: &FileEntry, candidates: &mut Vec<Candidate>) {
-        let plan = self.run.plan;
-        let is_asked = |is_one: fn(&Test) -> bool| {
-            let mut checks = candidates.iter().flat_map(|one| plan.searches[one.search].stage(Cost::Attributes));
-            checks.any(|check| is_one(&check.test))
-        };
-        let fails = |error: io::Error| self.report(entry, "read attributes", &error, candidates);
-        let (mut birth, mut extended, mut capabilities) = (None, None, None);
-        if is_asked(|test| matches!(test, Test::Birthtime(_))) {
-            match attributes::birth(entry) {
-                Ok(Some(time)) => birth = Some(time),
-                Ok(None) => self.run.findings.unread("its file system has no time of birth", &entry.path()),
-                Err(error) => fails(error.into()),
-            }
-        }
-        if is_asked(|test| matches!(test, Test::Xattr(_))) {
-            extended = attributes::extended(entry).map_err(fails).ok();
-        }
-        if is_asked(|test| matches!(test, Test::Capability(_))) {
-            capabilities = attributes::file_capabilities(entry).map_err(fails).ok();
-        }
-        let passes = |check: &Check| {
-            let holds = match &check.test {
-                Test::Birthtime(age) => birth.map(|birth| age.holds(birth, self.run.now)),
-                Test::Xattr(pattern) => {
-                    extended.as_ref().map(|all| all.iter().any(|one| pattern.is_match(&re2::text(one))))
-                }
-                Test::Capability(pattern) => {
-                    capabilities.as_ref().map(|text| text.as_ref().is_some_and(|text| pattern.is_match(text)))
-                }
-                _ => None,
-            };
-            holds.is_some_and(|holds| holds != check.inverted)
-        };
-        candidates.retain_mut(|one| one.apply(&plan.searches[one.search], Cost::Attributes, passes));
     }
 }
 

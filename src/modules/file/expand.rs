@@ -104,7 +104,13 @@ impl Expansion<'_, '_> {
         };
         match is_there {
             Ok(()) => self.found.push(path),
-            Err(error) if open::leads_nowhere(&error) => {}
+            // A link that leads nowhere is there, for a search of links.
+            Err(error) if open::leads_nowhere(&error) => {
+                let is_there = || open::stat(CWD, path.as_os_str(), false).is_ok();
+                if self.run.plan.searches[self.search].options.links && is_there() {
+                    self.found.push(path);
+                }
+            }
             Err(error) => self.unread(&path, &error),
         }
     }

@@ -27,6 +27,8 @@ pub(super) enum Field {
     Xattrs,
     /// Regular expressions on capabilities.
     Capabilities,
+    /// Regular expressions on where a link leads.
+    Targets,
     /// Regular expressions on lines.
     Contents,
     /// Hash sums. `None`: a family of functions (`sha2`, `sha3`), selected by the length of the digest.
@@ -58,7 +60,7 @@ impl Family {
 }
 
 /// Every field: its name in JSON, and the word for one value on the command line and in print.
-pub(super) const FIELDS: [(Field, &str, &str); 22] = [
+pub(super) const FIELDS: [(Field, &str, &str); 23] = [
     (Field::Names, "names", "name"),
     (Field::Sizes, "sizes", "size"),
     (Field::Modes, "modes", "mode"),
@@ -69,6 +71,7 @@ pub(super) const FIELDS: [(Field, &str, &str); 22] = [
     (Field::Birthtimes, "birthtimes", "birthtime"),
     (Field::Xattrs, "xattrs", "xattr"),
     (Field::Capabilities, "capabilities", "capability"),
+    (Field::Targets, "targets", "target"),
     (Field::Contents, "contents", "content"),
     (Field::Hash(Family::Md5, Some(Algorithm::Md5)), "md5", "md5"),
     (Field::Hash(Family::Sha1, Some(Algorithm::Sha1)), "sha1", "sha1"),
@@ -86,7 +89,10 @@ pub(super) const FIELDS: [(Field, &str, &str); 22] = [
 impl Field {
     /// Whether its values are regular expressions.
     pub(super) fn is_of_patterns(self) -> bool {
-        matches!(self, Field::Names | Field::Contents | Field::Modes | Field::Xattrs | Field::Capabilities)
+        matches!(
+            self,
+            Field::Names | Field::Contents | Field::Modes | Field::Xattrs | Field::Capabilities | Field::Targets
+        )
     }
 
     /// Whether a file has one value that is compared: several of a search are alternatives then.
@@ -151,6 +157,8 @@ pub(super) enum Test {
     Xattr(regex::Regex),
     /// On the text of the capabilities.
     Capability(regex::Regex),
+    /// On the text of a link.
+    Target(regex::Regex),
     /// On a digest.
     Hash(Algorithm, Vec<u8>),
 }

@@ -45,9 +45,9 @@ pub(super) const FORM: Form = Form {
                     "mode",
                     "<regex>",
                     "modes",
-                    "on the mode as in -rw-r--r-- ; before the permissions: d directory,\n\
-                     L link, D device, Dc character device, p pipe, S socket, u setuid,\n\
-                     g setgid, t sticky, - none of them",
+                    "on the mode as in -rw-r--r-- ; before the permissions: u setuid, g setgid,\n\
+                     t sticky, D device, Dc character device, p pipe, S socket, L link (with\n\
+                     -links), - none of them",
                 ),
                 Flag::texts(
                     "mtime",
@@ -80,6 +80,12 @@ pub(super) const FORM: Form = Form {
                     "<regex>",
                     "capabilities",
                     "on its capabilities as in cap_net_admin,cap_net_raw+ep ; ! as before",
+                ),
+                Flag::texts(
+                    "target",
+                    "<regex>",
+                    "targets",
+                    "on where a link leads, as it is written there; needs -links; ! as before",
                 ),
                 Flag::texts("md5", "<hex>", "md5", "the sum of its contents, in hexadecimal; so are the next"),
                 Flag::texts("sha1", "<hex>", "sha1", ""),
@@ -116,7 +122,12 @@ pub(super) const FORM: Form = Form {
                     "<filter>",
                     "options.mismatch",
                     "inverts the filter: name, content, size, mode, mtime, ctime, birthtime, owner,\n\
-                     group, xattr, capability, md5, sha1, sha2, sha3",
+                     group, xattr, capability, target, md5, sha1, sha2, sha3",
+                ),
+                Flag::switch(
+                    "links",
+                    "options.links",
+                    "look at symbolic links themselves, dangling ones too, and not at what they lead to",
                 ),
                 Flag::switch(
                     "returnsha256",
@@ -153,9 +164,15 @@ Symbolic links to files are followed, to directories only when they are a -path;
 lead to deleted and foreign files too. Contents and sums are of regular files only. Files whose data
 reading would consume (/proc/kmsg, trace_pipe) are not read, and the result says so.
 
+With -links all filters are on the link itself, and the result says where it leads: name, mode (L),
+size, times, owner and attributes are its own. Everything else is found as without. A link has no
+contents, so with -content or a sum no link is found, not by ! either; nothing but a link passes
+-target. A -path that is a link to a directory is searched; one that leads to a file or nowhere is
+a link like others.
+
 A search that cannot mean what was intended is not run, and the result says why: an unknown key, no
 filter, a wildcard in a path that does not exist literally without -glob, an -exclude that leaves
-nothing of a -path, a slash in an expression on names.
+nothing of a -path, a slash in an expression on names, a -mode of links or a -target without -links.
 
 When a limit is reached (time, bytes, count), the matches so far are reported; then the errors begin
 with 'partial', and a search without a match reports no entry rather than an empty one.
@@ -165,6 +182,7 @@ Examples:
   mig file -path /usr/bin -path /usr/sbin -mode '^-?u' -mtime '<30d'
   mig file -path /home -name '^authorized_keys$' -content '!^from=' -maxdepth 3
   mig file -glob -path '/home/*/.ssh' -exclude /home/guest -name 'id_' -owner root
+  mig file -path /etc -links -target '^/(tmp|home)/' -returnowner
   mig file -path /usr -capability 'cap_net_raw' -returnowner -maxtime 30s
   mig file -path /var/www -matchany -content 'eval\\(base64_decode' -name '\\.php[0-9]$'
   mig file -path / -size '<5m' -sha256 73b0d95541c84965fa42c3e257bb349957b3be626dec9d55efcc6ebcba6fa489

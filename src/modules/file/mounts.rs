@@ -10,6 +10,7 @@
 //! kernel follows them, unless the mountinfo of that process says that they lead into a network mount.
 
 use super::limits;
+use super::open;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -117,7 +118,7 @@ impl Mounts {
 
     /// Whether the link `name` in the directory `at`, whose path without links is `real`, leads to a process below `/proc`.
     pub(super) fn leads_into_process(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> bool {
-        let target = text_of_link(at, name);
+        let target = open::text_of_link(at, name);
         let end = target.and_then(|target| self.reach(start_of_link(&target, real), words(&target).collect(), 1));
         end.is_ok_and(|end| self.is_process(&end))
     }
@@ -165,7 +166,7 @@ impl Mounts {
 
     /// Resolves the link `name` in the directory `at`, whose path without links is `real`.
     pub(in crate::modules) fn locate_link(&self, at: BorrowedFd, real: &Path, name: &OsStr) -> io::Result<Place> {
-        let target = text_of_link(at, name)?;
+        let target = open::text_of_link(at, name)?;
         let link = real.join(name);
         if let Some(process) = self.process_of_jump(&link) {
             return Ok(self.network_mount_behind(&target, &process).map_or(Place::Local(link), Place::Network));
@@ -337,10 +338,6 @@ fn start_of(path: &Path) -> io::Result<PathBuf> {
 /// Where resolving the target of a link in `directory` begins.
 fn start_of_link(target: &Path, directory: &Path) -> PathBuf {
     if target.is_absolute() { "/".into() } else { directory.to_owned() }
-}
-
-fn text_of_link(at: BorrowedFd, name: &OsStr) -> io::Result<PathBuf> {
-    Ok(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()).into())
 }
 
 fn words(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {

@@ -13,10 +13,11 @@ use crate::modules::files::open_quietly;
 use crate::modules::limits::PATH_BYTES_MAX;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,11 @@ impl Metadata {
     /// Whether it is a directory.
     pub(super) fn is_directory(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
+    }
+
+    /// Whether it is a symbolic link.
+    pub(super) fn is_link(&self) -> bool {
+        self.mode & 0o170_000 == 0o120_000
     }
 
     /// Whether it is a regular file.
@@ -87,6 +93,11 @@ impl From<Stat> for Metadata {
 pub(super) fn stat(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Metadata, Errno> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     Ok(rustix::fs::statat(at, name, flags | AtFlags::NO_AUTOMOUNT)?.into())
+}
+
+/// Returns the text of the symbolic link `name` in the directory `at`.
+pub(super) fn text_of_link(at: BorrowedFd, name: &OsStr) -> io::Result<PathBuf> {
+    Ok(OsString::from_vec(rustix::fs::readlinkat(at, name, Vec::new())?.into_bytes()).into())
 }
 
 /// Opens the regular file `name` in the directory `at`; `None` if it is something else. `EAGAIN`: another process has a

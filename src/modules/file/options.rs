@@ -33,6 +33,8 @@ pub(super) struct Options {
     pub(super) returnowner: bool,
     /// The search ends after this time, with what it found.
     pub(super) maxtime: Option<Duration>,
+    /// Look at symbolic links themselves.
+    pub(super) links: bool,
     /// Expand wildcards in paths.
     pub(super) glob: bool,
     /// Look into gzip files.
@@ -42,7 +44,7 @@ pub(super) struct Options {
 }
 
 /// The names of all options.
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 14] = [
     "maxdepth",
     "matchlimit",
     "maxerrors",
@@ -53,6 +55,7 @@ pub(super) const NAMES: [&str; 13] = [
     "returninode",
     "returnowner",
     "maxtime",
+    "links",
     "glob",
     "decompress",
     "mismatch",
@@ -84,6 +87,7 @@ impl Options {
             returninode: given.boolean("returninode")?,
             returnowner: given.boolean("returnowner")?,
             maxtime,
+            links: given.boolean("links")?,
             glob: given.boolean("glob")?,
             decompress: given.boolean("decompress")?,
             mismatch,
@@ -101,6 +105,7 @@ impl Options {
             ("remotefs", self.remotefs),
             ("macroal", self.macroal),
             ("returnsha256", self.returnsha256),
+            ("links", self.links),
             ("glob", self.glob),
             ("returninode", self.returninode),
             ("returnowner", self.returnowner),

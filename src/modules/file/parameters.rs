@@ -71,7 +71,7 @@ pub(super) enum Cost {
     Name,
     /// Size, mode, time and owner: one system call.
     Metadata,
-    /// Time of birth, extended attributes, capabilities: system calls for each.
+    /// Time of birth, extended attributes, capabilities, where a link leads: system calls for each.
     Attributes,
     /// Lines.
     Contents,
@@ -86,7 +86,7 @@ impl Cost {
             Field::Sizes | Field::Modes | Field::Mtimes | Field::Ctimes | Field::Owners | Field::Groups => {
                 Cost::Metadata
             }
-            Field::Birthtimes | Field::Xattrs | Field::Capabilities => Cost::Attributes,
+            Field::Birthtimes | Field::Xattrs | Field::Capabilities | Field::Targets => Cost::Attributes,
             Field::Contents => Cost::Contents,
             Field::Hash(..) => Cost::Hashes,
         }
@@ -268,8 +268,9 @@ impl Builder {
                 Test::Content(self.contents.add(pattern, &expression, lines)?)
             }
             Field::Modes => {
-                doubt = doubts::about_mode(&value);
-                Test::Mode(patterns::compile(&expression(&value)?, self.room)?)
+                let pattern = patterns::compile(&expression(&value)?, self.room)?;
+                doubt = doubts::about_mode(&value, &pattern, options);
+                Test::Mode(pattern)
             }
             Field::Sizes => Test::Size(Size::parse(&value)?),
             Field::Mtimes => Test::Mtime(Age::parse(&value)?),
@@ -277,11 +278,15 @@ impl Builder {
             Field::Birthtimes => Test::Birthtime(Age::parse(&value)?),
             Field::Owners => Test::Owner(Account::parse(&value)?),
             Field::Groups => Test::Group(Account::parse(&value)?),
-            Field::Xattrs | Field::Capabilities => {
+            Field::Xattrs | Field::Capabilities | Field::Targets => {
                 let pattern;
                 (negated, pattern) = split_negation(&value);
                 let pattern = patterns::compile(&expression(pattern)?, self.room)?;
-                if field == Field::Xattrs { Test::Xattr(pattern) } else { Test::Capability(pattern) }
+                match field {
+                    Field::Xattrs => Test::Xattr(pattern),
+                    Field::Targets => Test::Target(pattern),
+                    _ => Test::Capability(pattern),
+                }
             }
             Field::Hash(family, algorithm) => filter::parse_digest(family, algorithm, &value)?,
         };

@@ -51,9 +51,13 @@ fn entry_line(label: &str, entry: &Value) -> String {
                 (_, None) => String::new(),
             };
             let (owner, group) = (account("owner", "owner", "uid"), account("group", "group", "gid"));
+            let target = match text("linkto") {
+                "" => String::new(),
+                target => format!(", linkto:{target}"),
+            };
             let (time, mode) = (text("lastmodified"), text("mode"));
             format!(
-                "{file} [lastmodified:{time}, mode:{mode}, size:{size}{sha256}{inode}{owner}{group}] in search '{label}'"
+                "{file} [lastmodified:{time}, mode:{mode}, size:{size}{sha256}{inode}{owner}{group}{target}] in search '{label}'"
             )
         }
     };

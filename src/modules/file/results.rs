@@ -51,6 +51,16 @@ struct Found {
     budget: Budget,
 }
 
+/// What is known of a file that matched.
+pub(super) struct Facts<'f> {
+    /// What stat(2) says.
+    pub(super) metadata: &'f Metadata,
+    /// Where it leads, of a link that is looked at itself.
+    pub(super) target: Option<&'f Path>,
+    /// The digest that is asked for.
+    pub(super) sha256: Option<&'f [u8]>,
+}
+
 /// A file that matched.
 struct Match {
     path: String,
@@ -162,17 +172,10 @@ impl<'a> Findings<'a> {
     }
 
     /// Adds a matching file of a search; for `checks` see [`Match`]. False: it has no room.
-    pub(super) fn add(
-        &self,
-        number: usize,
-        checks: &[usize],
-        path: &Path,
-        of: &Metadata,
-        sha256: Option<&[u8]>,
-    ) -> bool {
+    pub(super) fn add(&self, number: usize, checks: &[usize], path: &Path, facts: &Facts) -> bool {
         let search = &self.plan.searches[number];
         let path = path.to_string_lossy().into_owned();
-        let info = self.file_info(search, of, sha256);
+        let info = self.file_info(search, facts);
         let of_checks = || checks.iter().map(|check| &search.checks[*check]);
         let own_bytes = |search: Value| json_bytes(&path) + info.to_string().len() + search.to_string().len();
         let (entries, bytes) = if search.all {
@@ -216,15 +219,19 @@ impl<'a> Findings<'a> {
     }
 
     /// What is said of a file: as the original has it, and what the search asks for.
-    fn file_info(&self, search: &Search, of: &Metadata, sha256: Option<&[u8]>) -> Value {
+    fn file_info(&self, search: &Search, facts: &Facts) -> Value {
+        let of = facts.metadata;
         let mut info = json!({
             "size": of.size_bytes,
             "mode": notation::mode(of.mode),
             "lastmodified": notation::time(of.mtime.0, of.mtime.1),
         });
+        if let Some(target) = facts.target {
+            info["linkto"] = json!(target.to_string_lossy());
+        }
         let options = &search.options;
         if options.returnsha256 {
-            info["sha256"] = json!(sha256.map(crate::hex::encode).unwrap_or_default());
+            info["sha256"] = json!(facts.sha256.map(crate::hex::encode).unwrap_or_default());
         }
         if options.returninode {
             let (device, inode) = of.id;

@@ -7,6 +7,7 @@ mod filters;
 mod forms;
 mod limited;
 mod lines;
+mod links;
 mod parameters;
 mod paths;
 mod proc;

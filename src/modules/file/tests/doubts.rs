@@ -58,6 +58,12 @@ fn a_doubtful_search_is_not_run() {
         (json!({"names": ["."], "paths": ["/home/{a,b}"]}), "searches.bad.paths[0]: /home/{a,b}: a path is taken"),
         (json!({"names": ["[/\\\\]evil$"]}), "searches.bad.names[0]: an expression on names"),
         (json!({"modes": ["!x"]}), "searches.bad.modes[0]: an expression on modes is not inverted by a !"),
+        (json!({"modes": ["^L"]}), "searches.bad.modes[0]: only links or directories have this mode"),
+        (json!({"modes": ["Lrwx"]}), "searches.bad.modes[0]: only links or directories have this mode"),
+        (
+            json!({"modes": ["^dt?rwx"], "options": {"links": true}}),
+            "searches.bad.modes[0]: only links or directories have this mode",
+        ),
     ] {
         let got = doubt(search.clone());
         assert!(got.starts_with(expected), "{search}\n said {got}\n not  {expected}");
@@ -75,6 +81,8 @@ fn an_unusual_but_meaningful_search_is_run() {
         (json!({"names": ["[!]imp"]}), &["!important"]),
         (json!({"names": ["!^[!]", "^[^/]*$"]}), &["[old]/x*", "~/x"]),
         (json!({"contents": ["a/b"]}), &["!important"]),
+        (json!({"contents": ["a/b"], "modes": ["^[Lu-]", "^(L|[^L])"]}), &["!important"]),
+        (json!({"contents": ["a/b"], "modes": ["^L"], "options": {"mismatch": ["mode"]}}), &["!important"]),
         (json!({"names": ["."], "paths": [tree.at("[old]")]}), &["[old]/x*"]),
         (json!({"names": ["."], "paths": [tree.at("[old]/x*")]}), &["[old]/x*"]),
     ] {
