@@ -231,7 +231,12 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         "command-returned" => {
             let handler = CommandReturned::new(store, open_relay(config)?);
             #[cfg(feature = "mutants")]
-            let handler = crate::mutants::handler::MovesFirst { inner: handler, spool: config.spool.clone() };
+            let handler = crate::mutants::handler::MovesFirst {
+                inner: handler,
+                mutant: crate::mutants::Mutant::MoveBeforeEffect,
+                from: config.spool.join(stages::COMMAND_RETURNED.path()),
+                to: Some(config.spool.join(stages::COMMAND_DONE.path())),
+            };
             Box::new(StageWorker::new(mover, handler))
         }
         EVENTS => Box::new(QueueWorker::new(mover, open_relay(config)?, Events)),
