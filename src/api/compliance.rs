@@ -1,5 +1,9 @@
 //! Commands as items of compliance: one for each file that a check found, and one for each check that found none; one for each
-//! test of the module `scribe`, which complies when the test is true.
+//! test of the module `scribe`.
+//!
+//! A test of a document complies when it is true. One with a tag `severity` looks for a vulnerability, and complies when it is
+//! false; others beside it are what such tests depend on, such as the system's release, and check nothing. The original's
+//! collector of vulnerabilities has the same sign.
 
 use super::answer::Item;
 use super::call::Api;
@@ -32,9 +36,11 @@ fn checks<'f>(module: &'f str, result: &'f Value) -> Vec<Check<'f>> {
     let found = |(label, found): (&'f String, &'f Value)| {
         found.as_array().into_iter().flatten().map(move |found| (label.as_str(), found))
     };
+    let tests = result["elements"]["results"].as_array().into_iter().flatten();
+    let has_vulnerabilities = tests.into_iter().any(is_vulnerability);
     let check = |(label, found)| match module {
         "file" => Some(of_file(module, label, found)),
-        "scribe" => of_test(found),
+        "scribe" => of_test(found, has_vulnerabilities),
         _ => None,
     };
     elements.into_iter().flatten().flat_map(found).filter_map(check).collect()
@@ -56,14 +62,21 @@ fn of_file<'f>(module: &'f str, label: &'f str, found: &'f Value) -> Check<'f> {
     Check { name: label, location, test: (module, test(&found["search"])), complies: !file.is_empty() }
 }
 
-/// A test of a document; one that failed says nothing.
-fn of_test(found: &Value) -> Option<Check<'_>> {
+/// A test of a document; one that failed says nothing, and so does one beside tests for vulnerabilities.
+fn of_test(found: &Value, has_vulnerabilities: bool) -> Option<Check<'_>> {
     let text = |name: &str| found[name].as_str().filter(|text| !text.is_empty());
-    let id = text("testid").filter(|_| found["iserror"] == false)?;
+    let is_vulnerability = is_vulnerability(found);
+    let id = text("testid").filter(|_| found["iserror"] == false && is_vulnerability == has_vulnerabilities)?;
     let looked_at = found["results"].as_array().into_iter().flatten();
     let location = looked_at.filter_map(|one| one["identifier"].as_str()).collect::<Vec<_>>().join(", ");
     let name = text("name").unwrap_or(id);
-    Some(Check { name, location, test: ("scribe", id.to_owned()), complies: found["masterresult"] == true })
+    let complies = (found["masterresult"] == true) != is_vulnerability;
+    Some(Check { name, location, test: ("scribe", id.to_owned()), complies })
+}
+
+/// Whether a test looks for a vulnerability.
+fn is_vulnerability(found: &Value) -> bool {
+    found["tags"].as_array().into_iter().flatten().any(|tag| tag["key"] == "severity")
 }
 
 fn item(api: &Api, command: &Command, check: Check) -> Result<Item, ApiError> {
@@ -129,10 +142,23 @@ mod tests {
         };
         for is_true in [true, false] {
             let found = found(is_true, false);
-            let check = of_test(&found).unwrap();
+            let check = of_test(&found, false).unwrap();
             assert_eq!((check.name, &*check.location, check.complies), ("a test", "/a, /b", is_true));
             assert_eq!(check.test, ("scribe", "t1".to_owned()));
         }
-        assert!(of_test(&found(false, true)).is_none());
+        assert!(of_test(&found(false, true), false).is_none());
+    }
+
+    #[test]
+    fn a_test_for_a_vulnerability_complies_when_it_is_false_and_what_it_depends_on_says_nothing() {
+        let tests = json!([
+            {"testid": "release", "iserror": false, "masterresult": true, "tags": [{"key": "category", "value": "os"}]},
+            {"testid": "cve-1", "iserror": false, "masterresult": true, "tags": [{"key": "severity", "value": "high"}]},
+            {"testid": "cve-2", "iserror": false, "masterresult": false, "tags": [{"key": "severity", "value": "low"}]},
+            {"testid": "cve-3", "iserror": true, "masterresult": false, "tags": [{"key": "severity", "value": "low"}]},
+        ]);
+        let result = json!({"success": true, "elements": {"results": tests}});
+        let found: Vec<(&str, bool)> = checks("scribe", &result).iter().map(|one| (one.name, one.complies)).collect();
+        assert_eq!(found, [("cve-1", false), ("cve-2", true)]);
     }
 }
