@@ -6,10 +6,11 @@
 use super::common::{Sandbox, events, json_lines, names, text, write_program};
 use super::harness;
 use mig::agent::persistent::Persistent;
-use mig::error::ProgramError;
+use mig::error::{ExitClass, ProgramError};
 use mig::event::{BatchId, EventBatch};
 use mig::failure::Failure;
 use mig::heartbeat::QueueLoc;
+use mig::limits::RETRY_PAUSE_MIN;
 use mig::modules::persistent::Wanted;
 use mig::spool::{Mover, stages};
 use mig::time;
@@ -18,7 +19,7 @@ use mig::worker::Worker;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A part of the way.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,6 +36,9 @@ use Part::{Collecting, Keeping};
 
 /// Events of one batch that is prepared.
 const EVENTS_PER_BATCH: usize = 3;
+
+/// How long a process may take to keep its events. On a quiet machine it is a tenth of a second.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Each event has its number, and some text: a batch is more than one page.
 fn event(number: usize) -> Value {
@@ -116,13 +120,16 @@ fn keep(sandbox: &Path) -> Result<(), ProgramError> {
     worker.watch(sleeper.waker())?;
     // It runs ahead, by less than a minute for each batch, and never behind that of the process before this one.
     let mut now = time::after(time::now(), Duration::from_secs(60) * before as u32);
-    let mut is_recovered = false;
-    loop {
+    let (began, mut is_recovered) = (Instant::now(), false);
+    while began.elapsed() < PATIENCE {
         let passed = if is_recovered { Ok(()) } else { worker.recover(now) }.and_then(|()| worker.pass(now));
         is_recovered = passed.is_ok();
         match passed {
             Err(failure @ Failure::End(_)) => return Err(failure.into()),
-            Err(failure) => eprintln!("{failure}"),
+            Err(failure) => {
+                eprintln!("{failure}");
+                now = time::after(now, RETRY_PAUSE_MIN);
+            }
             Ok(_) if kept()? >= before + files => return Ok(()),
             Ok(pass) => match pass.again {
                 Some(again) => now = again,
@@ -130,6 +137,7 @@ fn keep(sandbox: &Path) -> Result<(), ProgramError> {
             },
         }
     }
+    Err(ProgramError::new(ExitClass::TemporaryFailure, format!("{} of {files} events are kept", kept()? - before)))
 }
 
 /// Each event is there, in order; and again, from the first on, for each process that noticed them anew. `ended` are the
