@@ -12,7 +12,7 @@
 //!
 //! A command is claimed right before it runs, so that a crash interrupts one at most.
 //!
-//! Five workers ([`crate::worker`]), a thread each, so that a long operation holds up neither heartbeats nor new commands nor
+//! Its workers ([`crate::worker`]) have a thread each, so that a long operation holds up neither heartbeats nor new commands nor
 //! answers:
 //!
 //! | worker | drains | file |
@@ -22,6 +22,8 @@
 //! | run | received | `agent/run.rs`, `agent/claim.rs` |
 //! | answer | answered | `agent/answer.rs` |
 //! | forget | done | `agent/forget.rs` |
+//! | dispatch | events, where there are some or may be | `agent/dispatch.rs` |
+//! | a persistent module's | what its process prints, into events | `agent/persistent.rs` |
 //!
 //! When the module `upgrade` has installed another version, they all end, and that one takes over (`agent/handover.rs`).
 //!

@@ -1,5 +1,5 @@
 //! Planted bugs, so that the fault matrices can be seen to catch them (`tests/faults/mutants.rs`). They are layers around
-//! the seams of the product: the system calls of the spool (`mutants/disk.rs`), the relay and a handler. Compiled in only
+//! the seams of the product: the system calls of the spool (`mutants/disk.rs`), the relay and handlers. Compiled in only
 //! under the feature `mutants`, which refuses to be part of a release; the environment chooses one of them.
 
 pub mod handler;
@@ -19,6 +19,10 @@ pub enum Mutant {
     MoveBeforeEffect,
     /// A message is acknowledged before its effect is on our disk.
     AckBeforeWrite,
+    /// The same, of events of persistent modules only.
+    AckEventsBeforeWrite,
+    /// The agent deletes events before the relay keeps them.
+    DeleteEventsBeforeSend,
     /// The agent claims a command after it ran it.
     RunBeforeClaim,
     /// Commands count as sent before the relay keeps them.
@@ -31,11 +35,13 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them, by the names that the environment knows them by.
-    pub const ALL: [(&'static str, Mutant); 8] = [
+    pub const ALL: [(&'static str, Mutant); 10] = [
         ("no sync of files", Mutant::NoFileSync),
         ("no sync of directories", Mutant::NoDirectorySync),
         ("move before the effect", Mutant::MoveBeforeEffect),
         ("ack before the write", Mutant::AckBeforeWrite),
+        ("ack of events before the write", Mutant::AckEventsBeforeWrite),
+        ("events deleted before they are sent", Mutant::DeleteEventsBeforeSend),
         ("run before the claim", Mutant::RunBeforeClaim),
         ("no wait for the confirm", Mutant::NoWaitForConfirm),
         ("no lock", Mutant::NoLock),

@@ -204,9 +204,13 @@ fn open_real_relay(config: &SchedulerConfig) -> Result<Box<dyn Relay>, ProgramEr
 /// A worker with what it needs, and its lock. Tests run its passes themselves, at times of their own.
 pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<dyn Worker>), ProgramError> {
     let key = "directories.spool";
+    // Those that are left are deleted when events are not collected any longer, too.
+    let has_events = || config.spool.join(stages::EVENT_NEW.path()).is_dir();
+    let deletes_events = name == COLLECTOR && (config.collects_events || has_events());
     let own: &[Stage] = match name {
         ACTION_NEW => &[stages::ACTION_PENDING],
-        EVENTS | COLLECTOR if config.collects_events => &[stages::EVENT_NEW],
+        EVENTS => &[stages::EVENT_NEW],
+        COLLECTOR if deletes_events => &[stages::EVENT_NEW],
         _ => &[],
     };
     let mover = Mover::open(&config.spool, &[&stages::SCHEDULER, own].concat(), name).map_err(|failure| {
@@ -231,7 +235,12 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         "command-returned" => {
             let handler = CommandReturned::new(store, open_relay(config)?);
             #[cfg(feature = "mutants")]
-            let handler = crate::mutants::handler::MovesFirst { inner: handler, spool: config.spool.clone() };
+            let handler = crate::mutants::handler::MovesFirst {
+                inner: handler,
+                mutant: crate::mutants::Mutant::MoveBeforeEffect,
+                from: config.spool.join(stages::COMMAND_RETURNED.path()),
+                to: Some(config.spool.join(stages::COMMAND_DONE.path())),
+            };
             Box::new(StageWorker::new(mover, handler))
         }
         EVENTS => Box::new(QueueWorker::new(mover, open_relay(config)?, Events)),
@@ -247,7 +256,7 @@ pub fn build(name: &'static str, config: &SchedulerConfig) -> Result<(Lock, Box<
         COLLECTOR => {
             let (relay, notes) = (open_relay(config)?, mover.notes());
             let handler = Collector::new(store, relay, notes, find_owner, config.delete_after);
-            let handler = if config.collects_events { handler.with_events() } else { handler };
+            let handler = if deletes_events { handler.with_events() } else { handler };
             Box::new(ClockWorker::new(mover, handler))
         }
         _ => {

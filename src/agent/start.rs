@@ -201,7 +201,15 @@ pub fn build(config: &AgentConfig, trusted: Trusted, executor: Executor, life: &
         vec![Box::new(register), Box::new(receive), Box::new(run), Box::new(answer), Box::new(forget)];
     let has_events = !agent.spool().list(stages::AGENT_EVENTS).map_err(rundir)?.is_empty();
     if has_events || !config.persistent.is_empty() {
-        workers.push(Box::new(StageWorker::new(mover("dispatch")?, Dispatch::new(relay()?))));
+        let dispatch = Dispatch::new(relay()?);
+        #[cfg(feature = "mutants")]
+        let dispatch = crate::mutants::handler::MovesFirst {
+            inner: dispatch,
+            mutant: crate::mutants::Mutant::DeleteEventsBeforeSend,
+            from: config.run_directory.join(stages::AGENT_EVENTS.path()),
+            to: None,
+        };
+        workers.push(Box::new(StageWorker::new(mover("dispatch")?, dispatch)));
     }
     if life.mode == Mode::Daemon {
         for wanted in &config.persistent {

@@ -1,7 +1,7 @@
 //! events drains the relay's events: what persistent modules of agents noticed becomes a file of JSON lines in event/new.
 //!
-//! A batch that comes again has the same name and content, and counts as done. Scripts take the files from there with mv; the
-//! collector deletes what lies there for longer than `deleteafter`.
+//! A batch that comes again has the same name and content, and counts as done; one that was taken away is there again, under its
+//! name. Scripts take the files from there with mv; the collector deletes what lies there for longer than `deleteafter`.
 
 use crate::event::EventBatch;
 use crate::failure::Failure;

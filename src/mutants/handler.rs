@@ -1,4 +1,4 @@
-//! A handler with a planted bug.
+//! Handlers with planted bugs.
 
 use super::Mutant;
 use crate::failure::Failure;
@@ -8,12 +8,16 @@ use crate::worker::Apply;
 use crate::worker::stage::{FileHandler, Source, Verdict};
 use std::path::PathBuf;
 
-/// A layer around a handler that moves answers on before their effect.
+/// A layer around a handler that takes files away before their effect.
 pub struct MovesFirst<H> {
     /// What it is around.
     pub inner: H,
-    /// The spool that it handles.
-    pub spool: PathBuf,
+    /// When it does so.
+    pub mutant: Mutant,
+    /// Where the files are.
+    pub from: PathBuf,
+    /// Where they belong after their effect; none: they are deleted.
+    pub to: Option<PathBuf>,
 }
 
 impl<H: FileHandler> FileHandler for MovesFirst<H> {
@@ -45,9 +49,12 @@ impl<H: FileHandler> FileHandler for MovesFirst<H> {
         batch: Vec<(&Entry, H::Checked)>,
         now: Timestamp,
     ) -> Result<Vec<Verdict>, Failure> {
-        for (entry, _) in batch.iter().filter(|_| Mutant::MoveBeforeEffect.is_on()) {
-            let [from, to] = ["returned", "done"].map(|stage| self.spool.join("command").join(stage));
-            let _ = std::fs::rename(from.join(entry.name.as_os_str()), to.join(entry.name.as_os_str()));
+        for (entry, _) in batch.iter().filter(|_| self.mutant.is_on()) {
+            let name = entry.name.as_os_str();
+            let _ = match &self.to {
+                Some(to) => std::fs::rename(self.from.join(name), to.join(name)),
+                None => std::fs::remove_file(self.from.join(name)),
+            };
         }
         self.inner.handle(spool, batch, now)
     }

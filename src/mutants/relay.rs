@@ -49,7 +49,8 @@ impl Relay for BuggyRelay {
 
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Result<Vec<Delivery>, Failure> {
         let received = self.inner.receive(queue, max, now)?;
-        if Mutant::AckBeforeWrite.is_on() {
+        let is_early = Mutant::AckEventsBeforeWrite.is_on() && *queue == Queue::events();
+        if is_early || Mutant::AckBeforeWrite.is_on() {
             self.inner.acknowledge(queue, &received)?;
         }
         Ok(received)

@@ -81,8 +81,8 @@ pub const SCHEDULER: [Stage; 8] = [
     COMMAND_DONE,
 ];
 
-/// What persistent modules of agents noticed, as JSON lines. Scripts take the files away. Only events and collector use it, where
-/// events are collected, and make it when it is missing.
+/// What persistent modules of agents noticed, as JSON lines. Scripts take the files away. Only events and collector use it, and make
+/// it when it is missing and events are collected.
 pub const EVENT_NEW: Stage = Stage("event/new");
 
 /// On the agent: taken from the relay, not yet run.

@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod api;
 pub mod broker_fleet;
+pub mod events;
 pub mod every_module;
 pub mod https;
 pub mod mounts;
@@ -380,6 +381,12 @@ pub fn names(directory: &Path) -> Vec<String> {
 pub fn json_file(path: &Path) -> Value {
     let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The values of a text of JSON lines; none if a line is not whole.
+pub fn json_lines(text: &str) -> Option<Vec<Value>> {
+    let lines = text.split_inclusive('\n').map(|line| serde_json::from_str(line.strip_suffix('\n')?).ok());
+    lines.collect()
 }
 
 /// What a program printed.

@@ -1,7 +1,8 @@
-//! A fault at every system call: each worker, the agent and both ends of the directory relay, alone under `--once` with
-//! three files, is killed at every call that touches files (or has the call fail with each plausible error, or a second
-//! copy is started), started again, and the rest of the system is run to its end. Then every action must be complete,
-//! every command answered once, and nothing run twice.
+//! A fault at every system call: each worker, the agent, what keeps, sends and collects its events, and both ends of the
+//! directory relay, alone under `--once` with three files, is killed at every call that touches files (or has the call fail
+//! with each plausible error, or a second copy is started), started again, and the rest of the system is run to its end.
+//! Then every action must be complete, every command answered once, and nothing run twice; and every event that was kept
+//! must be collected once, whole and in order.
 //!
 //! A kill leaves what the kernel holds in memory. The power cut does not: the sandbox is a file system of its own in a
 //! loop-mounted image, which is shut down without flushing its log at the moment of the kill, and mounted again. No other
@@ -16,7 +17,9 @@
 mod bad_sector;
 #[path = "../common/mod.rs"]
 mod common;
+mod events;
 mod fan_out;
+mod harness;
 mod image;
 mod many_actions;
 mod matrix;
@@ -29,6 +32,7 @@ mod relay_end;
 mod subject;
 
 use common::is_full;
+use events::Part;
 use matrix::Fault;
 use subject::Subject;
 
@@ -53,7 +57,7 @@ fn with_many(subject: Subject, fault: Fault) {
 macro_rules! matrices {
     ($($module:ident $subject:expr),*) => {$(
         mod $module {
-            use super::{Fault, Subject, alone};
+            use super::*;
 
             #[test]
             fn survives_kills() {
@@ -83,6 +87,9 @@ matrices!(
     results Subject::Worker("results"),
     command_returned Subject::Worker("command-returned"),
     collector Subject::Worker("collector"),
+    events_keeping Subject::Events(Part::Keeping),
+    events_sending Subject::Events(Part::Sending),
+    events_collecting Subject::Events(Part::Collecting),
     relay_sending Subject::RelaySend,
     relay_receiving Subject::RelayReceive
 );

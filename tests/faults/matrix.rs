@@ -2,6 +2,7 @@
 
 use super::common::score::Score;
 use super::common::{Sandbox, text};
+use super::harness;
 use super::place::Place;
 use super::subject::Subject;
 use rustix::process::Pid;
@@ -138,7 +139,8 @@ impl Matrix {
     }
 
     fn strace(&self, options: &[&str]) -> Command {
-        strace(self.subject.command(&self.place.sandbox), options)
+        let threads: &[&str] = if self.subject.is_in_harness() { &harness::OPTIONS } else { &[] };
+        strace(self.subject.command(&self.place.sandbox), &[threads, options].concat())
     }
 
     /// Runs the subject with a fault at a point.
@@ -168,7 +170,7 @@ impl Matrix {
         vec![first.wait_with_output().unwrap(), second]
     }
 
-    /// How often each call is made when nothing goes wrong.
+    /// How often each call is made when nothing goes wrong, by the thread that makes most of them.
     fn counts(&mut self) -> BTreeMap<String, usize> {
         self.place.restore();
         let log = self.place.beside("log");
@@ -176,11 +178,17 @@ impl Matrix {
         let trace = format!("trace={}", calls.join(","));
         let output = self.strace(&["-o", &log.display().to_string(), "-e", &trace]).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
-        let mut counts = BTreeMap::new();
+        let mut of_threads = BTreeMap::new();
         for line in std::fs::read_to_string(&log).unwrap().lines() {
+            // Behind the number of the thread, where there are several.
             if let Some((call, _)) = line.split_once('(') {
-                *counts.entry(call.to_owned()).or_insert(0) += 1;
+                *of_threads.entry(call.to_owned()).or_insert(0) += 1;
             }
+        }
+        let mut counts = BTreeMap::new();
+        for (call, count) in of_threads {
+            let most = counts.entry(call.split(' ').next_back().unwrap().to_owned()).or_insert(0);
+            *most = count.max(*most);
         }
         counts
     }
@@ -192,7 +200,8 @@ impl Matrix {
         let counts = self.counts();
         let mut points = Vec::new();
         for (call, errnos) in CALLS {
-            for when in 1..=counts.get(call).copied().unwrap_or(0) {
+            let first = if self.subject.is_in_harness() { harness::first(call) } else { 1 };
+            for when in first..=counts.get(call).copied().unwrap_or(0) {
                 match self.fault {
                     Fault::Error => {
                         points.extend(errnos.iter().map(|errno| format!("{call}:error={errno}:when={when}")))

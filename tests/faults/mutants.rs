@@ -5,6 +5,7 @@
 use super::common::is_full;
 use super::common::score::Score;
 use super::common::text;
+use super::events::Part;
 use super::matrix::{Fault, Matrix};
 use super::subject::{ALL, Subject};
 use super::{FILES, SAMPLE};
@@ -20,6 +21,8 @@ fn guess(mutant: Mutant) -> (Fault, Subject) {
         Mutant::NoDirectorySync => (Fault::PowerCut, Subject::Agent),
         Mutant::MoveBeforeEffect => (Fault::Kill, Subject::Worker("command-returned")),
         Mutant::AckBeforeWrite => (Fault::Kill, Subject::Worker("results")),
+        Mutant::AckEventsBeforeWrite => (Fault::Kill, Subject::Events(Part::Collecting)),
+        Mutant::DeleteEventsBeforeSend => (Fault::Kill, Subject::Events(Part::Sending)),
         Mutant::RunBeforeClaim => (Fault::Kill, Subject::Agent),
         Mutant::NoWaitForConfirm => (Fault::Kill, Subject::Worker("command-ready")),
         Mutant::NoLock => (Fault::Pause, Subject::Agent),

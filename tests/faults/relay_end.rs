@@ -1,6 +1,7 @@
 //! The directory relay's two ends alone: this test binary, started again to send or to receive.
 
 use super::common::{Sandbox, names, text};
+use super::harness;
 use mig::heartbeat::QueueLoc;
 use mig::relay::directory::DirectoryRelay;
 use mig::relay::{Message, Queue, Relay, Sent};
@@ -54,6 +55,7 @@ fn relay_process() {
     let Ok(sandbox) = std::env::var("MIG_TEST_RELAY") else { return };
     let files = std::env::var("MIG_TEST_FILES").unwrap().parse().unwrap();
     let sandbox = Path::new(&sandbox);
+    harness::outnumber();
     match std::env::var("MIG_TEST_END").as_deref() {
         Ok("receive") => receive(&sandbox.join("relay"), &sandbox.join("journal")),
         _ => send(&sandbox.join("relay"), files),
@@ -71,8 +73,7 @@ pub fn prepare(sandbox: &Sandbox, receives: bool, files: usize) {
 
 /// Starts the process.
 pub fn command(sandbox: &Sandbox, receives: bool) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "relay_end::relay_process", "--test-threads=1", "--nocapture"]);
+    let mut command = harness::command("relay_end::relay_process");
     command.env("MIG_TEST_RELAY", sandbox.path("")).env("MIG_TEST_END", if receives { "receive" } else { "send" });
     command.env("MIG_TEST_FILES", std::fs::read_to_string(sandbox.path("files")).unwrap());
     command

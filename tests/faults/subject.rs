@@ -1,7 +1,8 @@
-//! What faults are put into: a worker, all of them, the agent, or one end of the directory relay; and what must be true
-//! afterwards.
+//! What faults are put into: a worker, all of them, the agent, a part of the way of events, or one end of the directory
+//! relay; and what must be true afterwards.
 
 use super::common::{self, Sandbox, names, text};
+use super::events::{self, Part};
 use super::matrix::Fault;
 use super::relay_end;
 use mig::action::Action;
@@ -21,22 +22,27 @@ pub enum Subject {
     Scheduler,
     /// The agent.
     Agent,
+    /// What keeps, sends or collects events of persistent modules.
+    Events(Part),
     /// The sending end of the directory relay.
     RelaySend,
     /// The receiving end.
     RelayReceive,
 }
 
-use Subject::{Agent, Approval, RelayReceive, RelaySend, Scheduler, Worker};
+use Subject::{Agent, Approval, Events, RelayReceive, RelaySend, Scheduler, Worker};
 
 /// Everybody, each alone.
-pub const ALL: [Subject; 8] = [
+pub const ALL: [Subject; 11] = [
     Worker("action-new"),
     Worker("command-ready"),
     Agent,
     Worker("results"),
     Worker("command-returned"),
     Worker("collector"),
+    Events(Part::Keeping),
+    Events(Part::Sending),
+    Events(Part::Collecting),
     RelaySend,
     RelayReceive,
 ];
@@ -49,9 +55,17 @@ impl Subject {
             Approval => "approval",
             Scheduler => "scheduler",
             Agent => "agent",
+            Events(Part::Keeping) => "events, keeping",
+            Events(Part::Sending) => "events, sending",
+            Events(Part::Collecting) => "events, collecting",
             RelaySend => "relay, sending",
             RelayReceive => "relay, receiving",
         }
+    }
+
+    /// Whether it is this test binary, in a thread of the test harness.
+    pub fn is_in_harness(self) -> bool {
+        matches!(self, RelaySend | RelayReceive | Events(Part::Keeping))
     }
 
     /// Brings a system with so many actions to the moment at which the subject has something to do.
@@ -59,6 +73,7 @@ impl Subject {
         let sandbox = Sandbox::new();
         match self {
             RelaySend | RelayReceive => relay_end::prepare(&sandbox, self == RelayReceive, files),
+            Events(part) => events::prepare(&sandbox, part, files),
             Approval => prepare_approval(&sandbox, files),
             Scheduler => {
                 // A third each: answered, sent, dropped.
@@ -90,14 +105,18 @@ impl Subject {
     pub fn command(self, sandbox: &Sandbox) -> Command {
         let (program, cfg) = match self {
             RelaySend | RelayReceive => return relay_end::command(sandbox, self == RelayReceive),
-            Agent => (env!("CARGO_BIN_EXE_mig-agent"), sandbox.agent_cfg(1)),
-            Worker(_) | Approval | Scheduler => (env!("CARGO_BIN_EXE_mig-scheduler"), sandbox.scheduler_cfg()),
+            Events(Part::Keeping) => return events::keeping(sandbox),
+            Agent | Events(Part::Sending) => (env!("CARGO_BIN_EXE_mig-agent"), sandbox.agent_cfg(1)),
+            Worker(_) | Approval | Scheduler | Events(Part::Collecting) => {
+                (env!("CARGO_BIN_EXE_mig-scheduler"), sandbox.scheduler_cfg())
+            }
         };
         let mut command = Command::new(program);
         command.arg("-c").arg(cfg).arg("--once");
         match self {
             Worker(name) => drop(command.args(["--only", name])),
             Approval => drop(command.args(["--only", "action-new"])),
+            Events(Part::Collecting) => drop(command.args(["--only", "events"])),
             _ => {}
         }
         command
@@ -108,8 +127,8 @@ impl Subject {
         let log: String = faulty.iter().map(text).collect();
         let mut violations = Vec::new();
         let is_relay = matches!(self, RelaySend | RelayReceive);
-        // The relay's ends run in the test harness, which gives up when it cannot print.
-        let is_ours = |output: &Output| !is_relay && output.status.code() == Some(101);
+        // The test harness gives up when it cannot print.
+        let is_ours = |output: &Output| !self.is_in_harness() && output.status.code() == Some(101);
         if faulty.iter().any(is_ours) || log.contains("panicked at src/") {
             violations.push(format!("panic: {log}"));
         }
@@ -120,6 +139,11 @@ impl Subject {
         let outcome = self.command(sandbox).output().unwrap();
         if !outcome.status.success() {
             violations.push(format!("does not recover: {}", text(&outcome)));
+        }
+        if let Events(part) = self {
+            let ended: Vec<&Output> = faulty.iter().chain([&outcome]).collect();
+            violations.extend(events::violations(sandbox, part, files, &ended));
+            return violations;
         }
         let mut began = began(&(log + &text(&outcome) + &finish(sandbox)));
         began.sort();

@@ -1,7 +1,8 @@
 //! Persistent modules with the real programs: what changes below a path becomes JSON lines on the scheduler.
 
+use crate::common::events::{batches, events, has, start_agent, watched};
 use crate::common::score::Score;
-use crate::common::{Background, PATIENCE, Sandbox, mounts, names, write_private};
+use crate::common::{Background, PATIENCE, Sandbox, mounts, names};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,46 +12,19 @@ use std::sync::mpsc::{Receiver, channel};
 /// A scheduler that collects events, and a directory that its agent watches.
 fn watching() -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::new();
-    let watched = sandbox.path("watched");
-    std::fs::create_dir(&watched).unwrap();
-    let cfg = std::fs::read_to_string(sandbox.scheduler_cfg()).unwrap();
-    std::fs::write(sandbox.scheduler_cfg(), format!("{cfg}\n[events]\ncollect = on\n")).unwrap();
+    let watched = watched(&sandbox);
     (sandbox, watched)
-}
-
-fn start_agent(sandbox: &Sandbox) -> Background {
-    let cfg = std::fs::read_to_string(sandbox.agent_cfg(1)).unwrap();
-    let path = sandbox.path("watching.cfg");
-    let watched = sandbox.path("watched");
-    write_private(&path, &format!("{cfg}\n[persistent]\nfswatch = \"-path '{}'\"\n", watched.display()));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mig-agent"));
-    command.arg("-f").arg("-c").arg(path);
-    Background::start(command, sandbox.path("agent-1.log"))
-}
-
-/// The events that the scheduler has, in order.
-fn events(sandbox: &Sandbox) -> Vec<Value> {
-    let directory = sandbox.spool().join("event/new");
-    let files = if directory.exists() { names(&directory) } else { Vec::new() };
-    let text: String = files.iter().map(|name| std::fs::read_to_string(directory.join(name)).unwrap()).collect();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn has(sandbox: &Sandbox, event: &str, name: &str) -> bool {
-    let is_it = |line: &Value| {
-        line["event"]["event"] == event && line["event"]["path"].as_str().is_some_and(|path| path.ends_with(name))
-    };
-    events(sandbox).iter().any(is_it)
-}
-
-fn batches(sandbox: &Sandbox) -> usize {
-    names(&sandbox.path("agent-1/events")).len()
 }
 
 fn start(sandbox: &Sandbox) -> Background {
     let agent = start_agent(sandbox);
     sandbox.wait("the first event", |sandbox| has(sandbox, "watching", "watched"));
     agent
+}
+
+/// The files of a directory, with what is in them.
+fn copies(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    names(directory).into_iter().map(|name| (name.clone(), std::fs::read(directory.join(name)).unwrap())).collect()
 }
 
 #[test]
@@ -81,15 +55,22 @@ fn without_a_scheduler_events_wait_and_an_agent_that_is_killed_sends_them_later(
     sandbox.wait("the second batch", |sandbox| batches(sandbox) >= 2);
     agent.kill();
     assert!(batches(&sandbox) >= 2);
+    let kept = copies(&sandbox.path("agent-1/events"));
     sandbox.once("events");
     sandbox.agent_once(1);
     sandbox.once("events");
     assert!(has(&sandbox, "watching", "watched") && has(&sandbox, "created", "/waits"), "{:?}", events(&sandbox));
     assert_eq!(batches(&sandbox), 0);
-    // A batch that comes again changes nothing.
-    let (files, lines) = (names(&sandbox.spool().join("event/new")), events(&sandbox));
+    // A batch that comes again changes nothing; one that was taken away has its old name.
+    let directory = sandbox.spool().join("event/new");
+    let collected = copies(&directory);
+    std::fs::remove_file(directory.join(&collected[0].0)).unwrap();
+    for (name, bytes) in &kept {
+        std::fs::write(sandbox.path("agent-1/events").join(name), bytes).unwrap();
+    }
+    sandbox.agent_once(1);
     sandbox.once("events");
-    assert_eq!((names(&sandbox.spool().join("event/new")), events(&sandbox)), (files, lines));
+    assert_eq!((copies(&directory), batches(&sandbox)), (collected, 0));
 }
 
 #[test]
@@ -299,7 +280,7 @@ fn a_module_is_tried_by_hand_and_is_none_of_actions() {
 }
 
 #[test]
-fn events_that_nothing_takes_away_are_deleted_in_the_end() {
+fn events_that_nothing_takes_away_are_deleted_in_the_end_also_when_none_are_collected_any_longer() {
     let (sandbox, _) = watching();
     sandbox.once("events");
     let directory = sandbox.spool().join("event/new");
@@ -307,9 +288,24 @@ fn events_that_nothing_takes_away_are_deleted_in_the_end() {
     sandbox.once("collector");
     assert_eq!(names(&directory).len(), 1, "it came just now");
     let cfg = std::fs::read_to_string(sandbox.scheduler_cfg()).unwrap();
-    std::fs::write(sandbox.scheduler_cfg(), cfg.replace("[collector]", "[collector]\ndeleteafter = \"1s\"")).unwrap();
-    sandbox.wait("its deletion", |sandbox| {
-        sandbox.once("collector");
-        names(&directory).is_empty()
-    });
+    let cfg = cfg.replace("[collector]", "[collector]\ndeleteafter = \"1s\"");
+    for cfg in [cfg.clone(), cfg.replace("collect = on", "collect = off")] {
+        std::fs::write(sandbox.scheduler_cfg(), cfg).unwrap();
+        std::fs::write(directory.join("1.jsonl"), "{}\n").unwrap();
+        sandbox.wait("its deletion", |sandbox| {
+            sandbox.once("collector");
+            names(&directory).is_empty()
+        });
+    }
+}
+
+#[test]
+fn the_worker_that_is_asked_for_by_name_collects_without_the_configuration() {
+    let sandbox = Sandbox::new();
+    sandbox.once("events");
+    let batch = json!({"id": "0001764167531123-0123456789abcdef", "queueloc": "linux.web.x1", "module": "fswatch", "events": [{"n": 1}]});
+    std::fs::write(sandbox.path("relay/mig.agt.events/1.json"), batch.to_string()).unwrap();
+    sandbox.once("events");
+    assert_eq!(sandbox.names("event/new"), ["0001764167531123-0123456789abcdef.jsonl"]);
+    assert_eq!(events(&sandbox), [json!({"queueloc": "linux.web.x1", "module": "fswatch", "event": {"n": 1}})]);
 }

@@ -2,7 +2,7 @@
 
 use super::wait;
 use crate::common::servers::{self, Broker, Own};
-use crate::common::{Background, Sandbox};
+use crate::common::{Background, Sandbox, events};
 use std::time::Duration;
 
 /// Actions that are dropped around an outage.
@@ -101,4 +101,30 @@ fn queues_that_were_deleted_and_connections_that_were_closed() {
     place.drop_actions(ACTIONS / 2..ACTIONS);
     wait("all done", &place.sandbox, || place.sandbox.names("command/done").len() == ACTIONS);
     place.check();
+}
+
+#[test]
+fn events_wait_on_the_agent_while_the_broker_is_away() {
+    let own = Own::broker("");
+    let sandbox = Sandbox::new().with_broker(&Broker::at(own.path().to_owned(), "classic"));
+    let watched = events::watched(&sandbox);
+    let (scheduler, agent) = (sandbox.start_scheduler(), events::start_agent(&sandbox));
+    wait("watching", &sandbox, || events::has(&sandbox, "watching", "watched") && events::batches(&sandbox) == 0);
+    own.control("kill");
+    let files = ["first", "second", "third", "after"];
+    for file in &files[..3] {
+        let kept = events::batches(&sandbox);
+        std::fs::write(watched.join(file), "").unwrap();
+        wait("kept", &sandbox, || events::batches(&sandbox) > kept);
+    }
+    // It sends what it kept in its life before.
+    agent.kill();
+    let agent = events::start_agent(&sandbox);
+    own.control("start");
+    wait("sent", &sandbox, || events::batches(&sandbox) == 0 && events::has(&sandbox, "created", "/third"));
+    std::fs::write(watched.join("after"), "").unwrap();
+    wait("collected", &sandbox, || events::has(&sandbox, "created", "/after"));
+    let paths: Vec<_> = events::of(&sandbox, "created").iter().map(|line| line["event"]["path"].clone()).collect();
+    assert_eq!(paths, files.map(|file| watched.join(file).display().to_string()), "each once, in order");
+    assert_eq!((agent.terminate(), scheduler.terminate()), (Some(0), Some(0)));
 }
