@@ -398,7 +398,7 @@ fn a_variable_that_is_not_replaced_is_an_error() {
         package("lib${late}"),
         collect("^lib${v}c6$"),
         content("path", "/${late}"),
-        content("expression", "(\\${v}|[${v}]|x${2})$"),
+        content("expression", "(\\${v}|[${v}])$"),
         content("file", "^\\${vv}$"),
     ] {
         assert_eq!(check(&variables, object.clone(), json!(null)), Ok(vec![]), "{object}");
