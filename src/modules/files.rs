@@ -3,6 +3,7 @@
 use super::report::Report;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -59,14 +60,21 @@ impl Machine {
     }
 
     /// The names in a directory of it, sorted; that it cannot be read is named.
-    pub(super) fn names(&self, directory: &str, report: &mut Report) -> Vec<String> {
-        match names(&self.path(directory)) {
-            Ok(names) => names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect(),
-            Err(error) => {
-                report.unseen(format_args!("read {directory}: {error}"));
-                Vec::new()
-            }
-        }
+    pub(super) fn names(&self, directory: &Path, report: &mut Report) -> Vec<OsString> {
+        names(&self.path(directory)).unwrap_or_else(|error| {
+            report.unseen(format_args!("read {}: {error}", directory.display()));
+            Vec::new()
+        })
+    }
+
+    /// Directories of it without those that are a link to one before them.
+    pub(super) fn distinct(&self, directories: &'static [&'static str]) -> Vec<&'static Path> {
+        let mut known = BTreeSet::new();
+        let real = |directory: &Path| {
+            let path = self.path(directory);
+            self.follow(&path).and_then(std::fs::canonicalize).unwrap_or(path)
+        };
+        directories.iter().map(Path::new).filter(|directory| known.insert(real(directory))).collect()
     }
 
     /// What a file of it is called there: the opposite of [`Machine::path`].

@@ -2,7 +2,7 @@
 //!
 //! | part | fields |
 //! |---|---|
-//! | variable | `key`, `value`: `${key}` in paths, names of files and of packages |
+//! | variable | `key`, `value`: `${key}` in paths, names of files and of packages. What is left of that form is an error |
 //! | object | `object` (its name) and one of the following |
 //! | … `package` | `name`, `collectmatch` (an expression on names in place of it), `onlynewest` |
 //! | … `filecontent` | `path`, `file`, `expression`, `concat`, `import-chain` |
@@ -200,11 +200,13 @@ fn filled<'a>(given: &Fields<'a>, name: &str, key: &str) -> Result<Option<Fields
 impl Reader {
     fn document(&mut self, given: &Fields) -> Result<Document, ParameterError> {
         only(given, &["variables", "objects", "tests"])?;
-        self.variables = parts(given, "variables", |variable| {
+        let variables = parts(given, "variables", |variable| {
             only(variable, &["key", "value"])?;
             let key = variable.text_required("key", TEXT_BYTES_MAX)?;
             Ok((key, variable.text("value", TEXT_BYTES_MAX)?))
         })?;
+        places(given, "variables", variables.iter().map(|(key, _)| key.as_str()))?;
+        self.variables = variables;
         let mut chains = Vec::new();
         let mut objects = parts(given, "objects", |object| {
             let (object, chain) = self.object(object)?;
@@ -262,9 +264,13 @@ impl Reader {
             only(&package, &["name", "collectmatch", "onlynewest"])?;
             let collect = match package.text("collectmatch", PATTERN_BYTES_MAX)? {
                 text if text.is_empty() => None,
-                _ => Some(self.expression(&package, "collectmatch")?),
+                text => {
+                    let text = self.expand(&text, Text::Expression);
+                    let regex = text.and_then(|text| self.compile(&text));
+                    Some(regex.map_err(|reason| package.error("collectmatch", reason))?)
+                }
             };
-            let name = self.expand(&package.text_required("name", TEXT_BYTES_MAX)?);
+            let name = self.expanded(&package, "name", Text::Plain)?;
             sources.push(Source::Package { name, collect, only_newest: package.boolean("onlynewest")? });
         }
         if let Some(content) = filled(given, "filecontent", "path")? {
@@ -306,15 +312,18 @@ impl Reader {
     }
 
     fn place(&mut self, given: &Fields) -> Result<Place, ParameterError> {
-        let path = self.expand(&given.text_required("path", TEXT_BYTES_MAX)?);
-        let file = self.expand(&given.text_required("file", PATTERN_BYTES_MAX)?);
+        let path = self.expanded(given, "path", Text::Path)?;
+        let file = self.expanded(given, "file", Text::Expression)?;
         let place = Place { path, file };
         if !place.path.starts_with('/') && !place.path.starts_with(CHAIN_ROOT) {
             return Err(given.error("path", "does not begin with /").into());
         }
         // A directory that is found in a chain is taken literally, as one path is.
         let paths = [if place.is_in_chain() { "/".to_owned() } else { place.path.clone() }];
-        place.wanted(&paths).check().map_err(|error| given.error("file", error.reason))?;
+        place.wanted(&paths).check().map_err(|error| {
+            let field = if error.field.contains(".paths") { "path" } else { "file" };
+            given.error(field, error.reason)
+        })?;
         Ok(place)
     }
 
@@ -358,7 +367,17 @@ impl Reader {
 
     fn expression(&mut self, given: &Fields, name: &str) -> Result<Regex, ParameterError> {
         let text = given.text_required(name, PATTERN_BYTES_MAX)?;
+        if let Some(reference) = reference(&text, Text::Expression) {
+            let reason = format!("variables are not replaced here, and {reference} matches nothing");
+            return Err(given.error(name, reason).into());
+        }
         self.compile(&text).map_err(|reason| given.error(name, reason).into())
+    }
+
+    /// The text of a field, with its variables replaced.
+    fn expanded(&self, given: &Fields, name: &str, kind: Text) -> Result<String, ParameterError> {
+        let text = given.text_required(name, TEXT_BYTES_MAX)?;
+        self.expand(&text, kind).map_err(|reason| given.error(name, reason).into())
     }
 
     fn compile(&mut self, text: &str) -> Result<Regex, String> {
@@ -370,14 +389,48 @@ impl Reader {
     }
 
     /// Replaces variables. What a value brings in is replaced by the variables behind it only, so that this ends.
-    fn expand(&self, text: &str) -> String {
-        let replace = |text: String, (key, value): &(String, String)| {
-            let expanded = text.replace(&format!("${{{key}}}"), value);
+    fn expand(&self, text: &str, kind: Text) -> Result<String, String> {
+        let mut expanded = text.to_owned();
+        for (key, value) in &self.variables {
+            expanded = expanded.replace(&format!("${{{key}}}"), value);
             // Values in values would double it again and again.
-            if expanded.len() > PATTERN_BYTES_MAX { text } else { expanded }
-        };
-        self.variables.iter().fold(text.to_owned(), replace)
+            if expanded.len() > TEXT_BYTES_MAX {
+                return Err(format!("is longer than {TEXT_BYTES_MAX} bytes with the values of its variables"));
+            }
+        }
+        match reference(&expanded, kind) {
+            Some(left) => Err(format!("no variable replaces {left}: a value may have variables behind it only")),
+            None => Ok(expanded),
+        }
     }
+}
+
+/// What a text is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    Plain,
+    /// It may have [`CHAIN_ROOT`].
+    Path,
+    /// A regular expression.
+    Expression,
+}
+
+/// The first `${word}` of a text. In an expression it is none behind a `\` or in a class.
+fn reference(text: &str, kind: Text) -> Option<&str> {
+    text.match_indices("${").find_map(|(at, _)| {
+        let word =
+            text[at + 2..].split(['$', '{']).next().and_then(|rest| rest.split_once('}')).map(|(word, _)| word)?;
+        let found = &text[at..at + word.len() + 3];
+        let ahead = &text[..at];
+        let is_escaped = (ahead.len() - ahead.trim_end_matches('\\').len()) % 2 == 1;
+        let is_in_class = ahead.rfind('[') > ahead.rfind(']');
+        // ${2} is how often.
+        let is_of_expression = is_escaped || is_in_class || word.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_none = word.is_empty()
+            || (kind == Text::Path && found == CHAIN_ROOT)
+            || (kind == Text::Expression && is_of_expression);
+        (!is_none).then_some(found)
+    })
 }
 
 /// Refuses an expression that never has a value.

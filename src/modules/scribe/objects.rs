@@ -3,6 +3,7 @@
 use super::document::{CHAIN_ROOT, Document, Place, Source};
 use crate::modules::Context;
 use crate::modules::file::locate;
+use crate::modules::file::mounts::Mounts;
 use crate::modules::files::{self, Links};
 use crate::modules::pkg::databases::{Found, Gathered, Kind, Package, installed};
 use crate::modules::pkg::versions::Scheme;
@@ -214,8 +215,9 @@ impl<'d> Collector<'d> {
 
     fn locate(&self, place: &Place, chain: Option<&str>, collected: &mut Collected) -> Vec<PathBuf> {
         let path = chain.map_or_else(|| place.path.clone(), |directory| place.path.replace(CHAIN_ROOT, directory));
-        // Nothing is in a directory that is missing.
-        if std::fs::metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        // Nothing is in a directory that is missing. What is behind a network mount is not looked at.
+        let found = Mounts::read().and_then(|mounts| mounts.locate(Path::new(&path)));
+        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Vec::new();
         }
         let mut located = locate(&place.wanted(&[path]), self.context);

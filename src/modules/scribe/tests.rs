@@ -360,3 +360,67 @@ fn documents_that_cannot_mean_what_was_intended_name_their_field() {
     }
     assert_eq!(Scribe.validate(&json!({})).unwrap_err().to_string(), "parameters.scribedoc: is missing");
 }
+
+#[test]
+fn a_variable_that_is_not_replaced_is_an_error() {
+    let variables = json!([
+        {"key": "late", "value": "x${v}"}, {"key": "v", "value": "6"}, {"key": "early", "value": "${v}"},
+        {"key": "long", "value": "y".repeat(9000)},
+    ]);
+    let content = |name: &str, value: &str| {
+        let mut content = json!({"path": "/tmp", "file": "^x$", "expression": "(x)"});
+        content[name] = json!(value);
+        json!({"filecontent": content})
+    };
+    let package = |name: &str| json!({"package": {"name": name}});
+    let collect = |text: &str| json!({"package": {"name": "a", "collectmatch": text}});
+    let check = |variables: &Value, mut object: Value, test: Value| {
+        object["object"] = json!("o");
+        let mut tests = json!([{"test": "t", "object": "o"}]);
+        tests[0]["regexp"] = test;
+        let document = json!({"variables": variables, "objects": [object], "tests": tests});
+        Scribe.validate(&json!({"scribedoc": document})).map_err(|error| error.to_string())
+    };
+    for (object, field) in [
+        (package("${vv}"), "package.name: no variable replaces ${vv}"),
+        (package("${early}"), "package.name: no variable replaces ${v}"),
+        (package("${long}${long}"), "package.name: is longer than 16384 bytes"),
+        (content("file", "^${vv}$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("path", "/${vv}"), "filecontent.path: no variable replaces ${vv}"),
+        (content("path", "/a$b"), "filecontent.path: "),
+        (content("expression", "(x)${v}"), "filecontent.expression: variables are not replaced here, and ${v}"),
+        (collect("^lib${vv}c6$"), "package.collectmatch: no variable replaces ${vv}"),
+    ] {
+        let found = check(&variables, object, json!(null)).unwrap_err();
+        assert!(found.starts_with(&format!("parameters.scribedoc.objects[0].{field}")), "{found}");
+    }
+    for object in [
+        package("lib${late}"),
+        collect("^lib${v}c6$"),
+        content("path", "/${late}"),
+        content("expression", "(\\${v}|[${v}])$"),
+        content("file", "^\\${vv}$"),
+    ] {
+        assert_eq!(check(&variables, object.clone(), json!(null)), Ok(vec![]), "{object}");
+    }
+    let found = check(&variables, package("a"), json!({"value": "^${v}$"})).unwrap_err();
+    assert!(found.starts_with("parameters.scribedoc.tests[0].regexp.value: variables are not"), "{found}");
+    let twice = json!([{"key": "v", "value": "1"}, {"key": "v", "value": "2"}]);
+    let found = check(&twice, package("a"), json!(null)).unwrap_err();
+    assert!(found.starts_with("parameters.scribedoc.variables[1]: \"v\" is there twice"), "{found}");
+}
+
+#[test]
+fn a_pattern_of_packages_has_the_values_of_variables() {
+    let parameters = json!({"scribedoc": {
+        "variables": [{"key": "v", "value": "6"}],
+        "objects": [{"object": "o", "package": {"name": "a", "collectmatch": "^libc${v}$"}}],
+        "tests": [{"test": "t", "object": "o"}],
+    }});
+    let place = Place::new(&[(
+        "var/lib/dpkg/status",
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36\n\n",
+    )]);
+    let result = evaluate::run(&document::parse(&parameters).unwrap(), &place.path(), Context::by_hand());
+    assert_eq!(states(&result), [("t", "true")]);
+}

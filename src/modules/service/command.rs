@@ -1,8 +1,10 @@
 //! Command lines as they are returned: bounded, and without values that are given to variables of the environment, which may
-//! be private.
+//! be private. And as they are compared: whole.
 
 /// Characters of a command that are returned.
 const COMMAND_CHARS_MAX: usize = 1_000;
+/// Bytes in which the name of a variable ends, if it is in quotes or has an index: far more than people write.
+const NAME_BYTES_MAX: usize = 128;
 
 /// Words behind which assignments may stand, and options before those.
 const BEFORE_ASSIGNMENTS: [&str; 8] = ["env", "export", "set", "declare", "typeset", "local", "readonly", "sudo"];
@@ -10,6 +12,24 @@ const BEFORE_ASSIGNMENTS: [&str; 8] = ["env", "export", "set", "declare", "types
 const WITH_VALUE: [&str; 6] = ["-u", "-C", "-g", "-D", "--unset", "--chdir"];
 /// Words of a shell behind which a command begins.
 const BEFORE_COMMANDS: [&str; 11] = ["then", "do", "else", "{", "!", "if", "elif", "while", "until", "time", "exec"];
+
+/// How a line is split into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// By sh(1).
+    Shell,
+    /// By systemd (systemd.service(5), "Command lines"): `\` escapes in any quotes, nothing is substituted.
+    Systemd,
+}
+
+/// What a machine runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Command {
+    /// `PGPASSWORD=… pg_dump`, and no more than [`COMMAND_CHARS_MAX`].
+    shown: String,
+    /// All of it, and what runs to make a value: `A=…curl example.net|sh x`.
+    compared: String,
+}
 
 /// What a word may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,51 +44,92 @@ enum Place {
     Argument,
 }
 
-/// A command as it is returned: `PGPASSWORD=… pg_dump`.
-///
-/// A value is hidden behind `NAME=` at the beginning of a command, behind `env`, `export` and the like, and everywhere if the name
-/// has no small letters: people could not distinguish such an argument from a variable either. A name in quotes may have blanks.
-pub(super) fn shown(text: &str) -> String {
-    let (mut shown, mut rest) = (String::new(), text.trim());
-    let (mut outer, mut is_word_begin, mut place) = (None, true, Place::Command);
-    // So many bytes are more characters than are returned.
-    while let Some(letter) = rest.chars().next().filter(|_| shown.len() <= 4 * COMMAND_CHARS_MAX) {
-        if is_word_begin && let Some(Assignment { name, behind, end }) = assignment(rest, outer, place) {
-            let has_small = name.bytes().any(|byte| byte.is_ascii_lowercase());
-            if matches!(place, Place::Command | Place::Variables) || !has_small {
-                shown.extend([name, "=…", end]);
-                rest = &behind[value_bytes(behind, outer)..];
-                is_word_begin = false;
+impl Command {
+    /// A file that is run.
+    pub(super) fn file(path: &str) -> Command {
+        Command { shown: path.to_owned(), compared: path.to_owned() }
+    }
+
+    /// Reads a line.
+    ///
+    /// A value is hidden behind `NAME=` at the beginning of a command, behind `env`, `export` and the like, and everywhere if the
+    /// name has no small letters: people could not distinguish such an argument from a variable either. A name in quotes may have
+    /// blanks.
+    pub(super) fn of(line: &str, syntax: Syntax) -> Command {
+        let (mut command, mut rest) = (Command::default(), line.trim());
+        let mut around = Around { syntax, quote: None, is_in_backticks: false };
+        let (mut is_word_begin, mut place) = (true, Place::Command);
+        while let Some(letter) = rest.chars().next() {
+            if is_word_begin
+                && let Some(Assignment { name, is_upper, hidden, end, behind }) = assignment(rest, around, place)
+                && (matches!(place, Place::Command | Place::Variables) || is_upper)
+            {
+                command.push(name);
+                command.push("=…");
+                hidden.iter().for_each(|text| command.compared.push_str(text));
+                command.push(end);
+                (rest, is_word_begin) = (behind, false);
                 continue;
             }
-        }
-        match letter {
-            ';' | '&' | '|' | '(' | '`' => (is_word_begin, place) = (true, Place::Command),
-            '\'' | '"' => {
-                outer = if outer == Some(letter) { None } else { outer.or(Some(letter)) };
-                // What stands in quotes may be a command for a shell.
-                if is_word_begin && place == Place::Argument {
-                    place = Place::Command;
+            let nested = around.nested(rest);
+            let mut bytes = nested.map_or(letter.len_utf8(), |(_, bytes)| bytes);
+            match nested.map_or(letter, |(letter, _)| letter) {
+                ';' | '&' | '|' | '(' => (is_word_begin, place) = (true, Place::Command),
+                '`' => {
+                    around.is_in_backticks = !around.is_in_backticks;
+                    (is_word_begin, place) = (true, Place::Command);
                 }
-                is_word_begin = true;
+                quote @ ('\'' | '"') => {
+                    if nested.is_none() {
+                        around.quote = if around.quote == Some(quote) { None } else { around.quote.or(Some(quote)) };
+                    }
+                    // What stands in quotes may be a command for a shell.
+                    if is_word_begin && place == Place::Argument {
+                        place = Place::Command;
+                    }
+                    is_word_begin = true;
+                }
+                letter if letter.is_whitespace() => is_word_begin = true,
+                letter => {
+                    if is_word_begin {
+                        is_word_begin = false;
+                        let is_end = |letter: char| letter.is_whitespace() || "\"';".contains(letter);
+                        place = place.behind(rest.split(is_end).next().unwrap_or(rest));
+                    }
+                    if letter == '\\' && nested.is_none() {
+                        bytes += around.escaped_bytes(&rest[bytes..]);
+                    }
+                }
             }
-            letter if letter.is_whitespace() => is_word_begin = true,
-            _ if is_word_begin => {
-                is_word_begin = false;
-                place = place.behind(
-                    rest.split(|letter: char| letter.is_whitespace() || "\"';".contains(letter)).next().unwrap_or(rest),
-                );
-            }
-            _ => {}
+            command.push(&rest[..bytes]);
+            rest = &rest[bytes..];
         }
-        shown.push(letter);
-        rest = &rest[letter.len_utf8()..];
+        if let Some((end, _)) = command.shown.char_indices().nth(COMMAND_CHARS_MAX) {
+            command.shown.truncate(end);
+            command.shown.push('…');
+        }
+        command
     }
-    if let Some((end, _)) = shown.char_indices().nth(COMMAND_CHARS_MAX) {
-        shown.truncate(end);
-        shown.push('…');
+
+    /// As it is returned.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
     }
-    shown
+
+    fn push(&mut self, text: &str) {
+        self.compared.push_str(text);
+        // So many bytes are more characters than are returned.
+        if self.shown.len() <= 4 * COMMAND_CHARS_MAX {
+            self.shown.push_str(text);
+        }
+    }
+}
+
+/// As it is compared.
+impl AsRef<str> for Command {
+    fn as_ref(&self) -> &str {
+        &self.compared
+    }
 }
 
 impl Place {
@@ -87,51 +148,180 @@ impl Place {
     }
 }
 
-/// `NAME=`, and what is behind it; `"NAME` if the name is in quotes, which end with `end` then.
+/// What is around a text: what reads it.
+#[derive(Clone, Copy)]
+struct Around {
+    syntax: Syntax,
+    /// The quotes in which the text is, as a command for a shell may be.
+    quote: Option<char>,
+    is_in_backticks: bool,
+}
+
+impl Around {
+    /// Whether a shell reads the text.
+    fn is_shell(self) -> bool {
+        self.syntax == Syntax::Shell || self.quote.is_some()
+    }
+
+    /// The letter that what is in the quotes has at the beginning of a text, if it is written in another way, and how long it is.
+    fn nested(self, text: &str) -> Option<(char, usize)> {
+        let quote = self.quote?;
+        if quote == '\'' && self.syntax == Syntax::Shell {
+            return text.starts_with(r"'\''").then_some((quote, 4));
+        }
+        let letter = text.strip_prefix('\\')?.chars().next()?;
+        let is_of_shell = self.syntax == Syntax::Shell && ['$', '`'].contains(&letter);
+        (letter == quote || letter == '\\' || is_of_shell).then_some((letter, 2))
+    }
+
+    /// How long the letter behind a `\` is: none if the quotes end there.
+    fn escaped_bytes(self, text: &str) -> usize {
+        text.chars().next().filter(|letter| Some(*letter) != self.quote).map_or(0, char::len_utf8)
+    }
+}
+
+/// `NAME=` with a value, as it is returned: `"NAME=…"` if all of it is in quotes.
 struct Assignment<'t> {
     name: &'t str,
-    behind: &'t str,
+    /// The name has no small letters.
+    is_upper: bool,
+    /// What of the value is compared.
+    hidden: Vec<&'t str>,
     end: &'static str,
+    behind: &'t str,
 }
 
-/// Splits an assignment at the beginning of a text.
-fn assignment(text: &str, outer: Option<char>, place: Place) -> Option<Assignment<'_>> {
-    let quote = text.chars().next().filter(|letter| ['"', '\''].contains(letter) && outer != Some(*letter));
+/// Splits an assignment off the beginning of a text.
+fn assignment(text: &str, around: Around, place: Place) -> Option<Assignment<'_>> {
+    let is_upper = |name: &str| !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    let quote = text.chars().next().filter(|letter| ['"', '\''].contains(letter) && around.quote != Some(*letter));
     if let Some(quote) = quote {
-        let close = text[1..].find(quote)? + 1;
-        return match text[..close].find('=') {
-            // "MY NAME"=value
-            None => Some(Assignment { name: &text[..=close], behind: text[close + 1..].strip_prefix('=')?, end: "" }),
-            // "MY NAME=value", which is a command for a shell elsewhere.
-            Some(at) if place == Place::Variables => Some(Assignment {
+        let beginning = &text[..text.floor_char_boundary(NAME_BYTES_MAX)];
+        let at = beginning[1..].find([quote, '='])? + 1;
+        // "MY NAME=value", which is a command for a shell elsewhere.
+        if text[at..].starts_with('=') {
+            if place != Place::Variables {
+                return None;
+            }
+            let inside = value(&text[at + 1..], Some(quote), around);
+            let rest = value(&text[at + 1 + inside.bytes..], None, around);
+            return Some(Assignment {
                 name: &text[..at],
-                behind: &text[close + 1..],
+                is_upper: is_upper(&text[..at]),
+                hidden: [inside.run, rest.run].concat(),
                 end: if quote == '"' { "\"" } else { "'" },
-            }),
-            Some(_) => None,
-        };
+                behind: &text[at + 1 + inside.bytes + rest.bytes..],
+            });
+        }
+        // "MY NAME"=value
+        let name = &text[..=at];
+        let behind = text[at + 1..].strip_prefix('=')?;
+        let value = value(behind, None, around);
+        return Some(Assignment {
+            name,
+            is_upper: is_upper(name),
+            hidden: value.run,
+            end: "",
+            behind: &behind[value.bytes..],
+        });
     }
-    let length = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
-    let (name, behind) = (&text[..length], text[length..].strip_prefix('=')?);
-    let is_name = !name.is_empty() && !name.starts_with(|letter: char| letter.is_ascii_digit());
-    is_name.then_some(Assignment { name, behind, end: "" })
+    let letters = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    if letters == 0 || text.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return None;
+    }
+    // NAME[index]+=value
+    let mut length = letters;
+    if text[length..].starts_with('[') {
+        let index = &text[length..text.floor_char_boundary(length + NAME_BYTES_MAX)];
+        length += index.find("]=").or_else(|| index.find("]+="))? + 1;
+    }
+    length += usize::from(text[length..].starts_with('+'));
+    let behind = text[length..].strip_prefix('=')?;
+    let value = value(behind, None, around);
+    let (name, is_upper) = (&text[..length], is_upper(&text[..letters]));
+    Some(Assignment { name, is_upper, hidden: value.run, end: "", behind: &behind[value.bytes..] })
 }
 
-/// The length of a value, in quotes or not, inside of quotes or not.
-fn value_bytes(text: &str, outer: Option<char>) -> usize {
-    let (mut inner, mut is_escaped) = (None, false);
-    for (at, letter) in text.char_indices() {
-        match inner {
-            _ if is_escaped => is_escaped = false,
-            _ if letter == '\\' => is_escaped = true,
-            Some(quote) if letter == quote => inner = None,
-            Some(_) => {}
-            None if Some(letter) == outer || letter.is_whitespace() || ";&|)".contains(letter) => return at,
-            None if letter == '"' || letter == '\'' => inner = Some(letter),
-            None => {}
+/// A value at the beginning of a text.
+struct Value<'t> {
+    bytes: usize,
+    /// Commands whose output is a part of it; all of it where shells do not agree how far it goes, or none says so.
+    run: Vec<&'t str>,
+}
+
+/// What is to be closed again.
+#[derive(Clone, Copy)]
+struct Open {
+    by: char,
+    /// A single quote is a letter there.
+    is_double: bool,
+}
+
+/// Reads a value: a word, or what is behind this quote and the quote that closes it.
+fn value(text: &str, quote: Option<char>, around: Around) -> Value<'_> {
+    let is_shell = around.is_shell();
+    let opened = |by: char| Open { by, is_double: by == '"' };
+    let mut open: Vec<Open> = quote.map(opened).into_iter().collect();
+    let (mut run, mut is_doubtful) = (Vec::new(), false);
+    // Where a command begins, and how much is open around it.
+    let mut begun: Option<(usize, usize)> = None;
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        if quote.is_some() && open.is_empty() {
+            break;
         }
+        let nested = around.nested(&text[at..]);
+        let (letter, bytes) = nested.unwrap_or((first, first.len_utf8()));
+        let innermost = open.last().copied();
+        let is_in = |by: char| innermost.is_some_and(|open| open.by == by);
+        // A command in double quotes has quotes of its own.
+        let has_own = around.syntax == Syntax::Shell && around.quote == Some('"') && begun.is_some();
+        if nested.is_none() && Some(letter) == around.quote && !has_own {
+            break;
+        }
+        let behind = &text[at + bytes..];
+        match letter {
+            '\\' if is_shell && is_in('\'') => {}
+            '\\' => at += around.escaped_bytes(behind),
+            _ if is_in(letter) => {
+                open.pop();
+                if let Some((from, _)) = begun.filter(|(_, depth)| *depth == open.len()) {
+                    run.push(&text[from..at]);
+                    begun = None;
+                }
+            }
+            _ if is_in('\'') => {}
+            '$' if is_shell && behind.starts_with('(') => {
+                at += 1;
+                begun = begun.or(Some((at + bytes, open.len())));
+                open.push(opened(')'));
+            }
+            '$' if is_shell && behind.starts_with('{') => {
+                at += 1;
+                open.push(Open { by: '}', is_double: innermost.is_some_and(|open| open.is_double) });
+            }
+            // Another quote for some shells.
+            '$' if behind.starts_with('\'') => is_doubtful = true,
+            '`' if is_shell && around.is_in_backticks && open.is_empty() => break,
+            '`' if is_shell => {
+                begun = begun.or(Some((at + bytes, open.len())));
+                open.push(opened('`'));
+            }
+            '\'' if innermost.is_some_and(|open| open.is_double) => {}
+            '\'' => open.push(opened('\'')),
+            '"' => open.push(opened('"')),
+            _ if is_in('"') => {}
+            // A list of bash, and what is in parentheses in a command.
+            '(' if is_shell && (at == 0 || is_in(')')) => open.push(opened(')')),
+            letter if open.is_empty() && (letter.is_whitespace() || (is_shell && ";&|)<>".contains(letter))) => break,
+            _ => {}
+        }
+        at += bytes;
     }
-    text.len()
+    if is_doubtful || !open.is_empty() {
+        run = vec![&text[..at]];
+    }
+    Value { bytes: at, run }
 }
 
 /// The program of a line of systemd, without what may stand in front of it; none if it is not known before it runs.
@@ -167,19 +357,95 @@ mod tests {
             ("\"MY VAR\"=secret3 /bin/x", "\"MY VAR\"=… /bin/x"),
             ("env \"my var=secret 3\" 'b c'=secret x \"d=e\"", "env \"my var=…\" 'b c'=… x \"d=…\""),
             ("prog \"A B\"=secret \"a b\"=c", "prog \"A B\"=… \"a b\"=c"),
+            ("PGPASSWORD=$(echo my secret) pg_dump", "PGPASSWORD=… pg_dump"),
+            ("PW=${PW:-my secret} A=`a secret` B=\"$(a \"b secret\")\" x", "PW=… A=… B=… x"),
+            (r"echo it\'s; TOK='x secret' y", r"echo it\'s; TOK=… y"),
+            (
+                "tok+=secret; arr[0]=secret; arr[i]+=secret; list=(a 'b secret') x",
+                "tok+=…; arr[0]=…; arr[i]+=…; list=… x",
+            ),
+            ("declare -A m=([a]=secret [b]=secret); x", "declare -A m=…; x"),
+            (r#"env "A=x\" secret" 'b=\' c"#, r#"env "A=…" 'b=…' c"#),
+            (r#"sh -c "A=\"x secret\" go \$B" x"#, r#"sh -c "A=… go \$B" x"#),
+            (r#"sh -c "A=\$(a secret) go" x"#, r#"sh -c "A=… go" x"#),
+            (r"sh -c 'A='\''x secret'\'' go' x", r"sh -c 'A=… go' x"),
+            ("echo `A=secret x`; y", "echo `A=… x`; y"),
+            ("A=secret>/tmp/x y", "A=…>/tmp/x y"),
+            ("arr[0] x[y z", "arr[0] x[y z"),
         ] {
-            assert_eq!(shown(text), expected, "{text}");
+            assert_eq!(Command::of(text, Syntax::Shell).shown(), expected, "{text}");
         }
-        assert_eq!(shown(&"é".repeat(5000)).chars().count(), COMMAND_CHARS_MAX + 1);
+        assert_eq!(Command::of(&"é".repeat(5000), Syntax::Shell).shown().chars().count(), COMMAND_CHARS_MAX + 1);
     }
 
     #[test]
     fn a_long_line_takes_no_longer_than_its_beginning() {
         let started = std::time::Instant::now();
-        for word in ["a ", "A ", "'", "\"' ", "\"a b\"", "=", "A= ", "é "] {
-            assert!(shown(&word.repeat(500_000)).len() <= 4 * COMMAND_CHARS_MAX + 8, "{word}");
+        for word in [
+            "a ",
+            "A ",
+            "'",
+            "\"' ",
+            "\"a b\"",
+            "=",
+            "A= ",
+            "é ",
+            "A=$(",
+            "\"$(",
+            "A=`",
+            "A=${",
+            "a[ ",
+            "\\",
+            "A='",
+            "env \"=$(",
+            "`A=",
+            "(",
+            "$'",
+        ] {
+            let command = Command::of(&word.repeat(500_000), Syntax::Shell);
+            assert!(command.shown().len() <= 4 * COMMAND_CHARS_MAX + 8, "{word}");
+            assert!(command.as_ref().len() <= 3 * word.len() * 500_000, "{word}");
         }
-        assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn what_runs_is_compared_wherever_it_stands() {
+        for line in [
+            r"A='\' EVIL | sh",
+            "A=$(EVIL|sh) x",
+            "A=\"$(EVIL)\"",
+            "A=`EVIL`; x",
+            "A=${B:-$(EVIL)} x",
+            "A=\"${x:-'}\"; EVIL; echo '",
+            "A='x EVIL",
+            r"A=$'\'' EVIL; echo '",
+            r"A=$'\' EVIL; echo '",
+            "sh -c \"A='x\"; EVIL; echo '",
+            "sh -c \"A='x; EVIL\"",
+            "echo `A=x`; EVIL `A=y`",
+            "env \"A=$(EVIL)\" x",
+            "A=(x $(EVIL))",
+            &format!(": {}; EVIL", "a".repeat(10_000)),
+            &format!("A={} EVIL", "a".repeat(10_000)),
+        ] {
+            assert!(Command::of(line, Syntax::Shell).as_ref().contains("EVIL"), "{line}");
+        }
+        assert_eq!(Command::of("A='secret' B=\"secret\" x", Syntax::Shell).as_ref(), "A=… B=… x");
+    }
+
+    #[test]
+    fn lines_of_systemd_have_its_quotes() {
+        for (text, expected) in [
+            (r"/usr/bin/env A='\' secret' x", "/usr/bin/env A=… x"),
+            ("/usr/bin/env A=$(x b=secret ;", "/usr/bin/env A=… b=… ;"),
+            (r"/bin/sh -c 'A=\'x secret\' go; b=secret' y", r"/bin/sh -c 'A=… go; b=…' y"),
+            ("/bin/sh -c \"A=$(a secret) go\" y", "/bin/sh -c \"A=… go\" y"),
+        ] {
+            assert_eq!(Command::of(text, Syntax::Systemd).shown(), expected, "{text}");
+        }
+        let command = Command::of("/bin/sh -c 'A=$(EVIL) x'", Syntax::Systemd);
+        assert!(command.as_ref().contains("EVIL") && !command.shown().contains("EVIL"));
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! Tables and directories of cron (crontab(5)), of anacron (anacrontab(5)), and jobs of at (at(1)).
 
-use super::command;
+use super::command::{Command, Syntax};
 use super::entry::{Entry, State, Written};
 use crate::modules::accounts::Names;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::notation;
 use crate::modules::report::Report;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io;
 use std::path::Path;
 
 /// One table, which a user may have written: far more than people write.
 const TABLE_BYTES_MAX: u64 = 1 << 20;
-/// Commands of all tables: memory of some 100 MB.
+/// Commands of all tables, and their bytes: memory of some 100 MB each.
 const ENTRIES_MAX: usize = 100_000;
+const COMMANDS_BYTES_MAX: usize = 64 << 20;
 /// Where users' tables are: Debian and Red Hat (below), SUSE, BusyBox.
 const SPOOLS: [&str; 4] = ["/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron", "/etc/crontabs"];
 /// Directories of scripts, and when they run.
@@ -27,8 +31,8 @@ const SCRIPTS: [(&str, &str); 10] = [
     ("/etc/periodic/weekly", "weekly"),
     ("/etc/periodic/monthly", "monthly"),
 ];
-/// Where jobs of at are: Debian and Red Hat.
-const JOBS: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/at"];
+/// Where jobs of at are: Debian, Red Hat, SUSE, Arch.
+const JOBS: [&str; 4] = ["/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/atjobs", "/var/spool/atd"];
 
 /// How the lines of a table look.
 #[derive(Clone, Copy)]
@@ -43,49 +47,62 @@ enum Table<'t> {
 
 /// Reads all of them.
 pub(super) fn read(machine: &Machine, names: &Names, report: &mut Report) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    read_table(machine, Path::new("/etc/crontab"), Table::System, &mut entries, report);
-    read_table(machine, Path::new("/etc/anacrontab"), Table::Anacron, &mut entries, report);
-    for name in machine.names("/etc/cron.d", report) {
-        let first = entries.len();
-        read_table(machine, &Path::new("/etc/cron.d").join(&name), Table::System, &mut entries, report);
+    let mut found = Found { entries: Vec::new(), bytes_left: COMMANDS_BYTES_MAX };
+    read_table(machine, Path::new("/etc/crontab"), Table::System, &mut found, report);
+    read_table(machine, Path::new("/etc/anacrontab"), Table::Anacron, &mut found, report);
+    let tables = Path::new("/etc/cron.d");
+    for name in machine.names(tables, report) {
+        let first = found.entries.len();
+        read_table(machine, &tables.join(&name), Table::System, &mut found, report);
         if !is_run(machine, &name) {
-            entries[first..].iter_mut().for_each(|entry| entry.state = State::Ignored);
+            found.entries[first..].iter_mut().for_each(|entry| entry.state = State::Ignored);
         }
     }
-    for spool in SPOOLS {
+    for spool in machine.distinct(&SPOOLS) {
         for name in machine.names(spool, report) {
-            let path = Path::new(spool).join(&name);
+            let path = spool.join(&name);
             // /var/spool/cron has other directories.
             if !machine.path(&path).is_dir() {
-                read_table(machine, &path, Table::User(&name), &mut entries, report);
+                read_table(machine, &path, Table::User(&name.to_string_lossy()), &mut found, report);
             }
         }
     }
+    let mut entries = found.entries;
     for (directory, schedule) in SCRIPTS {
-        for name in machine.names(directory, report).into_iter().filter(|name| !name.starts_with('.')) {
-            entries.extend(script(machine, &Path::new(directory).join(&name), &name, schedule));
+        let directory = Path::new(directory);
+        for name in machine.names(directory, report) {
+            if !name.as_encoded_bytes().starts_with(b".") {
+                entries.extend(script(machine, &directory.join(&name), &name, schedule, report));
+            }
         }
     }
-    for directory in JOBS {
+    for directory in machine.distinct(&JOBS) {
         for name in machine.names(directory, report) {
-            entries.extend(job(machine, &Path::new(directory).join(&name), &name, names));
+            entries.extend(job(machine, &directory.join(&name), &name.to_string_lossy(), names, report));
         }
     }
     entries
 }
 
-/// Whether cron and run-parts(8) use a file of this name. Those of Debian are strict; others only leave out what editors and package
-/// managers leave behind.
-fn is_run(machine: &Machine, name: &str) -> bool {
-    const LEFT_BEHIND: [&str; 7] = ["~", ".rpmsave", ".rpmorig", ".rpmnew", ".swp", ".cfsaved", ",v"];
-    if machine.path("/etc/debian_version").exists() {
-        return name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    }
-    !name.starts_with(['.', '#']) && !LEFT_BEHIND.iter().any(|end| name.ends_with(end))
+/// What tables have.
+struct Found {
+    entries: Vec<Entry>,
+    bytes_left: usize,
 }
 
-fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<Entry>, report: &mut Report) {
+/// Whether cron and run-parts(8) use a file of this name. Those of Debian are strict; others only leave out what editors and package
+/// managers leave behind.
+fn is_run(machine: &Machine, name: &OsStr) -> bool {
+    const LEFT_BEHIND: [&str; 7] = ["~", ".rpmsave", ".rpmorig", ".rpmnew", ".swp", ".cfsaved", ",v"];
+    let name = name.as_encoded_bytes();
+    if machine.path("/etc/debian_version").exists() {
+        return name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'-');
+    }
+    let is_hidden = name.starts_with(b".") || name.starts_with(b"#");
+    !is_hidden && !LEFT_BEHIND.iter().any(|end| name.ends_with(end.as_bytes()))
+}
+
+fn read_table(machine: &Machine, path: &Path, table: Table, found: &mut Found, report: &mut Report) {
     if report.is_over() {
         return;
     }
@@ -110,17 +127,20 @@ fn read_table(machine: &Machine, path: &Path, table: Table, entries: &mut Vec<En
             not_understood.push(line);
             continue;
         };
-        if entries.len() == ENTRIES_MAX {
-            return report.unseen(format_args!("read {}: more than {ENTRIES_MAX} commands", path.display()));
-        }
-        entries.push(Entry {
+        let bytes_left = found.bytes_left.checked_sub(text.len());
+        let Some(bytes_left) = bytes_left.filter(|_| found.entries.len() < ENTRIES_MAX) else {
+            let many = format!("more than {ENTRIES_MAX} commands, or {COMMANDS_BYTES_MAX} bytes of all of them");
+            return report.unseen(format_args!("read {}: {many}", path.display()));
+        };
+        found.bytes_left = bytes_left;
+        found.entries.push(Entry {
             kind: if matches!(table, Table::Anacron) { "anacron" } else { "cron" },
             name: name.to_owned(),
             file: path.to_string_lossy().into_owned(),
             line,
             state: State::Enabled,
             user: user.to_owned(),
-            commands: vec![command::shown(before_input(command))],
+            commands: vec![Command::of(before_input(command), Syntax::Shell)],
             schedules: vec![schedule],
             written: Some(Written::from(&contents.metadata)),
             ..Entry::default()
@@ -173,17 +193,17 @@ fn before_input(command: &str) -> &str {
 }
 
 /// A script in a directory of cron.
-fn script(machine: &Machine, path: &Path, name: &str, schedule: &str) -> Option<Entry> {
+fn script(machine: &Machine, path: &Path, name: &OsStr, schedule: &str, report: &mut Report) -> Option<Entry> {
     const EXECUTABLE: u32 = 0o111;
-    let metadata = machine.path(path).metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let metadata = regular(machine.path(path).metadata(), path, report)?;
     let is_executable = std::os::unix::fs::MetadataExt::mode(&metadata) & EXECUTABLE != 0;
     let file = path.to_string_lossy().into_owned();
     Some(Entry {
         kind: "cron",
-        name: name.to_owned(),
+        name: name.to_string_lossy().into_owned(),
         state: if is_executable && is_run(machine, name) { State::Enabled } else { State::Ignored },
         user: "root".to_owned(),
-        commands: vec![file.clone()],
+        commands: vec![Command::file(&file)],
         file,
         schedules: vec![schedule.to_owned()],
         written: Some(Written::from(&metadata)),
@@ -193,12 +213,12 @@ fn script(machine: &Machine, path: &Path, name: &str, schedule: &str) -> Option<
 
 /// A job of at, by its name: a letter, its number and its minute, in hexadecimal digits. What it runs is not read: the file begins
 /// with the environment of who made it.
-fn job(machine: &Machine, path: &Path, name: &str, names: &Names) -> Option<Entry> {
+fn job(machine: &Machine, path: &Path, name: &str, names: &Names, report: &mut Report) -> Option<Entry> {
     const NUMBER_DIGITS: usize = 5;
     const MINUTE_DIGITS: usize = 8;
     let digits = name.get(1..).filter(|digits| digits.len() == NUMBER_DIGITS + MINUTE_DIGITS)?;
     let minute = i64::from_str_radix(digits.get(NUMBER_DIGITS..)?, 16).ok()?;
-    let metadata = machine.path(path).symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let metadata = regular(machine.path(path).symlink_metadata(), path, report)?;
     Some(Entry {
         kind: "at",
         name: name.to_owned(),
@@ -209,4 +229,16 @@ fn job(machine: &Machine, path: &Path, name: &str, names: &Names) -> Option<Entr
         written: Some(Written::from(&metadata)),
         ..Entry::default()
     })
+}
+
+/// The metadata of a regular file; what cannot be looked at is named.
+fn regular(metadata: io::Result<Metadata>, path: &Path, report: &mut Report) -> Option<Metadata> {
+    match metadata {
+        Ok(metadata) => metadata.is_file().then_some(metadata),
+        Err(error) if files::is_missing(&error) => None,
+        Err(error) => {
+            report.unseen(format_args!("read {}: {error}", path.display()));
+            None
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a machine runs by itself.
 
+use super::command::Command;
 use crate::modules::notation;
 use serde_json::{Map, Value, json};
 use std::fs::Metadata;
@@ -64,7 +65,7 @@ pub(super) struct Entry {
     /// As whom; empty for root, or what a unit leaves to systemd.
     pub(super) user: String,
     /// What it runs.
-    pub(super) commands: Vec<String>,
+    pub(super) commands: Vec<Command>,
     /// When.
     pub(super) schedules: Vec<String>,
     /// Files that change the unit.
@@ -75,6 +76,8 @@ pub(super) struct Entry {
     pub(super) unit: String,
     /// Programs that are not there.
     pub(super) missing: Vec<String>,
+    /// Programs of which that is not known.
+    pub(super) unreached: Vec<String>,
     /// Its file, when it was read.
     pub(super) written: Option<Written>,
 }
@@ -103,9 +106,10 @@ impl From<&Metadata> for Written {
 impl Entry {
     /// As a result has it; `owner` is that of its file.
     pub(super) fn element(&self, owner: &str, passed: Map<String, Value>) -> Value {
+        let commands: Vec<&str> = self.commands.iter().map(Command::shown).collect();
         let mut element = json!({
             "kind": self.kind, "name": self.name, "file": self.file, "state": self.state.word(), "user": self.user,
-            "commands": self.commands, "search": passed,
+            "commands": commands, "search": passed,
         });
         if let Some(running) = self.running {
             element["running"] = json!(running);

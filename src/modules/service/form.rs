@@ -49,7 +49,8 @@ pub(super) const FORM: Form = Form {
         },
     ],
     details: "\
-In commands values of variables are replaced by …, before they are compared. Targets, slices and scopes of
+In commands values of variables are replaced by …, before they are compared; what runs to make a value is
+compared, not returned. Commands are compared whole, and returned up to 1000 characters. Targets, slices and scopes of
 systemd are not reported, nor units of users.
 
 Examples:

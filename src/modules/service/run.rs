@@ -31,6 +31,11 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         if report.is_over() {
             break;
         }
+        for program in &entry.unreached {
+            let asking = searches.iter().filter(|search| search.missing).map(|search| search.label.clone());
+            let text = "is on a network mount, which is not looked at";
+            report.unseen_of(asking, format_args!("{}: {program} {text}", entry.name));
+        }
         let owner = entry.written.map(|written| names.name_or_digits(written.uid)).unwrap_or_default();
         for search in searches {
             if let Some(passed) = passed(all_checks(entry, search), search.options) {

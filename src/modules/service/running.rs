@@ -3,7 +3,7 @@
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where systemd keeps its control groups: version 2, version 1, and both at once.
 const GROUPS: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
@@ -11,8 +11,8 @@ const GROUPS: [&str; 3] = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "
 const GROUPS_MAX: usize = 50_000;
 /// What is read of the processes of a group: whether there is one.
 const PROCESS_BYTES: u64 = 16;
-/// Levels of control groups.
-const LEVELS_MAX: usize = 32;
+/// The end of the name of a group that has units, as the root has.
+const SLICE: &str = ".slice";
 
 /// The names of the units that run; none if that is not known.
 pub(super) fn read(machine: &Machine, report: &mut Report) -> Option<BTreeSet<String>> {
@@ -24,42 +24,49 @@ pub(super) fn read(machine: &Machine, report: &mut Report) -> Option<BTreeSet<St
     let Some(root) = GROUPS.map(|path| machine.path(path)).into_iter().find(is_of_systemd) else {
         return active(machine, report);
     };
-    let mut walk = Walk { running: BTreeSet::new(), left: GROUPS_MAX };
-    walk.visit(&root, None, 0, report);
-    if walk.left == 0 {
-        report.unseen(format_args!("read {}: more than {GROUPS_MAX} control groups", machine.name(&root)));
-    }
-    Some(walk.running)
-}
-
-struct Walk {
-    running: BTreeSet<String>,
-    left: usize,
-}
-
-impl Walk {
-    fn visit(&mut self, path: &Path, unit: Option<&str>, level: usize, report: &mut Report) {
-        if self.left == 0 || level > LEVELS_MAX || report.is_over() {
-            return;
+    let (mut running, mut left) = (BTreeSet::new(), GROUPS_MAX);
+    let mut pending: Vec<(PathBuf, Option<String>)> = vec![(root.clone(), None)];
+    while let Some((path, unit)) = pending.pop() {
+        if report.is_over() {
+            break;
         }
-        self.left -= 1;
-        if let Some(unit) = unit
-            && files::read(&path.join("cgroup.procs"), Links::Follow, PROCESS_BYTES)
-                .is_ok_and(|first| !first.bytes.is_empty())
-        {
-            self.running.insert(unit.to_owned());
-            return;
+        if left == 0 {
+            report.unseen(format_args!("read {}: more than {GROUPS_MAX} control groups", machine.name(&root)));
+            break;
         }
-        // It is gone meanwhile.
-        let Ok(entries) = std::fs::read_dir(path) else { return };
+        left -= 1;
+        if let Some(unit) = &unit {
+            if running.contains(unit) {
+                continue;
+            }
+            let processes = files::read(&path.join("cgroup.procs"), Links::Follow, PROCESS_BYTES);
+            if processes.is_ok_and(|first| !first.bytes.is_empty()) {
+                running.insert(unit.clone());
+                continue;
+            }
+        }
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // It is gone meanwhile.
+            Err(error) if files::is_missing(&error) => continue,
+            Err(error) => {
+                let of = unit.unwrap_or_else(|| machine.name(&path));
+                report.unseen(format_args!("read the control groups of {of}: {error}"));
+                continue;
+            }
+        };
         for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let name = entry.file_name().to_string_lossy().into_owned();
-            // What is below a unit is its own, such as a user's units.
             let of = name.strip_prefix('_').unwrap_or(&name);
-            let unit = unit.or_else(|| super::units::kind(of).is_some().then_some(of));
-            self.visit(&entry.path(), unit, level + 1, report);
+            // What is below a unit is its own, such as a user's units. What is below anything else but a slice is not of this
+            // systemd: the units of a container in a scope.
+            let unit = unit.clone().or_else(|| super::units::kind(of).is_some().then(|| of.to_owned()));
+            if unit.is_some() || name.ends_with(SLICE) {
+                pending.push((entry.path(), unit));
+            }
         }
     }
+    Some(running)
 }
 
 /// Units that are active, with or without processes, as systemd itself notes them.

@@ -1,9 +1,12 @@
 //! Scripts of System V's init and of OpenRC.
 
+use super::command::Command;
 use super::entry::{Entry, State, Written};
 use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Where scripts are; on Red Hat the first is a link to the second.
@@ -14,6 +17,9 @@ const LOCAL: [&str; 2] = ["/etc/rc.local", "/etc/rc.d/rc.local"];
 const OTHERS: [&str; 4] = ["README", "skeleton", "functions", "functions.sh"];
 /// Where OpenRC has its runlevels.
 const OPENRC: &str = "/etc/runlevels";
+/// Scripts that OpenRC runs when a machine starts and stops, and the ends of their names.
+const LOCAL_OPENRC: &str = "/etc/local.d";
+const LOCAL_ENDS: [(&str, &str); 2] = [(".start", "boot"), (".stop", "shutdown")];
 const EXECUTABLE: u32 = 0o111;
 
 /// Scripts by what they are when links are followed: each once.
@@ -22,26 +28,33 @@ type Scripts = BTreeMap<PathBuf, Entry>;
 /// Reads all of them.
 pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
     let in_levels = in_levels(machine, report);
-    let mut by_name: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&OsStr, BTreeSet<&str>> = BTreeMap::new();
     for script in &in_levels {
         by_name.entry(&script.name).or_default().insert(&script.level);
     }
     let mut scripts = Scripts::new();
     for directory in SCRIPTS {
+        let directory = Path::new(directory);
         for name in machine.names(directory, report) {
-            if OTHERS.contains(&name.as_str()) || name.starts_with('.') {
+            if OTHERS.iter().any(|other| name == *other) || name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
             // systemd goes by names, whatever the links in the levels lead to.
-            let levels = by_name.get(name.as_str()).into_iter().flatten().copied();
-            add(&mut scripts, machine, &Path::new(directory).join(&name), &name, levels, report);
+            let levels = by_name.get(name.as_os_str()).into_iter().flatten().copied();
+            add(&mut scripts, machine, &directory.join(&name), &name, levels, report);
         }
     }
     for InLevel { path, name, level } in &in_levels {
         add(&mut scripts, machine, path, name, [level.as_str()], report);
     }
     for path in LOCAL {
-        add(&mut scripts, machine, Path::new(path), "rc.local", ["boot"], report);
+        add(&mut scripts, machine, Path::new(path), OsStr::new("rc.local"), ["boot"], report);
+    }
+    for name in machine.names(Path::new(LOCAL_OPENRC), report) {
+        let level = LOCAL_ENDS.iter().find(|(end, _)| name.as_encoded_bytes().ends_with(end.as_bytes()));
+        if let Some((_, level)) = level {
+            add(&mut scripts, machine, &Path::new(LOCAL_OPENRC).join(&name), &name, [*level], report);
+        }
     }
     scripts.into_values().collect()
 }
@@ -49,27 +62,30 @@ pub(super) fn read(machine: &Machine, report: &mut Report) -> Vec<Entry> {
 /// A script that is started in a runlevel.
 struct InLevel {
     path: PathBuf,
-    name: String,
+    name: OsString,
     level: String,
 }
 
 /// The scripts that are started in runlevels; most are links to others.
 fn in_levels(machine: &Machine, report: &mut Report) -> Vec<InLevel> {
     let mut found = Vec::new();
-    for level in ["S", "2", "3", "4", "5"] {
+    for level in ["S", "0", "1", "2", "3", "4", "5", "6"] {
         for directory in [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")] {
-            for file in machine.names(&directory, report) {
+            let directory = Path::new(&directory);
+            for file in machine.names(directory, report) {
                 // S01name is started, K01name is stopped.
-                let Some(name) = file.strip_prefix('S') else { continue };
-                let name = name.trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned();
-                found.push(InLevel { path: Path::new(&directory).join(&file), name, level: format!("rc{level}") });
+                let Some(name) = file.as_bytes().strip_prefix(b"S") else { continue };
+                let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let name = OsStr::from_bytes(&name[digits..]).to_owned();
+                found.push(InLevel { path: directory.join(&file), name, level: format!("rc{level}") });
             }
         }
     }
-    for level in machine.names(OPENRC, report) {
-        let directory = format!("{OPENRC}/{level}");
+    for level in machine.names(Path::new(OPENRC), report) {
+        let directory = Path::new(OPENRC).join(&level);
+        let level = level.to_string_lossy();
         for name in machine.names(&directory, report) {
-            found.push(InLevel { path: Path::new(&directory).join(&name), name, level: level.clone() });
+            found.push(InLevel { path: directory.join(&name), name, level: level.clone().into_owned() });
         }
     }
     found
@@ -80,7 +96,7 @@ fn add<'l>(
     scripts: &mut Scripts,
     machine: &Machine,
     path: &Path,
-    name: &str,
+    name: &OsStr,
     levels: impl IntoIterator<Item = &'l str>,
     report: &mut Report,
 ) {
@@ -98,9 +114,9 @@ fn add<'l>(
     let file = path.to_string_lossy().into_owned();
     let script = scripts.entry(real).or_insert_with(|| Entry {
         kind: "sysv",
-        name: name.to_owned(),
+        name: name.to_string_lossy().into_owned(),
         user: "root".to_owned(),
-        commands: vec![file.clone()],
+        commands: vec![Command::file(&file)],
         file,
         written: Some(Written::from(&metadata)),
         ..Entry::default()

@@ -5,7 +5,9 @@ use super::run::run;
 use crate::modules::files::Machine;
 use crate::modules::{Context, Module, ModuleResult};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -322,4 +324,100 @@ fn parameters_are_checked() {
         let found = Service.validate(&json!({"searches": {"a": search}})).unwrap_err().to_string();
         assert!(found.starts_with(error), "{found}");
     }
+}
+
+#[test]
+fn units_of_containers_are_not_those_of_the_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let deep = "below/".repeat(40);
+    for path in [
+        "system.slice/docker-0123.scope/system.slice/inner.service",
+        "system.slice/docker-0123.scope/system.slice/off.service",
+        "lxc/payload/system.slice/off.service",
+        &format!("system.slice/getty@tty3.service/{deep}"),
+        "root.service",
+    ] {
+        write(&machine, &format!("/sys/fs/cgroup/{path}/cgroup.procs"), "11\n");
+    }
+    let found = search_quiet(&machine, "-running");
+    assert_eq!(
+        names(&found),
+        ["getty@tty2.service", "getty@tty3.service", "web.service", "ghost.service", "root.service", "user@0.service"]
+    );
+    assert_eq!(found.errors, None);
+    let long = format!("/sys/fs/cgroup/system.slice/off.service/{}", "a".repeat(200));
+    fs::create_dir_all(machine.path(&long)).unwrap();
+    let mut at = fs::File::open(machine.path(&long)).unwrap();
+    for _ in 0..20 {
+        let name = "b".repeat(250);
+        rustix::fs::mkdirat(&at, &name, rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+        at = rustix::fs::openat(&at, &name, flags, rustix::fs::Mode::empty()).unwrap().into();
+    }
+    let errors = search_quiet(&machine, "-running").errors.unwrap().join("\n");
+    assert!(errors.contains("read the control groups of off.service: File name too long"), "{errors}");
+}
+
+#[test]
+fn a_unit_of_which_only_a_link_is_left_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    write(&machine, "/srv/evil.service", "[Service]\nExecStart=/tmp/evil\n");
+    write(&machine, "/srv/base.service", "[Service]\nExecStart=/tmp/base\n");
+    write(&machine, "/etc/systemd/system/with.service", ".include /srv/base.service\n[Service]\nUser=joe\n");
+    link(&machine, "/etc/systemd/system/multi-user.target.wants/evil.service", "/srv/evil.service");
+    let found = search_quiet(&machine, "-command ^/tmp/evil$ -name evil");
+    assert_eq!(names(&found), ["evil.service"]);
+    assert_eq!(entries(&found)[0]["file"], "/etc/systemd/system/multi-user.target.wants/evil.service");
+    assert_eq!(names(&search_quiet(&machine, "-command ^/tmp/base$ -user joe")), ["with.service"]);
+}
+
+#[test]
+fn names_and_places_that_others_use_are_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    fs::remove_file(machine.path("/etc/debian_version")).unwrap();
+    let name = |directory: &str, bytes: &[u8]| machine.path(directory).join(OsStr::from_bytes(bytes));
+    fs::create_dir_all(machine.path("/etc/rc3.d")).unwrap();
+    for path in [name("/etc/cron.daily", b"evil1\xff"), name("/etc/rc3.d", b"S99evil2\xff")] {
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(name("/etc/cron.d", b"evil3\xff"), "* * * * * root evil\n").unwrap();
+    for path in ["/var/spool/atjobs/a0000401bcd5f0", "/var/spool/atd/a0000501bcd5f0"] {
+        write(&machine, path, "");
+    }
+    write(&machine, "/etc/rc6.d/S99evil6", "");
+    write(&machine, "/etc/local.d/evil7.start", "");
+    symlink("/etc/cron.daily/loop", machine.path("/etc/cron.daily/loop")).unwrap();
+    symlink("loop2", machine.path("/etc/cron.daily/loop2")).unwrap();
+    let found = search_quiet(&machine, "-name evil[0-9]|^a000");
+    let mut all: Vec<String> = entries(&found)
+        .iter()
+        .map(|entry| {
+            format!("{} {} {}", entry["name"].as_str().unwrap(), entry["state"].as_str().unwrap(), entry["schedules"])
+        })
+        .collect();
+    all.retain(|text| !text.starts_with("a0000301"));
+    let expected = [
+        "evil7.start ignored [\"boot\"]",
+        "evil2\u{fffd} enabled [\"rc3\"]",
+        "evil6 ignored [\"rc6\"]",
+        "evil3\u{fffd} enabled [\"* * * * *\"]",
+        "evil1\u{fffd} enabled [\"daily\"]",
+    ];
+    assert_eq!(all[..5], expected);
+    assert!(all[5].starts_with("a0000401bcd5f0 enabled") && all[6].starts_with("a0000501bcd5f0 enabled"), "{all:?}");
+    assert!(found.errors.unwrap()[0].contains("read /etc/cron.daily/loop2: "));
+}
+
+#[test]
+fn a_spool_that_is_a_link_is_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    fs::remove_dir_all(machine.path("/var/spool/cron/crontabs")).unwrap();
+    write(&machine, "/etc/crontabs/eve", "@hourly curl example.net\n");
+    link(&machine, "/var/spool/cron/crontabs", "../../../etc/crontabs");
+    assert_eq!(names(&search_quiet(&machine, "-user ^eve$")), ["eve"]);
 }

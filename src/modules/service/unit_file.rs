@@ -1,12 +1,19 @@
 //! What is read of a unit's file and its drop-ins (systemd.syntax(7)). Variables of the environment are not.
 
-use crate::modules::files;
-
 /// Settings that run programs, in the order in which they do.
-const COMMANDS: [&str; 7] =
-    ["ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"];
+const COMMANDS: [&str; 9] = [
+    "ExecCondition",
+    "ExecStartPre",
+    "ExecStart",
+    "ExecStartPost",
+    "ExecReload",
+    "ExecReloadPost",
+    "ExecStopPre",
+    "ExecStop",
+    "ExecStopPost",
+];
 /// Settings that say when: of timers, paths and sockets.
-const SCHEDULES: [&str; 19] = [
+const SCHEDULES: [&str; 21] = [
     "OnCalendar",
     "OnActiveSec",
     "OnBootSec",
@@ -26,9 +33,13 @@ const SCHEDULES: [&str; 19] = [
     "ListenFIFO",
     "ListenSpecial",
     "ListenNetlink",
+    "ListenMessageQueue",
+    "ListenUSBFunction",
 ];
 /// Settings by which a unit can be enabled.
 const INSTALL: [&str; 5] = ["WantedBy", "RequiredBy", "UpheldBy", "Also", "Alias"];
+/// What editors of other systems put in front of a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Values of one unit: far more than people write.
 pub(super) const VALUES_MAX: usize = 1_000;
 
@@ -40,29 +51,45 @@ pub(super) struct Settings {
     user: String,
     is_dynamic: bool,
     unit: String,
+    /// A socket starts a service for each connection.
+    accepts: bool,
     can_be_enabled: bool,
     is_cut: bool,
 }
 
 impl Settings {
-    /// Reads a file, behind those that it changes.
-    pub(super) fn read(&mut self, bytes: &[u8]) {
-        let (mut section, mut begun) = (String::new(), String::new());
-        for (_, line) in files::lines(bytes) {
-            let line = line.trim();
+    /// Reads a file, behind those that it changes. `include` has the bytes of files that its lines name: systemd before version 247
+    /// reads those there.
+    pub(super) fn read(&mut self, bytes: &[u8], include: &mut dyn FnMut(&str) -> Option<Vec<u8>>) {
+        // What ends a line for systemd.
+        let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        let (mut section, mut begun, mut has_mark) = (String::new(), None::<String>, false);
+        for line in text.split(['\n', '\r', '\0']) {
             // Also between the lines of one that is continued.
-            if line.starts_with('#') || line.starts_with(';') {
+            if line.trim_start().starts_with(['#', ';']) {
                 continue;
             }
-            if let Some(part) = line.strip_suffix('\\') {
-                begun.push_str(part);
-                begun.push(' ');
+            let line = match line.strip_prefix(BYTE_ORDER_MARK).filter(|_| !has_mark) {
+                Some(rest) => {
+                    has_mark = true;
+                    rest
+                }
+                None => line,
+            };
+            let mut line = begun.take().unwrap_or_default() + line;
+            // Each of them escapes the next.
+            let slashes = line.len() - line.trim_end_matches('\\').len();
+            if slashes % 2 == 1 {
+                line.pop();
+                line.push(' ');
+                begun = Some(line);
                 continue;
             }
-            begun.push_str(line);
-            let line = std::mem::take(&mut begun);
+            let line = line.trim();
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();
+            } else if let Some(bytes) = line.strip_prefix(".include ").and_then(|path| include(path.trim())) {
+                self.read(&bytes, &mut |_| None);
             } else if let Some((key, value)) = line.split_once('=') {
                 self.set(&section, key.trim(), value.trim());
             }
@@ -73,7 +100,8 @@ impl Settings {
         let place = |keys: &[&str]| keys.iter().position(|known| *known == key);
         match (section, key) {
             ("Service" | "Socket" | "Mount" | "Swap", "User") => value.clone_into(&mut self.user),
-            ("Service", "DynamicUser") => self.is_dynamic = ["yes", "true", "1", "on"].contains(&value),
+            ("Service", "DynamicUser") => self.is_dynamic = is_yes(value),
+            ("Socket", "Accept") => self.accepts = is_yes(value),
             ("Timer" | "Path", "Unit") | ("Socket", "Service") => value.clone_into(&mut self.unit),
             ("Install", _) => self.can_be_enabled |= INSTALL.contains(&key) && !value.is_empty(),
             ("Service" | "Socket", _) if place(&COMMANDS).is_some() => {
@@ -110,6 +138,7 @@ impl Settings {
     pub(super) fn unit(&self, name: &str) -> String {
         match name.rsplit_once('.') {
             Some((_, "timer" | "path" | "socket")) if !self.unit.is_empty() => self.unit.clone(),
+            Some((stem, "socket")) if self.accepts => format!("{stem}@.service"),
             Some((stem, "timer" | "path" | "socket")) => format!("{stem}.service"),
             _ => String::new(),
         }
@@ -119,6 +148,11 @@ impl Settings {
     pub(super) fn can_be_enabled(&self) -> bool {
         self.can_be_enabled
     }
+}
+
+/// What systemd takes as true.
+fn is_yes(value: &str) -> bool {
+    ["1", "yes", "y", "true", "t", "on"].iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
 /// Adds a value of the setting at `place`; an empty one removes those before it. False: there are too many.
@@ -141,20 +175,53 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_changed_by_drop_ins() {
+        let none = &mut |_: &str| None;
         let mut settings = Settings::default();
         settings.read(
             b"[Unit]\nUser=no\n# c\n[Service]\nExecStop=/bin/c\nExecStart = /bin/a \\\n; c\n  -x\nExecStart=/bin/b\n\
-              Environment=A=secret\nDynamicUser=yes\n[Install]\nWantedBy=\n",
+              Environment=A=secret\nDynamicUser=Yes\n[Install]\nWantedBy=\n",
+            none,
         );
-        assert_eq!(settings.commands(), ["/bin/a  -x", "/bin/b", "/bin/c"]);
+        assert_eq!(settings.commands(), ["/bin/a    -x", "/bin/b", "/bin/c"]);
         assert_eq!((settings.user().as_str(), settings.can_be_enabled()), ("dynamic", false));
-        settings.read(b"[Service]\nExecStart=\nExecStart=/bin/d\nUser=joe\n[Install]\nAlias=x.service\n");
+        settings.read(b"[Service]\nExecStart=\nExecStart=/bin/d\nUser=joe\n[Install]\nAlias=x.service\n", none);
         assert_eq!(settings.commands(), ["/bin/d", "/bin/c"]);
         assert_eq!((settings.user().as_str(), settings.can_be_enabled()), ("joe", true));
         let mut timer = Settings::default();
-        timer.read(b"[Timer]\nOnCalendar=daily\nOnBootSec=5\nOnCalendar=weekly\nPersistent=true");
+        timer.read(b"[Timer]\nOnCalendar=daily\nOnBootSec=5\nOnCalendar=weekly\nPersistent=true", none);
         assert_eq!(timer.schedules(), ["OnCalendar=daily", "OnCalendar=weekly", "OnBootSec=5"]);
         assert_eq!((timer.unit("a.timer"), timer.unit("a.service")), ("a.service".into(), String::new()));
         assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_command_is_read_where_systemd_reads_one() {
+        for text in [
+            r"Environment=A=x\\",
+            "Environment=A=x\\ ",
+            r"Environment=A=x\\\",
+            "Environment=A=\r[Service]",
+            "Environment=A=\\\n",
+            "Environment=A=\\\n# c",
+        ] {
+            // The last line is a part of the one before it in some: behind an odd number, and behind a comment.
+            let is_continued = text.ends_with(r"x\\\") || text.ends_with("# c");
+            let mut settings = Settings::default();
+            let text = format!("[Service]\n{text}\nExecStart=/bin/x\n");
+            settings.read(text.as_bytes(), &mut |_| None);
+            assert_eq!(settings.commands().is_empty(), is_continued, "{text:?}");
+        }
+        let mut settings = Settings::default();
+        settings.read("# c\n\u{feff}[Service]\r\nExecStart=/bin/a \\\r\n-x\r\n".as_bytes(), &mut |_| None);
+        assert_eq!(settings.commands(), ["/bin/a  -x"]);
+        let mut socket = Settings::default();
+        socket.read(b"[Socket]\nExecStopPre=/bin/x\nAccept=on\n", &mut |_| None);
+        assert_eq!((socket.commands(), socket.unit("s.socket")), (vec!["/bin/x"], "s@.service".to_owned()));
+        let mut unit = Settings::default();
+        unit.read(b".include /a\n[Service]\nExecStop=/bin/stop\n", &mut |path| {
+            assert_eq!(path, "/a");
+            Some(b"[Service]\nExecStart=/bin/of-a\n.include /b\n".to_vec())
+        });
+        assert_eq!(unit.commands(), ["/bin/of-a", "/bin/stop"]);
     }
 }

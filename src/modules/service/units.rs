@@ -1,8 +1,9 @@
 //! Units of systemd as its files say (systemd.unit(5)): which there are, what changes them, and whether they are enabled.
 
-use super::command;
+use super::command::{self, Command, Syntax};
 use super::entry::{Entry, State, Written};
 use super::unit_file::{Settings, VALUES_MAX};
+use crate::modules::file::mounts::{Mounts, Place};
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,10 +38,14 @@ const KINDS: [&str; 7] = ["service", "timer", "socket", "path", "mount", "automo
 /// What is in the directories.
 #[derive(Default)]
 struct Found {
+    /// What a program may be behind.
+    mounts: Mounts,
     /// The file of each unit.
     files: BTreeMap<String, PathBuf>,
     /// Drop-ins by the name of their directory, the most important first.
     dropins: BTreeMap<String, Vec<PathBuf>>,
+    /// What other units start: the file of a unit that has none in the directories, for systemd before version 243.
+    links: BTreeMap<String, PathBuf>,
     /// Who starts a unit, and whether people said so.
     wanted: BTreeMap<String, BTreeSet<String>>,
     enabled: BTreeSet<String>,
@@ -54,7 +59,7 @@ pub(super) fn kind(name: &str) -> Option<&'static str> {
 
 /// Reads all units that have a file, and the instances of templates among those that run.
 pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report: &mut Report) -> Vec<Entry> {
-    let mut found = Found::default();
+    let mut found = Found { mounts: mounts(report), ..Found::default() };
     for directory in DIRECTORIES {
         let path = machine.path(directory);
         match files::names(&path) {
@@ -63,6 +68,9 @@ pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report
         }
     }
     found.add_instances(running);
+    for (name, path) in std::mem::take(&mut found.links) {
+        found.files.entry(name).or_insert(path);
+    }
     let mut units = Vec::new();
     for (name, path) in &found.files {
         if report.is_over() {
@@ -71,6 +79,13 @@ pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report
         units.extend(kind(name).and_then(|kind| found.unit(machine, (name, kind), path, report)));
     }
     units
+}
+
+fn mounts(report: &mut Report) -> Mounts {
+    Mounts::read().unwrap_or_else(|error| {
+        report.note(format_args!("read /proc/self/mountinfo: {error}: network mounts are unknown"));
+        Mounts::default()
+    })
 }
 
 impl Found {
@@ -86,7 +101,7 @@ impl Found {
             let (path, name) = (path.join(name), name.to_string_lossy().into_owned());
             if let Some(by) = WANTS.iter().find_map(|end| name.strip_suffix(end)) {
                 match files::names(&path) {
-                    Ok(wanted) => self.add_wanted(directory, by, &wanted),
+                    Ok(wanted) => self.add_wanted(directory, by, &path, &wanted),
                     Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(&path))),
                 }
             } else if let Some(of) = name.strip_suffix(".d") {
@@ -98,9 +113,12 @@ impl Found {
         }
     }
 
-    fn add_wanted(&mut self, directory: &str, by: &str, names: &[OsString]) {
+    fn add_wanted(&mut self, directory: &str, by: &str, path: &Path, names: &[OsString]) {
         for name in names {
-            let name = name.to_string_lossy().into_owned();
+            let (path, name) = (path.join(name), name.to_string_lossy().into_owned());
+            if kind(&name).is_some() {
+                self.links.entry(name.clone()).or_insert(path);
+            }
             self.wanted.entry(name.clone()).or_default().insert(by.to_owned());
             if OF_PEOPLE.contains(&directory) {
                 self.enabled.insert(name);
@@ -156,6 +174,10 @@ impl Found {
             unit.state = State::Masked;
             return Some(unit);
         }
+        if let Ok(Place::Network(point)) = self.mounts.locate(&target) {
+            report.unseen(format_args!("read {}: the network mount {}", unit.file, point.display()));
+            return Some(unit);
+        }
         let contents = match files::read(&target, Links::Follow, FILE_BYTES_MAX) {
             Ok(contents) => contents,
             // A link that leads nowhere: what it was for is gone.
@@ -178,7 +200,7 @@ impl Found {
             return Some(unit);
         }
         let mut settings = Settings::default();
-        settings.read(&contents.bytes);
+        read_settings(&mut settings, machine, path, &contents.bytes, report);
         for dropin in self.dropins_of(machine, name, report) {
             match files::read(
                 &machine.follow(&dropin).unwrap_or_else(|_| dropin.clone()),
@@ -190,7 +212,7 @@ impl Found {
                         let name = machine.name(&dropin);
                         report.unseen(format_args!("read {name}: only its first {FILE_BYTES_MAX} bytes"));
                     }
-                    settings.read(&contents.bytes);
+                    read_settings(&mut settings, machine, &dropin, &contents.bytes, report);
                     unit.dropins.push(machine.name(&dropin));
                 }
                 Err(error) if files::is_missing(&error) => {}
@@ -203,12 +225,17 @@ impl Found {
         unit.state = self.state(machine, (name, path), &target, &settings);
         unit.user = settings.user();
         unit.schedules = settings.schedules();
-        unit.commands = settings.commands().iter().map(|line| command::shown(line)).collect();
+        unit.commands = settings.commands().iter().map(|line| Command::of(line, Syntax::Systemd)).collect();
         let programs = settings.commands().iter().filter_map(|line| command::program(line)).collect::<BTreeSet<_>>();
-        let is_missing =
-            |program: &&str| machine.path(program).metadata().is_err_and(|error| files::is_missing(&error));
-        // The targets of links of a machine that is not this one are elsewhere.
-        unit.missing = programs.into_iter().filter(is_missing).map(str::to_owned).collect();
+        for program in programs {
+            match self.mounts.locate(&machine.path(program)) {
+                Ok(Place::Local(_)) => {}
+                // A server that does not answer would hold up all of it.
+                Ok(Place::Network(_)) => unit.unreached.push(program.to_owned()),
+                Err(error) if files::is_missing(&error) => unit.missing.push(program.to_owned()),
+                Err(error) => report.note(format_args!("look for {program} of {name}: {error}")),
+            }
+        }
         unit.unit = match target.file_name().map(|name| name.to_string_lossy().into_owned()) {
             Some(other) if unit.state == State::Alias => other,
             _ => settings.unit(name),
@@ -257,6 +284,28 @@ impl Found {
         let is_masked = |path: &PathBuf| machine.follow(path).is_ok_and(|target| target == machine.path("/dev/null"));
         by_name.into_values().filter(|path| !is_masked(path)).collect()
     }
+}
+
+/// Reads the settings of a file at this path, and of those that it includes.
+fn read_settings(settings: &mut Settings, machine: &Machine, path: &Path, bytes: &[u8], report: &mut Report) {
+    settings.read(bytes, &mut |name| {
+        let beside = path.parent().map_or_else(|| machine.path(name), |parent| parent.join(name));
+        let included = if name.starts_with('/') { machine.path(name) } else { beside };
+        match machine.follow(&included).and_then(|target| files::read(&target, Links::Follow, FILE_BYTES_MAX)) {
+            Ok(contents) => {
+                if !contents.is_whole {
+                    let name = machine.name(&included);
+                    report.unseen(format_args!("read {name}: only its first {FILE_BYTES_MAX} bytes"));
+                }
+                Some(contents.bytes)
+            }
+            Err(error) if files::is_missing(&error) => None,
+            Err(error) => {
+                report.unseen(format_args!("read {}: {error}", machine.name(&included)));
+                None
+            }
+        }
+    });
 }
 
 /// `getty@.service` for `getty@tty1.service`.

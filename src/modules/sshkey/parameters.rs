@@ -27,6 +27,8 @@ pub(super) struct Search {
     pub(super) homes: bool,
     /// Levels below a path.
     pub(super) levels: usize,
+    /// Whether the investigator named them.
+    pub(super) has_levels: bool,
     /// One of these words.
     pub(super) types: Vec<String>,
     /// One of these words, in lower case.
@@ -61,7 +63,8 @@ pub(super) fn parse(parameters: &Value) -> Result<Search, ParameterError> {
     let given = Fields::at("parameters", &text)?;
     fields::only(&given, &KNOWN)?;
     let mut patterns = Patterns::default();
-    let levels = given.integer::<usize>("maxdepth")?.filter(|levels| *levels > 0).unwrap_or(LEVELS_DEFAULT);
+    let asked = given.integer::<usize>("maxdepth")?.filter(|levels| *levels > 0);
+    let levels = asked.unwrap_or(LEVELS_DEFAULT);
     if levels > LEVELS_MAX {
         return Err(given.error("maxdepth", format!("is {levels}, the limit is {LEVELS_MAX}")).into());
     }
@@ -76,6 +79,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Search, ParameterError> {
         has_paths,
         homes,
         levels,
+        has_levels: asked.is_some(),
         types: fields::words(&given, "types", &types)?,
         algorithms: fields::words(&given, "algorithms", &algorithms)?,
         fingerprints: fields::each(&given, "fingerprints", fingerprint)?,

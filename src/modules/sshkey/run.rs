@@ -3,7 +3,7 @@
 use super::keys::{self, Key, Type};
 use super::parameters::Search;
 use super::tree::{self, Root};
-use crate::modules::accounts::{self, Account, Names};
+use crate::modules::accounts::{self, Account, Names, Sources};
 use crate::modules::file::mounts::Mounts;
 use crate::modules::files::{self, Machine};
 use crate::modules::report::Report;
@@ -24,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// `authorized_keys`: some ten thousand keys of 100 bytes, some thousand of RSA.
 const AUTHORIZED_BYTES_MAX: u64 = 4 << 20;
 /// Where sshd looks for keys below a home directory.
-const OF_SSH: &str = ".ssh";
+pub(super) const OF_SSH: &str = ".ssh";
 
 /// Whether every file there is one of SSH's: `authorized_keys`, and what is in `.ssh`.
 pub(super) fn is_of_ssh(path: &Path) -> bool {
@@ -41,7 +41,12 @@ fn is_authorized_keys(path: &Path) -> bool {
 pub(super) fn run(search: &Search, machine: &Machine, context: Context) -> ModuleResult {
     let mut report = Report::new(context, [LABEL]);
     let accounts = match accounts::accounts(machine) {
-        Ok(read) => read.entries,
+        Ok(read) => {
+            if search.homes {
+                name_other_sources(machine, &read, &mut report);
+            }
+            read.entries
+        }
         Err(error) => {
             let text = format!("read /etc/passwd: {error}");
             if search.homes {
@@ -68,12 +73,34 @@ pub(super) fn run(search: &Search, machine: &Machine, context: Context) -> Modul
     report.finish(&json!({"examined": files.keys, "files": files.seen.len()}))
 }
 
+/// Accounts that are not in `/etc/passwd` have homes that are not looked into.
+fn name_other_sources(machine: &Machine, read: &accounts::Read<Account>, report: &mut Report) {
+    if let Some(lines) = files::line_numbers(&read.not_understood) {
+        report.unseen(format_args!("read /etc/passwd: {lines} is not understood"));
+    }
+    if let Some(lines) = files::line_numbers(&read.elsewhere) {
+        report.unseen(format_args!("read /etc/passwd: {lines} stands for accounts of a server, which are not seen"));
+    }
+    match Sources::read(machine) {
+        Ok(sources) => {
+            let mut others = sources.others("passwd");
+            others.retain(|source| *source != "systemd" || accounts::has_records_of_systemd(machine));
+            if !others.is_empty() {
+                let others = others.join(", ");
+                report.unseen(format_args!("homes of accounts of {others} (/etc/nsswitch.conf) are not seen"));
+            }
+        }
+        Err(error) => report.unseen(format_args!("read /etc/nsswitch.conf: {error}: other sources are unknown")),
+    }
+}
+
 /// Where is looked: each path once.
 fn roots(search: &Search, machine: &Machine, accounts: &[Account]) -> Vec<Root> {
     let path = |path: &PathBuf| Root {
         path: path.clone(),
         below: PathBuf::new(),
         levels: search.levels,
+        are_levels_asked_for: search.has_levels,
         is_asked_for: search.has_paths,
     };
     let mut roots: Vec<Root> = search.paths.iter().map(path).collect();
@@ -83,6 +110,7 @@ fn roots(search: &Search, machine: &Machine, accounts: &[Account]) -> Vec<Root> 
         path: machine.path(home),
         below: OF_SSH.into(),
         levels: search.levels,
+        are_levels_asked_for: search.has_levels,
         is_asked_for: false,
     }));
     roots

@@ -237,6 +237,53 @@ fn root_is_not_led_to_files_of_others() {
 }
 
 #[test]
+fn links_to_directories_where_keys_may_be_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for path in ["home/u", "home/other/x", "elsewhere/ssh", "elsewhere/v"] {
+        fs::create_dir_all(at.join(path)).unwrap();
+    }
+    generate(&at.join("elsewhere/ssh"), "id", &["-t", "ed25519", "-N", ""]);
+    symlink(at.join("elsewhere/ssh"), at.join("home/u/.ssh")).unwrap();
+    symlink(at.join("elsewhere/v"), at.join("home/v")).unwrap();
+    symlink(at.join("elsewhere/v"), at.join("home/other/x/link")).unwrap();
+    let result = search(&Machine::this(), &format!("-path {}/home", at.display()));
+    assert_eq!(result.elements.get("keys"), None);
+    let of = |path: &str| format!("walk {}/home/{path}: a link to a directory is not followed", at.display());
+    assert_eq!(result.errors.unwrap(), [of("v"), of("u/.ssh")]);
+}
+
+#[test]
+fn homes_of_other_sources_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = Machine::below(directory.path());
+    fs::create_dir(machine.path("/etc")).unwrap();
+    fs::write(machine.path("/etc/passwd"), "joe:x:0:0::/srv/joe:/bin/sh\n+::::::\nbad\n").unwrap();
+    fs::write(machine.path("/etc/nsswitch.conf"), "passwd: files systemd sss\n").unwrap();
+    let result = search(&machine, "-homes");
+    assert_eq!(result.elements.get("keys"), None);
+    let expected = [
+        "read /etc/passwd: line 3 is not understood",
+        "read /etc/passwd: line 2 stands for accounts of a server, which are not seen",
+        "homes of accounts of sss (/etc/nsswitch.conf) are not seen",
+    ];
+    assert_eq!(result.errors.unwrap(), expected);
+    let elsewhere = search(&machine, &format!("-path {}", directory.path().display()));
+    assert_eq!((&elsewhere.elements, &elsewhere.errors), (&json!({"keys": []}), &None));
+}
+
+#[test]
+fn what_is_deeper_than_the_default_depth_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    fs::create_dir_all(at.join("1/2/3/4/5/6/7/8")).unwrap();
+    let said = |more: &str| search(&Machine::this(), &format!("-path {}{more}", at.display())).errors;
+    let expected = format!("walk {}: what is more than 8 levels down was not looked at", at.display());
+    assert_eq!(said(""), Some(vec![expected]));
+    assert_eq!((said(" -maxdepth 8"), said("/1")), (None, None));
+}
+
+#[test]
 fn hostile_files_are_bounded_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();

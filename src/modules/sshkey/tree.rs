@@ -2,7 +2,8 @@
 //! leads root to a file that the user may not read.
 //!
 //! A directory is opened from the path where the walk began, name by name, and its files from there. A link in place of a file
-//! is followed if the link, its directory and what it leads to have the same owner: that one could have copied the file.
+//! is followed if the link, its directory and what it leads to have the same owner: that one could have copied the file. One to a
+//! directory never is.
 
 use crate::modules::file::mounts::{Mounts, Place};
 use crate::modules::files::{self, Links};
@@ -30,6 +31,8 @@ pub(super) struct Root {
     pub(super) below: PathBuf,
     /// How deep it goes: 1 is the files in the directory.
     pub(super) levels: usize,
+    /// That there is more further down needs no note.
+    pub(super) are_levels_asked_for: bool,
     /// That it is missing is worth a note.
     pub(super) is_asked_for: bool,
 }
@@ -52,12 +55,17 @@ pub(super) fn walk(root: &Root, mounts: &Mounts, report: &mut Report, visit: &mu
         Err(error) => return cannot_begin(root, &error.into(), report),
         Ok(directory) => directory,
     };
-    let mut tree = Tree { path, real, directory, mounts, pending: vec![(root.below.clone(), root.levels)] };
+    let pending = vec![(root.below.clone(), root.levels)];
+    let mut tree = Tree { path, real, directory, mounts, pending, is_cut: false };
     while let Some((below, levels)) = tree.pending.pop() {
         if report.is_over() {
             return;
         }
         tree.walk_directory(&below, levels, report, visit);
+    }
+    if tree.is_cut && !root.are_levels_asked_for {
+        let (path, levels) = (path.join(&root.below), root.levels);
+        report.note(format_args!("walk {}: what is more than {levels} levels down was not looked at", path.display()));
     }
 }
 
@@ -73,7 +81,10 @@ fn cannot_begin(root: &Root, error: &io::Error, report: &mut Report) {
 fn visit_root(path: &Path, real: &Path, mounts: &Mounts, report: &mut Report, visit: &mut Visit) {
     let (Some(parent), Some(name), Some(real)) = (path.parent(), path.file_name(), real.parent()) else { return };
     match open_directory(CWD, parent, OFlags::empty()) {
-        Ok(directory) => visit_file(&directory, name, (path, real), mounts, report, visit),
+        Ok(directory) => {
+            let file = Visited { directory: &directory, name, path, real, is_top: true };
+            visit_file(&file, mounts, report, visit);
+        }
         Err(error) => report.unseen(format_args!("open {}: {}", parent.display(), io::Error::from(error))),
     }
 }
@@ -86,6 +97,8 @@ struct Tree<'t> {
     mounts: &'t Mounts,
     /// Below the path, and how many levels further down.
     pending: Vec<(PathBuf, usize)>,
+    /// There are directories further down.
+    is_cut: bool,
 }
 
 impl Tree<'_> {
@@ -111,9 +124,12 @@ impl Tree<'_> {
             if report.is_over() {
                 return;
             }
-            visit_file(&directory, &name, (&path.join(&name), &real), self.mounts, report, visit);
+            let (path, is_top) = (path.join(&name), below.as_os_str().is_empty());
+            let file = Visited { directory: &directory, name: &name, path: &path, real: &real, is_top };
+            visit_file(&file, self.mounts, report, visit);
         }
         if levels <= 1 {
+            self.is_cut |= !subdirectories.is_empty();
             return;
         }
         if self.pending.len() + subdirectories.len() > PENDING_MAX {
@@ -174,47 +190,72 @@ fn names(directory: &OwnedFd) -> Result<Names, Errno> {
     Ok(Names { subdirectories, others, is_whole })
 }
 
-/// Visits a file or a link to one, whose path, and whose directory's path without links, are `path` and `real`.
-fn visit_file(
-    directory: &OwnedFd,
-    name: &OsStr,
-    (path, real): (&Path, &Path),
-    mounts: &Mounts,
-    report: &mut Report,
-    visit: &mut Visit,
-) {
+/// A file, or a link.
+struct Visited<'v> {
+    directory: &'v OwnedFd,
+    name: &'v OsStr,
+    /// The path.
+    path: &'v Path,
+    /// The path of the directory, without links.
+    real: &'v Path,
+    /// It is where a walk begins, or directly below.
+    is_top: bool,
+}
+
+/// What a link leads to.
+enum Target {
+    /// A file of its owner.
+    File(File, Metadata),
+    /// A file of another one.
+    OfAnother,
+    /// A directory, or a network mount.
+    Directory,
+    /// Something else.
+    Other,
+}
+
+fn visit_file(file: &Visited, mounts: &Mounts, report: &mut Report, visit: &mut Visit) {
+    let Visited { directory, name, path, real, is_top } = *file;
     let is_link = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
     let opened = if is_link {
         open_link(directory, name, real, mounts)
     } else {
-        files::open(directory, Path::new(name), Links::Refuse).map(Some)
+        files::open(directory, Path::new(name), Links::Refuse).map(|(file, metadata)| Target::File(file, metadata))
     };
+    // Everywhere else there are many links, and what they lead to has no keys, or is found where it is.
+    let is_of_ssh = super::run::is_of_ssh(path);
     match opened {
-        Ok(Some((file, metadata))) => visit(&file, &metadata, path, report),
-        // Everywhere else there are many links to files of others, and they are no keys.
-        Ok(None) if super::run::is_of_ssh(path) => {
+        Ok(Target::File(file, metadata)) => visit(&file, &metadata, path, report),
+        Ok(Target::OfAnother) if is_of_ssh || is_top => {
             report.unseen(format_args!("open {}: a link to what is not its owner's is not followed", path.display()));
         }
-        Ok(None) => {}
+        Ok(Target::Directory) if is_of_ssh || is_top || name == super::run::OF_SSH => {
+            report.unseen(format_args!("walk {}: a link to a directory is not followed", path.display()));
+        }
+        Ok(_) => {}
         Err(error) if files::is_missing(&error) => {}
         Err(error) => report.unseen(format_args!("open {}: {error}", path.display())),
     }
 }
 
-/// Opens what a link leads to. None: it may not be followed, or does not lead to a file.
-fn open_link(directory: &OwnedFd, name: &OsStr, real: &Path, mounts: &Mounts) -> io::Result<Option<(File, Metadata)>> {
+/// Opens what a link leads to, if it may be followed.
+fn open_link(directory: &OwnedFd, name: &OsStr, real: &Path, mounts: &Mounts) -> io::Result<Target> {
     if let Place::Network(_) = mounts.locate_link(directory.as_fd(), real, name)? {
-        return Ok(None);
+        return Ok(Target::Directory);
     }
     let link = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let target = rustix::fs::openat(directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let (stat, above) = (rustix::fs::fstat(&target)?, rustix::fs::fstat(directory)?);
-    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !is_file || stat.st_uid != link.st_uid || above.st_uid != link.st_uid {
-        return Ok(None);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return Ok(Target::Directory),
+        FileType::RegularFile => {}
+        _ => return Ok(Target::Other),
+    }
+    if stat.st_uid != link.st_uid || above.st_uid != link.st_uid {
+        return Ok(Target::OfAnother);
     }
     // The same file, whatever its name leads to by now.
     let path = format!("/proc/self/fd/{}", target.as_raw_fd());
-    files::open(CWD, Path::new(&path), Links::Follow).map(Some)
+    files::open(CWD, Path::new(&path), Links::Follow).map(|(file, metadata)| Target::File(file, metadata))
 }
