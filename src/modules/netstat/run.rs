@@ -110,7 +110,7 @@ impl<'w> Looking<'w> {
                     return Ok(());
                 }
                 let read = self.collect(Some(&Rc::from(name.as_str())), |each| {
-                    namespaces::open(&processes, threads, *table)?.map_or(Ok(()), |files| files.read(each))
+                    namespaces::open(&processes, name, threads, *table)?.map_or(Ok(()), |files| files.read(each))
                 });
                 if let Err(error) = read {
                     let text = format!("{} of the network namespace {name}: {error}", table.name());
@@ -186,7 +186,7 @@ impl Table {
 }
 
 fn own_files(table: Table) -> io::Result<NetFiles> {
-    NetFiles::open(&Processes::open()?.process(std::process::id().cast_signed())?, table)
+    NetFiles::open(&Processes::open()?.process(std::process::id().cast_signed())?, table, || Ok(()))
 }
 
 /// An element, in the original's shape and with what it has not.
