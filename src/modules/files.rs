@@ -116,6 +116,16 @@ pub(super) fn read(path: &Path, links: Links, bytes_max: u64) -> io::Result<Cont
     Ok(Contents { bytes, is_whole, metadata })
 }
 
+/// Reads all of a file; more than `bytes_max` bytes are an error.
+pub(super) fn read_whole(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let contents = read(path, Links::Follow, bytes_max)?;
+    if contents.is_whole {
+        Ok(contents.bytes)
+    } else {
+        Err(io::Error::other(format!("it has more than {bytes_max} bytes")))
+    }
+}
+
 /// Reads the next `bytes_max` bytes of an open file, and says whether they are the last.
 pub(super) fn read_open(file: &File, bytes_max: u64) -> io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
@@ -197,6 +207,8 @@ mod tests {
         assert_eq!(all("file", Links::Refuse, 4).unwrap(), (b"1234".to_vec(), false));
         assert_eq!(all("link", Links::Follow, 9).unwrap(), (b"12345".to_vec(), true));
         assert_eq!(all("link", Links::Refuse, 9).unwrap_err(), "it is a link, which is not followed");
+        assert_eq!(read_whole(&path("link"), 5).unwrap(), b"12345");
+        assert_eq!(read_whole(&path("file"), 4).unwrap_err().to_string(), "it has more than 4 bytes");
         assert_eq!(all("fifo", Links::Follow, 9).unwrap_err(), "it is not a regular file");
         assert_eq!(names(directory.path()).unwrap(), ["fifo", "file", "link"]);
         assert!(names(&path("missing")).unwrap().is_empty() && names(&path("file")).unwrap().is_empty());
