@@ -3,10 +3,14 @@
 //! A process is held by its directory: a later process with the same id is never taken for it, it has just ended (`ESRCH`).
 //! Its texts are bytes, bounded, and may be anything that it wrote there.
 
+mod ids;
 mod memory;
 mod regions;
+#[cfg(test)]
+mod tests;
 mod unread;
 
+pub(super) use ids::Ids;
 #[cfg(test)]
 pub(super) use memory::PIECE_BYTES;
 pub(super) use memory::{Memory, Parts, Piece, Range, Reader, Walk};
@@ -17,6 +21,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -212,14 +217,24 @@ impl Process {
         }
     }
 
-    /// Whether its program has this name, as the process sees files: a name may end as the kernel's mark does.
+    /// Whether its program has this name, as the process sees files: a name may end as the kernel's mark does. No link is followed
+    /// on the way: the kernel's path has none, and one that is there now may lead to a mount that hangs.
     fn is_executable_at(&self, path: &std::path::Path) -> bool {
-        let id = |name: &OsStr| {
-            let stat = rustix::fs::statat(self.own(), name, AtFlags::NO_AUTOMOUNT)?;
-            Ok::<_, Errno>((stat.st_dev, stat.st_ino))
+        let find = || {
+            let own = rustix::fs::statat(self.own(), "exe", AtFlags::NO_AUTOMOUNT)?;
+            if own.st_nlink == 0 {
+                return Ok(false);
+            }
+            let place = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+            let mut directory = rustix::fs::openat(self.own(), "root", place, Mode::empty())?;
+            for name in path.parent().into_iter().flat_map(std::path::Path::components).skip(1) {
+                directory = rustix::fs::openat(&directory, name.as_os_str(), place | OFlags::NOFOLLOW, Mode::empty())?;
+            }
+            let name = path.file_name().unwrap_or_default();
+            let found = rustix::fs::statat(&directory, name, AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok::<_, Errno>((found.st_dev, found.st_ino) == (own.st_dev, own.st_ino))
         };
-        let below_root = [b"root", path.as_os_str().as_bytes()].concat();
-        id(OsStr::new("exe")).is_ok_and(|own| id(OsStr::from_bytes(&below_root)) == Ok(own))
+        find().unwrap_or(false)
     }
 
     /// Its state.
@@ -250,6 +265,31 @@ impl Process {
             }
         }
         Ok(found)
+    }
+}
+
+impl Process {
+    /// Where the descriptors of all its threads lead, of which each may have a table of its own, and why some are missing.
+    pub(super) fn open_files(&self, is_over: &dyn Fn() -> bool) -> io::Result<(BTreeSet<PathBuf>, Option<io::Error>)> {
+        let Descriptors { list, mut error } = self.descriptors()?;
+        let mut count = list.len();
+        let mut paths: BTreeSet<PathBuf> = list.into_iter().map(|(_, path)| path).collect();
+        for id in self.threads()?.into_iter().filter(|id| *id != self.pid) {
+            if count >= DESCRIPTORS_MAX || is_over() {
+                error = Some(io::Error::other("its threads have too many, of which the first were looked at"));
+                break;
+            }
+            match self.thread(id).and_then(|thread| thread.descriptors()) {
+                Ok(of_thread) => {
+                    count += of_thread.list.len();
+                    paths.extend(of_thread.list.into_iter().map(|(_, path)| path));
+                    error = of_thread.error.or(error);
+                }
+                Err(ended) if has_ended(&ended) => {}
+                Err(other) => error = Some(other),
+            }
+        }
+        Ok((paths, error))
     }
 }
 
@@ -302,133 +342,4 @@ fn read(directory: impl rustix::fd::AsFd, name: &str, bytes_max: u64) -> io::Res
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     File::from(open(directory, name, OFlags::empty())?).take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
-
-    #[test]
-    fn a_process_is_read_and_not_mistaken_for_a_later_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a) b (c");
-        crate::modules::copy_program("/bin/sleep", &path);
-        let file = File::open("/etc/passwd").unwrap();
-        let mut command = Command::new(&path);
-        let mut child = crate::modules::start(command.arg0("other").arg("60").stdin(Stdio::from(file)));
-        let processes = Processes::open().unwrap();
-        let pid = child.id().cast_signed();
-        assert!(processes.ids().unwrap().contains(&pid));
-        let process = processes.process(pid).unwrap();
-        let stat = process.stat().unwrap();
-        assert_eq!((stat.name.as_slice(), stat.parent), (b"a) b (c".as_slice(), std::process::id().cast_signed()));
-        assert!(stat.started_ticks > 0 && !stat.is_kernel);
-        assert_eq!(process.read("cmdline", 100).unwrap(), b"other\x0060\0");
-        assert_eq!(process.link("exe").unwrap(), path.canonicalize().unwrap());
-        assert!(process.descriptors().unwrap().list.contains(&(0, PathBuf::from("/etc/passwd"))));
-        child.kill().and_then(|()| child.wait()).unwrap();
-        assert!(has_ended(&process.stat().unwrap_err()));
-        assert!(has_ended(&process.descriptors().unwrap_err()));
-        assert!(has_ended(&processes.process(pid).unwrap_err()));
-    }
-
-    #[test]
-    fn a_program_without_a_name_is_known_by_what_it_is_and_not_by_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let processes = Processes::open().unwrap();
-        let started = |path: &std::path::Path| {
-            let child = Command::new(path).arg("60").spawn().unwrap();
-            let process = processes.process(child.id().cast_signed()).unwrap();
-            (child, process)
-        };
-        let mut memfd = File::from(rustix::fs::memfd_create("x y", rustix::fs::MemfdFlags::empty()).unwrap());
-        io::copy(&mut File::open("/bin/sleep").unwrap(), &mut memfd).unwrap();
-        let memfd = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd()));
-        let [plain, marked] = ["plain", "marked (deleted)"].map(|name| directory.path().join(name));
-        for path in [&plain, &marked] {
-            crate::modules::copy_program("/bin/sleep", path);
-        }
-        let path = |path: &std::path::Path| path.canonicalize().unwrap();
-        let (plain_path, marked_path) = (path(&plain), path(&marked));
-        let mut children = [started(&plain), started(&marked), started(&memfd)];
-        let found = |process: &Process| {
-            let Executable { path, is_deleted, is_memfd } = process.executable().unwrap().unwrap();
-            (path, is_deleted, is_memfd)
-        };
-        assert_eq!(found(&children[0].1), (plain_path.clone(), false, false));
-        assert_eq!(found(&children[1].1), (marked_path.clone(), false, false));
-        assert_eq!(found(&children[2].1), ("/memfd:x y".into(), true, true));
-        crate::modules::copy_program("/bin/true", directory.path().join("other"));
-        std::fs::rename(directory.path().join("other"), &plain).unwrap();
-        std::fs::remove_file(&marked).unwrap();
-        assert_eq!(found(&children[0].1), (plain_path, true, false));
-        assert_eq!(found(&children[1].1), (marked_path, true, false));
-        for (child, _) in &mut children {
-            child.kill().and_then(|()| child.wait()).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_process_whose_first_thread_has_ended_is_seen_through_another_one() {
-        // exit(2) ends one thread only.
-        let program = r#"use threads; $| = 1; $t = async { sleep 1 while 1 }; print "ready\n"; require "syscall.ph"; syscall(60, 0)"#;
-        let program = if cfg!(target_arch = "x86_64") { program.to_owned() } else { program.replace("60", "93") };
-        let program = program.replace(r#"require "syscall.ph"; "#, "");
-        let file = File::open("/etc/passwd").unwrap();
-        let mut command = Command::new("/usr/bin/perl");
-        let mut child = command.args(["-e", &program]).stdin(Stdio::from(file)).stdout(Stdio::null()).spawn().unwrap();
-        let processes = Processes::open().unwrap();
-        let pid = child.id().cast_signed();
-        while processes.process(pid).unwrap().stat().unwrap().state != 'Z' {
-            std::thread::yield_now();
-        }
-        let process = processes.process(pid).unwrap();
-        let executable = process.executable().unwrap().unwrap();
-        assert_eq!(executable.path, std::fs::canonicalize("/usr/bin/perl").unwrap());
-        assert!(process.descriptors().unwrap().list.contains(&(0, PathBuf::from("/etc/passwd"))));
-        assert!(!process.regions().unwrap().list.is_empty() && processes.has_memory(&process));
-        let name = process.stat().unwrap().name;
-        assert_eq!(
-            (name.as_slice(), process.read("cmdline", 13).unwrap().as_slice()),
-            (&b"perl"[..], &b"/usr/bin/perl"[..])
-        );
-        child.kill().and_then(|()| child.wait()).unwrap();
-        assert!(has_ended(&process.executable().unwrap_err()) && !processes.has_memory(&process));
-    }
-
-    #[test]
-    fn a_path_that_is_too_long_hides_no_other_open_file() {
-        let directory = tempfile::tempdir().unwrap();
-        // Each one is opened in the one before: as a whole no path is that long.
-        let mut deepest = open(CWD, directory.path().to_str().unwrap(), OFlags::DIRECTORY).unwrap();
-        for _ in 0..20 {
-            let name = "d".repeat(250);
-            rustix::fs::mkdirat(&deepest, name.as_str(), Mode::RWXU).unwrap();
-            deepest = open(&deepest, &name, OFlags::DIRECTORY).unwrap();
-        }
-        let mut command = Command::new("sleep");
-        let file = File::open("/etc/passwd").unwrap();
-        let mut child = command.arg("60").stdin(deepest).stdout(Stdio::from(file)).spawn().unwrap();
-        let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
-        let found = process.descriptors().unwrap();
-        assert!(found.list.contains(&(1, PathBuf::from("/etc/passwd"))), "{found:?}");
-        assert_eq!(Errno::from_io_error(&found.error.unwrap()), Some(Errno::NAMETOOLONG));
-        child.kill().and_then(|()| child.wait()).unwrap();
-    }
-
-    #[test]
-    fn a_stat_is_read_whatever_the_name_is() {
-        let line = b"7 (\xff) R 1 ()) S 3 7 7 0 -1 2129984 0 0 0 0 1 2 3 4 20 0 1 0 99 5 6 7";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!(stat.name, b"\xff) R 1 ()");
-        assert_eq!((stat.state, stat.parent, stat.is_kernel, stat.started_ticks), ('S', 3, true, 99));
-        for broken in
-            [&b""[..], b"7 (a", b"7 a) S 1", b"7 (a) S", b")(", b"7 (a) S x 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 99"]
-        {
-            assert_eq!(Stat::parse(broken), None, "{broken:?}");
-        }
-    }
 }

@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How often a process is looked at that replaces its program meanwhile.
 const ATTEMPTS_MAX: usize = 3;
+/// Bytes of address space, used or not, from which on a process is looked at last: only to see what of it is used takes a second.
+const LARGE_BYTES_MIN: u64 = 1 << 40;
 /// Failures of one process that are named.
 const FAILURES_MAX: usize = 20;
 
@@ -101,35 +103,39 @@ impl<'p> Examiner<'p> {
     }
 
     /// Looks at a process. Nothing: it has ended, or has no memory at all, as a thread of the kernel. If it replaces its program
-    /// meanwhile, what was found in the one before comes first.
+    /// meanwhile, what was found in the one before comes first. None: it `may_wait`, and should.
     pub(super) fn examine(
         &mut self,
         processes: &Processes,
         pid: i32,
+        may_wait: bool,
         is_over: &mut dyn FnMut() -> bool,
-    ) -> io::Result<Vec<Examined>> {
+    ) -> io::Result<Option<Vec<Examined>>> {
         let mut found = Vec::new();
         for attempt in 1..=ATTEMPTS_MAX {
             let looked = processes.process(pid).and_then(|process| Ok((process.stat()?, process)));
             let (stat, process) = match looked {
-                Ok((stat, _)) if stat.is_kernel => return Ok(found),
-                Err(error) if processes::has_ended(&error) => return Ok(found),
+                Ok((stat, _)) if stat.is_kernel => return Ok(Some(found)),
+                Err(error) if processes::has_ended(&error) => return Ok(Some(found)),
                 looked => looked?,
             };
-            let (examined, is_gone) = self.once(&process, &stat, is_over);
+            let known = Known::of(&process, &stat, self.plan, is_over);
+            if may_wait && attempt == 1 && known.is_large(self.plan) {
+                return Ok(None);
+            }
+            let (examined, is_gone) = self.once(&process, known, is_over);
             let is_last = attempt == ATTEMPTS_MAX;
             // If it has ended or is about to, what was found until then counts.
             if !is_gone || !processes.has_memory(&process) {
                 add(&mut found, examined);
-                return Ok(found);
+                return Ok(Some(found));
             }
             add(&mut found, if is_last { examined.of_many() } else { examined.of_one() });
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
-    fn once(&mut self, process: &Process, stat: &Stat, is_over: &mut dyn FnMut() -> bool) -> (Examined, bool) {
-        let mut known = Known::of(process, stat, self.plan);
+    fn once(&mut self, process: &Process, mut known: Known, is_over: &mut dyn FnMut() -> bool) -> (Examined, bool) {
         let plan = self.plan;
         let is_open: Vec<bool> = plan.searches.iter().map(|search| known.is_open(search)).collect();
         for (number, range) in plan.ranges.iter().enumerate() {
@@ -206,7 +212,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(process: &Process, stat: &Stat, plan: &Plan) -> Known {
+    fn of(process: &Process, stat: &Stat, plan: &Plan, is_over: &mut dyn FnMut() -> bool) -> Known {
         let (mut errors, mut is_gone) = (Vec::new(), false);
         let mut failed = |what, error: io::Error| {
             if processes::has_ended(&error) { is_gone = true } else { errors.push((what, error)) }
@@ -219,14 +225,19 @@ impl Known {
         };
         let needs_regions =
             plan.searches.iter().any(|search| !search.libraries.is_empty() || !search.memory.is_empty());
-        let regions = if needs_regions { process.regions() } else { Ok(Default::default()) };
+        let regions = if needs_regions { process.regions(is_over) } else { Ok(Default::default()) };
         let regions = regions.map_err(|error| failed("maps", error)).unwrap_or_default();
-        if needs_regions && !regions.is_whole && errors.is_empty() {
-            errors.push(("maps", io::Error::other("it has too many regions, of which the first were looked at")));
+        if needs_regions && errors.is_empty() {
+            if !regions.is_whole {
+                errors.push(("maps", io::Error::other("it has too many regions, of which the first were looked at")));
+            } else if !regions.are_names_whole {
+                errors.push(("maps", io::Error::other("names of mapped files are too long, or too many")));
+            }
         }
         let paths: BTreeSet<&[u8]> =
             regions.list.iter().filter_map(Region::path).filter(|path| Some(*path) != program).collect();
-        let libraries = Texts { known: paths.into_iter().map(<[u8]>::to_vec).collect(), are_all: regions.is_whole };
+        let are_all = regions.is_whole && regions.are_names_whole;
+        let libraries = Texts { known: paths.into_iter().map(<[u8]>::to_vec).collect(), are_all };
         let name = String::from_utf8_lossy(program.unwrap_or(&stat.name)).into_owned();
         let (regions, are_regions_all) = (regions.list, regions.is_whole);
         Known {
@@ -241,6 +252,13 @@ impl Known {
             errors,
             failures: Vec::new(),
         }
+    }
+
+    /// Whether it takes long to see which memory it uses, and that is wanted.
+    fn is_large(&self, plan: &Plan) -> bool {
+        let readable = self.regions.iter().filter(|region| region.is_readable());
+        let bytes: u64 = readable.map(|region| region.end - region.start).sum();
+        bytes >= LARGE_BYTES_MIN && plan.searches.iter().any(|search| self.is_open(search))
     }
 
     /// Whether the memory decides about a search: it does not, if all filters must be passed and one is not.

@@ -3,11 +3,10 @@
 use super::examine::{Examined, Examiner};
 use super::parameters::{Plan, Search};
 use crate::modules::fields::Judged;
-use crate::modules::processes::{Processes, Unread};
+use crate::modules::processes::{Ids, Processes, Unread};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, limits};
 use serde_json::{Map, Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Each thread has two MiB of buffers, and caches of the expressions.
@@ -17,10 +16,8 @@ const THREADS_MAX: usize = 16;
 struct Shared<'p, 'c> {
     plan: &'p Plan,
     processes: Processes,
-    /// Of those that are looked at.
-    pids: Vec<i32>,
-    /// How many have been taken.
-    taken: AtomicUsize,
+    /// Of those that are still to be looked at.
+    ids: Mutex<Ids>,
     found: Mutex<Found<'c>>,
 }
 
@@ -36,8 +33,10 @@ struct Found<'c> {
 /// Runs searches on this machine.
 pub(super) fn run(plan: &Plan, context: Context) -> ModuleResult {
     let mut report = Report::new(context, plan.searches.iter().map(|search| &search.label));
-    let listed = Processes::open().and_then(|processes| Ok((processes.ids()?, processes)));
-    let (mut pids, processes) = match listed {
+    // They hold the text of the search.
+    let without = [std::process::id(), context.agent.unwrap_or_default()].map(u32::cast_signed);
+    let listed = Processes::open().and_then(|processes| Ok((Ids::list(&processes, &without)?, processes)));
+    let (ids, processes) = match listed {
         Ok(listed) => listed,
         Err(error) => {
             report.unseen(format_args!("list the processes in /proc: {error}"));
@@ -47,10 +46,8 @@ pub(super) fn run(plan: &Plan, context: Context) -> ModuleResult {
     if let Some(reason) = processes.hidden() {
         report.unseen(reason);
     }
-    // They hold the text of the search.
-    pids.retain(|pid| *pid != std::process::id().cast_signed() && context.agent != Some(pid.unsigned_abs()));
     let found = Found { report, unread: Unread::default(), processes: 0, bytes: 0, failures: Vec::new() };
-    let shared = Shared { plan, processes, pids, taken: AtomicUsize::new(0), found: Mutex::new(found) };
+    let shared = Shared { plan, processes, ids: Mutex::new(ids), found: Mutex::new(found) };
     std::thread::scope(|scope| {
         for _ in 1..context.threads.min(THREADS_MAX) {
             // Where none can be started, there are fewer.
@@ -73,20 +70,29 @@ impl<'c> Shared<'_, 'c> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ids(&self) -> MutexGuard<'_, Ids> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<(i32, bool)> {
+        self.ids().next(&self.processes)
+    }
+
     /// Looks at processes until none is left.
     fn work(&self) {
         let mut examiner = Examiner::new(self.plan);
         let mut is_over = || self.found().report.is_over();
-        while let Some(pid) = self.pids.get(self.taken.fetch_add(1, Relaxed)) {
+        while let Some((pid, is_late)) = self.next() {
             if is_over() {
                 return;
             }
-            let examined = examiner.examine(&self.processes, *pid, &mut is_over);
+            let examined = examiner.examine(&self.processes, pid, !is_late, &mut is_over);
             let mut found = self.found();
             match examined {
-                Ok(examined) => {
+                Ok(None) => self.ids().defer(pid),
+                Ok(Some(examined)) => {
                     found.processes += u64::from(!examined.is_empty());
-                    examined.iter().for_each(|examined| found.take(self.plan, *pid, examined));
+                    examined.iter().for_each(|examined| found.take(self.plan, pid, examined));
                 }
                 Err(error) => found.unread.add("the memory", &pid.to_string(), &error),
             }

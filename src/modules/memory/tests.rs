@@ -1,7 +1,8 @@
 //! Searches over the memory of processes that the tests start.
 
-use super::Memory;
-use crate::modules::processes::PIECE_BYTES;
+use super::examine::Examiner;
+use super::{Memory, parameters};
+use crate::modules::processes::{PIECE_BYTES, Processes};
 use crate::modules::{Context, Module, ModuleResult};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -191,4 +192,34 @@ fn parameters_of_the_original_are_read_and_others_refused_by_their_field() {
     let old = json!({"s1": [{"process": {"name": "", "pid": 0}, "search": {}}]});
     let lines = Memory.print(&ModuleResult { elements: old, ..ModuleResult::default() });
     assert_eq!(lines, ["0 match found in search 's1'"]);
+}
+
+#[test]
+fn a_process_with_terabytes_of_address_space_waits_for_the_others() {
+    let program = r#"
+import mmap, sys
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
+large = mmap.mmap(-1, 2 << 40, flags=flags)
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+    let mut command = Command::new("python3");
+    let mut child = command.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let processes = Processes::open().unwrap();
+    let examine = |search: Value, pid: u32, may_wait: bool| {
+        let plan = parameters::parse(&json!({"searches": {"s": search}})).unwrap();
+        let is_late = std::cell::Cell::new(0);
+        // Enough for the list of its regions.
+        let mut is_over = || is_late.replace(is_late.get() + 1) > 2;
+        Examiner::new(&plan).examine(&processes, pid.cast_signed(), may_wait, &mut is_over).unwrap()
+    };
+    let by_contents = || json!({"contents": [SECRET]});
+    assert!(examine(by_contents(), child.id(), true).is_none());
+    assert!(examine(by_contents(), child.id(), false).is_some(), "it has waited");
+    assert!(examine(json!({"libraries": ["libc"]}), child.id(), true).is_some(), "its memory is not looked at");
+    let small = Holder::start(0);
+    assert!(examine(by_contents(), small.pid(), true).is_some());
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }

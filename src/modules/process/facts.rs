@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::users::Users;
 use crate::modules::expressions::Texts;
-use crate::modules::processes::{self, Descriptors, Executable, Process, Processes, Stat};
+use crate::modules::processes::{self, Executable, Process, Processes, Stat};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -218,10 +218,11 @@ impl<'m> Facts<'m> {
     }
 
     fn open_files(&self) -> Texts {
-        let none = Descriptors { list: Vec::new(), error: None };
-        let Some(files) = self.tried("fd", none, self.process.descriptors()) else { return Texts::default() };
+        let is_over = || self.machine.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let read = self.tried("fd", Default::default(), self.process.open_files(&is_over));
+        let Some((paths, error)) = read else { return Texts::default() };
         let mut known = Vec::new();
-        for (_, path) in files.list {
+        for path in paths {
             let path = bytes(&path);
             let bare = processes::without_mark(&path);
             if bare.len() < path.len() {
@@ -231,8 +232,8 @@ impl<'m> Facts<'m> {
         }
         known.sort_unstable();
         known.dedup();
-        let are_all = files.error.is_none();
-        self.errors.borrow_mut().extend(files.error.map(|error| ("fd", error)));
+        let are_all = error.is_none();
+        self.errors.borrow_mut().extend(error.map(|error| ("fd", error)));
         Texts { known, are_all }
     }
 

@@ -3,7 +3,7 @@
 use super::facts::{About, Facts, Machine};
 use super::parameters::{Executable, Filter, Search, Test};
 use crate::modules::fields::{Judged, judged};
-use crate::modules::processes::Unread;
+use crate::modules::processes::{Ids, Unread};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::{Map, Value, json};
@@ -16,8 +16,11 @@ const FILES_MAX: usize = 16;
 /// Runs searches on this machine.
 pub(super) fn run(searches: &[Search], context: Context) -> ModuleResult {
     let mut report = Report::new(context, searches.iter().map(|search| &search.label));
-    let opened = Machine::open(report.deadline()).and_then(|machine| Ok((machine.processes.ids()?, machine)));
-    let (ids, machine) = match opened {
+    // Its own process holds the text of the search.
+    let own = std::process::id().cast_signed();
+    let opened =
+        Machine::open(report.deadline()).and_then(|machine| Ok((Ids::list(&machine.processes, &[own])?, machine)));
+    let (mut ids, machine) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             report.unseen(format_args!("list the processes in /proc: {error}"));
@@ -27,14 +30,10 @@ pub(super) fn run(searches: &[Search], context: Context) -> ModuleResult {
     if let Some(reason) = machine.processes.hidden() {
         report.unseen(reason);
     }
-    let own = std::process::id().cast_signed();
     let (mut examined, mut unread) = (0, Unread::default());
-    for pid in ids {
+    while let Some((pid, _)) = ids.next(&machine.processes) {
         if report.is_over() {
             break;
-        }
-        if pid == own {
-            continue;
         }
         match Facts::of(pid, &machine) {
             Ok(None) => {}

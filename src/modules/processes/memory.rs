@@ -168,7 +168,7 @@ impl Memory {
         }
         let mut walk = walking.walk;
         if !walk.failures.is_empty() {
-            walk.forget_what_is_unmapped(process)?;
+            walk.forget_what_is_unmapped(process, reader)?;
         }
         Ok(walk)
     }
@@ -181,7 +181,7 @@ impl<'p> Parts<'p> {
         devices: &mut Devices,
         is_over: &dyn Fn() -> bool,
     ) -> io::Result<Parts<'p>> {
-        let regions = process.regions()?;
+        let regions = process.regions(&mut || is_over())?;
         let mut parts = Parts {
             list: Vec::new(),
             unknown_bytes: 0,
@@ -365,9 +365,12 @@ impl<R: Reader> Walking<'_, '_, R> {
 
 impl Walk {
     /// What is not mapped any more is no failure: there is nothing.
-    fn forget_what_is_unmapped(&mut self, process: &Process) -> io::Result<()> {
-        let now = process.regions()?;
+    fn forget_what_is_unmapped(&mut self, process: &Process, reader: &mut impl Reader) -> io::Result<()> {
+        let now = process.regions(&mut || reader.is_over())?;
         self.failures.retain(|failure| {
+            if !now.is_whole {
+                return true;
+            }
             let is_in = |region: &Region| region.start < failure.end && failure.start < region.end;
             now.list.iter().any(|region| is_in(region) && region.is_readable())
         });

@@ -57,7 +57,7 @@ fn own() -> Process {
 
 fn walk(process: &Process, offset: u64, length: u64) -> (Keeper, Walk) {
     let mut keeper = Keeper::default();
-    let regions = process.regions().unwrap().list;
+    let regions = process.regions(&mut || false).unwrap().list;
     let walk = Memory::new().walk(process, &regions, Range { offset, length }, &mut keeper).unwrap();
     (keeper, walk)
 }
@@ -86,7 +86,7 @@ fn pages_that_were_never_touched_are_not_read() {
     for reason in ["they are not there", "reading would have made the kernel supply them"] {
         let (process, mut counter) = (own(), Counter { end, bytes: 0 });
         let range = Range { offset: memory.as_ptr() as u64, length: u64::MAX };
-        let regions = process.regions().unwrap().list;
+        let regions = process.regions(&mut || false).unwrap().list;
         Memory::new().walk(&process, &regions, range, &mut counter).unwrap();
         assert!((4..64 << 20).contains(&counter.bytes), "{}: {reason}", counter.bytes);
     }
@@ -105,7 +105,7 @@ fn shared_memory_that_the_process_does_not_have_at_the_moment_is_read() {
     let mut child = command.spawn().unwrap();
     io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
-    let regions = process.regions().unwrap().list;
+    let regions = process.regions(&mut || false).unwrap().list;
     let region = regions.iter().find(|region| region.name.starts_with(b"/memfd:x")).unwrap();
     let range = Range { offset: region.start, length: u64::MAX };
     let (mut keeper, only) = (Keeper::default(), std::slice::from_ref(region));
@@ -149,7 +149,7 @@ fn a_page_that_cannot_be_read_costs_no_other_one() {
 fn a_process_that_ends_while_it_is_read_is_no_error() {
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
-    let regions = process.regions().unwrap().list;
+    let regions = process.regions(&mut || false).unwrap().list;
     child.kill().unwrap();
     let read = |process: &Process| {
         let range = Range { offset: 0, length: u64::MAX };
