@@ -87,20 +87,15 @@ impl Logins {
         }
         let mut unread = Vec::new();
         match (logins.read_utmp(machine), logins.read_sessions(machine, &mut unread)) {
-            (Ok(false), Ok(false)) => {
+            (Ok(false), false) => {
                 lacks(
                     asks.now,
                     "no /run/utmp and no /run/systemd/sessions: who is logged in is unknown".into(),
                     report,
                 );
             }
-            (utmp, sessions) => {
-                for (path, error) in [("/run/utmp", utmp.err()), ("/run/systemd/sessions", sessions.err())] {
-                    if let Some(error) = error {
-                        lacks(asks.now, format!("read {path}: {error}"), report);
-                    }
-                }
-            }
+            (Err(error), _) => lacks(asks.now, format!("read /run/utmp: {error}"), report),
+            (Ok(_), _) => {}
         }
         for text in unread {
             lacks(asks.now, text, report);
@@ -191,9 +186,11 @@ impl Logins {
     }
 
     /// Names sessions that cannot be read. False: there is no such directory.
-    fn read_sessions(&mut self, machine: &Machine, unread: &mut Vec<String>) -> io::Result<bool> {
+    fn read_sessions(&mut self, machine: &Machine, unread: &mut Vec<String>) -> bool {
         let directory = machine.path("/run/systemd/sessions");
-        for name in files::names(&directory)? {
+        let names = files::names(&directory);
+        unread.extend(names.error.map(|error| format!("read {}: {error}", machine.name(&directory))));
+        for name in names.list {
             // Beside each is a pipe.
             if name.as_encoded_bytes().ends_with(b".ref") {
                 continue;
@@ -228,7 +225,7 @@ impl Logins {
                 known.push(login);
             }
         }
-        Ok(directory.exists())
+        directory.exists()
     }
 }
 
