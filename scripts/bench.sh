@@ -9,7 +9,7 @@ usage() {
 Usage: scripts/bench.sh [--json] [GROUP...]            the embedded relay and store
        scripts/bench.sh --scale [--json] [GROUP...]    RabbitMQ and PostgreSQL, private ones
 
-Groups: journey workers fleet heartbeats idle agent files netstat process memory yara verify api; with --scale: heartbeats journey
+Groups: journey workers fleet heartbeats idle agent files netstat process memory pkg yara verify api; with --scale: heartbeats journey
 fleet hundred-thousand api idle (default: all; idle alone takes five minutes, all some fifteen). Prints one line per figure: median and spread of five
 runs, the raw limit or rival measured in the same runs, their ratio, and whether the goal is met. --json prints a list
 of {id, value, unit, min, max, runs, raw, raw_is, ratio, goal, ok}.
@@ -35,7 +35,7 @@ for word in "$@"; do
             usage
             exit
             ;;
-        journey | workers | fleet | heartbeats | idle | agent | files | netstat | process | memory | yara | verify | api | hundred-thousand) groups+=("$word") ;;
+        journey | workers | fleet | heartbeats | idle | agent | files | netstat | process | memory | pkg | yara | verify | api | hundred-thousand) groups+=("$word") ;;
         *)
             usage >&2
             exit 64

@@ -125,7 +125,7 @@ main() {
     export MIG_SCORES
     trap 'rm -f "$MIG_SCORES"' EXIT
     if [ "$1" = full ]; then install_shipping_tools; else install_build_tools; fi
-    install jq gnupg shellcheck sqlite3 strace openssl openssh-client systemd tinyproxy iproute2 yara rpm python3-venv
+    install jq gnupg shellcheck sqlite3 strace openssl openssh-client systemd tinyproxy iproute2 yara rpm db5.3-util python3-venv
     install_schemathesis
     step "format"
     cargo fmt --check

@@ -4,7 +4,7 @@
 //! | what | then |
 //! |---|---|
 //! | the module prints a line | it waits here for at most [`limits::EVENTS_PAUSE`], then a batch is in `events`, durable |
-//! | `events` has no room, or an event is longer than [`limits::EVENT_BYTES_MAX`] | events are counted, not kept; the next batch of this life says how many |
+//! | `events` has no room, or an event is longer than [`limits::EVENT_BYTES_MAX`] | events are counted, not kept; the count is durable in the note `dropped-MODULE`, and goes with the next batch, which has no events if none come |
 //! | the module prints faster than batches are written | it waits; what it then misses it says itself |
 //! | the module ends | it is started again, at once and then with growing pauses |
 //! | the agent ends or is killed | so does the module's process; events that were not in a batch yet are lost |
@@ -29,6 +29,9 @@ use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Bytes of a note with a number.
+const NOTE_BYTES_MAX: u64 = 32;
+
 /// See the module docs.
 pub struct Persistent {
     wanted: Wanted,
@@ -43,7 +46,10 @@ pub struct Persistent {
     pause: Duration,
     pending: Vec<Event>,
     pending_bytes: u64,
+    /// Events that were not kept, of which no batch says so yet.
     dropped: u64,
+    /// How many of these are in the note.
+    noted: u64,
     /// Before this time no batch is written.
     next_batch: Timestamp,
 }
@@ -65,6 +71,7 @@ impl Persistent {
             pending: Vec::new(),
             pending_bytes: 0,
             dropped: 0,
+            noted: 0,
             next_batch: time::not_set(),
         }
     }
@@ -125,7 +132,7 @@ impl Persistent {
             self.dropped += self.pending.len() as u64;
             self.pending.clear();
             self.pending_bytes = 0;
-            return Ok(());
+            return self.note();
         }
         let random = |e| Failure::retry(format!("name a batch of events: {e}"));
         let batch = EventBatch {
@@ -141,6 +148,20 @@ impl Persistent {
             return Err(failure);
         }
         (self.dropped, self.pending_bytes) = (0, 0);
+        self.note()
+    }
+
+    fn note_name(&self) -> String {
+        format!("dropped-{}", self.wanted.module)
+    }
+
+    /// Makes the count of dropped events durable. If the agent ends between a batch and this, the count is sent twice: never not at
+    /// all.
+    fn note(&mut self) -> Result<(), Failure> {
+        if self.noted != self.dropped {
+            self.mover.notes().write(&self.note_name(), format!("{}\n", self.dropped).as_bytes())?;
+            self.noted = self.dropped;
+        }
         Ok(())
     }
 }
@@ -151,7 +172,11 @@ impl Worker for Persistent {
     }
 
     fn recover(&mut self, _now: Timestamp) -> Result<(), Failure> {
-        self.mover.recover()
+        self.mover.recover()?;
+        let note = self.mover.notes().read(&self.note_name(), NOTE_BYTES_MAX)?.unwrap_or_default();
+        self.noted = std::str::from_utf8(&note).ok().and_then(|text| text.trim_end().parse().ok()).unwrap_or(0);
+        self.dropped = self.dropped.max(self.noted);
+        Ok(())
     }
 
     fn watch(&mut self, waker: Waker) -> Result<Option<Watch>, Failure> {
@@ -164,15 +189,18 @@ impl Worker for Persistent {
         if now >= self.next_batch {
             self.take(now);
         }
-        let handled = self.pending.len();
-        if handled > 0 {
+        if now >= self.next_batch && (!self.pending.is_empty() || self.dropped > 0) {
             self.keep(now)?;
             let waiting = self.mover.spool().list(AGENT_EVENTS)?.len();
             let is_soon = waiting < limits::EVENT_BATCHES_SOON_MAX;
             let pause = if is_soon { limits::EVENTS_PAUSE } else { limits::EVENTS_PAUSE_WAITING };
             self.next_batch = time::after(now, pause);
         }
-        let again = if self.running.is_some() { self.next_batch } else { self.next_start };
+        let again = match &self.running {
+            Some(_) => self.next_batch,
+            None if self.dropped > 0 => self.next_start.min(self.next_batch),
+            None => self.next_start,
+        };
         Ok(Pass { handled: 0, again: (again > now).then_some(again) })
     }
 }
@@ -200,10 +228,16 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         stages::make(directory.path(), &stages::AGENT).unwrap();
-        let mover = Mover::open(directory.path(), &stages::AGENT, "fswatch").unwrap();
+        let persistent = again(directory.path());
+        (directory, persistent)
+    }
+
+    /// The same, in another life of the agent.
+    fn again(directory: &Path) -> Persistent {
+        let mover = Mover::open(directory, &stages::AGENT, "fswatch").unwrap();
         let wanted = Wanted { module: "fswatch", parameters: serde_json::json!({"paths": ["/etc"]}) };
         let queueloc = QueueLoc::parse("linux.web.x1").unwrap();
-        (directory, Persistent::new(wanted, program, queueloc, mover))
+        Persistent::new(wanted, directory.join("program"), queueloc, mover)
     }
 
     fn batches(directory: &Path) -> Vec<EventBatch> {
@@ -265,10 +299,27 @@ mod tests {
         let waiting = |n: usize| events.join(format!("{n:016}-0123456789abcdef.json"));
         (0..limits::WAITING_FILES_MAX).for_each(|n| std::fs::write(waiting(n), "{}").unwrap());
         pass_until(&mut persistent, |persistent| persistent.dropped == 1);
+        // It is not forgotten when the agent ends, and is sent although nothing else happens.
+        drop(persistent);
+        let mut persistent = again(directory.path());
+        persistent.recover(time::now()).unwrap();
+        persistent.next_start = time::never();
+        pass_until(&mut persistent, |persistent| persistent.dropped == 1);
         (0..limits::WAITING_FILES_MAX).for_each(|n| std::fs::remove_file(waiting(n)).unwrap());
-        persistent.pending.push(Event::new());
         pass_until(&mut persistent, |_| !batches(directory.path()).is_empty());
-        assert_eq!((batches(directory.path())[0].dropped, persistent.dropped), (1, 0));
+        let sent =
+            || batches(directory.path()).iter().map(|batch| (batch.dropped, batch.events.len())).collect::<Vec<_>>();
+        assert_eq!((sent(), persistent.dropped), (vec![(1, 0)], 0));
+        // It is sent once.
+        drop(persistent);
+        let mut persistent = again(directory.path());
+        persistent.recover(time::now()).unwrap();
+        persistent.next_start = time::never();
+        let now = time::now();
+        for n in 0..3 {
+            persistent.pass(time::after(now, Duration::from_secs(60 * n))).unwrap();
+        }
+        assert_eq!(sent(), [(1, 0)]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ use super::limits::{PROGRESS_PARTS, PROGRESS_PAUSE_FIRST};
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use accounts::Accounts;
 use evaluate::{Shared, To};
-pub(super) use locate::{Wanted, leads_to_proc, locate, look, open_regular};
+pub(super) use locate::{Wanted, leads_to_proc, locate, look};
 use mounts::Mounts;
 use parameters::{Plan, Search};
 use readings::Readings;

@@ -2,11 +2,12 @@
 
 use super::report::Report;
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -55,7 +56,7 @@ impl Machine {
                 _ => self.path(target),
             };
         }
-        Err(rustix::io::Errno::LOOP.into())
+        Err(Errno::LOOP.into())
     }
 
     /// The names in a directory of it, sorted; that it cannot be read is named.
@@ -91,12 +92,21 @@ pub(super) struct Contents {
     pub(super) metadata: std::fs::Metadata,
 }
 
+/// Opens a file or directory for reading, without waiting, and without updating its access time if possible.
+pub(super) fn open_quietly(at: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match rustix::fs::openat(&at, path, flags | OFlags::NOATIME, Mode::empty()) {
+        // The file belongs to another user.
+        Err(Errno::PERM) => rustix::fs::openat(at, path, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
 /// Opens a regular file for reading. Anything else is an error, and is not waited for.
 pub(super) fn open(at: impl AsFd, path: &Path, links: Links) -> io::Result<(File, std::fs::Metadata)> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = if links == Links::Follow { flags } else { flags | OFlags::NOFOLLOW };
-    let file = match rustix::fs::openat(at, path, flags, Mode::empty()) {
-        Err(rustix::io::Errno::LOOP) if links == Links::Refuse => {
+    let flags = if links == Links::Follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let file = match open_quietly(at, path, flags) {
+        Err(Errno::LOOP) if links == Links::Refuse => {
             return Err(io::Error::other("it is a link, which is not followed"));
         }
         opened => File::from(opened?),

@@ -8,9 +8,9 @@
 //!
 //! | `event` | meaning |
 //! |---|---|
-//! | `watching` | it begins, or begins again, to watch this path: what happened before is not known |
+//! | `watching` | it begins, or begins again, to watch this path: what happened before is not known; `reason` is there if that is a mount |
 //! | `created` | a name is new here |
-//! | `modified` | a file that was open for writing was closed |
+//! | `modified` | a file that was open for writing was closed; or one was written to, or truncated, up to ten seconds ago |
 //! | `attributes` | owner, mode, times, extended attributes or number of links |
 //! | `removed` | a name is gone from here |
 //! | `moved` | a name is gone from `from`, and is here now |
@@ -20,18 +20,25 @@
 //!
 //! # Limits
 //!
-//! - The kernel tells names and kinds, not who did it. Not noticed: writing through a memory mapping, a file that stays open for
-//!   writing, truncate(2) of a file that is not open, what is mounted over a directory below a path, and another machine's changes.
+//! - The kernel tells names and kinds, not who did it. Not noticed: writing through a memory mapping before the mapping ends, writing
+//!   to a file by another name that it has elsewhere, and what other mount namespaces mount.
+//! - What is mounted below a path is watched as soon as it is mounted (`mounts`), and what it covered when it is unmounted. Not entered,
+//!   but `unseen`: network mounts, also if a path leads into one; mounts that a program serves (FUSE) unless a path is there; proc
+//!   and sysfs; files that are mounted over files.
+//! - A directory that has several paths by bind mounts has events with each of them.
 //! - A path that is a link is watched with what it leads to, whose events have its real path; links below a path are not followed.
 //! - Where a path leads is looked at every ten seconds: if a directory above it was renamed, it is watched anew.
 //! - A directory that is made is watched as soon as it is noticed; what was made in it before is reported as `created`, perhaps twice.
-//! - Directories beyond `watch::DIRECTORIES_MAX` (100,000), and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
-//!   `unseen`, and so are events that came faster than they were read.
+//! - Directories beyond `watches::DIRECTORIES_MAX` (100,000), those whose path is too long, and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
+//!   `unseen`, and so are events that came faster than they were read: then all is watched anew, every ten seconds at most.
 
 mod form;
+mod marks;
+mod mounts;
 mod parameters;
 mod place;
 mod watch;
+mod watches;
 
 use super::form::Form;
 use super::persistent::{Event, Persistent};

@@ -7,9 +7,10 @@
 //!
 //! # What it looks at
 //!
-//! - The databases of dpkg, rpm (SQLite), apk and pacman, from their files; no program of the machine is run. A database that is
-//!   broken or of another format is an error that names it, and a list without a package then says nothing.
-//! - Below paths, the metadata that installers of Python and npm leave, what programs of Go say of their build, and jars.
+//! - The databases of dpkg, rpm (SQLite, NDB, Berkeley DB), apk and pacman, from their files; no program of the machine is run. A
+//!   database that is broken is an error that names it, and a list without a package then says nothing.
+//! - Below paths, the metadata that installers of Python and npm leave, what programs of Go say of their build, and jars with
+//!   the archives inside of them.
 //! - Versions are compared by the rules of who installed them (`versions`).
 
 mod archives;

@@ -9,6 +9,7 @@ mod fleet;
 mod idle;
 mod journey;
 mod netstat;
+mod pkg;
 mod processes;
 mod raw;
 mod registering;
@@ -32,7 +33,7 @@ fn main() {
     let json = words.iter().any(|word| word == "--json");
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let scale = words.iter().any(|word| word == "--scale");
-    let embedded: [Group; 15] = [
+    let embedded: [Group; 16] = [
         ("journey", journey::one_agent),
         ("workers", workers::measure),
         ("one-each", workers::one_command_each),
@@ -45,6 +46,7 @@ fn main() {
         ("process", processes::list),
         ("memory", processes::memory),
         ("netstat", netstat::measure),
+        ("pkg", pkg::measure),
         ("yara", yara::measure),
         ("verify", verifying::measure),
         ("api", api::sqlite),

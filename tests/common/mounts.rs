@@ -46,13 +46,14 @@ pub fn mount(options: &[&str], source: &Path, directory: &Path) -> Result<(), St
     run("mount", options.iter().map(OsStr::new).chain(places)).map(drop)
 }
 
-/// A file system on a directory whose server never answers: what accesses it waits, until the returned file is closed.
-pub fn mount_hanging(directory: &Path) -> Result<File, String> {
+/// A file system on a directory whose server never answers: what accesses it waits, until the returned file is closed. `kind` is
+/// `fuse`, or `fuse.` and a type.
+pub fn mount_hanging(kind: &str, directory: &Path) -> Result<File, String> {
     be_alone()?;
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let device = device.map_err(|error| format!("open /dev/fuse: {error}"))?;
     let mut mount = Command::new("mount");
-    mount.args(["-i", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "nothing"]).arg(directory);
+    mount.args(["-i", "-t", kind, "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "nothing"]).arg(directory);
     let input = device.try_clone().map_err(|error| format!("copy a descriptor: {error}"))?;
     let output = mount.stdin(input).output().map_err(|error| format!("start mount: {error}"))?;
     if output.status.success() { Ok(device) } else { Err(text(&output)) }

@@ -61,7 +61,7 @@ fn a_mount_that_hangs_costs_nothing_of_what_is_found_elsewhere() {
         std::fs::create_dir(made).unwrap();
     }
     std::fs::write(tree.join("file"), "text").unwrap();
-    let server = match mounts::mount_hanging(&mount) {
+    let server = match mounts::mount_hanging("fuse", &mount) {
         Ok(server) => server,
         Err(why) => return Score::begin("a mount that hangs").skip(&why),
     };

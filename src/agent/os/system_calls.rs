@@ -190,6 +190,10 @@ fn permitted(needs: Needs) -> Result<Permitted, Error> {
     if needs.watches_files {
         permitted.always(WATCHING);
     }
+    if needs.reads_files {
+        // Who holds a lock is asked; none is taken.
+        permitted.when(libc::SYS_fcntl, &[is(1, libc::F_GETLK)])?;
+    }
     if needs.ends_processes {
         permitted.always(ENDING);
     } else {

@@ -1,11 +1,9 @@
 //! Where files are, for other modules: a search of this module by name, without its contents.
 
 use super::evaluate::{To, Visit};
-use super::{File, Module, Mounts, open, parameters, search};
+use super::{File, Module, Mounts, parameters, search};
 use crate::modules::{Context, ModuleResult, ParameterError};
-use rustix::fs::CWD;
 use serde_json::{Value, json};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -73,11 +71,6 @@ pub(in crate::modules) fn locate(wanted: &Wanted, context: Context) -> Located {
 /// Shows `visit` the regular files, opened; returns what could not be looked at.
 pub(in crate::modules) fn look(wanted: &Wanted, context: Context, visit: Visit) -> Vec<String> {
     super::visit(&wanted.parameters(), context, visit).errors.unwrap_or_default()
-}
-
-/// Opens a regular file without side effects; none if it is something else.
-pub(in crate::modules) fn open_regular(path: &Path) -> io::Result<Option<std::fs::File>> {
-    Ok(open::open(CWD, path.as_os_str(), true)?.map(|(file, _)| file))
 }
 
 /// Whether a walk below these paths may come to `/proc`.

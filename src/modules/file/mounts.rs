@@ -91,7 +91,7 @@ impl Mounts {
     }
 
     /// Parses the text of a mountinfo file.
-    pub(super) fn parse(mountinfo: &[u8]) -> Self {
+    pub(in crate::modules) fn parse(mountinfo: &[u8]) -> Self {
         let Listed { points: own, procs, served } = parse(mountinfo);
         let network = own.iter().filter(|(_, network)| **network).map(|(point, _)| point.clone()).collect();
         Mounts { own: Arc::new(own), network: RwLock::new(network), procs, served, others: Mutex::default() }
@@ -144,7 +144,7 @@ impl Mounts {
     }
 
     /// Whether a mount at `path` may hang.
-    pub(super) fn is_served(&self, path: &Path) -> bool {
+    pub(in crate::modules) fn is_served(&self, path: &Path) -> bool {
         self.served.contains(path)
     }
 
@@ -288,27 +288,43 @@ struct Listed {
     served: HashSet<PathBuf>,
 }
 
-/// Parses the text of a mountinfo file; malformed lines are skipped.
+/// A line of a mountinfo file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::modules) struct Mount {
+    /// Its number, that of the mount that it is in, its device, and what of that is mounted.
+    identity: [Vec<u8>; 4],
+    /// Where it is.
+    pub(in crate::modules) point: PathBuf,
+    /// The type of its file system.
+    pub(in crate::modules) kind: String,
+}
+
+/// The lines of a mountinfo file; malformed ones are skipped.
+pub(in crate::modules) fn lines(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let separator = words.iter().position(|word| *word == b"-")?;
+        let (point, kind) = (words.get(4)?, words.get(separator + 1)?);
+        let identity = [0, 1, 2, 3].map(|at| words[at].to_vec());
+        Some(Mount { identity, point: unescape(point), kind: String::from_utf8_lossy(kind).into_owned() })
+    })
+}
+
+/// Parses the text of a mountinfo file.
 fn parse(mountinfo: &[u8]) -> Listed {
     let mut listed = Listed::default();
-    for line in mountinfo.split(|&byte| byte == b'\n') {
-        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-        let separator = words.iter().position(|word| *word == b"-");
-        let kind = separator.and_then(|at| words.get(at + 1));
-        if let (Some(point), Some(kind)) = (words.get(4), kind) {
-            let (point, kind) = (unescape(point), String::from_utf8_lossy(kind));
-            if kind == "proc" {
-                listed.procs.push(point.clone());
-            }
-            // A later mount on the same point hides the earlier one: an automounted disk hides its autofs.
-            let is_below_root = point != Path::new("/");
-            if is_below_root && (is_network(&kind) || kind.starts_with("fuse")) {
-                listed.served.insert(point.clone());
-            } else {
-                listed.served.remove(&point);
-            }
-            listed.points.insert(point, is_below_root && is_network(&kind));
+    for Mount { point, kind, .. } in lines(mountinfo) {
+        if kind == "proc" {
+            listed.procs.push(point.clone());
         }
+        // A later mount on the same point hides the earlier one: an automounted disk hides its autofs.
+        let is_below_root = point != Path::new("/");
+        if is_below_root && (is_network(&kind) || kind.starts_with("fuse")) {
+            listed.served.insert(point.clone());
+        } else {
+            listed.served.remove(&point);
+        }
+        listed.points.insert(point, is_below_root && is_network(&kind));
     }
     listed
 }

@@ -9,6 +9,7 @@ use super::entry::Kind;
 use super::gzip::Members;
 use super::limits;
 use super::sparse::Sparse;
+use crate::modules::files::open_quietly;
 use crate::modules::limits::PATH_BYTES_MAX;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -86,16 +87,6 @@ impl From<Stat> for Metadata {
 pub(super) fn stat(at: BorrowedFd, name: &OsStr, follow: bool) -> Result<Metadata, Errno> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     Ok(rustix::fs::statat(at, name, flags | AtFlags::NO_AUTOMOUNT)?.into())
-}
-
-/// Opens a file or directory for reading, without updating its access time if possible.
-pub(super) fn open_quietly(at: BorrowedFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match rustix::fs::openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // The file belongs to another user.
-        Err(Errno::PERM) => rustix::fs::openat(at, name, flags, Mode::empty()),
-        opened => opened,
-    }
 }
 
 /// Opens the regular file `name` in the directory `at`; `None` if it is something else. `EAGAIN`: another process has a

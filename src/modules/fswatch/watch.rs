@@ -1,49 +1,50 @@
 //! Watching with inotify(7): a watch for each directory.
+//!
+//! | file | what |
+//! |---|---|
+//! | `watch.rs` | the loop, and where the paths of the plan lead |
+//! | `watch/walk.rs` | watching directories and those below them, and no longer |
+//! | `watch/events.rs` | what the kernel tells |
+//! | `watch/tell.rs` | what is told of it |
 
+mod events;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod walk;
 
+use super::marks::Marks;
+use super::mounts::Mounts;
 use super::parameters::Plan;
-use super::place::{by_descriptor, open_plain, place};
-use crate::modules::notation;
+use super::place::{Place, place, real};
+use super::watches::Watches;
 use crate::modules::persistent::Event;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags};
 use rustix::io::Errno;
-use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, FileType, Metadata};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Directories that are watched: the kernel takes about 1 KiB for each, and a path of ours.
-pub(super) const DIRECTORIES_MAX: usize = 100_000;
-/// Directories that are not watched and each have an event of their own; the others are counted.
-const UNSEEN_MAX: usize = 20;
-/// Bytes of events that are read at once.
-const BUFFER_BYTES: usize = 64 << 10;
 /// How often it is looked whether each path of the plan leads to what is watched.
 const PLACES_PAUSE: Duration = Duration::from_secs(10);
+/// How often what is mounted is read at most, where it changes all the time.
+const MOUNTS_PAUSE: Duration = Duration::from_secs(1);
+/// How often all is watched anew at most, where events are lost all the time.
+const BEGINNINGS_PAUSE: Duration = Duration::from_secs(10);
+/// What is said of a path of the plan.
+const NOT_THERE: &str = "is not there; it is watched when it is";
 
-/// A directory that is watched.
-#[derive(Debug)]
-struct Watched {
+/// A path of the plan that is to be watched: at the beginning, or because it was not there, or leads elsewhere now.
+#[derive(Debug, PartialEq)]
+struct Missing {
     path: PathBuf,
-    /// Only these names in it; None for all.
-    only: Option<HashSet<OsString>>,
-}
-
-/// A name that is gone, until it is known whether it comes up elsewhere.
-struct Gone {
-    path: PathBuf,
-    cookie: u32,
-    is_directory: bool,
+    /// Why it is not watched, as it was told.
+    told: Option<String>,
 }
 
 /// See the module docs.
@@ -51,13 +52,22 @@ pub(super) struct Watcher<'w> {
     plan: &'w Plan,
     notice: &'w mut dyn FnMut(Event) -> bool,
     inotify: OwnedFd,
-    watched: HashMap<i32, Watched>,
-    /// Paths of the plan that are to be watched: at the beginning, or because they were not there, or lead elsewhere now.
-    missing: Vec<PathBuf>,
-    /// What each path of the plan leads to: device and inode of the directory that is watched.
-    places: HashMap<PathBuf, (u64, u64)>,
+    watches: Watches,
+    marks: Marks,
+    mounts: Mounts,
+    /// What is mounted could not be read, and that was told.
+    are_mounts_unknown: bool,
+    last_mounts: Instant,
+    /// What is mounted has changed: when it is read.
+    next_mounts: Option<Instant>,
+    missing: Vec<Missing>,
+    /// What each path of the plan leads to that is watched.
+    places: HashMap<PathBuf, Place>,
     next_look: Instant,
-    /// Directories that are not watched.
+    /// Events were lost: all is watched anew, but not before this time.
+    is_lost: bool,
+    next_beginning: Instant,
+    /// What was told to be unseen, or would have been.
     unseen: usize,
     is_over: bool,
 }
@@ -65,16 +75,22 @@ pub(super) struct Watcher<'w> {
 impl<'w> Watcher<'w> {
     /// One that watches nothing yet.
     pub(super) fn new(plan: &'w Plan, notice: &'w mut dyn FnMut(Event) -> bool) -> Result<Watcher<'w>, String> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(|e| format!("watch files: {e}; fs.inotify.max_user_instances may be too small"))?;
+        let now = Instant::now();
         Ok(Watcher {
             plan,
             notice,
-            inotify,
-            watched: HashMap::new(),
-            missing: plan.paths.clone(),
+            inotify: instance()?,
+            watches: Watches::default(),
+            marks: Marks::new(now),
+            mounts: Mounts::default(),
+            are_mounts_unknown: false,
+            last_mounts: now,
+            next_mounts: None,
+            missing: all_of(plan),
             places: HashMap::new(),
-            next_look: Instant::now() + PLACES_PAUSE,
+            next_look: now + PLACES_PAUSE,
+            is_lost: false,
+            next_beginning: now,
             unseen: 0,
             is_over: false,
         })
@@ -82,270 +98,115 @@ impl<'w> Watcher<'w> {
 
     /// Watches until what it notices is not wanted any longer.
     pub(super) fn run(mut self) -> Result<(), String> {
+        self.check_mounts();
         self.begin();
-        for path in self.missing.clone() {
-            self.unseen(&path, "is not there; it is watched when it is");
-        }
         while !self.is_over {
-            let pause = self.next_look.saturating_duration_since(Instant::now());
-            match poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], Timespec::try_from(pause).ok().as_ref()) {
-                Ok(_) => self.read().map_err(|e| format!("read events: {e}"))?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(format!("wait for events: {errno}")),
+            self.wait().map_err(|e| format!("wait for events: {e}"))?;
+            // Before what is mounted: it happened before.
+            self.read().map_err(|e| format!("read events: {e}"))?;
+            let now = Instant::now();
+            if self.next_mounts.is_some_and(|next| now >= next) || now >= self.next_look {
+                self.check_mounts();
             }
-            if Instant::now() >= self.next_look {
+            if now >= self.next_look {
                 self.check_places();
-                self.next_look = Instant::now() + PLACES_PAUSE;
+            }
+            if self.marks.due().is_some_and(|due| now >= due) {
+                let marks = self.marks.turn(now);
+                self.settle(marks, true);
+            }
+            if self.is_lost && now >= self.next_beginning {
+                self.begin_anew()?;
             }
             self.begin();
         }
         Ok(())
     }
 
+    /// Waits for events, a change of what is mounted, or a time.
+    fn wait(&mut self) -> rustix::io::Result<()> {
+        let again = self.is_lost.then_some(self.next_beginning);
+        let times = [Some(self.next_look), self.next_mounts, self.marks.due(), again];
+        let now = Instant::now();
+        let pause = times.into_iter().flatten().map(|time| time.saturating_duration_since(now)).min();
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        let mut polled = vec![PollFd::new(&self.inotify, PollFlags::IN)];
+        polled.extend(self.mounts.polled());
+        match poll(&mut polled, pause.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        if polled.get(1).is_some_and(|mounts| !mounts.revents().is_empty()) {
+            self.next_mounts.get_or_insert(self.last_mounts + MOUNTS_PAUSE);
+        }
+        Ok(())
+    }
+
     /// Watches the paths that are missing, if they are there now.
     fn begin(&mut self) {
-        for path in std::mem::take(&mut self.missing) {
-            if let Err(error) = self.begin_path(&path) {
-                if error.kind() != io::ErrorKind::NotFound {
-                    self.unseen(&path, &error.to_string());
-                }
-                self.missing.push(path);
+        for mut missing in std::mem::take(&mut self.missing) {
+            let Err(error) = self.begin_path(&missing.path) else { continue };
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            let reason = if is_gone { NOT_THERE.to_owned() } else { error.to_string() };
+            if missing.told.as_ref() != Some(&reason) {
+                self.unseen(&missing.path, &reason);
+                missing.told = Some(reason);
             }
+            self.missing.push(missing);
         }
     }
 
     /// Watches a path of the plan: the name, and what it leads to.
     fn begin_path(&mut self, path: &Path) -> io::Result<()> {
-        let itself = fs::symlink_metadata(path)?;
-        let metadata = fs::metadata(path)?;
-        self.places.insert(path.to_owned(), place(path)?);
-        self.tell("watching", path, Some(&itself), json!({}));
-        let real = fs::canonicalize(path)?;
-        if let (false, Some(parent), Some(name)) = (itself.is_dir(), path.parent(), path.file_name()) {
-            self.watch_name(&fs::canonicalize(parent)?, name);
+        let real = real(path, &self.mounts.ways)?;
+        if self.plan.excludes(&real) {
+            return Err(io::Error::other(format!("it leads to {}, which is excluded", real.display())));
+        }
+        let place = place(path, &self.mounts.ways)?;
+        let (itself, metadata) = (fs::symlink_metadata(path)?, fs::metadata(&real)?);
+        let link = match (itself.is_dir(), path.parent(), path.file_name()) {
+            (false, Some(parent), Some(name)) => Some((fs::canonicalize(parent)?, name)),
+            _ => None,
+        };
+        self.places.insert(path.to_owned(), place);
+        if let Some((directory, name)) = link {
+            self.watch_name(&directory, name);
         }
         match (metadata.is_dir(), real.parent(), real.file_name()) {
             (true, ..) => self.watch_tree(&real, false),
             (false, Some(parent), Some(name)) => self.watch_name(parent, name),
             _ => {}
         }
+        // Now that the watches are there.
+        self.tell("watching", path, Some(&itself), json!({}));
+        // A mount that is a directory is asked for.
+        self.tell_barred(&real, |point| !metadata.is_dir() || point != real);
         Ok(())
     }
 
-    /// Looks whether each path of the plan still leads to what is watched: a directory above it may have been renamed, or
-    /// something mounted over it.
+    /// Events were lost: which directories have which paths is not known any longer.
+    fn begin_anew(&mut self) -> Result<(), String> {
+        let now = Instant::now();
+        for _ in 0..2 {
+            let marks = self.marks.turn(now);
+            self.settle(marks, true);
+        }
+        self.inotify = instance()?;
+        (self.watches, self.missing) = (Watches::default(), all_of(self.plan));
+        self.places.clear();
+        (self.is_lost, self.next_beginning) = (false, now + BEGINNINGS_PAUSE);
+        Ok(())
+    }
+
+    /// Looks whether each path of the plan still leads to what is watched: a directory above it may have been renamed.
     fn check_places(&mut self) {
-        let leads_elsewhere =
-            |(path, before): (&PathBuf, &(u64, u64))| (place(path).ok() != Some(*before)).then(|| path.clone());
+        self.next_look = Instant::now() + PLACES_PAUSE;
+        let ways = &self.mounts.ways;
+        let leads_elsewhere = |(path, before): (&PathBuf, &Place)| {
+            (place(path, ways).ok().as_ref() != Some(before)).then(|| path.clone())
+        };
         let elsewhere: Vec<PathBuf> = self.places.iter().filter_map(leads_elsewhere).collect();
         elsewhere.iter().for_each(|path| self.lost(path));
-    }
-
-    /// Watches one name in a directory, whatever file has it.
-    fn watch_name(&mut self, directory: &Path, name: &OsStr) {
-        let Some((wd, _)) = self.add(directory) else { return };
-        let watched = self.watched.entry(wd);
-        let watched = watched.or_insert_with(|| Watched { path: directory.to_owned(), only: Some(HashSet::new()) });
-        if let Some(names) = &mut watched.only {
-            names.insert(name.to_owned());
-        }
-    }
-
-    /// Watches a directory and those below it. `is_new`: what is in them was made since the directory was.
-    fn watch_tree(&mut self, top: &Path, is_new: bool) {
-        let mut directories = vec![top.to_owned()];
-        while let Some(directory) = directories.pop() {
-            if self.plan.excludes(&directory) || self.is_over {
-                continue;
-            }
-            let Some((wd, held)) = self.add(&directory) else { continue };
-            self.watched.insert(wd, Watched { path: directory.clone(), only: None });
-            let entries = match fs::read_dir(by_descriptor(&held)) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    self.unseen(&directory, &error.to_string());
-                    continue;
-                }
-            };
-            for entry in entries.flatten() {
-                let path = directory.join(entry.file_name());
-                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if is_new && !self.plan.excludes(&path) {
-                    self.tell_of("created", &path, is_directory, json!({}));
-                }
-                if is_directory {
-                    directories.push(path);
-                }
-            }
-        }
-    }
-
-    /// Watches a directory, and returns it held: no link on its path is followed.
-    fn add(&mut self, directory: &Path) -> Option<(i32, OwnedFd)> {
-        let what = WatchFlags::CREATE
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::ONLYDIR
-            | WatchFlags::EXCL_UNLINK;
-        if self.watched.len() >= DIRECTORIES_MAX {
-            self.unseen(directory, &format!("{DIRECTORIES_MAX} directories are watched already"));
-            return None;
-        }
-        let held = open_plain(directory);
-        match held.and_then(|held| Ok((inotify::add_watch(&self.inotify, by_descriptor(&held), what)?, held))) {
-            Ok(added) => Some(added),
-            // Gone, or something else by now: its directory tells.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
-            Err(Errno::NOSPC) => {
-                self.unseen(directory, "the kernel has no room for another watch: fs.inotify.max_user_watches");
-                None
-            }
-            Err(errno) => {
-                self.unseen(directory, &errno.to_string());
-                None
-            }
-        }
-    }
-
-    /// Reads all events that are there.
-    fn read(&mut self) -> rustix::io::Result<()> {
-        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
-        let inotify = self.inotify.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        let mut reader = Reader::new(inotify, &mut buffer);
-        let mut gone: Option<Gone> = None;
-        loop {
-            let (wd, events, cookie, name) = match reader.next() {
-                Ok(event) => {
-                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned());
-                    (event.wd(), event.events(), event.cookie(), name)
-                }
-                Err(Errno::WOULDBLOCK) => break,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno),
-            };
-            let came_up = gone.take_if(|gone| events.contains(ReadFlags::MOVED_TO) && gone.cookie == cookie);
-            if let Some(gone) = gone.take() {
-                self.removed(&gone);
-            }
-            gone = self.event(wd, events, cookie, name.as_deref(), came_up);
-            if self.is_over {
-                return Ok(());
-            }
-        }
-        if let Some(gone) = gone {
-            self.removed(&gone);
-        }
-        Ok(())
-    }
-
-    /// Handles one event. Returns a name that is gone and may come up elsewhere.
-    fn event(
-        &mut self,
-        wd: i32,
-        events: ReadFlags,
-        cookie: u32,
-        name: Option<&OsStr>,
-        came_up: Option<Gone>,
-    ) -> Option<Gone> {
-        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
-            self.unseen(Path::new("/"), "events came faster than they were read, some are lost");
-            self.missing = self.plan.paths.clone();
-            return None;
-        }
-        let watched = self.watched.get(&wd)?;
-        let directory = watched.path.clone();
-        let Some(name) = name else {
-            self.event_of_itself(wd, events, &directory);
-            return None;
-        };
-        let path = directory.join(name);
-        if watched.only.as_ref().is_some_and(|only| !only.contains(name)) || self.plan.excludes(&path) {
-            // It is gone from where it is of interest.
-            came_up.into_iter().for_each(|gone| self.removed(&gone));
-            return None;
-        }
-        let is_directory = events.contains(ReadFlags::ISDIR);
-        if self.places.contains_key(&path) && !events.contains(ReadFlags::ATTRIB) {
-            // What has the name now is watched, if it is another.
-            self.next_look = Instant::now();
-        }
-        if events.contains(ReadFlags::MOVED_FROM) {
-            return Some(Gone { path, cookie, is_directory });
-        }
-        if events.contains(ReadFlags::MOVED_TO) {
-            match &came_up {
-                Some(gone) => self.moved(gone, &path),
-                None => {
-                    self.tell_of("created", &path, is_directory, json!({}));
-                    if is_directory {
-                        self.watch_tree(&path, true);
-                    }
-                }
-            }
-        }
-        for (flag, event) in [
-            (ReadFlags::CREATE, "created"),
-            (ReadFlags::CLOSE_WRITE, "modified"),
-            (ReadFlags::ATTRIB, "attributes"),
-            (ReadFlags::DELETE, "removed"),
-        ] {
-            if events.contains(flag) {
-                self.tell_of(event, &path, is_directory, json!({}));
-            }
-        }
-        if events.contains(ReadFlags::CREATE) && is_directory {
-            self.watch_tree(&path, true);
-        }
-        None
-    }
-
-    /// A name is gone, and came up nowhere.
-    fn removed(&mut self, gone: &Gone) {
-        if gone.is_directory {
-            self.forget_below(&gone.path);
-        }
-        self.tell_of("removed", &gone.path, gone.is_directory, json!({}));
-    }
-
-    /// A name came up here. Directories that move take their watches along.
-    fn moved(&mut self, gone: &Gone, path: &Path) {
-        for watched in self.watched.values_mut() {
-            if let Ok(below) = watched.path.strip_prefix(&gone.path) {
-                watched.path = if below.as_os_str().is_empty() { path.to_owned() } else { path.join(below) };
-            }
-        }
-        let is_of_interest = |path: &Path| path.file_name().is_none_or(|name| self.plan.has_name(name));
-        if gone.is_directory || is_of_interest(path) || is_of_interest(&gone.path) {
-            let metadata = fs::symlink_metadata(path).ok();
-            self.tell("moved", path, metadata.as_ref(), json!({"from": gone.path.to_string_lossy()}));
-        }
-    }
-
-    /// Something about a watched directory itself. Its parent tells too, unless it is a path of the plan.
-    fn event_of_itself(&mut self, wd: i32, events: ReadFlags, directory: &Path) {
-        let is_of_plan = self.plan.paths.iter().any(|path| path == directory);
-        if is_of_plan && events.contains(ReadFlags::ATTRIB) && fs::symlink_metadata(directory).is_ok() {
-            self.tell_of("attributes", directory, true, json!({}));
-        }
-        if events.contains(ReadFlags::MOVE_SELF) && is_of_plan {
-            self.next_look = Instant::now();
-        }
-        if events.contains(ReadFlags::UNMOUNT) {
-            self.unseen(directory, "what was mounted there is not any more; what is there now is not watched");
-        }
-        if events.contains(ReadFlags::IGNORED) && self.watched.remove(&wd).is_some() {
-            let plan = self.plan;
-            // Itself, or a file in it, or a link to it.
-            if plan.paths.iter().any(|path| path == directory || path.parent() == Some(directory)) {
-                self.check_places();
-            }
-        }
     }
 
     /// A path of the plan is gone; it is watched again when it is back.
@@ -353,68 +214,74 @@ impl<'w> Watcher<'w> {
         if self.places.remove(path).is_some() {
             self.forget_below(path);
             self.tell("removed", path, None, json!({}));
-            self.missing.push(path.to_owned());
+            self.missing.push(Missing { path: path.to_owned(), told: Some(NOT_THERE.to_owned()) });
         }
     }
 
-    /// Ends the watches of a directory that was moved away, and of those below it.
-    fn forget_below(&mut self, top: &Path) {
-        let inotify = &self.inotify;
-        self.watched.retain(|wd, watched| {
-            let is_below = watched.path.starts_with(top);
-            if is_below {
-                // It fails if the directory was removed meanwhile.
-                let _ = inotify::remove_watch(inotify, *wd);
+    /// Looks whether what is mounted has changed.
+    fn check_mounts(&mut self) {
+        (self.last_mounts, self.next_mounts) = (Instant::now(), None);
+        match self.mounts.look() {
+            Ok(changed) => {
+                self.are_mounts_unknown = false;
+                changed.iter().for_each(|point| self.mount_changed(point));
             }
-            !is_below
-        });
-    }
-
-    fn unseen(&mut self, path: &Path, reason: &str) {
-        self.unseen += 1;
-        match self.unseen {
-            ..=UNSEEN_MAX => self.tell("unseen", path, None, json!({"reason": reason})),
-            count if count.is_power_of_two() => {
-                let reason = format!("{count} times until now, the last time: {reason}");
-                self.tell("unseen", path, None, json!({"reason": reason}));
+            Err(error) if !self.are_mounts_unknown => {
+                self.are_mounts_unknown = true;
+                let reason =
+                    format!("read /proc/self/mountinfo: {error}; what is mounted over directories is not noticed");
+                self.unseen(Path::new("/"), &reason);
             }
-            _ => {}
+            Err(_) => {}
         }
     }
 
-    /// An event about a name, if it is of interest.
-    fn tell_of(&mut self, event: &str, path: &Path, is_directory: bool, more: Value) {
-        if is_directory || path.file_name().is_none_or(|name| self.plan.has_name(name)) {
-            let metadata = if event == "removed" { None } else { fs::symlink_metadata(path).ok() };
-            self.tell(event, path, metadata.as_ref(), more);
+    /// Something else is mounted at a point, or nothing any longer: what is there and below it is watched anew.
+    fn mount_changed(&mut self, point: &Path) {
+        if self.plan.excludes(point) {
+            return;
+        }
+        let is_inside = self.places.values().any(|place| point.starts_with(&place.real) && point != place.real);
+        let around = self.places.extract_if(|_, place| place.real.starts_with(point));
+        let around: Vec<Missing> = around.map(|(path, _)| Missing { path, told: None }).collect();
+        if !is_inside && around.is_empty() {
+            return;
+        }
+        self.forget_below(point);
+        self.missing.extend(around);
+        if is_inside {
+            self.enter_mount(point);
         }
     }
 
-    fn tell(&mut self, event: &str, path: &Path, metadata: Option<&Metadata>, more: Value) {
-        let mut told = json!({"event": event, "time": crate::time::now(), "path": path.to_string_lossy()});
-        if let Some(metadata) = metadata {
-            told["type"] = json!(kind(metadata.file_type()));
-            told["size"] = json!(metadata.size());
-            told["mode"] = json!(notation::mode(metadata.mode()));
-            told["uid"] = json!(metadata.uid());
-            told["gid"] = json!(metadata.gid());
-            let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
-            told["modified"] = json!(notation::time(metadata.mtime(), nanoseconds));
+    fn enter_mount(&mut self, point: &Path) {
+        if self.mounts.bar(point).is_none()
+            && let Ok(metadata) = fs::symlink_metadata(point)
+        {
+            self.watch_tree(point, false);
+            self.tell("watching", point, Some(&metadata), json!({"reason": "what is mounted there has changed"}));
         }
-        if let (Value::Object(mut told), Value::Object(more)) = (told, more) {
-            told.extend(more);
-            self.is_over |= !(self.notice)(told);
+        self.tell_barred(point, |_| true);
+    }
+
+    /// Tells what is mounted at and below a path and is not noticed.
+    fn tell_barred(&mut self, top: &Path, is_told: impl Fn(&Path) -> bool) {
+        for point in self.mounts.below(top) {
+            if is_told(&point)
+                && !self.plan.excludes(&point)
+                && let Some(reason) = self.mounts.bar(&point)
+            {
+                self.unseen(&point, &reason);
+            }
         }
     }
 }
 
-fn kind(kind: FileType) -> &'static str {
-    match kind {
-        kind if kind.is_dir() => "directory",
-        kind if kind.is_file() => "file",
-        kind if kind.is_symlink() => "link",
-        kind if kind.is_fifo() => "pipe",
-        kind if kind.is_socket() => "socket",
-        _ => "device",
-    }
+fn instance() -> Result<OwnedFd, String> {
+    inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+        .map_err(|e| format!("watch files: {e}; fs.inotify.max_user_instances may be too small"))
+}
+
+fn all_of(plan: &Plan) -> Vec<Missing> {
+    plan.paths.iter().map(|path| Missing { path: path.clone(), told: None }).collect()
 }

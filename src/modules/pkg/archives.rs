@@ -2,6 +2,7 @@
 
 mod go;
 mod java;
+mod zip;
 
 use super::databases::{Kind, Package, Sink, text};
 use crate::modules::file::{Wanted, look};

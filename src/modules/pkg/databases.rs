@@ -1,14 +1,17 @@
 //! The packages that are installed, from the databases of the tools that install them.
 
 mod apk;
+mod berkeley;
 mod dpkg;
 mod header;
+mod ndb;
 mod pacman;
 mod rpm;
 mod sqlite;
 
 use super::versions::Scheme;
-use crate::modules::files::read_open;
+use crate::modules::files::{Links, read_open};
+use rustix::fs::CWD;
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
@@ -114,6 +117,8 @@ pub(in crate::modules) trait Sink {
     fn package(&mut self, package: Package);
     /// What could not be looked at, where, and why.
     fn unseen(&mut self, text: String);
+    /// Something to know that hides nothing.
+    fn note(&mut self, _text: String) {}
     /// Whether to end early.
     fn is_over(&mut self) -> bool;
 
@@ -188,7 +193,7 @@ pub(in crate::modules) fn read_text(path: &Path, bytes_max: u64) -> io::Result<S
 
 /// Opens a regular file; a fifo would wait for its other end.
 fn open(path: &Path) -> io::Result<File> {
-    crate::modules::file::open_regular(path)?.ok_or_else(|| io::Error::other("it is no regular file"))
+    Ok(crate::modules::files::open(CWD, path, Links::Follow)?.0)
 }
 
 /// Reads an open file, as [`read_text`].

@@ -43,8 +43,9 @@ pub(super) const FORM: Form = Form {
         },
     ],
     details: "\
-What was compared is named when a version cannot be compared. A database that is broken, or of a format
-that is not read, is named too: a package that was not found is then not known to be missing.
+What was compared is named when a version cannot be compared. A database that is broken or being changed,
+and an archive that cannot be read, are named too: a package that was not found is then not known to be
+missing. Archives inside of jars, wars and ears are looked into.
 
 Examples:
   mig pkg -name '^openssl$' -version '<3.0.11-1~deb12u2'

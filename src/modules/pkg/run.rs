@@ -1,8 +1,9 @@
 //! Reads the packages, and compares them.
 
 use super::archives;
-use super::databases::{Package, Sink, installed};
+use super::databases::{Kind, Package, Sink, installed};
 use super::parameters::Query;
+use crate::modules::expressions::{Pattern, Texts};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::{Value, json};
@@ -55,6 +56,10 @@ impl Sink for Comparison<'_> {
         self.report.unseen(text);
     }
 
+    fn note(&mut self, text: String) {
+        self.report.note(text);
+    }
+
     fn is_over(&mut self) -> bool {
         self.report.is_over()
     }
@@ -62,12 +67,19 @@ impl Sink for Comparison<'_> {
 
 /// Whether a package is looked for; an error if its version cannot be compared.
 fn is_wanted(query: &Query, package: &Package) -> Result<bool, String> {
-    let one_of = |patterns: &[crate::modules::expressions::Pattern], text: &str| {
-        patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_met_by(text.as_bytes()))
+    let one_of = |patterns: &[Pattern], known: Vec<Vec<u8>>| {
+        let texts = Texts { known, are_all: true };
+        patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_met_by_one_of(&texts) == Some(true))
     };
-    let is_named = one_of(&query.names, &package.name) && one_of(&query.sources, &package.source);
+    if !one_of(&query.names, names(package)) || !one_of(&query.sources, vec![package.source.clone().into()]) {
+        return Ok(false);
+    }
     let version_text = query.version_text.as_ref();
-    if !is_named || version_text.is_some_and(|pattern| !pattern.is_met_by(package.version.as_bytes())) {
+    if package.version.is_empty() && (version_text.is_some() || !query.conditions.is_empty()) {
+        let path = package.path.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default();
+        return Err(format!("compare the version of {}{path}: nothing says which it is", package.name));
+    }
+    if version_text.is_some_and(|pattern| !pattern.is_met_by(package.version.as_bytes())) {
         return Ok(false);
     }
     for condition in &query.conditions {
@@ -81,6 +93,20 @@ fn is_wanted(query: &Query, package: &Package) -> Result<bool, String> {
         }
     }
     Ok(true)
+}
+
+/// The names by which a package is known: Python's in any case and with any of `-_.`, Java's also without the group.
+fn names(package: &Package) -> Vec<Vec<u8>> {
+    let name = &package.name;
+    let other = match package.kind {
+        Kind::Python => {
+            let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
+            Some(words.collect::<Vec<_>>().join("-").to_ascii_lowercase())
+        }
+        Kind::Java => name.split_once(':').map(|(_, artifact)| artifact.to_owned()),
+        _ => None,
+    };
+    [name.clone()].into_iter().chain(other).map(String::into_bytes).collect()
 }
 
 fn element(package: &Package) -> Value {

@@ -2,11 +2,13 @@
 
 use super::document::{CHAIN_ROOT, Document, Place, Source};
 use crate::modules::Context;
-use crate::modules::file::{locate, open_regular};
+use crate::modules::file::locate;
+use crate::modules::files::{self, Links};
 use crate::modules::pkg::databases::{Found, Gathered, Kind, Package, installed};
 use crate::modules::pkg::versions::Scheme;
 use crate::re2;
 use regex::Regex;
+use rustix::fs::CWD;
 use std::cmp::Ordering;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -236,7 +238,7 @@ fn join(collected: &mut Collected, between: &str) {
 
 /// Calls `each` with every line of a file, until it returns false.
 fn lines(path: &Path, is_over: &mut dyn FnMut() -> bool, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
-    let file = open_regular(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
+    let (file, _) = files::open(CWD, path, Links::Follow)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let (mut line, mut looked_at) = (Vec::new(), 0);
     loop {

@@ -1,8 +1,14 @@
 //! What is noticed of real trees.
 
+mod hostile;
+mod open_files;
+
+use super::super::place::open_plain;
 use super::super::{FsWatch, parameters};
+use super::tell::UNSEEN_MAX;
 use super::*;
 use crate::modules::persistent::Persistent;
+use serde_json::Value;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
@@ -107,7 +113,7 @@ fn a_path_that_goes_is_watched_again_when_it_is_back_and_a_file_is_watched_by_it
     watcher.read().unwrap();
     fs::remove_dir(top.join("tree")).unwrap();
     watcher.read().unwrap();
-    assert_eq!(watcher.missing, [top.join("tree")]);
+    assert_eq!(watcher.missing[0].path, top.join("tree"));
     fs::create_dir(top.join("tree")).unwrap();
     watcher.begin();
     fs::write(top.join("tree/x"), "").unwrap();
@@ -136,7 +142,11 @@ fn noticed(top: &Path, parameters: &Value, deeds: impl FnOnce(&mut Watcher)) -> 
 }
 
 fn has(events: &[String], event: &str) -> bool {
-    events.iter().any(|one| one == event)
+    count(events, event) > 0
+}
+
+fn count(events: &[String], event: &str) -> usize {
+    events.iter().filter(|one| *one == event).count()
 }
 
 #[test]
@@ -191,6 +201,23 @@ fn a_path_that_is_a_link_is_watched_with_what_it_leads_to() {
     });
     assert!(has(&events, "created /usr/bin/evil") && has(&events, "created /other/evil"), "{events:?}");
     assert!(has(&events, "created /bin") && has(&events, "removed /bin"), "{events:?}");
+}
+
+#[test]
+fn a_file_below_a_link_that_is_deleted_is_still_watched_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    fs::create_dir(top.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", top.join("link")).unwrap();
+    fs::write(top.join("real/file"), "").unwrap();
+    let events = noticed(top, &json!({"paths": [top.join("link/file")]}), |watcher| {
+        fs::remove_file(top.join("real/file")).unwrap();
+        watcher.read().unwrap();
+        watcher.check_places();
+        watcher.begin();
+        fs::write(top.join("real/file"), "").unwrap();
+    });
+    assert_eq!(events, ["watching /link/file", "removed /real/file", "created /real/file", "modified /real/file"]);
 }
 
 #[test]

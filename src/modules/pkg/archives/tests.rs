@@ -6,11 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 /// What is found below a directory, and what could not be looked at.
-fn found_in(directory: &Path, kind: Kind) -> (Vec<String>, Vec<String>) {
+fn found_with_places(directory: &Path, kind: Kind) -> Found {
     let paths = [directory.to_str().unwrap().to_owned()];
     let mut gathered = Gathered { found: Found::default(), is_over: || false };
     below(&paths, &[kind], Context::by_hand(), &mut gathered);
-    let found = gathered.found;
+    gathered.found
+}
+
+/// The same, as texts.
+fn found_in(directory: &Path, kind: Kind) -> (Vec<String>, Vec<String>) {
+    let found = found_with_places(directory, kind);
     let mut texts: Vec<String> =
         found.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
     texts.sort();
@@ -115,7 +120,10 @@ open(sys.argv[1] + "/no.jar", "w").write("no jar")
     let (found, unseen) = found_in(directory.path(), Kind::Java);
     assert_eq!(found, ["b 1.2", "commons-io 2.4", "fat 3", "org.apache:log4j-core 2.14.1"]);
     assert_eq!(unseen.len(), 2, "{unseen:?}");
-    assert!(unseen.iter().any(|text| text.ends_with("1 archives inside of it are not looked into")), "{unseen:?}");
+    assert!(
+        unseen.iter().any(|text| text.ends_with("fat.war!/WEB-INF/lib/inner.jar: it is no zip archive")),
+        "{unseen:?}"
+    );
     assert!(unseen.iter().any(|text| text.ends_with("no zip archive")), "{unseen:?}");
 }
 
@@ -166,13 +174,147 @@ fn a_jar_whose_directory_is_broken_is_said_so() {
 }
 
 #[test]
-fn archives_in_a_jar_are_named_and_what_else_it_has_is_found() {
+fn archives_in_a_jar_are_looked_into_and_what_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r##"
+import io, sys, zipfile
+def archive(files, kind):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", kind) as made:
+        for path, data in files.items():
+            made.writestr(path, data)
+    return out.getvalue()
+def pom(name, version):
+    return {"META-INF/maven/g/%s/pom.properties" % name: "groupId=g\nartifactId=%s\nversion=%s\n" % (name, version)}
+stored, deflated = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+log4j = archive({"META-INF/MANIFEST.MF": "Bundle-SymbolicName: org.apache.logging.log4j.core\nBundle-Version: 2.14.1\n"}, deflated)
+shaded = archive(pom("one", 1) | pom("two", 2), deflated)
+web = archive({"WEB-INF/lib/log4j-core-2.14.1.jar": log4j, "WEB-INF/lib/shaded-9.JAR": shaded}, deflated)
+whole = archive({"web.war": web}, deflated)
+boot = archive({"BOOT-INF/lib/log4j-1.2-api-2.14.1.jar": archive({"x": "y"}, stored), "BOOT-INF/lib/web.war": web} | pom("boot", 3), stored)
+deep = log4j
+for number in range(5, 0, -1):
+    deep = archive({"%d.jar" % number: deep}, [stored, deflated][number % 2])
+for name, data in ("app.ear", whole), ("boot.jar", boot), ("deep-0.jar", deep):
+    open(sys.argv[1] + "/" + name, "wb").write(data)
+"##;
+    run(Command::new("python3").args(["-c", script]).arg(directory.path()));
+    let found = found_with_places(directory.path(), Kind::Java);
+    let place = |found: &Package| {
+        let path = found.path.as_ref().unwrap().strip_prefix(directory.path()).unwrap();
+        format!("{} {} {}", path.display(), found.name, found.version).trim_end().to_owned()
+    };
+    let mut places: Vec<String> = found.packages.iter().map(place).collect();
+    places.sort();
+    let in_web = |web: &str| {
+        let core = format!("{web}!/WEB-INF/lib/log4j-core-2.14.1.jar");
+        let shaded = format!("{web}!/WEB-INF/lib/shaded-9.JAR");
+        [
+            format!("{core} log4j-core 2.14.1"),
+            format!("{core} org.apache.logging.log4j.core 2.14.1"),
+            format!("{shaded} g:one 1"),
+            format!("{shaded} g:two 2"),
+            format!("{shaded} shaded 9"),
+            format!("{web} web"),
+        ]
+    };
+    let boot = ["boot.jar g:boot 3", "boot.jar!/BOOT-INF/lib/log4j-1.2-api-2.14.1.jar log4j-1.2-api 2.14.1"];
+    let deep = ["0.jar deep 0", "0.jar!/1.jar 1", "0.jar!/1.jar!/2.jar 2", "0.jar!/1.jar!/2.jar!/3.jar 3"];
+    let deepest = "0.jar!/1.jar!/2.jar!/3.jar!/4.jar 4";
+    let mut expected: Vec<String> = ["app.ear app".to_owned()].into();
+    expected.extend(in_web("app.ear!/web.war").into_iter().chain(in_web("boot.jar!/BOOT-INF/lib/web.war")));
+    expected.extend(boot.map(str::to_owned));
+    expected.extend(deep.into_iter().chain([deepest]).map(|text| format!("deep-{text}")));
+    expected.sort();
+    assert_eq!(places, expected);
+    let [unseen] = &found.unseen[..] else { panic!("{:?}", found.unseen) };
+    assert!(unseen.ends_with("/3.jar!/4.jar!/5.jar: archives are looked into 4 deep"), "{unseen}");
+
     let (found, unseen) = jar(&zip(&[POM, ("web.war", ""), ("lib/LOG4J.JAR", ""), ("a.rar", ""), ("e.ear", "")]));
-    assert_eq!(found, ["g:a 1"]);
-    assert!(unseen[0].ends_with("x.jar: 4 archives inside of it are not looked into"), "{unseen:?}");
+    assert_eq!((found, unseen.len()), (vec!["g:a 1".to_owned()], 4));
+    assert!(unseen[1].ends_with("x.jar!/lib/LOG4J.JAR: it is no zip archive"), "{unseen:?}");
     let (found, unseen) = jar(&zip(&[("META-INF/maven/x/y/pom.properties", "version=1\n"), POM]));
     assert_eq!(found, ["g:a 1"]);
     assert!(unseen[0].ends_with("y/pom.properties has no groupId, artifactId or version"), "{unseen:?}");
+}
+
+#[test]
+fn archives_in_a_jar_are_limited() {
+    let inner = zip(&[POM]);
+    let inner = std::str::from_utf8(&inner).unwrap();
+    let (found, unseen) = jar(&zip(&vec![("i.jar", inner); 10_001]));
+    assert_eq!(found.len(), 10_001, "the outer one has no version");
+    assert!(unseen[0].ends_with("x.jar!/i.jar: 10000 archives inside of the file were looked into"), "{unseen:?}");
+
+    let change = |at: usize, bytes: [u8; 4], method: u8| {
+        let mut changed = zip(&[("i.jar", inner), ("j.jar", inner)]);
+        // The inner ones have such marks too.
+        let header = memchr::memmem::rfind_iter(&changed, b"PK\x01\x02").nth(1).unwrap();
+        changed[header + at..header + at + 4].copy_from_slice(&bytes);
+        changed[header + 10] = method;
+        jar(&changed)
+    };
+    let flags = [0, 0, 1, 0];
+    for (at, bytes, method, reason) in [
+        (24, (300_u32 << 20).to_le_bytes(), 8, "it has 314572800 bytes, of which 268435456 would be read"),
+        (20, u32::MAX.to_le_bytes(), 0, "unexpected end of file"),
+        (42, u32::MAX.to_le_bytes(), 0, "unexpected end of file"),
+        (6, flags, 0, "it is encrypted"),
+        (24, 7_u32.to_le_bytes(), 9, "it is compressed by method 9, which is not read"),
+    ] {
+        let (found, unseen) = change(at, bytes, method);
+        assert_eq!(found, ["g:a 1", "x "], "{reason}");
+        assert!(unseen.len() == 1 && unseen[0].ends_with(&format!("x.jar!/i.jar: {reason}")), "{unseen:?}");
+    }
+    // A bomb says that it is small.
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+import io, struct, sys, zipfile
+out = io.BytesIO()
+with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+    made.writestr("i.jar", b"0" * 10_000_000)
+data = bytearray(out.getvalue())
+at = data.find(b"PK\x01\x02") + 24
+data[at:at + 4] = struct.pack("<I", 100)
+open(sys.argv[1] + "/x.jar", "wb").write(data)
+"#;
+    run(Command::new("python3").args(["-c", script]).arg(directory.path()));
+    let (_, unseen) = found_in(directory.path(), Kind::Java);
+    assert!(unseen[0].ends_with("it does not have the size that the directory says"), "{unseen:?}");
+}
+
+#[test]
+fn names_and_versions_in_the_names_of_jars_are_told_apart() {
+    let plain = zip(&[("x", "y")]);
+    for (name, expected) in [
+        ("log4j-core-2.14.1", "log4j-core 2.14.1"),
+        ("log4j-1.2-api-2.14.1", "log4j-1.2-api 2.14.1"),
+        ("guava-31.1-jre", "guava 31.1-jre"),
+        ("a-2.0-beta-9", "a 2.0-beta-9"),
+        ("a-1.0-rc1-2", "a 1.0-rc1-2"),
+        ("a-1.0-20240101.123456-7", "a 1.0-20240101.123456-7"),
+        ("rt", "rt"),
+        ("-1", "-1"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(format!("{name}.jar")), &plain).unwrap();
+        let (found, unseen) = found_in(directory.path(), Kind::Java);
+        assert_eq!((found[0].trim_end(), found.len(), unseen.len()), (expected, 1, 0));
+    }
+}
+
+#[test]
+fn a_jar_of_more_than_65535_files_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + "/x.jar", "w") as made:
+    for number in range(66_000):
+        made.writestr("%d" % number, "")
+    made.writestr("META-INF/maven/g/a/pom.properties", "groupId=g\nartifactId=a\nversion=1\n")
+"#;
+    run(Command::new("python3").args(["-c", script]).arg(directory.path()));
+    assert_eq!(found_in(directory.path(), Kind::Java), (vec!["g:a 1".to_owned()], vec![]));
 }
 
 #[test]

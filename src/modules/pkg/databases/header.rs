@@ -1,5 +1,7 @@
 //! The header of a package of rpm: an index of tags, and their data.
 
+/// Bytes of one header: that of a package with some 100,000 files.
+pub(super) const HEADER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one entry of the index: tag, type, offset and count.
 const ENTRY_BYTES: usize = 16;
 

@@ -1,59 +1,168 @@
-//! The database of rpm: a table of package headers in a file of SQLite.
+//! The databases of rpm: headers of packages, in a file of SQLite, of NDB (SUSE) or of Berkeley DB (until RHEL 8).
 //!
-//! It is read here rather than by `rpm -qa`: that would be a program of the machine in a module's process, with its libraries,
+//! They are read here rather than by `rpm -qa`: that would be a program of the machine in a module's process, with its libraries,
 //! plugins, scripts and locks, for all of which the process would have to be opened; and the machine's own rpm is what an
 //! intruder replaces. SQLite's library would be a megabyte in the agent, and either writes beside the database or ignores its
-//! journal. Databases of the older formats (Berkeley DB until RHEL 8, NDB of SUSE) are named as not read.
+//! journal; that of Berkeley DB writes too. No lock is taken: that rpm holds one, and that a file changes while it is read, is said.
 
 use super::header::Header;
-use super::sqlite::Database;
-use super::{Kind, Package, Sink, is_there};
-use std::path::Path;
+use super::{Kind, Package, Sink, berkeley, is_there, ndb, open, sqlite};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-/// Where it is; the second since Fedora 36 and on SUSE.
-const PLACES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
-/// Files of the older formats.
-const OLDER: [&str; 2] = ["Packages", "Packages.db"];
+/// Where it is; the second since Fedora 36 and on SUSE, the third in images of OSTree.
+const PLACES: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
+
+/// Reads the headers of a file.
+type Read = fn(&Path, &mut Headers) -> Result<(), String>;
+
+/// The files of its formats, in the order in which it looks for them.
+const FORMATS: [(&str, Read); 3] =
+    [("rpmdb.sqlite", read_sqlite), ("Packages.db", ndb::read), ("Packages", berkeley::read)];
 
 /// Reads it; false if there is none.
 pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
     let mut is_found = false;
-    let places = PLACES.map(|place| root.join(place));
-    let [first, second] = &places;
-    // The first is a link to the second where that is in use.
-    let is_same = matches!((first.canonicalize(), second.canonicalize()), (Ok(one), Ok(two)) if one == two);
-    for place in places.iter().skip(usize::from(is_same)) {
-        let path = place.join("rpmdb.sqlite");
-        if is_there(&path) {
-            is_found = true;
-            if let Err(reason) = read_database(&path, found) {
-                found.failed(&path, &reason);
-            }
+    let mut seen = HashSet::new();
+    // One may be a link to another.
+    for place in PLACES.iter().map(|place| root.join(place)) {
+        if !seen.insert(place.canonicalize().unwrap_or(place.clone())) {
             continue;
         }
-        for older in OLDER.map(|name| place.join(name)).iter().filter(|older| is_there(older)) {
+        let files = FORMATS.map(|(name, read)| (place.join(name), read));
+        let files: Vec<_> = files.into_iter().filter(|(path, _)| is_there(path)).collect();
+        if let [first, others @ ..] = &files[..] {
             is_found = true;
-            found.failed(older, &"a database of rpm of an older format, which this agent does not read");
+            say_lock(&place.join(".rpm.lock"), found);
+            read_files(first, others, found);
         }
     }
     is_found
 }
 
-fn read_database(path: &Path, found: &mut dyn Sink) -> Result<(), String> {
-    let mut database = Database::open(path)?;
-    let mut broken = 0_u64;
-    database.rows("Packages", 1, &mut |blob| {
-        match package(blob) {
-            Some(package) => package.into_iter().for_each(|package| found.package(package)),
-            None => broken += 1,
-        }
-        !found.is_over()
-    })?;
-    database.is_unchanged()?;
-    if broken > 0 {
-        return Err(format!("{broken} headers of packages are broken"));
+/// Says that rpm holds its lock: what it installs is in the database at the end of its change.
+fn say_lock(path: &Path, found: &mut dyn Sink) {
+    // One that cannot be asked says nothing; the database itself is still read.
+    let holder = open(path).ok().and_then(|file| fcntl_getlk(&file, &Flock::from(FlockType::ReadLock)).ok().flatten());
+    if let Some(holder) = holder {
+        let process = holder.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        found.unseen(format!(
+            "process {process} holds {}: packages are being changed, and those of the change may be missing",
+            path.display()
+        ));
     }
-    Ok(())
+}
+
+/// Reads the file that rpm would, if it is the newest and has packages. Others are those that were left when the format was
+/// changed. Else it is not known which is in use, and the packages of all are found, each with its file.
+fn read_files(first: &(PathBuf, Read), others: &[(PathBuf, Read)], found: &mut dyn Sink) {
+    let newest = modified(&first.0);
+    let is_newer = others.iter().any(|(path, _)| modified(path) > newest);
+    let count = read_file(first, is_newer, found);
+    for other in others {
+        let (path, first) = (other.0.display(), first.0.display());
+        if is_newer || count == 0 {
+            let why = if is_newer { "another is newer" } else { "it has no package" };
+            found.unseen(format!(
+                "{first} and {path} are both there; rpm uses the first, but {why}: the packages of both are reported"
+            ));
+            read_file(other, true, found);
+        } else {
+            found.note(format!("{path} is older than {first}, which rpm uses, and was not read"));
+        }
+    }
+}
+
+/// Reads one file, and returns how many packages it has.
+fn read_file((path, read): &(PathBuf, Read), is_in_doubt: bool, found: &mut dyn Sink) -> u64 {
+    let before = stamp(path);
+    let place = is_in_doubt.then_some(&**path);
+    let mut headers = Headers { found, place, count: 0, faults: 0, first_fault: String::new() };
+    let ended = read(path, &mut headers);
+    let Headers { count, faults, first_fault, .. } = headers;
+    if faults > 0 {
+        found.failed(path, &format_args!("{faults} of its entries could not be read; the first: {first_fault}"));
+    }
+    if let Err(reason) = ended {
+        found.failed(path, &reason);
+    }
+    if stamp(path) != before {
+        found.failed(path, &"it was changed while it was read; packages may be missing");
+    }
+    count
+}
+
+fn read_sqlite(path: &Path, headers: &mut Headers) -> Result<(), String> {
+    sqlite::Database::open(path, &log(path))?.rows("Packages", 1, &mut |blob| {
+        headers.add(blob);
+        !headers.is_over()
+    })
+}
+
+/// The write-ahead log of a database of SQLite.
+fn log(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+/// The metadata of a file, and of its log if it has one.
+fn metadata(path: &Path) -> impl Iterator<Item = Metadata> {
+    [path.to_owned(), log(path)].into_iter().filter_map(|path| path.metadata().ok())
+}
+
+/// What changes when a file is written or replaced.
+fn stamp(path: &Path) -> Vec<(u64, u64, i64, i64)> {
+    metadata(path).map(|data| (data.ino(), data.len(), data.mtime(), data.mtime_nsec())).collect()
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    metadata(path).filter_map(|data| data.modified().ok()).max()
+}
+
+/// Takes the headers of a file, and what could not be read in it.
+pub(super) struct Headers<'s> {
+    found: &'s mut dyn Sink,
+    /// Where its packages are said to be.
+    place: Option<&'s Path>,
+    /// Headers of packages.
+    count: u64,
+    faults: u64,
+    first_fault: String,
+}
+
+impl Headers<'_> {
+    /// A header was read.
+    pub(super) fn add(&mut self, blob: &[u8]) {
+        match package(blob) {
+            Some(package) => {
+                self.count += package.iter().len() as u64;
+                let package = package.map(|package| match self.place {
+                    Some(place) => package.at(place),
+                    None => package,
+                });
+                package.into_iter().for_each(|package| self.found.package(package));
+            }
+            None => self.fault("the header of a package is broken".into()),
+        }
+    }
+
+    /// A part could not be read; the others are.
+    pub(super) fn fault(&mut self, reason: String) {
+        self.faults += 1;
+        if self.faults == 1 {
+            self.first_fault = reason;
+        }
+    }
+
+    /// Whether to end early.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.found.is_over()
+    }
 }
 
 /// The package of a header; some nothing for a key, which rpm keeps as a package.

@@ -1,16 +1,14 @@
 //! Reads one table of a database of SQLite (its file format 3, and its write-ahead log), and writes nothing beside it.
 //!
-//! Only tables with row ids, and no indexes. The log's frames up to the last commit stand for their pages. A database that is
-//! written meanwhile is said to have changed: pages are not locked.
+//! Only tables with row ids, and no indexes. The log's frames up to the last commit stand for their pages. Pages are not locked.
 
+use super::header::HEADER_BYTES_MAX;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-/// Bytes of one row: the header of a package with some 100,000 files.
-const ROW_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the write-ahead log, which SQLite keeps at some 4 MiB unless a reader holds it.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Levels of a tree: with two children in each page it is not deeper.
@@ -22,18 +20,12 @@ const FILE_HEADER_BYTES: usize = 100;
 /// See the module docs.
 pub(super) struct Database {
     file: File,
-    log: PathBuf,
-    path: PathBuf,
     page_bytes: usize,
     usable_bytes: usize,
     pages: u64,
     /// Pages of the log, by their number.
     frames: HashMap<u64, Vec<u8>>,
-    stamp: Stamp,
 }
-
-/// What changes when a database is written: sizes and times of both files.
-type Stamp = [Option<(u64, i64, i64)>; 2];
 
 /// A page of a tree, and where its own header begins.
 struct Page {
@@ -42,23 +34,11 @@ struct Page {
 }
 
 impl Database {
-    /// Opens one.
-    pub(super) fn open(path: &Path) -> Result<Database, String> {
+    /// Opens one, and reads its write-ahead log.
+    pub(super) fn open(path: &Path, log: &Path) -> Result<Database, String> {
         let file = super::open(path).map_err(|error| error.to_string())?;
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let log = PathBuf::from(log);
-        let stamp = stamp(path, &log);
-        let mut database = Database {
-            file,
-            log,
-            path: path.to_owned(),
-            page_bytes: FILE_HEADER_BYTES,
-            usable_bytes: 0,
-            pages: 1,
-            frames: HashMap::new(),
-            stamp,
-        };
+        let mut database =
+            Database { file, page_bytes: FILE_HEADER_BYTES, usable_bytes: 0, pages: 1, frames: HashMap::new() };
         let mut header = [0; FILE_HEADER_BYTES];
         let read = database.file.read_exact_at(&mut header, 0);
         if read.is_err() || !header.starts_with(b"SQLite format 3\0") {
@@ -72,14 +52,14 @@ impl Database {
         database.usable_bytes = database.page_bytes - usize::from(header[20]);
         let length = database.file.metadata().map_err(|error| error.to_string())?.len();
         database.pages = length / database.page_bytes as u64;
-        database.read_log().map_err(|reason| format!("its log {}: {reason}", database.log.display()))?;
+        database.read_log(log).map_err(|reason| format!("its log {}: {reason}", log.display()))?;
         Ok(database)
     }
 
     /// Reads the frames of the log up to the last commit.
-    fn read_log(&mut self) -> Result<(), String> {
+    fn read_log(&mut self, log: &Path) -> Result<(), String> {
         let mut bytes = Vec::new();
-        match super::open(&self.log) {
+        match super::open(log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened.and_then(|log| log.take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes)),
         }
@@ -113,14 +93,6 @@ impl Database {
             rest = behind;
         }
         Ok(())
-    }
-
-    /// Fails if the database was written since it was opened.
-    pub(super) fn is_unchanged(&self) -> Result<(), String> {
-        if stamp(&self.path, &self.log) == self.stamp {
-            return Ok(());
-        }
-        Err("it was changed while it was read; packages may be missing".into())
     }
 
     fn page(&self, number: u64) -> Result<Vec<u8>, String> {
@@ -193,8 +165,8 @@ impl Database {
         let Some((length, rest)) = variable(cell) else { return Ok(None) };
         let Some((_id, rest)) = variable(rest) else { return Ok(None) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > ROW_BYTES_MAX {
-            return Err(format!("a row has {length} bytes, more than {ROW_BYTES_MAX}"));
+        if length > HEADER_BYTES_MAX {
+            return Err(format!("a row has {length} bytes, more than {HEADER_BYTES_MAX}"));
         }
         let (local_max, local_min) = (self.usable_bytes - 35, (self.usable_bytes - 12) * 32 / 255 - 23);
         if length <= local_max {
@@ -290,11 +262,4 @@ fn checksum((mut one, mut two): (u32, u32), bytes: &[u8], is_big: bool) -> (u32,
         two = two.wrapping_add(turn(second)).wrapping_add(one);
     }
     (one, two)
-}
-
-fn stamp(path: &Path, log: &Path) -> Stamp {
-    [path, log].map(|path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-    })
 }

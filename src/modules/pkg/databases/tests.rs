@@ -1,3 +1,5 @@
+mod rpm_formats;
+
 use super::*;
 use std::fs;
 use std::process::Command;
@@ -78,7 +80,7 @@ fn a_database_of_dpkg_that_is_broken_is_said_so_and_the_rest_is_read() {
     assert!(read(root, Kind::Dpkg).unseen[0].contains("No such file"));
     rustix::fs::mknodat(rustix::fs::CWD, root.join("var/lib/dpkg/status"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
         .unwrap();
-    assert!(read(root, Kind::Dpkg).unseen[0].contains("no regular file"));
+    assert!(read(root, Kind::Dpkg).unseen[0].contains("not a regular file"));
 }
 
 #[test]
@@ -169,9 +171,6 @@ fn packages_of_rpm_are_read_as_rpm_lists_them() {
         let found = read(root, Kind::Rpm);
         assert!(found.unseen[0].contains("rpmdb.sqlite: "), "{:?}", found.unseen);
     }
-    fs::remove_file(&file).unwrap();
-    write(root, "var/lib/rpm/Packages", "");
-    assert!(read(root, Kind::Rpm).unseen[0].contains("an older format"));
 }
 
 #[test]

@@ -81,6 +81,45 @@ fn packages_are_found_by_name_source_and_version() {
     assert!(result.errors.unwrap()[0].contains("compare version \"é\" of a"));
 }
 
+#[test]
+fn packages_of_python_and_java_are_found_by_the_names_that_people_know() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("x.dist-info")).unwrap();
+    fs::write(root.path().join("x.dist-info/METADATA"), "Name: Flask_Login.X\nVersion: 1\n").unwrap();
+    let mut jar = Command::new("python3");
+    let script = "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1] + '/x.jar', 'w') as jar:\n    \
+                  jar.writestr('META-INF/maven/g/a/pom.properties', 'groupId=org.x\\nartifactId=core\\nversion=1\\n')\n\
+                  zipfile.ZipFile(sys.argv[1] + '/unknown.jar', 'w').close()";
+    assert!(jar.args(["-c", script]).arg(root.path()).status().unwrap().success());
+    let search = |pattern: &str, more: (&str, &str)| {
+        let paths = [root.path()];
+        let mut parameters = json!({"pkgmatch": {"matches": [pattern]}, "types": ["python", "java"], "paths": paths});
+        if !more.0.is_empty() {
+            parameters[more.0] = json!(more.1);
+        }
+        run(&parse(&parameters).unwrap(), root.path(), Context::by_hand())
+    };
+    for (pattern, expected) in [
+        ("^Flask_Login.X$", &["Flask_Login.X"][..]),
+        ("^flask-login-x$", &["Flask_Login.X"]),
+        ("!^flask-login-x$", &["org.x:core", "unknown"]),
+        ("^core$", &["org.x:core"]),
+        ("^org.x:core$", &["org.x:core"]),
+        ("!core", &["Flask_Login.X", "unknown"]),
+        ("^unknown$", &["unknown"]),
+    ] {
+        let result = search(pattern, ("", ""));
+        let mut found = names(&result);
+        found.sort_unstable();
+        assert_eq!((found, &result.errors), (expected.to_vec(), &None), "{pattern}");
+    }
+    for more in [("version", "<2"), ("vermatch", "^2")] {
+        let result = search("^unknown$", more);
+        assert_eq!(result.elements, json!({}), "of an unknown version nothing is known");
+        assert!(result.errors.unwrap()[0].ends_with("unknown.jar: nothing says which it is"));
+    }
+}
+
 /// A machine with the package `a` of dpkg, and what has its root.
 fn machine(more: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();

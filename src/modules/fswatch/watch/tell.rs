@@ -1,0 +1,77 @@
+//! What is told of what was noticed.
+
+use super::Watcher;
+use crate::modules::notation;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::fs::{self, FileType, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What is unseen and has an event of its own; the rest is counted.
+pub(super) const UNSEEN_MAX: usize = 20;
+
+impl Watcher<'_> {
+    pub(super) fn unseen(&mut self, path: &Path, reason: &str) {
+        self.unseen += 1;
+        match self.unseen {
+            ..=UNSEEN_MAX => self.tell("unseen", path, None, json!({"reason": reason})),
+            count if count.is_power_of_two() => {
+                let reason = format!("{count} times until now, the last time: {reason}");
+                self.tell("unseen", path, None, json!({"reason": reason}));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells that files with these marks, which are taken, were modified. `are_there`: they still have these names.
+    pub(super) fn settle(&mut self, mut marks: Vec<(i32, OsString)>, are_there: bool) {
+        marks.sort();
+        for (wd, name) in marks {
+            let directories: Vec<PathBuf> =
+                self.watches.get(wd).map(|watched| watched.paths.clone()).unwrap_or_default();
+            for path in directories.into_iter().map(|directory| directory.join(&name)) {
+                if !self.plan.excludes(&path) {
+                    let metadata = if are_there { fs::symlink_metadata(&path).ok() } else { None };
+                    self.tell("modified", &path, metadata.as_ref(), json!({}));
+                }
+            }
+        }
+    }
+
+    /// An event about a name, if it is of interest.
+    pub(super) fn tell_of(&mut self, event: &str, path: &Path, is_directory: bool, more: Value) {
+        if is_directory || path.file_name().is_none_or(|name| self.plan.has_name(name)) {
+            let metadata = if event == "removed" { None } else { fs::symlink_metadata(path).ok() };
+            self.tell(event, path, metadata.as_ref(), more);
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: &str, path: &Path, metadata: Option<&Metadata>, more: Value) {
+        let mut told = json!({"event": event, "time": crate::time::now(), "path": path.to_string_lossy()});
+        if let Some(metadata) = metadata {
+            told["type"] = json!(kind(metadata.file_type()));
+            told["size"] = json!(metadata.size());
+            told["mode"] = json!(notation::mode(metadata.mode()));
+            told["uid"] = json!(metadata.uid());
+            told["gid"] = json!(metadata.gid());
+            let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+            told["modified"] = json!(notation::time(metadata.mtime(), nanoseconds));
+        }
+        if let (Value::Object(mut told), Value::Object(more)) = (told, more) {
+            told.extend(more);
+            self.is_over |= !(self.notice)(told);
+        }
+    }
+}
+
+fn kind(kind: FileType) -> &'static str {
+    match kind {
+        kind if kind.is_dir() => "directory",
+        kind if kind.is_file() => "file",
+        kind if kind.is_symlink() => "link",
+        kind if kind.is_fifo() => "pipe",
+        kind if kind.is_socket() => "socket",
+        _ => "device",
+    }
+}
