@@ -1,11 +1,19 @@
 //! Names of hosts to addresses, in time.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::time::Instant;
 
 /// Bytes of a name in the domain name system.
 pub const NAME_BYTES_MAX: usize = 253;
+
+/// Any address and port of this machine from which another one may be reached: what a socket of UDP is bound to.
+pub fn unspecified(other: SocketAddr) -> SocketAddr {
+    match other {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
 
 /// Whether a text can be the name of a machine.
 #[must_use]

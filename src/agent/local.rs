@@ -112,7 +112,7 @@ pub fn run_persistent(name: &str, words: &[String], limited: bool) -> Result<(),
     let module =
         persistent::by_name(name).ok_or_else(|| usage(format!("no such persistent module; known are {}", known())))?;
     if words == ["help"] {
-        print(&module.form().help());
+        print(&module.form().help_of("mig-agent -P"));
         return Ok(());
     }
     if limited {

@@ -18,6 +18,8 @@ pub fn ask(form: &Form, lines: &mut dyn Lines) -> Option<Vec<String>> {
         lines.show(group.title);
         for flag in group.flags {
             match flag.kind {
+                // It is set without an answer; its opposite is asked for.
+                Kind::Switch(set) if form.preset.contains(&(flag.field, set)) => {}
                 Kind::Switch(_) => words.extend(ask_whether(flag, lines)?),
                 Kind::Text | Kind::File(_) | Kind::Number => {
                     words.extend(ask_value(flag, lines)?.into_iter().flatten())
@@ -93,5 +95,30 @@ mod tests {
         assert!(answers.prompts.contains(&"  -content <regex>  on each line; !<regex>: no line matches: ".to_owned()));
         let mut answers = Answers { answers: vec![("path", "/etc"), ("name", "^D")], prompts: Vec::new() };
         assert_eq!(ask(file.form(), &mut answers), None);
+    }
+
+    #[test]
+    fn what_is_set_without_an_answer_is_not_asked_for() {
+        for module in modules::all() {
+            let mut answers = Answers { answers: Vec::new(), prompts: Vec::new() };
+            ask(module.form(), &mut answers).unwrap();
+            let asked = |name: &str| {
+                answers.prompts.iter().any(|prompt| {
+                    prompt.starts_with(&format!("  -{name}:")) || prompt.starts_with(&format!("  -{name} "))
+                })
+            };
+            for (field, set) in module.form().preset {
+                for flag in module.form().flags().filter(|flag| flag.field == *field) {
+                    let is_preset = matches!(flag.kind, Kind::Switch(to) if to == *set);
+                    assert_eq!(asked(flag.name), !is_preset, "{} -{}", module.name(), flag.name);
+                }
+            }
+        }
+        let answers = vec![("name", "^nf"), ("matchall", "n"), ("matchany", "y")];
+        let mut answers = Answers { answers, prompts: Vec::new() };
+        let kernelmodule = modules::by_name("kernelmodule").unwrap();
+        let words = ask(kernelmodule.form(), &mut answers).unwrap();
+        assert_eq!(words, ["-name", "^nf", "-matchany"]);
+        assert!(kernelmodule.parse_arguments(&words).unwrap()["searches"]["s1"]["options"]["matchall"] == false);
     }
 }

@@ -28,7 +28,8 @@ pub const PROGRAM: Program = Program {
         Usage: mig MODULE [options] MODULE-PARAMETERS       (mig MODULE help lists the parameters)\n       \
         mig -i ACTION [options]",
     details: "TARGET is a condition over agents, such as \"queueloc LIKE 'linux.%'\", a macro of the migrc, or local: then the module runs on\n\
-        this machine, without API and key. The default is status='online'; with --of the agents of that action.\n\
+        this machine, without API and key (an action in a file: mig-agent -i ACTION). The default is status='online'; with --of the\n\
+        agents of that action.\n\
         KEY is a file with a secret key without passphrase, or a key id for gpg; the default is [gpg] keyid of the migrc.\n\
         On a terminal it says how many agents are selected and asks; elsewhere it goes on.\n\
         Results go to standard output, messages and progress to standard error. Ctrl-C ends following, not the action.\n\n\
@@ -125,13 +126,14 @@ fn usage(text: impl std::fmt::Display) -> ProgramError {
 /// How many words at the beginning are options of `mig`, and their values. What the module calls so too is the module's.
 pub fn own_words(module: &dyn Module, words: &[String]) -> usize {
     let flags = cli::describe::flags(LaunchOptions::usage());
-    let is_own = |word: &&String| !module.form().flags().any(|flag| word.trim_start_matches('-') == flag.name);
     let mut own = 0;
-    while let Some(flag) = words.get(own).filter(is_own).and_then(|word| flags.iter().find(|flag| flag.is_named(word)))
-    {
-        own = (own + 1 + flag.values.len()).min(words.len());
+    while let Some(word) = words.get(own) {
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+        let is_of_module = module.form().flags().any(|flag| name.trim_start_matches('-') == flag.name);
+        let Some(flag) = flags.iter().find(|flag| !is_of_module && flag.is_named(name)) else { break };
+        own += 1 + flag.values.len().saturating_sub(usize::from(value.is_some()));
     }
-    own
+    own.min(words.len())
 }
 
 /// `mig MODULE`: options come before the module's own parameters, whose first word is no option of ours.
@@ -154,6 +156,9 @@ pub fn main_of_file(options: &LaunchOptions) -> Result<(), ProgramError> {
 
 /// Launches the action in a file.
 pub fn launch_file(input: &str, options: &LaunchOptions) -> Result<(), ProgramError> {
+    if options.target.as_deref() == Some("local") {
+        return Err(usage("-t local is for one module; mig-agent -i ACTION runs an action on this machine"));
+    }
     let bytes = read_file(input, limits::ACTION_SIZE_BYTES_MAX)?;
     let mut action =
         Action::parse_draft(&bytes).map_err(|e| ProgramError::new(ExitClass::Data, format!("{input}: {e}")))?;
@@ -207,7 +212,8 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
 /// An option of ours among the parameters of a module.
 fn misplaced(rest: &[String]) -> Option<&String> {
     let flags = cli::describe::flags(LaunchOptions::usage());
-    rest.iter().find(|word| word.starts_with('-') && flags.iter().any(|flag| flag.is_named(word)))
+    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    rest.iter().find(|word| word.starts_with('-') && flags.iter().any(|flag| flag.is_named(&name(word))))
 }
 
 /// Refuses what would mean nothing on this machine alone.

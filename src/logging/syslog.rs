@@ -6,9 +6,10 @@
 
 use crate::config::SyslogServer;
 use crate::limits::{SYSLOG_PAUSE, SYSLOG_TIMEOUT};
+use crate::names;
 use log::Level;
 use std::io::{self, BufWriter, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
 use syslog::{Facility, Formatter3164, LoggerBackend};
@@ -93,8 +94,7 @@ impl Connection {
             }
             SyslogServer::Udp(..) => {
                 let server = first.ok_or(ErrorKind::NotFound)?;
-                let local = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-                Ok(LoggerBackend::Udp(UdpSocket::bind(SocketAddr::new(local, 0))?, server))
+                Ok(LoggerBackend::Udp(UdpSocket::bind(names::unspecified(server))?, server))
             }
             SyslogServer::Tcp(..) => {
                 let server = first.ok_or(ErrorKind::NotFound)?;

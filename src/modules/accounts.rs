@@ -1,7 +1,7 @@
 //! The accounts and groups in `/etc/passwd` and `/etc/group`, as the C library reads them. Other sources may be servers, which are
 //! not asked: what they add is not there, and [`Sources`] says that there are some.
 
-use super::files::{self, Links, Machine};
+use super::files::{self, Machine};
 use std::collections::HashMap;
 use std::io;
 
@@ -49,12 +49,9 @@ pub(super) struct Read<T> {
 
 /// Reads a file of `:`-separated lines.
 pub(super) fn read<T>(machine: &Machine, path: &str, parse: fn(&[&str]) -> Option<T>) -> io::Result<Read<T>> {
-    let contents = files::read(&machine.path(path), Links::Follow, BYTES_MAX)?;
-    if !contents.is_whole {
-        return Err(io::Error::other(format!("it has more than {BYTES_MAX} bytes")));
-    }
+    let bytes = files::read_whole(&machine.path(path), BYTES_MAX)?;
     let mut read = Read { entries: Vec::new(), not_understood: Vec::new(), elsewhere: Vec::new() };
-    for (number, line) in files::lines(&contents.bytes) {
+    for (number, line) in files::lines(&bytes) {
         let line = line.trim_start();
         if line.starts_with('+') {
             read.elsewhere.push(number);
@@ -158,9 +155,8 @@ impl Sources {
     /// Reads them. A machine without the file has no others.
     pub(super) fn read(machine: &Machine) -> io::Result<Sources> {
         const TEXT_BYTES_MAX: u64 = 1 << 20;
-        match files::read(&machine.path("/etc/nsswitch.conf"), Links::Follow, TEXT_BYTES_MAX) {
-            Ok(contents) if contents.is_whole => Ok(Sources(String::from_utf8_lossy(&contents.bytes).into_owned())),
-            Ok(_) => Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes"))),
+        match files::read_whole(&machine.path("/etc/nsswitch.conf"), TEXT_BYTES_MAX) {
+            Ok(bytes) => Ok(Sources(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if files::is_missing(&error) => Ok(Sources(String::new())),
             Err(error) => Err(error),
         }

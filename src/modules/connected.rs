@@ -4,10 +4,9 @@
 //! `{"<label>": {"<address>": {"matchcount", "connections": [text]}}}`, without what was not found.
 
 use super::form::{Flag, Form, Group, Shape};
-use super::netstat::{self, Netstat};
-use super::{Context, Module, ModuleResult, Needs, ParameterError, fields, notation};
+use super::netstat::{self, Search, VALUES_MAX};
+use super::{Context, Module, ModuleResult, Needs, ParameterError, fields, limits, notation};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// The module `connected`, see the module's documentation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,16 +45,7 @@ impl Module for Connected {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        let labels = match parse(parameters) {
-            Ok(labels) => labels,
-            Err(error) => return ModuleResult::failed(error.to_string()),
-        };
-        let progress = context.progress.map(|outer| {
-            let labels = &labels;
-            move |result: &ModuleResult| outer(&by_label(labels, result.clone()))
-        });
-        let progress = progress.as_ref().map(|progress| progress as &(dyn Fn(&ModuleResult) + Sync));
-        by_label(&labels, netstat::run(&of_netstat(&labels), false, Context { progress, ..context }))
+        ModuleResult::of(parse(parameters), |searches| netstat::run_without_holders(searches, by_label, context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -66,16 +56,27 @@ impl Module for Connected {
                 lines.extend(connections.map(|text| format!("{text} for connected {label}:'{address}'")));
             }
         }
-        lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
-        lines.iter().map(|line| notation::printable(line)).collect()
+        if result.elements.is_object() && !result.foundanything && result.statistics["partial"] != json!(true) {
+            lines.push("did not find anything for connected".to_owned());
+        }
+        let ending = notation::ending(result, |statistics| {
+            format!("{} items looked at", statistics["examined"].as_f64().unwrap_or(0.0))
+        });
+        lines.iter().map(|line| notation::printable(line)).chain(ending).collect()
     }
 }
 
-/// Reads the addresses by label. Netstat checks them.
-fn parse(parameters: &Value) -> Result<BTreeMap<String, Vec<String>>, ParameterError> {
-    let given =
-        parameters.as_object().ok_or_else(|| ParameterError::new("parameters", "is not an object of labels"))?;
-    let mut labels = BTreeMap::new();
+/// What is between a label and an address in the labels of searches; neither has one in it.
+const BETWEEN: char = '\n';
+
+/// Reads the addresses by label.
+fn parse(parameters: &Value) -> Result<Vec<Search>, ParameterError> {
+    let refuse = |reason: String| ParameterError::new("parameters", reason);
+    let given = parameters.as_object().ok_or_else(|| refuse("is not an object of labels".to_owned()))?;
+    if given.len() > limits::SEARCHES_MAX {
+        return Err(refuse(format!("has more than {} labels", limits::SEARCHES_MAX)));
+    }
+    let mut searches = Vec::new();
     for (label, list) in given {
         let at = |place: &str, reason: String| {
             ParameterError::new(format!("parameters.{}{place}", label.escape_debug()), reason)
@@ -83,41 +84,37 @@ fn parse(parameters: &Value) -> Result<BTreeMap<String, Vec<String>>, ParameterE
         fields::check_label(label).map_err(|reason| at("", reason))?;
         let addresses: Vec<String> =
             serde_json::from_value(list.clone()).map_err(|_| at("", "is not an array of addresses".to_owned()))?;
-        for (index, address) in addresses.iter().enumerate() {
-            let checked = Netstat.validate(&json!({"connectedip": [address]}));
-            checked.map_err(|error| at(&format!("[{index}]"), error.reason))?;
+        if searches.len() + addresses.len() > VALUES_MAX {
+            return Err(at("", format!("more than {VALUES_MAX} addresses in one operation")));
         }
-        labels.insert(label.clone(), addresses);
+        for (index, address) in addresses.iter().enumerate() {
+            let search = Search::connected(format!("{label}{BETWEEN}{address}"), address);
+            searches.push(search.map_err(|reason| at(&format!("[{index}]"), reason))?);
+        }
     }
-    Netstat.validate(&of_netstat(&labels)).map(|_| labels)
+    if searches.is_empty() {
+        return Err(refuse("has no address to look for".to_owned()));
+    }
+    netstat::dedup(&mut searches);
+    Ok(searches)
 }
 
-/// The parameters of netstat.
-fn of_netstat(labels: &BTreeMap<String, Vec<String>>) -> Value {
-    json!({"connectedip": labels.values().flatten().collect::<Vec<_>>()})
-}
-
-/// A result of netstat in the shape of this module.
-fn by_label(labels: &BTreeMap<String, Vec<String>>, mut result: ModuleResult) -> ModuleResult {
-    let found = result.elements["connectedip"].take();
+/// Connections by label and address, without what was not found.
+fn by_label(lists: Map<String, Value>) -> Value {
     let connection = |element: &Value| {
         let text = |name: &str| element[name].as_str().unwrap_or("");
         let (local, remote) = (&element["localport"], &element["remoteport"]);
         let (protocol, state) = (text("protocol"), text("state"));
         format!("{protocol} {state} {} {local} {} {remote}", text("localaddr"), text("remoteaddr"))
     };
-    let mut elements = Map::new();
-    for (label, addresses) in labels {
-        for address in addresses {
-            let connections: Vec<String> = found[address].as_array().into_iter().flatten().map(connection).collect();
-            if !connections.is_empty() {
-                elements.entry(label).or_insert_with(|| json!({}))[address] =
-                    json!({"matchcount": connections.len(), "connections": connections});
-            }
+    let mut labels = json!({});
+    for (label, list) in &lists {
+        let connections: Vec<String> = list.as_array().into_iter().flatten().map(connection).collect();
+        if let Some((label, address)) = label.split_once(BETWEEN).filter(|_| !connections.is_empty()) {
+            labels[label][address] = json!({"matchcount": connections.len(), "connections": connections});
         }
     }
-    result.elements = Value::Object(elements);
-    result
+    labels
 }
 
 #[cfg(test)]
@@ -140,15 +137,45 @@ mod tests {
         let lines = Connected.print(&result);
         assert!(lines.contains(&format!("{text} for connected C&C server:'127.0.0.1'")), "{lines:?}");
         for (parameters, error) in [
-            (json!({}), "parameters: has no filter"),
+            (json!({}), "parameters: has no address to look for"),
             (json!({"a": ["::1", "x"]}), "parameters.a[1]: 'x' is not an address"),
             (json!({"a\n": ["::1"]}), "parameters.a\\n: a label is 1 to 64 characters"),
             (json!({"a": "::1"}), "parameters.a: is not an array"),
-            (json!({"a": vec!["::1"; 4097]}), "parameters.connectedip: has 4097 elements"),
+            (json!({"a": vec!["::1"; 4000], "b": vec!["::1"; 97]}), "parameters.b: more than 4096 addresses"),
+            (
+                (0..1001).map(|n| (n.to_string(), json!(["::1"]))).collect::<Map<_, _>>().into(),
+                "parameters: has more than 1000 labels",
+            ),
             (json!([]), "parameters: is not an object"),
         ] {
             let found = Connected.validate(&parameters).unwrap_err().to_string();
             assert!(found.starts_with(error), "{parameters}: {found}");
         }
+    }
+
+    #[test]
+    fn connections_under_many_labels_fit_into_the_result() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _streams: Vec<_> = (0..20).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+        let labels: Map<String, Value> = (0..100).map(|n| (format!("{n:03}"), json!(["127.0.0.1"]))).collect();
+        let small = Context { result_bytes_max: 32 << 10, ..Context::by_hand() };
+        let result = Connected.run(&labels.into(), small);
+        assert!(result.success && result.foundanything, "{result:?}");
+        assert!(!result.elements.as_object().unwrap().is_empty());
+        assert_eq!(result.statistics["partial"], json!(true));
+        assert!(result.errors.as_ref().unwrap()[0].ends_with("the result has no room for more"), "{:?}", result.errors);
+        assert!(serde_json::to_string(&result).unwrap().len() <= 32 << 10);
+    }
+
+    #[test]
+    fn a_machine_without_the_connections_has_a_line() {
+        let result = Connected.run(&json!({"a": ["203.0.113.1"]}), Context::by_hand());
+        assert_eq!((&result.elements, result.foundanything), (&json!({}), false), "{result:?}");
+        let lines = Connected.print(&result);
+        assert_eq!(lines[0], "did not find anything for connected");
+        assert!(lines[1].starts_with("Statistics: ") && lines[1].contains(" items looked at, 0 matched"), "{lines:?}");
+        let statistics = json!({"partial": true, "examined": 0});
+        let lines = Connected.print(&ModuleResult { statistics, ..result });
+        assert!(!lines[0].starts_with("did not"), "{lines:?}");
     }
 }

@@ -103,14 +103,20 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    /// Reads one list; empty when missing.
-    pub(super) fn list(&mut self, given: &Fields, name: &str) -> Result<Vec<Pattern>, ParameterError> {
-        let texts = given.strings(name, limits::LIST_VALUES_MAX)?;
-        self.count += texts.len();
+    /// Counts those of a list that is read elsewhere.
+    pub(super) fn count(&mut self, given: &Fields, name: &str, more: usize) -> Result<(), ParameterError> {
+        self.count += more;
         if self.count > limits::PATTERNS_MAX {
             let reason = format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX);
             return Err(given.error(name, reason).into());
         }
+        Ok(())
+    }
+
+    /// Reads one list; empty when missing.
+    pub(super) fn list(&mut self, given: &Fields, name: &str) -> Result<Vec<Pattern>, ParameterError> {
+        let texts = given.strings(name, limits::LIST_VALUES_MAX)?;
+        self.count(given, name, texts.len())?;
         let parse = |(index, text): (usize, String)| {
             Pattern::parse(&text).map_err(|reason| given.error(&format!("{name}[{index}]"), reason).into())
         };

@@ -5,6 +5,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,10 +62,7 @@ impl Machine {
 
     /// The names in a directory of it, sorted; that it cannot be read is named.
     pub(super) fn names(&self, directory: &Path, report: &mut Report) -> Vec<OsString> {
-        names(&self.path(directory)).unwrap_or_else(|error| {
-            report.unseen(format_args!("read {}: {error}", directory.display()));
-            Vec::new()
-        })
+        names(&self.path(directory)).reported(directory.display(), report)
     }
 
     /// Directories of it without those that are a link to one before them.
@@ -134,6 +132,16 @@ pub(super) fn read(path: &Path, links: Links, bytes_max: u64) -> io::Result<Cont
     Ok(Contents { bytes, is_whole, metadata })
 }
 
+/// Reads all of a file; more than `bytes_max` bytes are an error.
+pub(super) fn read_whole(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let contents = read(path, Links::Follow, bytes_max)?;
+    if contents.is_whole {
+        Ok(contents.bytes)
+    } else {
+        Err(io::Error::other(format!("it has more than {bytes_max} bytes")))
+    }
+}
+
 /// Reads the next `bytes_max` bytes of an open file, and says whether they are the last.
 pub(super) fn read_open(file: &File, bytes_max: u64) -> io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
@@ -145,21 +153,48 @@ pub(super) fn read_open(file: &File, bytes_max: u64) -> io::Result<(Vec<u8>, boo
     Ok((bytes, is_whole))
 }
 
-/// The names in a directory, sorted. A directory that is missing has none.
-pub(super) fn names(directory: &Path) -> io::Result<Vec<OsString>> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        if names.len() == ENTRIES_MAX {
-            return Err(io::Error::other(format!("it has more than {ENTRIES_MAX} entries")));
+/// The names in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Sorted.
+    pub(super) list: Vec<OsString>,
+    /// Why some, or all, are missing.
+    pub(super) error: Option<io::Error>,
+}
+
+impl Names {
+    /// Those that could be read; that others are missing is named.
+    pub(super) fn reported(self, directory: impl Display, report: &mut Report) -> Vec<OsString> {
+        if let Some(error) = self.error {
+            report.unseen(format_args!("read {directory}: {error}"));
         }
-        names.push(entry?.file_name());
+        self.list
     }
-    names.sort_unstable();
-    Ok(names)
+}
+
+/// The names in a directory. One that is missing has none.
+pub(super) fn names(directory: &Path) -> Names {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => names_of(entries.map(|entry| entry.map(|entry| entry.file_name())), ENTRIES_MAX),
+        Err(error) => Names { error: (!is_missing(&error)).then_some(error), ..Names::default() },
+    }
+}
+
+fn names_of(entries: impl Iterator<Item = io::Result<OsString>>, entries_max: usize) -> Names {
+    let mut names = Names::default();
+    for entry in entries {
+        match entry {
+            Ok(_) if names.list.len() == entries_max => {
+                let text = format!("it has more than {entries_max} entries, of which others were not looked at");
+                names.error = Some(io::Error::other(text));
+                break;
+            }
+            Ok(name) => names.list.push(name),
+            Err(error) => names.error = Some(error),
+        }
+    }
+    names.list.sort_unstable();
+    names
 }
 
 /// A path without `..`: the way of links of packages, which stay in directories that are none themselves.
@@ -215,9 +250,24 @@ mod tests {
         assert_eq!(all("file", Links::Refuse, 4).unwrap(), (b"1234".to_vec(), false));
         assert_eq!(all("link", Links::Follow, 9).unwrap(), (b"12345".to_vec(), true));
         assert_eq!(all("link", Links::Refuse, 9).unwrap_err(), "it is a link, which is not followed");
+        assert_eq!(read_whole(&path("link"), 5).unwrap(), b"12345");
+        assert_eq!(read_whole(&path("file"), 4).unwrap_err().to_string(), "it has more than 4 bytes");
         assert_eq!(all("fifo", Links::Follow, 9).unwrap_err(), "it is not a regular file");
-        assert_eq!(names(directory.path()).unwrap(), ["fifo", "file", "link"]);
-        assert!(names(&path("missing")).unwrap().is_empty() && names(&path("file")).unwrap().is_empty());
+        assert_eq!(names(directory.path()).list, ["fifo", "file", "link"]);
+        for none in ["missing", "file"] {
+            let Names { list, error } = names(&path(none));
+            assert!(list.is_empty() && error.is_none(), "{none}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_directory_hides_no_other_name() {
+        let name = |name: &str| Ok(OsString::from(name));
+        let Names { list, error } = names_of([name("c"), name("a"), name("b")].into_iter(), 2);
+        assert_eq!(list, ["a", "c"]);
+        assert!(error.unwrap().to_string().starts_with("it has more than 2 entries"));
+        let Names { list, error } = names_of([name("b"), Err(io::Error::other("x")), name("a")].into_iter(), 2);
+        assert_eq!((list, error.unwrap().to_string()), (vec!["a".into(), "b".into()], "x".to_owned()));
     }
 
     #[test]

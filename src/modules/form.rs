@@ -235,8 +235,14 @@ impl Form {
 
     /// The help text; complete, as there is no other manual on the command line.
     pub fn help(&self) -> String {
+        self.help_of("mig")
+    }
+
+    /// The help text of what is run by `program`.
+    pub fn help_of(&self, program: &str) -> String {
         let Form { name, about, usage, details, .. } = self;
-        let mut text = format!("{name}: {about}\n\n  mig {name} {usage}     (-x and --x are the same; -x=value too)\n");
+        let mut text =
+            format!("{name}: {about}\n\n  {program} {name} {usage}     (-x and --x are the same; -x=value too)\n");
         for Group { title, flags } in self.groups {
             let _ = write!(text, "\n{title}\n");
             for flag in *flags {
@@ -401,6 +407,7 @@ mod tests {
         let help = FORM.help();
         for line in [
             "example: looks for examples",
+            "  mig example -name <regex>     (-x and --x are the same; -x=value too)",
             "  -name <regex>       on the name;",
             "                      of all",
             "  -matchany           any",
@@ -411,5 +418,6 @@ mod tests {
             assert!(help.lines().any(|found| found == line), "{line}:\n{help}");
         }
         assert!(help.ends_with(FORM.details));
+        assert!(FORM.help_of("mig-agent -P").contains("\n  mig-agent -P example -name <regex> "));
     }
 }

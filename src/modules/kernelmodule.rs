@@ -6,8 +6,8 @@
 //!
 //! # What it looks at
 //!
-//! - `/proc/modules`, and `/sys/module` for what is missing there: a module that has a state in one and is missing in the other
-//!   is `hidden`. One that was loaded or unloaded between the two looks is not: both are read again.
+//! - `/proc/modules` and `/sys/module`: a module that is listed in one and has no entry with a state in the other is `hidden`. One that
+//!   was loaded or unloaded between the two looks is not: both are read again.
 //! - The file that its name has below `/lib/modules/<release>`, from `modules.dep`, which depmod(8) writes. A module without one
 //!   was loaded from elsewhere.
 

@@ -30,7 +30,8 @@ mod tests;
 use super::form::Form;
 use super::{Context, Module, ModuleResult, Needs, ParameterError};
 use parameters::Wanted;
-use serde_json::Value;
+pub(super) use parameters::{Search, VALUES_MAX, dedup};
+use serde_json::{Map, Value};
 
 /// What an operation needs that does not look into processes.
 pub(super) fn needs_without_holders() -> Needs {
@@ -63,7 +64,7 @@ impl Module for Netstat {
     }
 
     fn run(&self, parameters: &Value, context: Context) -> ModuleResult {
-        run(parameters, true, context)
+        ModuleResult::of(parameters::parse(parameters), |wanted| run::run(&wanted, context))
     }
 
     fn print(&self, result: &ModuleResult) -> Vec<String> {
@@ -71,10 +72,11 @@ impl Module for Netstat {
     }
 }
 
-/// Runs an operation, with or without the processes that hold sockets.
-pub(super) fn run(parameters: &Value, holders: bool, context: Context) -> ModuleResult {
-    match parameters::parse(parameters) {
-        Ok(wanted) => run::run(&Wanted { holders, ..wanted }, context),
-        Err(error) => ModuleResult::failed(error.to_string()),
-    }
+/// Runs searches for `connected`, without the processes that hold sockets. `shape` makes its elements of lists by label.
+pub(super) fn run_without_holders(
+    searches: Vec<Search>,
+    shape: fn(Map<String, Value>) -> Value,
+    context: Context,
+) -> ModuleResult {
+    run::run_shaped(&Wanted { searches, namespaces: false, holders: false }, shape, context)
 }

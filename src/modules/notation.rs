@@ -207,9 +207,14 @@ pub(super) fn lines(
     lines.iter().map(|line| printable(line)).chain(ending(result, statistics)).collect()
 }
 
+/// A line for each error, which may have control characters.
+pub(super) fn errors(result: &ModuleResult) -> impl Iterator<Item = String> {
+    result.errors.iter().flatten().map(|error| format!("error: {error}"))
+}
+
 /// The last lines of a result: errors and statistics.
 pub(super) fn ending(result: &ModuleResult, statistics: impl Fn(&Value) -> String) -> Vec<String> {
-    let mut lines: Vec<String> = result.errors.iter().flatten().map(|error| format!("error: {error}")).collect();
+    let mut lines: Vec<String> = errors(result).collect();
     if result.statistics.is_object() {
         let time = result.statistics["exectime"].as_str().unwrap_or("0s");
         let hits = result.statistics["totalhits"].as_f64().unwrap_or(0.0);

@@ -15,14 +15,19 @@ pub(super) struct Report<'c> {
     started: Instant,
     elements: BTreeMap<String, Vec<Value>>,
     count: usize,
-    bytes_left: usize,
+    /// Bytes of the elements.
+    bytes: usize,
+    /// Those that they may have.
+    room: usize,
     /// Labels of which not everything was looked at.
     incomplete: BTreeSet<String>,
     errors: Vec<String>,
     errors_dropped: u64,
     /// Why the run ended before its end.
     stopped: Option<String>,
-    /// There was no room for an element.
+    /// There was no room for an element beside all labels: the run ends, and its result has no labels without elements.
+    is_short: bool,
+    /// Nor beside those that have some.
     is_full: bool,
     pause: Duration,
     next_progress: Instant,
@@ -34,38 +39,42 @@ impl<'c> Report<'c> {
         let started = Instant::now();
         let elements: BTreeMap<String, Vec<Value>> =
             labels.into_iter().map(|label| (label.into(), Vec::new())).collect();
-        let labels_bytes: usize = elements.keys().map(|label| json!(label).to_string().len() + 4).sum();
-        let reserved = labels_bytes + limits::FRAME_BYTES;
-        let room = context.result_bytes_max.saturating_sub(reserved);
+        let room = room(&context, elements.keys());
         Report {
             context,
             started,
             elements,
             count: 0,
-            bytes_left: room - room / 8,
+            bytes: 0,
+            room,
             incomplete: BTreeSet::new(),
             errors: Vec::new(),
             errors_dropped: 0,
             stopped: None,
+            is_short: false,
             is_full: false,
             pause: limits::PROGRESS_PAUSE_FIRST,
             next_progress: started + limits::PROGRESS_PAUSE_FIRST,
         }
     }
 
-    /// Adds what was found for a label, also when the time is over: it was found before. False: there is no room, and the run
-    /// stops.
+    /// Adds what was found for a label, also when the time is over: it was found before. False: there is no room.
     pub(super) fn add(&mut self, label: &str, element: Value) -> bool {
-        let bytes = element.to_string().len() + 1;
         if self.is_full {
             return false;
         }
-        if bytes > self.bytes_left || self.count == limits::ELEMENTS_MAX {
-            self.is_full = true;
-            self.stop(format!("after {} matches: the result has no room for more", self.count));
+        let bytes = element.to_string().len() + 1;
+        if self.bytes + bytes > self.room && !self.is_short {
+            self.is_short = true;
+            let with_elements = self.elements.iter().filter(|(_, found)| !found.is_empty());
+            self.room = room(&self.context, with_elements.map(|(label, _)| label));
+        }
+        let of_label = if self.is_short && self.count(label) == 0 { label_bytes(label) } else { 0 };
+        if self.bytes + bytes + of_label > self.room || self.count == limits::ELEMENTS_MAX {
+            (self.is_short, self.is_full) = (true, true);
             return false;
         }
-        self.bytes_left -= bytes;
+        self.bytes += bytes + of_label;
         self.count += 1;
         self.elements.entry(label.to_owned()).or_default().push(element);
         true
@@ -132,10 +141,10 @@ impl<'c> Report<'c> {
     /// Whether the run ends: it was stopped, or its time is over. To be asked often; what was found is reported now and then.
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
-        if self.context.deadline.is_some_and(|deadline| now >= deadline) {
+        if !self.has_ended() && self.context.deadline.is_some_and(|deadline| now >= deadline) {
             self.stop(format_args!("at the time limit, after {:.1?}", self.started.elapsed()));
         }
-        if self.stopped.is_none() && now >= self.next_progress {
+        if !self.has_ended() && now >= self.next_progress {
             if let Some(progress) = self.context.progress {
                 progress(&self.result(self.elements.clone(), &Value::Null, true));
             }
@@ -147,7 +156,11 @@ impl<'c> Report<'c> {
             self.pause = (self.pause * 2).min(pause_max);
             self.next_progress = now + self.pause;
         }
-        self.stopped.is_some()
+        self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stopped.is_some() || self.is_short
     }
 
     /// The result of a run that is over. `statistics` gets `totalhits`, `exectime`, and `partial` if it is.
@@ -157,13 +170,14 @@ impl<'c> Report<'c> {
     }
 
     fn result(&self, elements: BTreeMap<String, Vec<Value>>, statistics: &Value, goes_on: bool) -> ModuleResult {
-        let is_partial = goes_on || self.stopped.is_some() || !self.incomplete.is_empty();
-        let is_there = |(label, found): &(String, Vec<Value>)| {
-            !found.is_empty() || !(goes_on || self.stopped.is_some() || self.incomplete.contains(label))
-        };
+        let is_cut = goes_on || self.has_ended();
+        let is_partial = is_cut || !self.incomplete.is_empty();
+        let is_there =
+            |(label, found): &(String, Vec<Value>)| !found.is_empty() || !(is_cut || self.incomplete.contains(label));
         let elements: Map<String, Value> =
             elements.into_iter().filter(is_there).map(|(label, found)| (label, Value::Array(found))).collect();
-        let stopped = self.stopped.as_ref().map(|reason| format!("partial: stopped {reason}"));
+        let no_room = self.is_short.then(|| format!("after {} matches: the result has no room for more", self.count));
+        let stopped = self.stopped.clone().or(no_room).map(|reason| format!("partial: stopped {reason}"));
         let elapsed = self.started.elapsed();
         let so_far = goes_on.then(|| format!("partial: matches after {:.0}s", elapsed.as_secs_f64()));
         let dropped = (self.errors_dropped > 0).then(|| format!("{} more errors", self.errors_dropped));
@@ -176,13 +190,24 @@ impl<'c> Report<'c> {
             statistics.insert("partial".into(), json!(true));
         }
         ModuleResult {
-            foundanything: self.count > 0,
+            foundanything: self.count > 0 || self.is_full,
             success: true,
             elements: Value::Object(elements),
             statistics: Value::Object(statistics),
             errors: (!errors.is_empty()).then_some(errors),
         }
     }
+}
+
+/// Bytes of a result for elements, beside these labels, errors and the rest.
+fn room<'l>(context: &Context, labels: impl Iterator<Item = &'l String>) -> usize {
+    let labels: usize = labels.map(|label| label_bytes(label)).sum();
+    context.result_bytes_max.saturating_sub(context.result_bytes_max / 8 + limits::FRAME_BYTES + labels)
+}
+
+/// Bytes of a label with an empty list.
+fn label_bytes(label: &str) -> usize {
+    json!(label).to_string().len() + 4
 }
 
 #[cfg(test)]
@@ -240,6 +265,26 @@ mod tests {
         let result = report.finish(&Value::Null);
         assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
         assert_eq!(result.elements, json!({"a": [1]}));
+    }
+
+    #[test]
+    fn labels_without_elements_take_no_room_from_what_was_found() {
+        let small = Context { result_bytes_max: 16 << 10, ..Context::by_hand() };
+        let labels: Vec<String> = (0..900).map(|n| format!("connectedip 10.0.0.{n}")).collect();
+        let mut report = Report::new(small, &labels);
+        let found = labels.iter().take_while(|label| report.add(label, json!(format!("{label:100}")))).count();
+        assert!(found > 40 && report.is_over(), "{found}");
+        let result = report.finish(&Value::Null);
+        assert_eq!(result.elements.as_object().unwrap().len(), found, "what was not looked for to the end is missing");
+        assert!(serde_json::to_string(&result).unwrap().len() <= 16 << 10);
+        assert!(result.foundanything && result.success);
+        let error = format!("partial: stopped after {found} matches: the result has no room for more");
+        assert_eq!(result.errors.unwrap(), [error]);
+
+        let mut report = Report::new(small, ["a"]);
+        assert!(!report.add("a", json!("x".repeat(16 << 10))));
+        let result = report.finish(&Value::Null);
+        assert_eq!((result.foundanything, &result.elements), (true, &json!({})), "it was found, without room for it");
     }
 
     #[test]

@@ -273,7 +273,8 @@ fn a_module_is_tried_by_hand_and_is_none_of_actions() {
     assert_eq!((&line["event"], &line["path"]), (&json!("watching"), &json!(directory.path())));
     child.kill().and_then(|()| child.wait()).unwrap();
     let output = agent().args(["-P", "fswatch", "help"]).output().unwrap();
-    assert!(String::from_utf8(output.stdout).unwrap().contains("[persistent]"));
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("[persistent]") && help.contains("\n  mig-agent -P fswatch -path <path>"), "{help}");
     for (arguments, code) in [(["-m", "fswatch", "-path", "/etc"], 64), (["-P", "file", "-path", "/etc"], 64)] {
         assert_eq!(agent().args(arguments).output().unwrap().status.code(), Some(code), "{arguments:?}");
     }

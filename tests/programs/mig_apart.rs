@@ -208,6 +208,12 @@ fn a_module_runs_here_without_api_and_key() {
     let run = |words: [String; 8]| laptop.run(&words.each_ref().map(String::as_str));
     assert!(run(find("^needle$")).code(0).stdout().contains("/needle ["));
     run(find("^nothing$")).code(1);
+    for (module, option) in [("netstat", "-ci"), ("connected", "-ip")] {
+        let nothing = laptop.run(&[module, "--show=all", "-t", "local", option, "203.0.113.7"]).code(0).stdout();
+        assert!(nothing.contains(&format!("did not find anything for {module}")), "{nothing}");
+    }
+    laptop.run(&["ping", "-t", "local", "-d", "127.0.0.1", "-dp", "443"]).code(64).says("icmp has no ports");
+    laptop.run(&["-i", "action.json", "-t", "local"]).code(64).says("mig-agent -i ACTION");
 }
 
 #[test]

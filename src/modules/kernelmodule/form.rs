@@ -37,7 +37,7 @@ pub(super) const FORM: Form = Form {
         },
     ],
     details: "\
-A module that the kernel lists in one place and not in the other is reported as hidden. Parts that are
+A module that is in one of /proc/modules and /sys/module and not in the other is reported as hidden. Parts that are
 built into the kernel are no modules.
 
 Examples:

@@ -6,8 +6,7 @@ use crate::modules::files;
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +44,24 @@ struct Loaded {
     state: String,
     taints: String,
     is_hidden: bool,
+}
+
+/// `/proc/modules`.
+#[derive(Debug, Default)]
+struct List {
+    modules: BTreeMap<String, Loaded>,
+    /// Lines that are not understood: their numbers and first words.
+    broken: Vec<(usize, String)>,
+}
+
+/// `/sys/module`.
+#[derive(Debug, Default)]
+struct Attributes {
+    modules: BTreeMap<String, Loaded>,
+    /// The directory could be opened.
+    is_readable: bool,
+    /// What could not be read.
+    errors: Vec<String>,
 }
 
 /// Runs searches on a machine.
@@ -89,75 +106,133 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
 }
 
 impl Machine {
-    /// All modules of both lists, by name.
+    /// All modules of both lists, by name. What comes or goes between two looks is in both lists, or in neither, at a second one.
     fn modules(&self, report: &mut Report) -> BTreeMap<String, Loaded> {
         let first = self.read_list();
-        let in_attributes = self.read_attributes(report);
+        let Attributes { mut modules, is_readable, mut errors } = self.read_attributes();
         // A kernel that cannot load modules has no list.
-        let has_none =
-            first.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && in_attributes.is_empty();
-        // What came or went between the two looks is in both, or in neither, at the second.
-        let is_whole = |listed: &BTreeMap<_, _>| in_attributes.keys().all(|name| listed.contains_key(name));
-        let listed = if first.as_ref().is_ok_and(is_whole) { first } else { self.read_list() };
-        let mut modules = match listed {
-            Ok(listed) => listed,
-            Err(_) if has_none => return BTreeMap::new(),
-            Err(error) => {
-                // They are not hidden: there is nothing to compare them with.
-                report.unseen(format_args!("read {}: {error}", self.list.display()));
-                return in_attributes;
+        let has_none = first.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && modules.is_empty();
+        let is_same = |list: &List| list.modules.keys().eq(modules.keys());
+        let listed = if first.as_ref().is_ok_and(is_same) { first } else { self.read_list() };
+        match listed {
+            // They are not hidden: there is nothing to compare them with.
+            Err(error) if !has_none => errors.push(format!("read {}: {error}", self.list.display())),
+            Err(_) => {}
+            Ok(list) => {
+                let numbers: Vec<usize> = list.broken.iter().map(|(number, _)| *number).collect();
+                if let Some(lines) = files::line_numbers(&numbers) {
+                    errors.push(format!("read {}: {lines}: not understood", self.list.display()));
+                }
+                // The first word of a line is the name, whatever the rest is.
+                let is_named = |name: &String| {
+                    list.modules.contains_key(name) || list.broken.iter().any(|(_, broken)| broken == name)
+                };
+                modules.retain(|name, module| {
+                    module.is_hidden = !is_named(name);
+                    // Or it was unloaded.
+                    !module.is_hidden || self.is_loaded(name, &mut errors)
+                });
+                let unmatched: Vec<&String> =
+                    list.modules.keys().filter(|name| is_readable && !modules.contains_key(*name)).collect();
+                let missing: BTreeSet<String> =
+                    unmatched.into_iter().filter(|name| !self.is_loaded(name, &mut errors)).cloned().collect();
+                let again = if missing.is_empty() { Ok(List::default()) } else { self.read_list() };
+                let again = again.unwrap_or_else(|error| {
+                    errors.push(format!("read {}: {error}", self.list.display()));
+                    List::default()
+                });
+                for (name, module) in list.modules {
+                    let is_hidden = missing.contains(&name);
+                    if !is_hidden || again.modules.contains_key(&name) {
+                        modules.insert(name, Loaded { is_hidden, ..module });
+                    }
+                }
             }
-        };
-        for (name, module) in in_attributes {
-            if !modules.contains_key(&name) && self.attribute(&name, "initstate").is_some() {
-                modules.insert(name, Loaded { is_hidden: true, ..module });
-            }
+        }
+        for error in errors {
+            report.unseen(error);
         }
         modules
     }
 
-    fn read_list(&self) -> io::Result<BTreeMap<String, Loaded>> {
-        Ok(read(&self.list, LIST_BYTES_MAX)?.lines().filter_map(parse_line).collect())
+    fn read_list(&self) -> io::Result<List> {
+        let mut list = List::default();
+        for (number, line) in files::lines(&files::read_whole(&self.list, LIST_BYTES_MAX)?) {
+            match parse_line(&line) {
+                _ if line.is_empty() => {}
+                Some((name, module)) => drop(list.modules.insert(name, module)),
+                None => list.broken.push((number, line.split(' ').next().unwrap_or_default().to_owned())),
+            }
+        }
+        Ok(list)
     }
 
     /// What has a state below `/sys/module`: the rest is built in.
-    fn read_attributes(&self, report: &mut Report) -> BTreeMap<String, Loaded> {
+    fn read_attributes(&self) -> Attributes {
+        let mut found = Attributes::default();
         let entries = match std::fs::read_dir(&self.attributes) {
             Ok(entries) => entries,
             Err(error) => {
-                report.unseen(format_args!("read {}: {error}", self.attributes.display()));
-                return BTreeMap::new();
+                found.errors.push(format!("read {}: {error}", self.attributes.display()));
+                return found;
             }
         };
-        let mut failure = None;
-        let module = |entry: io::Result<std::fs::DirEntry>| {
-            let entry = entry.map_err(|error| failure = Some(error)).ok()?;
-            let name = entry.file_name().to_str()?.to_owned();
-            let state = self.attribute(&name, "initstate")?;
-            let state = if state == "live" { "Live".to_owned() } else { state };
-            let number = |attribute| self.attribute(&name, attribute)?.parse().ok();
-            let (size_bytes, taints) =
-                (number("coresize").unwrap_or(0), self.attribute(&name, "taint").unwrap_or_default());
-            Some((name, Loaded { size_bytes, state, taints, ..Loaded::default() }))
-        };
-        let modules = entries.filter_map(module).collect();
-        if let Some(error) = failure {
-            report.unseen(format_args!("list {}: {error}", self.attributes.display()));
+        found.is_readable = true;
+        for entry in entries {
+            match entry {
+                Ok(entry) => self.read_module(&entry.file_name().to_string_lossy(), &mut found),
+                Err(error) => found.errors.push(format!("list {}: {error}", self.attributes.display())),
+            }
         }
-        modules
+        found
     }
 
-    fn attribute(&self, module: &str, name: &str) -> Option<String> {
-        let text = read(&self.attributes.join(module).join(name), ATTRIBUTE_BYTES_MAX).ok()?;
-        Some(text.trim().to_owned())
+    fn read_module(&self, name: &str, found: &mut Attributes) {
+        let Attributes { modules, errors, .. } = found;
+        let mut text = |attribute| match self.attribute(name, attribute) {
+            Ok(text) => text,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        let Some(state) = text("initstate") else { return };
+        let state = if state == "live" { "Live".to_owned() } else { state };
+        let size_bytes = text("coresize").and_then(|size| size.parse().ok()).unwrap_or(0);
+        let taints = text("taint").unwrap_or_default();
+        modules.insert(name.to_owned(), Loaded { size_bytes, state, taints, ..Loaded::default() });
+    }
+
+    /// Whether a module has a state below `/sys/module` now. What cannot be read may be one.
+    fn is_loaded(&self, name: &str, errors: &mut Vec<String>) -> bool {
+        match self.attribute(name, "initstate") {
+            Ok(state) => state.is_some(),
+            Err(error) => {
+                errors.push(error);
+                true
+            }
+        }
+    }
+
+    /// None: there is no such file.
+    fn attribute(&self, module: &str, name: &str) -> Result<Option<String>, String> {
+        let path = self.attributes.join(module).join(name);
+        match files::read_whole(&path, ATTRIBUTE_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
+            // It was removed while it was open.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Ok(None),
+            Err(error) if files::is_missing(&error) => Ok(None),
+            Err(error) => Err(format!("read {}: {error}", path.display())),
+        }
     }
 
     /// The files of modules by the names that the kernel has for them.
     fn read_files(&self) -> Result<Option<BTreeMap<String, String>>, String> {
         let path = self.files.join("modules.dep");
-        let text = read(&path, LIST_BYTES_MAX);
+        let text = files::read_whole(&path, LIST_BYTES_MAX);
         let text =
             text.map_err(|error| format!("read {}: {error}: the files of modules are unknown", path.display()))?;
+        let text = String::from_utf8_lossy(&text);
         let file = |line: &str| {
             let path = line.split_once(':')?.0;
             let name = path.rsplit('/').next()?.split(".ko").next()?.replace('-', "_");
@@ -182,14 +257,6 @@ fn parse_line(line: &str) -> Option<(String, Loaded)> {
         is_hidden: false,
     };
     Some((name.to_owned(), module))
-}
-
-fn read(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let (bytes, is_whole) = files::read_open(&File::open(path)?, bytes_max)?;
-    if !is_whole {
-        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -254,6 +321,43 @@ mod tests {
     }
 
     #[test]
+    fn a_module_that_is_missing_below_sys_is_hidden() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        let hidden = |name: &str| search(&machine, &format!("-name ^{name}$")).elements["s1"][0].get("hidden").cloned();
+        assert_eq!(hidden("bad_one"), None);
+        fs::remove_file(machine.attributes.join("bad_one/initstate")).unwrap();
+        assert_eq!((hidden("bad_one"), hidden("nf_nat")), (Some(json!(true)), None));
+        fs::remove_dir(machine.attributes.join("bad_one")).unwrap();
+        assert_eq!((hidden("bad_one"), hidden("nf_nat")), (Some(json!(true)), None));
+        fs::remove_dir_all(&machine.attributes).unwrap();
+        let result = search(&machine, "-name bad_one");
+        assert_eq!(result.elements["s1"][0].get("hidden"), None, "there is nothing to compare with");
+        assert_eq!(result.statistics["partial"], json!(true));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = machine(directory.path());
+        let partial = |error: &str| {
+            let result = search(&machine, "-name ^none$");
+            assert_eq!((&result.elements, &result.statistics["partial"]), (&json!({}), &json!(true)), "{error}");
+            let errors = result.errors.unwrap();
+            assert!(errors.len() == 1 && errors[0].contains(error), "{errors:?}");
+        };
+        let list = fs::read_to_string(&machine.list).unwrap();
+        fs::write(&machine.list, format!("rootkit x 0 - Live 0x0\n{list}")).unwrap();
+        partial("modules: line 1: not understood");
+        let result = search(&machine, "-name rootkit");
+        assert_eq!(result.elements["s1"][0].get("hidden"), None, "it is listed");
+        fs::write(&machine.list, list).unwrap();
+        fs::remove_file(machine.attributes.join("rootkit/initstate")).unwrap();
+        fs::create_dir(machine.attributes.join("rootkit/initstate")).unwrap();
+        partial("sys/rootkit/initstate: it is not a regular file");
+    }
+
+    #[test]
     fn a_list_that_cannot_be_read_is_no_machine_without_modules() {
         let directory = tempfile::tempdir().unwrap();
         let machine = machine(directory.path());
@@ -300,9 +404,12 @@ mod tests {
     fn this_machine_is_read() {
         let parameters = KernelModule.parse_arguments(&["-name".into(), ".".into()]).unwrap();
         let result = KernelModule.run(&parameters, Context::by_hand());
-        let listed = fs::read_to_string("/proc/modules").unwrap_or_default();
         let found: Vec<&Value> = result.elements["s1"].as_array().unwrap().iter().collect();
-        assert!(result.success);
+        assert_eq!((result.success, result.statistics.get("partial")), (true, None), "{result:?}");
+        let Ok(listed) = fs::read_to_string("/proc/modules") else {
+            assert_eq!(found, [&Value::Null; 0], "a kernel that cannot load modules has none");
+            return;
+        };
         for line in listed.lines() {
             let name = line.split(' ').next().unwrap();
             assert!(found.iter().any(|element| element["name"] == name), "{name}");

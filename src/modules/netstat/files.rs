@@ -61,8 +61,8 @@ impl Table {
 }
 
 impl NetFiles {
-    /// Opens those of a table, of the namespace that a process is in.
-    pub(super) fn open(process: &Process, table: Table) -> io::Result<NetFiles> {
+    /// Opens those of a table, of the namespace that a process is in. `check` is asked after each.
+    pub(super) fn open(process: &Process, table: Table, check: impl Fn() -> io::Result<()>) -> io::Result<NetFiles> {
         let mut files = Vec::new();
         for (name, text, is_of_ipv6) in table.files() {
             match process.open(name) {
@@ -70,6 +70,7 @@ impl NetFiles {
                 Err(error) if *is_of_ipv6 && has_ended(&error) => {}
                 Err(error) => return Err(error),
             }
+            check()?;
         }
         // What was not there was missing, and did not end with the process.
         process.stat().map(|_| NetFiles { files })

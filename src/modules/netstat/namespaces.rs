@@ -1,7 +1,7 @@
 //! The network namespaces of this machine, as far as a thread is in them.
 
 use super::files::{NetFiles, Table};
-use crate::modules::processes::{Processes, has_ended};
+use crate::modules::processes::{Process, Processes, has_ended};
 use crate::modules::report::Report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +19,8 @@ pub(super) type Others = BTreeMap<String, Vec<Thread>>;
 /// A thread of a process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Thread {
-    pid: i32,
-    id: i32,
+    pub(super) pid: i32,
+    pub(super) id: i32,
 }
 
 /// Finds the others.
@@ -60,17 +60,30 @@ pub(super) fn others(processes: &Processes, report: &mut Report) -> io::Result<O
 }
 
 /// Opens the files of a namespace by one of its threads; none if all of them have ended, and it with them.
-pub(super) fn open(processes: &Processes, threads: &[Thread], table: Table) -> io::Result<Option<NetFiles>> {
+pub(super) fn open(
+    processes: &Processes,
+    namespace: &str,
+    threads: &[Thread],
+    table: Table,
+) -> io::Result<Option<NetFiles>> {
     let mut last = None;
     for Thread { pid, id } in threads {
         let thread = processes.process(*pid).and_then(|process| process.thread(*id));
-        match thread.and_then(|thread| NetFiles::open(&thread, table)) {
+        match thread.and_then(|thread| open_in(namespace, &thread, table)) {
             Ok(files) => return Ok(Some(files)),
             Err(error) if has_ended(&error) => {}
             Err(error) => last = Some(error),
         }
     }
     last.map_or(Ok(None), Err)
+}
+
+/// Opens the files of a thread, which may have moved to another namespace since it was listed, and may move between two files.
+fn open_in(namespace: &str, thread: &Process, table: Table) -> io::Result<NetFiles> {
+    NetFiles::open(thread, table, || match name(&thread.link("ns/net")?) == namespace {
+        true => Ok(()),
+        false => Err(io::Error::other("a thread of it is in another one now")),
+    })
 }
 
 /// Whether the time is over. [`Report::is_over`] would end the report, which gets what was found behind the look.

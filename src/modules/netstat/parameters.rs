@@ -4,13 +4,12 @@ use super::facts::Fact;
 use super::files::Table;
 use crate::config::Network;
 use crate::json::Fields;
-use crate::modules::expressions::Pattern;
-use crate::modules::fields;
-use crate::modules::{ParameterError, limits};
+use crate::modules::expressions::{Pattern, Patterns};
+use crate::modules::{ParameterError, fields};
 use serde_json::Value;
 
 /// Values of one parameter: a list of bad addresses has thousands.
-const VALUES_MAX: usize = 4_096;
+pub(in crate::modules) const VALUES_MAX: usize = 4_096;
 /// Bytes of one address or port.
 const VALUE_BYTES_MAX: usize = 64;
 
@@ -27,11 +26,11 @@ pub(super) struct Wanted {
 
 /// One value of a parameter.
 #[derive(Debug)]
-pub(super) struct Search {
+pub(in crate::modules) struct Search {
     /// The parameter.
     pub(super) kind: Kind,
-    /// As it was written.
-    pub(super) value: String,
+    /// Under which its elements are reported.
+    pub(super) label: String,
     test: Test,
 }
 
@@ -80,9 +79,14 @@ impl Kind {
         }
     }
 
+    /// Whether its values are regular expressions.
+    fn is_pattern(self) -> bool {
+        matches!(self, Kind::LocalMac | Kind::NeighborMac)
+    }
+
     fn test(self, value: &str) -> Result<Test, String> {
         match self {
-            Kind::LocalMac | Kind::NeighborMac => Pattern::parse_in_any_case(value).map(Test::Mac),
+            _ if self.is_pattern() => Pattern::parse_in_any_case(value).map(Test::Mac),
             _ if value.len() > VALUE_BYTES_MAX => Err(format!("is longer than {VALUE_BYTES_MAX} bytes")),
             Kind::ListeningPort => value
                 .parse()
@@ -97,9 +101,9 @@ impl Kind {
 }
 
 impl Search {
-    /// Under which its elements are reported.
-    pub(super) fn label(&self) -> String {
-        format!("{} {}", self.kind.field(), self.value)
+    /// For connections with an address.
+    pub(in crate::modules) fn connected(label: String, address: &str) -> Result<Search, String> {
+        Ok(Search { kind: Kind::ConnectedIp, label, test: Kind::ConnectedIp.test(address)? })
     }
 
     /// Whether a fact is what it looks for.
@@ -136,27 +140,29 @@ pub(super) fn parse(parameters: &Value) -> Result<Wanted, ParameterError> {
     let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.field()).chain(["namespaces"]).collect();
     fields::only(&fields, &known)?;
     let mut searches: Vec<Search> = Vec::new();
-    let mut patterns = 0;
+    let mut patterns = Patterns::default();
     for kind in Kind::ALL {
         let field = kind.field();
         let values = fields.strings(field, VALUES_MAX)?;
+        if kind.is_pattern() {
+            patterns.count(&fields, field, values.len())?;
+        }
         for (index, value) in values.iter().enumerate() {
             let test = kind.test(value).map_err(|reason| fields.error(&format!("{field}[{index}]"), reason))?;
-            patterns += usize::from(matches!(test, Test::Mac(_)));
-            if patterns > limits::PATTERNS_MAX {
-                let reason = format!("more than {} regular expressions in one operation", limits::PATTERNS_MAX);
-                return Err(fields.error(field, reason).into());
-            }
-            searches.push(Search { kind, value: value.clone(), test });
+            searches.push(Search { kind, label: format!("{field} {value}"), test });
         }
     }
-    // Published lists have values twice.
-    searches.sort_by(|a, b| (a.kind.field(), &a.value).cmp(&(b.kind.field(), &b.value)));
-    searches.dedup_by(|a, b| a.kind == b.kind && a.value == b.value);
+    dedup(&mut searches);
     if searches.is_empty() {
         return Err(ParameterError::new("parameters", format!("has no filter; one of {}", known[..6].join(", "))));
     }
     Ok(Wanted { searches, namespaces: fields.boolean("namespaces")?, holders: true })
+}
+
+/// Sorts searches by label, each once: published lists have values twice.
+pub(in crate::modules) fn dedup(searches: &mut Vec<Search>) {
+    searches.sort_by(|a, b| a.label.cmp(&b.label));
+    searches.dedup_by(|a, b| a.label == b.label);
 }
 
 #[cfg(test)]
@@ -169,7 +175,7 @@ mod tests {
         let wanted =
             parse(&json!({"connectedip": ["10.0.0.0/8", "::1", "10.0.0.0/8"], "listeningport": ["22"]})).unwrap();
         assert_eq!(
-            wanted.searches.iter().map(Search::label).collect::<Vec<_>>(),
+            wanted.searches.iter().map(|search| search.label.as_str()).collect::<Vec<_>>(),
             ["connectedip 10.0.0.0/8", "connectedip ::1", "listeningport 22"],
             "what is there twice counts once"
         );

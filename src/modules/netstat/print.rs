@@ -2,7 +2,7 @@
 
 use super::parameters::Kind;
 use crate::modules::ModuleResult;
-use crate::modules::notation::printable;
+use crate::modules::notation::{errors, printable};
 use serde_json::Value;
 
 /// Formats a result.
@@ -23,7 +23,7 @@ pub(super) fn lines(result: &ModuleResult) -> Vec<String> {
             }
         }
     }
-    lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
+    lines.extend(errors(result));
     if result.statistics.is_object() {
         let number = |name: &str| result.statistics[name].as_f64().unwrap_or(0.0);
         let time = result.statistics["exectime"].as_str().unwrap_or("0s");

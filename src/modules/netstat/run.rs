@@ -37,10 +37,19 @@ struct Looking<'w> {
 
 /// Runs an operation.
 pub(super) fn run(wanted: &Wanted, context: Context) -> ModuleResult {
-    let progress = context.progress.map(|outer| move |result: &ModuleResult| outer(&nested(result.clone())));
+    run_shaped(wanted, nested, context)
+}
+
+/// Runs an operation. `shape` makes its elements of lists by label.
+pub(super) fn run_shaped(wanted: &Wanted, shape: fn(Map<String, Value>) -> Value, context: Context) -> ModuleResult {
+    let shaped = |result: ModuleResult| {
+        let lists = result.elements.as_object().cloned().unwrap_or_default();
+        ModuleResult { elements: shape(lists), ..result }
+    };
+    let progress = context.progress.map(|outer| move |result: &ModuleResult| outer(&shaped(result.clone())));
     let context =
         Context { progress: progress.as_ref().map(|progress| progress as &(dyn Fn(&ModuleResult) + Sync)), ..context };
-    let mut report = Report::new(context, wanted.searches.iter().map(Search::label));
+    let mut report = Report::new(context, wanted.searches.iter().map(|search| &search.label));
     let mut looking = Looking { wanted, deadline: report.deadline(), examined: 0, matches: Vec::new() };
     looking.look_here(&mut report);
     looking.report(&mut report);
@@ -51,7 +60,7 @@ pub(super) fn run(wanted: &Wanted, context: Context) -> ModuleResult {
         looking.report(&mut report);
     }
     report.is_over();
-    nested(report.finish(&json!({"examined": looking.examined})))
+    shaped(report.finish(&json!({"examined": looking.examined})))
 }
 
 impl<'w> Looking<'w> {
@@ -63,7 +72,7 @@ impl<'w> Looking<'w> {
     /// The labels of the searches that need a table.
     fn labels(&self, table: Table) -> Vec<String> {
         let of_table = self.wanted.searches.iter().filter(|search| search.kind.table() == table);
-        of_table.map(Search::label).collect()
+        of_table.map(|search| search.label.clone()).collect()
     }
 
     /// Looks at the agent's own namespace.
@@ -101,7 +110,7 @@ impl<'w> Looking<'w> {
                     return Ok(());
                 }
                 let read = self.collect(Some(&Rc::from(name.as_str())), |each| {
-                    namespaces::open(&processes, threads, *table)?.map_or(Ok(()), |files| files.read(each))
+                    namespaces::open(&processes, name, threads, *table)?.map_or(Ok(()), |files| files.read(each))
                 });
                 if let Err(error) = read {
                     let text = format!("{} of the network namespace {name}: {error}", table.name());
@@ -149,7 +158,7 @@ impl<'w> Looking<'w> {
             report.note(doubt);
         }
         for found in self.matches.drain(..) {
-            if !report.add(&found.search.label(), element(&found, &holders)) {
+            if !report.add(&found.search.label, element(&found, &holders)) {
                 break;
             }
         }
@@ -177,7 +186,7 @@ impl Table {
 }
 
 fn own_files(table: Table) -> io::Result<NetFiles> {
-    NetFiles::open(&Processes::open()?.process(std::process::id().cast_signed())?, table)
+    NetFiles::open(&Processes::open()?.process(std::process::id().cast_signed())?, table, || Ok(()))
 }
 
 /// An element, in the original's shape and with what it has not.
@@ -209,14 +218,11 @@ fn element(found: &Match, holders: &Holders) -> Value {
 }
 
 /// Elements by parameter and value, as the original has them, in place of those by label.
-fn nested(mut result: ModuleResult) -> ModuleResult {
+fn nested(labels: Map<String, Value>) -> Value {
     let mut parameters: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    if let Value::Object(labels) = result.elements.take() {
-        for (label, elements) in labels {
-            let (field, value) = label.split_once(' ').unwrap_or((&label, ""));
-            parameters.entry(field.to_owned()).or_default().insert(value.to_owned(), elements);
-        }
+    for (label, elements) in labels {
+        let (field, value) = label.split_once(' ').unwrap_or((&label, ""));
+        parameters.entry(field.to_owned()).or_default().insert(value.to_owned(), elements);
     }
-    result.elements = json!(parameters);
-    result
+    json!(parameters)
 }

@@ -1,9 +1,10 @@
 use super::facts::{Fact, Protocol, Socket};
 use super::files::{NetFiles, Table};
+use super::namespaces::{self, Thread};
 use super::{Netstat, holders, kernel, print};
 use crate::modules::processes::Processes;
 use crate::modules::{Context, Module, ModuleResult};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{UnshareFlags, gettid};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -30,7 +31,7 @@ fn read(table: Table) -> Vec<Fact> {
         true
     };
     let process = Processes::open().unwrap().process(std::process::id().cast_signed()).unwrap();
-    NetFiles::open(&process, table).unwrap().read(&mut each).unwrap();
+    NetFiles::open(&process, table, || Ok(())).unwrap().read(&mut each).unwrap();
     facts
 }
 
@@ -164,8 +165,9 @@ fn sockets_are_found_with_their_processes() {
     assert!(lines.contains(&format!("did not find anything for netstat listeningport:'{nothing}'")), "{lines:?}");
 }
 
-/// A thread that has made what belongs to the others of its process its own, and then a listening socket with this port.
-fn apart(flags: UnshareFlags, look: impl FnOnce(u16)) {
+/// A thread that has made what belongs to the others of its process its own, and then a listening socket. `look` gets the port and
+/// the thread's id.
+fn apart(flags: UnshareFlags, look: impl FnOnce(u16, i32)) {
     let (tell_port, port) = mpsc::channel();
     let (looked, wait) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -173,12 +175,13 @@ fn apart(flags: UnshareFlags, look: impl FnOnce(u16)) {
             #[expect(deprecated, reason = "its successor is unsafe: this thread uses no descriptor of another")]
             let is_apart = rustix::thread::unshare(flags).is_ok();
             let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-            tell_port.send(is_apart.then(|| listener.local_addr().unwrap().port())).unwrap();
+            let own = (listener.local_addr().unwrap().port(), gettid().as_raw_nonzero().get());
+            tell_port.send(is_apart.then_some(own)).unwrap();
             let _ = wait.recv();
         });
         // Without root it cannot be.
-        if let Some(port) = port.recv().unwrap() {
-            look(port);
+        if let Some((port, id)) = port.recv().unwrap() {
+            look(port, id);
         }
         drop(looked);
     });
@@ -186,7 +189,7 @@ fn apart(flags: UnshareFlags, look: impl FnOnce(u16)) {
 
 #[test]
 fn the_namespace_of_a_thread_is_seen() {
-    apart(UnshareFlags::NEWNET, |port| {
+    apart(UnshareFlags::NEWNET, |port, _| {
         let result = run(&json!({"listeningport": [port.to_string()], "namespaces": true}));
         let found = result.elements["listeningport"][port.to_string()].as_array().unwrap();
         let is_apart = |element: &&Value| element["namespace"].as_str().unwrap().starts_with("net:[");
@@ -196,12 +199,26 @@ fn the_namespace_of_a_thread_is_seen() {
 }
 
 #[test]
+fn a_thread_that_has_moved_is_not_taken_for_its_namespace() {
+    apart(UnshareFlags::NEWNET, |_, id| {
+        let processes = Processes::open().unwrap();
+        let pid = std::process::id().cast_signed();
+        let [moved, there] = [gettid().as_raw_nonzero().get(), id].map(|id| Thread { pid, id });
+        let other = processes.process(pid).unwrap().thread(id).unwrap().link("ns/net").unwrap();
+        let open = |threads: &[Thread]| namespaces::open(&processes, other.to_str().unwrap(), threads, Table::Sockets);
+        let error = open(&[moved]).err().unwrap().to_string();
+        assert_eq!(error, "a thread of it is in another one now");
+        assert!(open(&[moved, there]).unwrap().is_some());
+    });
+}
+
+#[test]
 fn the_process_of_a_socket_is_found_by_any_of_its_threads() {
     let holder = |port: u16| {
         let result = run(&json!({"listeningport": [port.to_string()]}));
         result.elements["listeningport"][port.to_string()][0]["processes"][0].clone()
     };
-    apart(UnshareFlags::FILES, |port| assert_eq!(holder(port)["pid"], std::process::id()));
+    apart(UnshareFlags::FILES, |port, _| assert_eq!(holder(port)["pid"], std::process::id()));
 
     // Its first thread ends.
     let exit = if cfg!(target_arch = "x86_64") { 60 } else { 93 };

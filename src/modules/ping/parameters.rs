@@ -39,8 +39,6 @@ pub(super) struct Wanted {
     pub(super) count: usize,
     /// Of one ping.
     pub(super) timeout: Duration,
-    /// What cannot be meant.
-    pub(super) doubts: Vec<ParameterError>,
 }
 
 impl Protocol {
@@ -76,12 +74,11 @@ pub(super) fn parse(parameters: &Value) -> Result<Wanted, ParameterError> {
     };
     // The original's clients write -1 where there is none.
     let port: i64 = fields.integer("destinationport")?.unwrap_or(-1);
-    let mut doubts = Vec::new();
     let port = match (protocol, port) {
         (Protocol::Icmp, -1 | 0) => 0,
         (Protocol::Icmp, _) => {
-            doubts.push(fields.error("destinationport", "is for tcp and udp; icmp has no ports").into());
-            0
+            let reason = "is for the protocols tcp and udp, of which none is named; icmp has no ports";
+            return Err(fields.error("destinationport", reason).into());
         }
         (_, 1..=65535) => u16::try_from(port).unwrap_or_default(),
         (protocol, _) => {
@@ -103,7 +100,7 @@ pub(super) fn parse(parameters: &Value) -> Result<Wanted, ParameterError> {
         let reason = format!("is {timeout}, outside of {TIMEOUT_SECONDS_MIN} to {TIMEOUT_SECONDS_MAX} seconds");
         return Err(fields.error("timeout", reason).into());
     }
-    Ok(Wanted { destination, protocol, port, count, timeout: Duration::from_secs_f64(timeout), doubts })
+    Ok(Wanted { destination, protocol, port, count, timeout: Duration::from_secs_f64(timeout) })
 }
 
 #[cfg(test)]
@@ -117,14 +114,13 @@ mod tests {
         let icmp = parse(
             &json!({"destination": "::1", "destinationport": -1.0, "protocol": "icmp", "count": 3, "timeout": 5}),
         );
-        let Wanted { protocol, port, count, timeout, doubts, .. } = icmp.unwrap();
-        assert_eq!((protocol, port, count, timeout.as_secs(), doubts.len()), (Protocol::Icmp, 0, 3, 5, 0));
+        let Wanted { protocol, port, count, timeout, .. } = icmp.unwrap();
+        assert_eq!((protocol, port, count, timeout.as_secs()), (Protocol::Icmp, 0, 3, 5));
+        assert_eq!(parse(&json!({"destination": "x", "destinationport": 0})).unwrap().protocol, Protocol::Icmp);
         let short =
             parse(&json!({"destination": "a-b.example", "protocol": "udp", "destinationport": 53, "timeout": 0.5}));
         let Wanted { protocol, port, count, timeout, .. } = short.unwrap();
         assert_eq!((protocol, port, count, timeout.as_millis()), (Protocol::Udp, 53, 3, 500));
-        let doubts = parse(&json!({"destination": "x", "destinationport": 80})).unwrap().doubts;
-        assert_eq!(doubts[0].to_string(), "parameters.destinationport: is for tcp and udp; icmp has no ports");
         for (parameters, error) in [
             (json!({}), "parameters.destination: "),
             (json!({"destination": "a b"}), "parameters.destination: is no address"),
@@ -138,6 +134,14 @@ mod tests {
             (
                 json!({"destination": "x", "protocol": "tcp", "destinationport": 65536}),
                 "parameters.destinationport: a port",
+            ),
+            (
+                json!({"destination": "x", "destinationport": 443}),
+                "parameters.destinationport: is for the protocols tcp",
+            ),
+            (
+                json!({"destination": "x", "destinationport": 443, "protocol": "icmp"}),
+                "parameters.destinationport: is for the protocols tcp",
             ),
             (json!({"destination": "x", "count": 1001}), "parameters.count: is 1001"),
             (json!({"destination": "x", "count": -1}), "parameters.count: is -1, which is out of range"),

@@ -1,7 +1,7 @@
 //! The lines for people, as the original prints them; between them, why a ping failed.
 
 use crate::modules::ModuleResult;
-use crate::modules::notation::printable;
+use crate::modules::notation::{errors, printable};
 use serde_json::Value;
 
 /// Formats a result.
@@ -27,6 +27,6 @@ pub(super) fn lines(result: &ModuleResult) -> Vec<String> {
         });
     }
     lines.extend(list("failures").iter().filter_map(Value::as_str).map(str::to_owned));
-    lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
+    lines.extend(errors(result));
     lines.iter().map(|line| printable(line)).collect()
 }

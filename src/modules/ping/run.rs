@@ -6,7 +6,7 @@ use crate::modules::{Context, ModuleResult, notation};
 use crate::names;
 use serde_json::json;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Between two pings.
@@ -58,7 +58,9 @@ impl From<io::Result<()>> for Outcome {
 struct Found {
     latencies: Vec<f64>,
     failures: Vec<String>,
-    is_reachable: bool,
+    is_answered: bool,
+    is_silent: bool,
+    is_refused: bool,
     errors: Vec<String>,
 }
 
@@ -78,7 +80,7 @@ pub(super) fn run(wanted: &Wanted, context: Context) -> ModuleResult {
         Protocol::Tcp | Protocol::Udp => format!("{destination}:{port} ({})", address.ip()),
     };
     let result = |found: &Found| ModuleResult {
-        foundanything: found.is_reachable,
+        foundanything: found.is_reachable(*protocol),
         success: true,
         elements: json!({
             "latencies": found.latencies, "protocol": protocol.name(), "resolvedhost": host, "failures": found.failures,
@@ -113,7 +115,7 @@ pub(super) fn run(wanted: &Wanted, context: Context) -> ModuleResult {
             found.errors.push(text);
             break;
         }
-        found.add(number, *protocol, outcome, milliseconds);
+        found.add(number, outcome, milliseconds);
         if number < *count {
             if let Some(progress) = context.progress {
                 let mut so_far = result(&found);
@@ -128,7 +130,18 @@ pub(super) fn run(wanted: &Wanted, context: Context) -> ModuleResult {
 }
 
 impl Found {
-    fn add(&mut self, number: usize, protocol: Protocol, outcome: Outcome, milliseconds: f64) {
+    /// A packet of UDP that is not refused may have been received. Machines do not refuse every packet.
+    fn is_reachable(&self, protocol: Protocol) -> bool {
+        self.is_answered || (protocol == Protocol::Udp && self.is_silent && !self.is_refused)
+    }
+
+    fn add(&mut self, number: usize, outcome: Outcome, milliseconds: f64) {
+        match outcome {
+            Outcome::Answered => self.is_answered = true,
+            Outcome::TimedOut => self.is_silent = true,
+            Outcome::Unreachable(_) => self.is_refused = true,
+            Outcome::Failed(_) => {}
+        }
         let mut failed = |reason: String| self.failures.push(format!("ping #{number} failed with error: {reason}"));
         let latency = match outcome {
             Outcome::Answered => milliseconds,
@@ -143,8 +156,6 @@ impl Found {
             }
         };
         self.latencies.push(latency);
-        // A packet of UDP that is not refused may have been received.
-        self.is_reachable |= latency > 0.0 && (latency < TIMED_OUT || protocol == Protocol::Udp);
     }
 }
 
@@ -153,13 +164,34 @@ fn tcp(address: SocketAddr, timeout: Duration) -> io::Result<()> {
 }
 
 fn udp(address: SocketAddr, timeout: Duration) -> io::Result<()> {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind(names::unspecified(address))?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.send(PACKET)?;
     socket.recv(&mut [0; 1]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_of_udp_beside_a_refusal_is_no_answer() {
+        use Outcome::{Answered, Failed, TimedOut, Unreachable};
+        let refused = || Unreachable("refused".into());
+        for (outcomes, of_udp, of_tcp) in [
+            (vec![TimedOut], true, false),
+            (vec![refused(), TimedOut], false, false),
+            (vec![TimedOut, refused()], false, false),
+            (vec![refused(), Answered], true, true),
+            (vec![Failed("full".into()), TimedOut], true, false),
+            (vec![Failed("full".into())], false, false),
+        ] {
+            let shown = format!("{outcomes:?}");
+            let mut found = Found::default();
+            outcomes.into_iter().enumerate().for_each(|(index, outcome)| found.add(index + 1, outcome, 1.0));
+            let [udp, tcp] = [Protocol::Udp, Protocol::Tcp].map(|protocol| found.is_reachable(protocol));
+            assert_eq!((udp, tcp), (of_udp, of_tcp), "{shown}");
+        }
+    }
 }

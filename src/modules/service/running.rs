@@ -72,7 +72,7 @@ pub(super) fn read(machine: &Machine, report: &mut Report) -> Option<BTreeSet<St
 /// Units that are active, with or without processes, as systemd itself notes them.
 fn active(machine: &Machine, report: &mut Report) -> Option<BTreeSet<String>> {
     let path = machine.path("/run/systemd/units");
-    let names = files::names(&path).unwrap_or_default();
+    let names = files::names(&path).reported(machine.name(&path), report);
     if names.is_empty() {
         report.note("no control groups of systemd and no /run/systemd/units: which units run is unknown");
         return None;

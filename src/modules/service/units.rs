@@ -62,10 +62,8 @@ pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report
     let mut found = Found { mounts: mounts(report), ..Found::default() };
     for directory in DIRECTORIES {
         let path = machine.path(directory);
-        match files::names(&path) {
-            Ok(names) => found.read_directory(machine, directory, &path, &names, report),
-            Err(error) => report.unseen(format_args!("read {directory}: {error}: units are missing")),
-        }
+        let names = files::names(&path).reported(directory, report);
+        found.read_directory(machine, directory, &path, &names, report);
     }
     found.add_instances(running);
     for (name, path) in std::mem::take(&mut found.links) {
@@ -100,10 +98,8 @@ impl Found {
         for name in names {
             let (path, name) = (path.join(name), name.to_string_lossy().into_owned());
             if let Some(by) = WANTS.iter().find_map(|end| name.strip_suffix(end)) {
-                match files::names(&path) {
-                    Ok(wanted) => self.add_wanted(directory, by, &path, &wanted),
-                    Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(&path))),
-                }
+                let wanted = files::names(&path).reported(machine.name(&path), report);
+                self.add_wanted(directory, by, &path, &wanted);
             } else if let Some(of) = name.strip_suffix(".d") {
                 self.dropins.entry(of.to_owned()).or_default().push(path);
             } else if kind(&name).is_some() {
@@ -271,14 +267,10 @@ impl Found {
     fn dropins_of(&self, machine: &Machine, name: &str, report: &mut Report) -> Vec<PathBuf> {
         let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for directory in dropin_names(name).iter().filter_map(|name| self.dropins.get(name)).flatten() {
-            match files::names(directory) {
-                Ok(names) => {
-                    for name in names.into_iter().filter(|name| name.to_string_lossy().ends_with(".conf")) {
-                        let path = directory.join(&name);
-                        by_name.entry(name).or_insert(path);
-                    }
-                }
-                Err(error) => report.unseen(format_args!("read {}: {error}", machine.name(directory))),
+            let names = files::names(directory).reported(machine.name(directory), report);
+            for name in names.into_iter().filter(|name| name.to_string_lossy().ends_with(".conf")) {
+                let path = directory.join(&name);
+                by_name.entry(name).or_insert(path);
             }
         }
         let is_masked = |path: &PathBuf| machine.follow(path).is_ok_and(|target| target == machine.path("/dev/null"));

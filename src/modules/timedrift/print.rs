@@ -1,7 +1,7 @@
 //! The lines for people, as the original prints them.
 
 use crate::modules::ModuleResult;
-use crate::modules::notation::printable;
+use crate::modules::notation::{errors, printable};
 use serde_json::{Value, json};
 
 /// Formats a result.
@@ -19,7 +19,7 @@ pub(super) fn lines(result: &ModuleResult) -> Vec<String> {
         }
         lines.extend(elements["drifts"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
     }
-    lines.extend(result.errors.iter().flatten().map(|error| format!("error: {error}")));
+    lines.extend(errors(result));
     if result.statistics.is_object() {
         lines.push(format!("stat: execution time was {}", result.statistics["exectime"].as_str().unwrap_or("0s")));
         lines.extend(result.statistics["ntpstats"].as_array().into_iter().flatten().map(server));

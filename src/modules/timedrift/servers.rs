@@ -5,7 +5,7 @@ use rsntp::{Config, SntpClient, SynchronizationError};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Where a machine may have its servers; the first column is the word before a server.
@@ -79,10 +79,7 @@ impl Server {
             if left.is_zero() {
                 break;
             }
-            let any: SocketAddr = match address {
-                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            };
+            let any = names::unspecified(address);
             let client = SntpClient::with_config(Config::default().bind_address(any).timeout(left));
             let begun = Instant::now();
             match client.synchronize(address) {

@@ -8,6 +8,7 @@ use super::rights::{Right, Who};
 use crate::modules::accounts::Names;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
+use std::path::{Path, PathBuf};
 
 /// One file: some ten thousand rules.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -24,19 +25,20 @@ impl Doas {
     /// Reads them. A machine without the files has no rights.
     pub(super) fn read(machine: &Machine, report: &mut Report) -> Doas {
         const DIRECTORY: &str = "/etc/doas.d";
-        let mut paths = vec!["/etc/doas.conf".to_owned(), "/usr/local/etc/doas.conf".to_owned()];
-        let mut names = machine.names(DIRECTORY, report);
-        names.retain(|name| name.ends_with(".conf"));
+        let mut paths: Vec<PathBuf> = vec!["/etc/doas.conf".into(), "/usr/local/etc/doas.conf".into()];
+        let mut names = machine.names(Path::new(DIRECTORY), report);
+        names.retain(|name| name.as_encoded_bytes().ends_with(b".conf"));
         if names.len() > FILES_MAX {
             report.unseen(format_args!("read {DIRECTORY}: only {FILES_MAX} of its files"));
         }
-        paths.extend(names.into_iter().take(FILES_MAX).map(|name| format!("{DIRECTORY}/{name}")));
+        paths.extend(names.into_iter().take(FILES_MAX).map(|name| Path::new(DIRECTORY).join(name)));
         let mut doas = Doas::default();
         for path in paths {
             if report.is_over() {
                 break;
             }
-            let contents = match files::read(&machine.path(&path), Links::Follow, FILE_BYTES_MAX) {
+            let (file, path) = (machine.path(&path), path.to_string_lossy().into_owned());
+            let contents = match files::read(&file, Links::Follow, FILE_BYTES_MAX) {
                 Ok(contents) => contents,
                 Err(error) if files::is_missing(&error) => continue,
                 Err(error) => {

@@ -64,16 +64,9 @@ impl Logins {
     /// The logins that go on. Each of them is the last one, unless a later one is known.
     fn read_now(&mut self, machine: &Machine, lacks: &mut Lacks) {
         match (records::read_utmp(self, machine), sessions::read(self, machine, lacks)) {
-            (Ok(false), Ok(false)) => {
-                lacks.now("no /run/utmp and no /run/systemd/sessions: who is logged in is unknown")
-            }
-            (utmp, sessions) => {
-                for (path, error) in [("/run/utmp", utmp.err()), ("/run/systemd/sessions", sessions.err())] {
-                    if let Some(error) = error {
-                        lacks.now(format_args!("read {path}: {error}"));
-                    }
-                }
-            }
+            (Ok(false), false) => lacks.now("no /run/utmp and no /run/systemd/sessions: who is logged in is unknown"),
+            (Ok(_), _) => {}
+            (Err(error), _) => lacks.now(format_args!("read /run/utmp: {error}")),
         }
         for (name, all) in std::mem::take(&mut self.now) {
             all.iter().for_each(|login| self.keep_last(&name, login.clone()));
@@ -149,10 +142,11 @@ impl Lacks<'_, '_> {
 
     /// The names in a directory, sorted.
     fn names(&mut self, machine: &Machine, directory: &str) -> Vec<OsString> {
-        files::names(&machine.path(directory)).unwrap_or_else(|error| {
+        let names = files::names(&machine.path(directory));
+        if let Some(error) = names.error {
             self.file(directory, false, error);
-            Vec::new()
-        })
+        }
+        names.list
     }
 }
 

@@ -97,11 +97,7 @@ impl Sudoers {
     }
 
     fn read_directory(&mut self, machine: &Machine, path: &Path, depth: usize, report: &mut Report) {
-        let names = match files::names(path) {
-            Ok(names) => names,
-            Err(error) => return report.unseen(format_args!("read {}: {error}", machine.name(path))),
-        };
-        for name in names {
+        for name in files::names(path).reported(machine.name(path), report) {
             // As sudo does: these are left behind by package managers and editors.
             let text = name.to_string_lossy();
             let file = path.join(&name);

@@ -34,12 +34,12 @@ pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
 
 /// The files of a directory, in order of their names; none if it is missing.
 fn files(directory: &Path, is_wanted: impl Fn(&str) -> bool, found: &mut dyn Sink) -> Vec<PathBuf> {
-    let mut names = names(directory).unwrap_or_else(|error| {
+    let names = names(directory);
+    if let Some(error) = names.error {
         found.failed(directory, &error);
-        Vec::new()
-    });
-    names.retain(|name| is_wanted(&name.to_string_lossy()));
-    names.into_iter().map(|name| directory.join(name)).collect()
+    }
+    let wanted = names.list.into_iter().filter(|name| is_wanted(&name.to_string_lossy()));
+    wanted.map(|name| directory.join(name)).collect()
 }
 
 /// Packages by name and architecture; the last that is said of one holds.

@@ -2,15 +2,18 @@
 
 use super::{Lacks, Login, Logins};
 use crate::modules::files::{self, Links, Machine};
-use std::io;
 
 /// The file of a session: some twenty lines.
 const SESSION_BYTES_MAX: u64 = 16 << 10;
 
 /// Reads them, and names those that cannot be read. False: there is no such directory.
-pub(super) fn read(logins: &mut Logins, machine: &Machine, lacks: &mut Lacks) -> io::Result<bool> {
+pub(super) fn read(logins: &mut Logins, machine: &Machine, lacks: &mut Lacks) -> bool {
     let directory = machine.path("/run/systemd/sessions");
-    for name in files::names(&directory)? {
+    let names = files::names(&directory);
+    if let Some(error) = names.error {
+        lacks.now(format_args!("read {}: {error}", machine.name(&directory)));
+    }
+    for name in names.list {
         // Beside each is a pipe.
         if name.as_encoded_bytes().ends_with(b".ref") {
             continue;
@@ -36,7 +39,7 @@ pub(super) fn read(logins: &mut Logins, machine: &Machine, lacks: &mut Lacks) ->
             }
         }
     }
-    Ok(directory.exists())
+    directory.exists()
 }
 
 /// The login of a session. None: it is of a program, is a user's manager (also of one that lingers), or is closing.
