@@ -365,12 +365,12 @@ fn a_unit_of_which_only_a_link_is_left_is_reported() {
     let machine = machine(directory.path());
     write(&machine, "/srv/evil.service", "[Service]\nExecStart=/tmp/evil\n");
     write(&machine, "/srv/base.service", "[Service]\nExecStart=/tmp/base\n");
-    write(&machine, "/etc/systemd/system/with.service", ".include /srv/base.service\n[Service]\nUser=joe\n");
+    write(&machine, "/etc/systemd/system/with.service", ".include /srv/base.service\n");
     link(&machine, "/etc/systemd/system/multi-user.target.wants/evil.service", "/srv/evil.service");
     let found = search_quiet(&machine, "-command ^/tmp/evil$ -name evil");
     assert_eq!(names(&found), ["evil.service"]);
     assert_eq!(entries(&found)[0]["file"], "/etc/systemd/system/multi-user.target.wants/evil.service");
-    assert_eq!(names(&search_quiet(&machine, "-command ^/tmp/base$ -user joe")), ["with.service"]);
+    assert_eq!(names(&search_quiet(&machine, "-command ^/tmp/base$ -name with")), ["with.service"]);
 }
 
 #[test]

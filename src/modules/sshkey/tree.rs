@@ -64,7 +64,7 @@ pub(super) fn walk(root: &Root, mounts: &Mounts, report: &mut Report, visit: &mu
         tree.walk_directory(&below, levels, report, visit);
     }
     if tree.is_cut && !root.are_levels_asked_for {
-        let (path, levels) = (path.join(&root.below), root.levels);
+        let (path, levels) = (path.components().chain(root.below.components()).collect::<PathBuf>(), root.levels);
         report.note(format_args!("walk {}: what is more than {levels} levels down was not looked at", path.display()));
     }
 }

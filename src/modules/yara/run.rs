@@ -9,7 +9,7 @@ use super::parameters::Search;
 use super::rules::Rules;
 use super::scan::{Found, SCAN_TIME_MAX, Scans};
 use crate::modules::expressions::Pattern;
-use crate::modules::processes::{Process, Processes, has_ended};
+use crate::modules::processes::{Ids, Process, Processes, has_ended};
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult, file};
 use serde_json::{Value, json};
@@ -170,16 +170,17 @@ impl Worker {
         if search.processes.is_empty() {
             return Ok(());
         }
-        let listed = Processes::open().and_then(|processes| Ok((processes.ids()?, processes)));
-        let (ids, processes) = match listed {
+        // They hold the rules.
+        let without = [std::process::id(), context.agent.unwrap_or_default()].map(u32::cast_signed);
+        let listed = Processes::open().and_then(|processes| Ok((Ids::list(&processes, &without)?, processes)));
+        let (mut ids, processes) = match listed {
             Ok(listed) => listed,
             Err(error) => return self.say(Said::Unseen(format!("read /proc: {error}"))),
         };
         if let Some(reason) = processes.hidden() {
             self.say(Said::Unseen(reason))?;
         }
-        let own = [std::process::id(), context.agent.unwrap_or_default()].map(u32::cast_signed);
-        for pid in ids.into_iter().filter(|pid| !own.contains(pid)) {
+        while let Some((pid, _)) = ids.next(&processes) {
             self.process(search, &processes, pid)?;
         }
         Ok(())
