@@ -269,19 +269,23 @@ impl Process {
 }
 
 impl Process {
+    /// How many descriptors there are to look at, in all its threads.
+    pub(super) fn count_descriptors(&self) -> io::Result<usize> {
+        let of_one = Dir::read_from(open(self.own(), "fd", OFlags::DIRECTORY)?)?.count();
+        Ok(of_one.saturating_mul(self.threads()?.len()))
+    }
+
     /// Where the descriptors of all its threads lead, of which each may have a table of its own, and why some are missing.
     pub(super) fn open_files(&self, is_over: &dyn Fn() -> bool) -> io::Result<(BTreeSet<PathBuf>, Option<io::Error>)> {
         let Descriptors { list, mut error } = self.descriptors()?;
-        let mut count = list.len();
         let mut paths: BTreeSet<PathBuf> = list.into_iter().map(|(_, path)| path).collect();
         for id in self.threads()?.into_iter().filter(|id| *id != self.pid) {
-            if count >= DESCRIPTORS_MAX || is_over() {
-                error = Some(io::Error::other("its threads have too many, of which the first were looked at"));
+            if is_over() {
+                error = Some(io::Error::other("there was no time for all of its threads"));
                 break;
             }
             match self.thread(id).and_then(|thread| thread.descriptors()) {
                 Ok(of_thread) => {
-                    count += of_thread.list.len();
                     paths.extend(of_thread.list.into_iter().map(|(_, path)| path));
                     error = of_thread.error.or(error);
                 }

@@ -10,6 +10,7 @@ use super::wildcard::{Exclude, Wildcard, is_wild};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::fields::unknown_names;
+use crate::modules::notation;
 use crate::re2::Expression;
 use regex::Regex;
 use std::path::{Path, PathBuf};
@@ -122,9 +123,11 @@ pub(super) fn about_mode(text: &str, pattern: &Regex, options: &Options) -> Opti
     if text.starts_with('!') {
         return Some("an expression on modes is not inverted by a !; use the option mismatch".to_owned());
     }
-    let holds = |kind: &&str| pattern.is_match(&format!("{kind}rwxrwxrwx"));
-    let is_found = ["-", "u", "g", "t", "D", "Dc", "p", "S"].iter().any(&holds) || (options.links && holds(&"L"));
-    let is_unfound = ["L", "d", "dt"].iter().any(holds);
+    let permissions: Vec<String> = (0..=0o777).map(|bits| notation::mode(bits)[1..].to_owned()).collect();
+    let holds = |kind: &&str| permissions.iter().any(|rights| pattern.is_match(&format!("{kind}{rights}")));
+    let is_found = ["-", "u", "g", "t", "ug", "ut", "gt", "ugt", "D", "Dc", "p", "S"].iter().any(&holds)
+        || (options.links && holds(&"L"));
+    let is_unfound = ["L", "d", "dt", "dg", "dgt", "du"].iter().any(holds);
     let is_inverted = options.mismatch.iter().any(|word| Field::Modes.is_named_by(word));
     let reason = "only links or directories have this mode: links are found with the option links, directories never";
     (is_unfound && !is_found && !is_inverted).then(|| reason.to_owned())

@@ -227,7 +227,7 @@ impl Known {
             plan.searches.iter().any(|search| !search.libraries.is_empty() || !search.memory.is_empty());
         let regions = if needs_regions { process.regions(is_over) } else { Ok(Default::default()) };
         let regions = regions.map_err(|error| failed("maps", error)).unwrap_or_default();
-        if needs_regions && errors.is_empty() {
+        if needs_regions && errors.is_empty() && !is_gone {
             if !regions.is_whole {
                 errors.push(("maps", io::Error::other("it has too many regions, of which the first were looked at")));
             } else if !regions.are_names_whole {

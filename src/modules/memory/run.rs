@@ -57,6 +57,9 @@ pub(super) fn run(plan: &Plan, context: Context) -> ModuleResult {
     });
     let found = shared.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut report = found.report;
+    if let Some(error) = shared.ids.into_inner().unwrap_or_else(PoisonError::into_inner).error() {
+        report.unseen(format_args!("list the processes in /proc again: {error}"));
+    }
     found.unread.report(&mut report);
     let mut statistics = json!({"processcount": found.processes, "memoryread": found.bytes});
     if plan.names_failures && !found.failures.is_empty() {

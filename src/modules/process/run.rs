@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 /// Bytes of a command line, a path or a control group in an element.
 const TEXT_BYTES_MAX: usize = 4 << 10;
+/// Descriptors of a process, in all its threads, that are looked at when it is its turn: a tenth of a second.
+const DESCRIPTORS_AT_ONCE_MAX: usize = 50_000;
 /// Open files in an element.
 const FILES_MAX: usize = 16;
 
@@ -31,9 +33,14 @@ pub(super) fn run(searches: &[Search], context: Context) -> ModuleResult {
         report.unseen(reason);
     }
     let (mut examined, mut unread) = (0, Unread::default());
-    while let Some((pid, _)) = ids.next(&machine.processes) {
+    let looks_at_files = searches.iter().flat_map(|search| &search.filters).any(|filter| filter.field == "openfiles");
+    while let Some((pid, is_late)) = ids.next(&machine.processes) {
         if report.is_over() {
             break;
+        }
+        if looks_at_files && !is_late && has_many_descriptors(pid, &machine) {
+            ids.defer(pid);
+            continue;
         }
         match Facts::of(pid, &machine) {
             Ok(None) => {}
@@ -44,8 +51,17 @@ pub(super) fn run(searches: &[Search], context: Context) -> ModuleResult {
             Err(error) => unread.add("stat", &pid.to_string(), &error),
         }
     }
+    if let Some(error) = ids.error() {
+        report.unseen(format_args!("list the processes in /proc again: {error}"));
+    }
     unread.report(&mut report);
     report.finish(&json!({"examined": examined}))
+}
+
+/// Whether a process has so many descriptors that it is looked at last.
+fn has_many_descriptors(pid: i32, machine: &Machine) -> bool {
+    let count = machine.processes.process(pid).and_then(|process| process.count_descriptors());
+    count.is_ok_and(|count| count > DESCRIPTORS_AT_ONCE_MAX)
 }
 
 /// Compares one process with all searches.

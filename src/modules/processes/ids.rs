@@ -16,13 +16,15 @@ pub(in crate::modules) struct Ids {
     waiting: VecDeque<i32>,
     late: VecDeque<i32>,
     looks_left: usize,
+    error: Option<io::Error>,
 }
 
 impl Ids {
     /// Those of all processes but some.
     pub(in crate::modules) fn list(processes: &Processes, without: &[i32]) -> io::Result<Ids> {
         let seen = without.iter().copied().collect();
-        let mut ids = Ids { seen, waiting: VecDeque::new(), late: VecDeque::new(), looks_left: LOOKS_MAX };
+        let (waiting, late) = Default::default();
+        let mut ids = Ids { seen, waiting, late, looks_left: LOOKS_MAX, error: None };
         ids.add(processes.ids()?);
         Ok(ids)
     }
@@ -31,10 +33,9 @@ impl Ids {
     pub(in crate::modules) fn next(&mut self, processes: &Processes) -> Option<(i32, bool)> {
         if self.waiting.is_empty() && self.looks_left > 0 {
             self.looks_left -= 1;
-            // All that were there at the beginning are known.
-            self.add(processes.ids().unwrap_or_default());
-            if self.waiting.is_empty() {
-                self.looks_left = 0;
+            match processes.ids() {
+                Ok(now) => self.add(now),
+                Err(error) => self.error = Some(error),
             }
         }
         let next = self.waiting.pop_front().map(|pid| (pid, false));
@@ -44,6 +45,11 @@ impl Ids {
     /// It comes last.
     pub(in crate::modules) fn defer(&mut self, pid: i32) {
         self.late.push_back(pid);
+    }
+
+    /// Why processes that have begun meanwhile may be missing.
+    pub(in crate::modules) fn error(self) -> Option<io::Error> {
+        self.error
     }
 
     fn add(&mut self, now: Vec<i32>) {

@@ -71,7 +71,7 @@ struct Names {
 pub(in crate::modules) struct Devices(HashMap<(String, u64), bool>);
 
 impl Process {
-    /// What is mapped now, as far as it is read until `is_over`.
+    /// What is mapped now, as far as it is read until `is_over`. `ESRCH`: it has no memory, or runs another program now.
     pub(in crate::modules) fn regions(&self, is_over: &mut dyn FnMut() -> bool) -> io::Result<Regions> {
         let mut lines = BufReader::with_capacity(64 << 10, self.open("maps")?);
         let mut regions = Regions { list: Vec::new(), is_whole: true, are_names_whole: true };
@@ -95,7 +95,8 @@ impl Process {
             line.clear();
         }
         regions.are_names_whole &= !names.has_no_room;
-        Ok(regions)
+        // It had no memory any more, or another program took its place after it was opened.
+        if regions.list.is_empty() { Err(Errno::SRCH.into()) } else { Ok(regions) }
     }
 }
 

@@ -162,9 +162,23 @@ threading.Thread(target=work).start()
     let process = Processes::open().unwrap().process(child.id().cast_signed()).unwrap();
     let file = PathBuf::from("/etc/hostname");
     assert!(!process.descriptors().unwrap().list.iter().any(|(_, path)| *path == file));
+    assert!(process.count_descriptors().unwrap() >= 6, "three of two threads");
     let (paths, error) = process.open_files(&|| false).unwrap();
     assert!(paths.contains(&file) && error.is_none(), "{paths:?} {error:?}");
     assert!(process.open_files(&|| true).unwrap().1.is_some(), "there was no time for the other thread");
     drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_without_memory_has_ended_and_is_none_of_which_everything_was_seen() {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let processes = Processes::open().unwrap();
+    let pid = child.id().cast_signed();
+    child.kill().unwrap();
+    while processes.process(pid).unwrap().stat().unwrap().state != 'Z' {
+        std::thread::yield_now();
+    }
+    assert!(has_ended(&processes.process(pid).unwrap().regions(&mut || false).unwrap_err()));
     child.wait().unwrap();
 }

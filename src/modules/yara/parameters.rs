@@ -64,7 +64,11 @@ fn file_search(words: &[String]) -> Result<(Value, Vec<ParameterError>), Paramet
     let of_files = |error| ParameterError::new("filesearch", File.form().of_option(error).to_string());
     let parameters = File.form().parameters(words).map_err(of_files)?;
     let doubts = File.validate(&parameters).map_err(of_files)?.into_iter().map(of_files).collect();
-    if parameters["searches"]["s1"]["options"]["matchlimit"].as_u64().is_some_and(|limit| limit > 0) {
+    let options = &parameters["searches"]["s1"]["options"];
+    if options["links"] == true {
+        return Err(ParameterError::new("filesearch", "-links: a link itself has no contents to scan"));
+    }
+    if options["matchlimit"].as_u64().is_some_and(|limit| limit > 0) {
         return Err(ParameterError::new("filesearch", "-matchlimit: all files that are selected are scanned"));
     }
     Ok((parameters, doubts))
@@ -134,6 +138,7 @@ mod tests {
             (json!({"yara": rule, "filesearch": "-path"}), "filesearch: -path: needs a value"),
             (json!({"yara": rule, "filesearch": "-pth /"}), "filesearch: -pth: is not an option of the module file"),
             (json!({"yara": rule, "filesearch": "-path / -name ("}), "filesearch: -name: bad regular"),
+            (json!({"yara": rule, "filesearch": "-path / -links -target x"}), "filesearch: -links: a link itself has"),
             (
                 json!({"yara": rule, "filesearch": "-path / -name . -matchlimit 7"}),
                 "filesearch: -matchlimit: all files",

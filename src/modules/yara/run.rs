@@ -183,7 +183,10 @@ impl Worker {
         while let Some((pid, _)) = ids.next(&processes) {
             self.process(search, &processes, pid)?;
         }
-        Ok(())
+        match ids.error() {
+            Some(error) => self.say(Said::Unseen(format!("list the processes in /proc again: {error}"))),
+            None => Ok(()),
+        }
     }
 
     fn say(&self, what: Said) -> Result<(), IsOver> {

@@ -59,6 +59,7 @@ fn a_doubtful_search_is_not_run() {
         (json!({"names": ["[/\\\\]evil$"]}), "searches.bad.names[0]: an expression on names"),
         (json!({"modes": ["!x"]}), "searches.bad.modes[0]: an expression on modes is not inverted by a !"),
         (json!({"modes": ["^L"]}), "searches.bad.modes[0]: only links or directories have this mode"),
+        (json!({"modes": ["^drwxr-xr-x$"]}), "searches.bad.modes[0]: only links or directories have this mode"),
         (json!({"modes": ["Lrwx"]}), "searches.bad.modes[0]: only links or directories have this mode"),
         (
             json!({"modes": ["^dt?rwx"], "options": {"links": true}}),

@@ -143,7 +143,7 @@ fn one_walk_serves_searches_that_follow_and_searches_that_do_not() {
 }
 
 #[test]
-fn a_path_that_is_a_link_is_walked_if_it_leads_to_a_directory_and_is_the_link_otherwise() {
+fn a_path_that_is_a_link_is_the_link_and_is_walked_if_it_leads_to_a_directory() {
     let tree = tree();
     // Alone, and when the walk of another path comes to it.
     for beside in [&[][..], &["in"]] {
@@ -157,7 +157,8 @@ fn a_path_that_is_a_link_is_walked_if_it_leads_to_a_directory_and_is_the_link_ot
             let result = run(&json!({"searches": searches}));
             (tree.files(&result, "s1"), result.errors.unwrap_or_default())
         };
-        assert_eq!(search("in/directory", true), (strings(&["in/directory/inner"]), vec![]));
+        assert_eq!(search("in/directory", true), (strings(&["in/directory", "in/directory/inner"]), vec![]));
+        assert_eq!(search("in/directory", false), (strings(&["in/directory/inner"]), vec![]));
         for path in ["in/near", "in/dangling", "in/loop", "in/file"] {
             assert_eq!(search(path, true), (strings(&[path]), vec![]), "{beside:?}");
         }
@@ -172,8 +173,8 @@ fn a_path_that_is_a_link_is_walked_if_it_leads_to_a_directory_and_is_the_link_ot
         "paths": [tree.at("in"), tree.at("in/dangling"), tree.at("in/near"), tree.at("in/near")]}),
     );
     assert_eq!(both, ["in/dangling", "in/near"], "each once");
-    let wild = json!({"paths": [tree.at("i?/dangling"), tree.at("in/ne*")], "names": ["."], "options": {"glob": true}});
-    assert_eq!(find(&tree, wild), ["in/dangling", "in/near"]);
+    let wild = json!({"paths": [tree.at("i?/d*"), tree.at("in/ne*")], "targets": ["."], "options": {"glob": true}});
+    assert_eq!(find(&tree, wild), ["in/dangling", "in/directory", "in/near"]);
 }
 
 #[test]

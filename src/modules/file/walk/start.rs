@@ -43,6 +43,7 @@ impl Walker<'_> {
         }
         match open::stat(CWD, path.as_os_str(), true) {
             Ok(metadata) if metadata.is_directory() => {
+                self.compare_link(path, &entering);
                 let directory = Directory::Root(Location::of_root(path, real));
                 self.queue.push([Task::Directory(directory, entering.into())]);
             }
@@ -63,9 +64,13 @@ impl Walker<'_> {
 
     /// Settles a path of searches that cannot be reached; a link there can be looked at itself.
     fn settle_unreached(&mut self, path: &Path, active: &[Active], error: &io::Error) {
-        let is_link = is_link(path);
-        self.cannot_start(path, active, error, is_link);
-        if is_link && self.walk.ways(&Kind::Link).contains(&Kind::LinkItself) {
+        self.cannot_start(path, active, error, is_link(path));
+        self.compare_link(path, active);
+    }
+
+    /// Compares a path of searches that is a link with those that look at links themselves.
+    fn compare_link(&mut self, path: &Path, active: &[Active]) {
+        if self.walk.ways(&Kind::Link).contains(&Kind::LinkItself) && is_link(path) {
             self.walk.run.findings.add_files(1);
             self.evaluate(None, path.as_os_str(), Kind::LinkItself, &active.into());
         }
