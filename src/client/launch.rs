@@ -129,8 +129,7 @@ pub fn own_words(module: &dyn Module, words: &[String]) -> usize {
     let mut own = 0;
     while let Some(word) = words.get(own) {
         let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
-        let is_of_module = module.form().flags().any(|flag| name.trim_start_matches('-') == flag.name);
-        let Some(flag) = flags.iter().find(|flag| !is_of_module && flag.is_named(name)) else { break };
+        let Some(flag) = flags.iter().find(|flag| !is_of(module, name) && flag.is_named(name)) else { break };
         own += 1 + flag.values.len().saturating_sub(usize::from(value.is_some()));
     }
     own.min(words.len())
@@ -186,7 +185,7 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
     let parameters = module.parse_arguments(rest);
     let parameters = parameters.map_err(|e| {
         let misplaced =
-            misplaced(rest).map_or(String::new(), |word| format!("; {word} is mig's: it stands before them"));
+            misplaced(module, rest).map_or(String::new(), |word| format!("; {word} is mig's: it stands before them"));
         ProgramError::new(ExitClass::Usage, format!("{e}; try mig {} help{misplaced}", module.name()))
     })?;
     if options.target.as_deref() == Some("local") {
@@ -209,11 +208,18 @@ fn run_module(module: &'static dyn Module, options: &LaunchOptions, rest: &[Stri
     launch(action, module.name(), options)
 }
 
-/// An option of ours among the parameters of a module.
-fn misplaced(rest: &[String]) -> Option<&String> {
+/// An option of ours among the parameters of a module. What the module calls so too is the module's.
+fn misplaced<'w>(module: &dyn Module, rest: &'w [String]) -> Option<&'w String> {
     let flags = cli::describe::flags(LaunchOptions::usage());
-    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
-    rest.iter().find(|word| word.starts_with('-') && flags.iter().any(|flag| flag.is_named(&name(word))))
+    rest.iter().find(|word| {
+        let name = word.split('=').next().unwrap_or_default();
+        name.starts_with('-') && !is_of(module, name) && flags.iter().any(|flag| flag.is_named(name))
+    })
+}
+
+/// Whether a module has an option of this name.
+fn is_of(module: &dyn Module, name: &str) -> bool {
+    module.form().flags().any(|flag| name.trim_start_matches('-') == flag.name)
 }
 
 /// Refuses what would mean nothing on this machine alone.
@@ -366,4 +372,21 @@ pub fn list_missing(api: &Api, id: ActionId, output: &mut Output) -> Result<(), 
         let cells = [answer.agent, id, command, status, answer.queueloc, answer.agent_status];
         output.record(&MISSING_COLUMNS, &cells, &object)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_misplaced_only_if_the_module_has_none_of_its_name() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let misplaced_in = |module: &str, line: &str| {
+            let module = crate::modules::by_name(module).unwrap();
+            misplaced(module, &words(line)).cloned()
+        };
+        assert_eq!(misplaced_in("pkg", "-name x -version <1 --version=2 -wrong"), None);
+        assert_eq!(misplaced_in("pkg", "-version <1 --format csv"), Some("--format".into()));
+        assert_eq!(misplaced_in("file", "-name x -version"), Some("-version".into()));
+    }
 }

@@ -10,7 +10,7 @@
 //! - `/etc/passwd`, `/etc/group` and `/etc/shadow`; of the last only the state of a password, its algorithm and dates.
 //! - `/var/log/wtmp` and `/var/log/lastlog` for last logins, and what has their place on newer systems: the databases of wtmpdb
 //!   and lastlog2. `/run/utmp` and logind's sessions for those that go on.
-//! - `/etc/sudoers` and what it includes, and the files of doas.
+//! - `/etc/sudoers`, `/etc/sudoers-rs` and what they include, and the files of doas.
 
 mod doas;
 mod doas_text;

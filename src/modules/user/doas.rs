@@ -4,10 +4,11 @@
 //! looked at apart, as only builds with `/etc/doas.d` read several, and not in the same order.
 
 use super::doas_text::{self, Rule};
-use super::rights::{Right, Who};
+use super::rights::{Right, Rights, Who, shortened};
 use crate::modules::accounts::Names;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// One file: some ten thousand rules.
@@ -64,21 +65,39 @@ impl Doas {
     }
 
     /// The rights of an account, in the order of the files. A rule that takes a part of one away has commands with a `!`.
-    pub(super) fn rights(&self, who: &Who, users: &Names) -> Vec<Right> {
-        let mut rights = Vec::new();
+    pub(super) fn rights(&self, who: &Who, users: &Names, report: &mut Report) -> Vec<Right> {
+        let mut rights = Rights::default();
         for (path, rules) in &self.files {
-            let mut valid: Vec<&Rule> = Vec::new();
-            for rule in rules.iter().filter(|rule| is_for(&rule.identity, who, users)) {
-                valid.retain(|earlier| !covers(rule, earlier));
-                // Without a right to take away it says nothing.
-                if rule.permits || !valid.is_empty() {
-                    valid.push(rule);
-                }
+            for rule in valid(rules.iter().filter(|rule| is_for(&rule.identity, who, users))) {
+                let is_as_root = rule.target.as_ref().is_none_or(|target| number(target, users) == Some(0));
+                rights.add(is_as_root, rule.nopass, || right(path, rule, is_as_root));
             }
-            rights.extend(valid.into_iter().map(|rule| right(path, rule, users)));
         }
-        rights
+        rights.finish("doas", who, report)
     }
+}
+
+/// What a rule matches: as whom, what, and with which arguments; none is any.
+type Matched<'r> = (Option<&'r str>, Option<&'r str>, Option<&'r [String]>);
+
+/// Of the rules for an account those that no later one covers: that matches whatever the first does.
+fn valid<'r>(rules: impl DoubleEndedIterator<Item = &'r Rule>) -> Vec<&'r Rule> {
+    let mut later: HashSet<Matched> = HashSet::new();
+    let mut valid: Vec<&Rule> = Vec::new();
+    for rule in rules.rev() {
+        let (target, command, arguments) = (rule.target.as_deref(), rule.command.as_deref(), rule.arguments.as_deref());
+        let mut covering = [target, None]
+            .into_iter()
+            .flat_map(|target| [(target, None, None), (target, command, None), (target, command, arguments)]);
+        if !covering.any(|key| later.contains(&key)) {
+            valid.push(rule);
+        }
+        later.insert((target, command, arguments));
+    }
+    valid.reverse();
+    // Without a right to take away one says nothing.
+    let first = valid.iter().position(|rule| rule.permits).unwrap_or(valid.len());
+    valid.split_off(first)
 }
 
 /// Whether what a rule is for is this account: by number, as for doas.
@@ -97,21 +116,14 @@ fn number(user: &str, users: &Names) -> Option<u32> {
     users.number(user).or_else(|| user.parse().ok())
 }
 
-/// Whether a rule matches whatever another does.
-fn covers(rule: &Rule, other: &Rule) -> bool {
-    (rule.target.is_none() || rule.target == other.target)
-        && (rule.command.is_none()
-            || rule.command == other.command && (rule.arguments.is_none() || rule.arguments == other.arguments))
-}
-
-fn right(path: &str, rule: &Rule, users: &Names) -> Right {
+fn right(path: &str, rule: &Rule, is_as_root: bool) -> Right {
     let command = rule.command.as_deref().unwrap_or("ALL");
     Right {
         source: format!("{path}:{}", rule.line),
-        run_as: rule.target.clone().unwrap_or_else(|| "ALL".to_owned()),
-        is_as_root: rule.target.as_ref().is_none_or(|target| number(target, users) == Some(0)),
+        run_as: shortened(rule.target.clone().unwrap_or_else(|| "ALL".to_owned())),
+        is_as_root,
         nopasswd: rule.nopass,
-        commands: vec![if rule.permits { command.to_owned() } else { format!("!{command}") }],
+        commands: vec![shortened(if rule.permits { command.to_owned() } else { format!("!{command}") })],
         hosts: Vec::new(),
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         }
         Err(error) => report.unseen(format_args!("read /etc/nsswitch.conf: {error}: other sources are unknown")),
     }
-    let sudoers = Sudoers::read(machine, &mut report);
+    let sudoers = Sudoers::read(machine, &accounts, &mut report);
     let doas = Doas::read(machine, &mut report);
     let users = Names::of_accounts(&accounts);
     let logins = Logins::read(machine, &accounts, asks(searches), &mut report);
@@ -63,7 +63,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         let mut gids: Vec<u32> = of.iter().map(|group| group.gid).collect();
         gids.push(account.gid);
         let who = Who { account, groups: &names, gids: &gids };
-        let (sudo, doas) = (sudoers.rights(&who), doas.rights(&who, &users));
+        let (sudo, doas) = (sudoers.rights(&who, &mut report), doas.rights(&who, &users, &mut report));
         let password = shadow::password(account, &shadow);
         let known = Known { account, groups: names, password, sudo, doas, logins: &logins };
         for (search, undecided) in searches.iter().zip(&mut undecided) {

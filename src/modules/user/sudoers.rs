@@ -3,11 +3,19 @@
 //! Facts only: who may run what as whom, and whether without a password. Arguments of commands are not kept: they may be private.
 //! Which hosts a rule is for is said, and not judged. What is not understood is named.
 
-use super::rights::{Right, Who};
-use super::sudoers_text::{self, Aliases, Item, Statement};
+mod lists;
+#[cfg(test)]
+mod tests;
+
+use super::rights::{Right, Rights, Who, shortened};
+use super::sudoers_text::{self, Aliases, Item, RunAs, Statement};
+use crate::modules::accounts::Account;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::report::Report;
+use lists::Lists;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// One file: some ten thousand rules.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -15,44 +23,91 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const FILES_MAX: usize = 1_000;
 /// Includes within includes; sudo has 128.
 const INCLUDES_MAX: usize = 16;
-/// Aliases within aliases.
-const ALIASES_MAX: usize = 16;
-/// Commands of one right that are returned.
-const COMMANDS_MAX: usize = 64;
+/// Commands of one right that are returned, and hosts.
+const WORDS_MAX: usize = 64;
 
-/// The rights of a machine.
+/// The rights of a machine: those of each program that reads files of its own.
 #[derive(Debug, Default)]
 pub(super) struct Sudoers {
+    policies: Vec<Policy>,
+}
+
+/// What a file and those that it includes say.
+#[derive(Debug, Default)]
+struct Text {
     aliases: Aliases,
+    rules: Vec<(String, sudoers_text::Rule)>,
+    without_password: Vec<(String, Vec<Item>)>,
+    exempt_group: Option<String>,
+    /// As whom commands are run if a rule does not say so: the last `Defaults runas_default`.
+    runas_default: Option<String>,
+    files: usize,
+}
+
+/// The same, with aliases that are understood.
+#[derive(Debug)]
+struct Policy {
+    /// Aliases of users.
+    users: Lists,
+    /// Commands that an alias stands for.
+    commands: HashMap<String, Vec<String>>,
     rules: Vec<Rule>,
     /// Those who never need a password: `Defaults !authenticate`.
-    without_password: Vec<Vec<Item>>,
+    without_password: Vec<(String, Vec<Item>)>,
     /// Those in it do not either, whatever rules say: the last `Defaults exempt_group`.
     exempt_group: Option<String>,
-    files: usize,
 }
 
 /// Who may do what.
 #[derive(Debug)]
 struct Rule {
     source: String,
-    users: Vec<Item>,
+    users: Rc<Vec<Item>>,
     hosts: Vec<Item>,
-    grants: Vec<sudoers_text::Grant>,
+    grants: Vec<Grant>,
+}
+
+/// What may be done.
+#[derive(Debug)]
+struct Grant {
+    run_as: Rc<RunAs>,
+    /// Root is among those.
+    is_as_root: bool,
+    nopasswd: Option<bool>,
+    commands: Vec<Item>,
 }
 
 impl Sudoers {
     /// Reads them. A machine without the files has no rights.
-    pub(super) fn read(machine: &Machine, report: &mut Report) -> Sudoers {
+    pub(super) fn read(machine: &Machine, accounts: &[Account], report: &mut Report) -> Sudoers {
+        name_other_file(machine, report);
+        let roots = accounts.iter().filter(|account| account.uid == 0).map(|account| account.name.as_str());
+        let roots: BTreeSet<&str> = roots.chain(["root"]).collect();
+        // The first is one that only sudo-rs reads.
+        let of_programs = [&["/etc/sudoers-rs"][..], &["/etc/sudoers", "/usr/etc/sudoers"]];
         let mut sudoers = Sudoers::default();
-        let paths = ["/etc/sudoers", "/usr/etc/sudoers"].map(|path| machine.path(path));
-        if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-            sudoers.read_file(machine, path, 0, report);
+        for paths in of_programs {
+            let mut paths = paths.iter().map(|path| machine.path(path));
+            if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
+                let mut text = Text::default();
+                text.read_file(machine, &path, 0, report);
+                sudoers.policies.push(Policy::of(text, &roots, report));
+            }
         }
-        sudoers.name_what_no_account_matches(report);
         sudoers
     }
 
+    /// The rights of an account, in the order of the files.
+    pub(super) fn rights(&self, who: &Who, report: &mut Report) -> Vec<Right> {
+        let mut rights = Rights::default();
+        for policy in &self.policies {
+            policy.add_rights(who, &mut rights, report);
+        }
+        rights.finish("sudo", who, report)
+    }
+}
+
+impl Text {
     fn read_file(&mut self, machine: &Machine, path: &Path, depth: usize, report: &mut Report) {
         let name = machine.name(path);
         self.files += 1;
@@ -74,15 +129,13 @@ impl Sudoers {
             match sudoers_text::parse(&text, &mut self.aliases) {
                 Ok(Statement::Nothing) => {}
                 Ok(Statement::Rules(rules)) => {
-                    self.rules.extend(rules.into_iter().map(|(users, hosts, grants)| Rule {
-                        source: source.clone(),
-                        users,
-                        hosts,
-                        grants,
-                    }))
+                    self.rules.extend(rules.into_iter().map(|rule| (source.clone(), rule)));
                 }
-                Ok(Statement::WithoutPassword(users)) => self.without_password.push(users),
-                Ok(Statement::ExemptGroup(group)) => self.exempt_group = Some(group),
+                Ok(Statement::Defaults(defaults)) => {
+                    self.without_password.extend(defaults.without_password.map(|users| (source, users)));
+                    self.exempt_group = defaults.exempt_group.or(self.exempt_group.take());
+                    self.runas_default = defaults.runas_default.or(self.runas_default.take());
+                }
                 Ok(Statement::Include(path)) => match included(machine, path.as_str(), &name) {
                     Some(path) => self.read_file(machine, &path, depth + 1, report),
                     None => report.unseen(format_args!("{source}: includes what depends on the host's name")),
@@ -106,91 +159,159 @@ impl Sudoers {
             }
         }
     }
+}
+
+impl Policy {
+    /// Puts aliases and rules together; `roots` are the accounts with the id 0.
+    fn of(text: Text, roots: &BTreeSet<&str>, report: &mut Report) -> Policy {
+        let Text { aliases, rules, without_password, exempt_group, runas_default, .. } = text;
+        let mut lists = |kind: &str, aliases| {
+            let (lists, cyclic) = Lists::of(aliases);
+            for name in cyclic {
+                report
+                    .unseen(format_args!("the {kind} {name} of sudo is made of itself: what it stands for is unknown"));
+            }
+            lists
+        };
+        let users = lists("User_Alias", aliases.users);
+        let run_as = lists("Runas_Alias", aliases.run_as);
+        let of_commands = lists("Cmnd_Alias", aliases.commands);
+        let mut commands = HashMap::new();
+        for (name, list) in of_commands.iter() {
+            let texts = texts(list, &commands);
+            commands.insert(name.to_owned(), texts);
+        }
+        let default = Item { is_negated: false, word: runas_default.unwrap_or_else(|| "root".to_owned()) };
+        let default = Rc::new(RunAs { users: vec![default], groups: Vec::new() });
+        let grant = |grant: sudoers_text::Grant| Grant {
+            run_as: grant.run_as.unwrap_or_else(|| default.clone()),
+            is_as_root: false,
+            nopasswd: grant.nopasswd,
+            commands: grant.commands,
+        };
+        let rules = rules.into_iter().map(|(source, (users, hosts, grants))| {
+            let grants = grants.into_iter().map(grant).collect();
+            Rule { source, users, hosts, grants }
+        });
+        let mut policy = Policy { users, commands, rules: rules.collect(), without_password, exempt_group };
+        policy.name_what_no_account_matches(report);
+        policy.find_root(&run_as, roots, report);
+        policy
+    }
 
     /// Rules for those whom files of this machine do not name.
     fn name_what_no_account_matches(&self, report: &mut Report) {
-        for rule in &self.rules {
-            let mut outside =
-                rule.users.iter().filter(|item| item.word.starts_with('+') || item.word.starts_with("%:"));
-            if let Some(item) = outside.next() {
-                report.unseen(format_args!("{}: who is in {} is not known", rule.source, item.word));
+        fn outside<'a>(list: &'a [Item], aliases: &HashMap<&str, Option<&'a str>>) -> Option<&'a str> {
+            list.iter().find_map(|item| match aliases.get(item.word.as_str()) {
+                Some(outside) => *outside,
+                None => (item.word.starts_with('+') || item.word.starts_with("%:")).then_some(&item.word),
+            })
+        }
+        let mut aliases = HashMap::new();
+        for (name, list) in self.users.iter() {
+            let outside = outside(list, &aliases);
+            aliases.insert(name, outside);
+        }
+        let of_rules = self.rules.iter().map(|rule| (&rule.source, rule.users.as_slice()));
+        let others = self.without_password.iter().map(|(source, users)| (source, users.as_slice()));
+        for (source, users) in of_rules.chain(others) {
+            if report.is_over() {
+                return;
+            }
+            if let Some(word) = outside(users, &aliases) {
+                report.unseen(format_args!("{source}: who is in {word} is not known"));
             }
         }
     }
 
-    /// The rights of an account, in the order of the files.
-    pub(super) fn rights(&self, who: &Who) -> Vec<Right> {
-        let never_asked = self.without_password.iter().any(|users| self.holds(users, who, 0) == Some(true));
+    /// Finds what may be run as root: as any account with its id. It may be in any group, or in none.
+    fn find_root(&mut self, run_as: &Lists, roots: &BTreeSet<&str>, report: &mut Report) {
+        for (name, is_in_groups) in roots.iter().flat_map(|name| [(name, true), (name, false)]) {
+            let decided = run_as.decide(|word| match word.as_bytes() {
+                [b'%' | b'+', ..] => is_in_groups,
+                [b'#', ..] => id(&word[1..]) == Some(0),
+                _ => word == "ALL" || word == *name,
+            });
+            for grant in self.rules.iter_mut().flat_map(|rule| &mut rule.grants) {
+                if report.is_over() {
+                    return;
+                }
+                grant.is_as_root = grant.is_as_root || decided.holds(&grant.run_as.users) == Some(true);
+            }
+        }
+    }
+
+    fn add_rights(&self, who: &Who, rights: &mut Rights, report: &mut Report) {
+        let decided = self.users.decide(|word| is(word, who));
+        let never_asked = self.without_password.iter().any(|(_, users)| decided.holds(users) == Some(true));
         let is_exempt = self.exempt_group.as_ref().is_some_and(|group| who.groups.contains(group));
-        let mut rights = Vec::new();
-        for rule in self.rules.iter().filter(|rule| self.holds(&rule.users, who, 0) == Some(true)) {
-            let hosts: Vec<String> = rule.hosts.iter().map(Item::text).collect();
+        for rule in &self.rules {
+            if report.is_over() {
+                return;
+            }
+            if decided.holds(&rule.users) != Some(true) {
+                continue;
+            }
             for grant in &rule.grants {
-                let mut commands = Vec::new();
-                self.commands(&grant.commands, &mut commands, 0);
-                rights.push(Right {
+                let nopasswd = is_exempt || grant.nopasswd.unwrap_or(never_asked);
+                let hosts = || texts(&rule.hosts, &HashMap::new());
+                rights.add(grant.is_as_root, nopasswd, || Right {
                     source: rule.source.clone(),
-                    run_as: grant.run_as.text(),
-                    is_as_root: self.has_root(&grant.run_as.users, 0) == Some(true),
-                    nopasswd: is_exempt || grant.nopasswd.unwrap_or(never_asked),
-                    commands,
-                    hosts: if hosts == ["ALL"] { Vec::new() } else { hosts.clone() },
+                    run_as: shortened(grant.run_as.text()),
+                    is_as_root: grant.is_as_root,
+                    nopasswd,
+                    commands: texts(&grant.commands, &self.commands),
+                    hosts: Some(hosts()).filter(|hosts| *hosts != ["ALL"]).unwrap_or_default(),
                 });
             }
         }
-        rights
     }
+}
 
-    /// Whether a list of users to become has root: its last item that does decides. None: no item does.
-    fn has_root(&self, list: &[Item], depth: usize) -> Option<bool> {
-        list.iter().rev().find_map(|item| {
-            let has = match self.aliases.run_as.get(&item.word).filter(|_| depth < ALIASES_MAX) {
-                Some(list) => self.has_root(list, depth + 1),
-                // Root may be in any group.
-                None => {
-                    (["ALL", "root", "#0"].contains(&&*item.word) || item.word.starts_with(['%', '+'])).then_some(true)
-                }
-            };
-            has.map(|has| has != item.is_negated)
-        })
+/// Whether a word of a list of users is an account.
+fn is(word: &str, who: &Who) -> bool {
+    match word.as_bytes() {
+        _ if word == "ALL" => true,
+        [b'#', ..] => id(&word[1..]) == Some(who.account.uid),
+        [b'%', b'#', ..] => id(&word[2..]).is_some_and(|gid| who.gids.contains(&gid)),
+        [b'%', ..] => who.groups.iter().any(|group| *group == word[1..]),
+        _ => word == who.account.name,
     }
+}
 
-    /// Whether a list has an account: its last item that does decides. None: no item does.
-    fn holds(&self, list: &[Item], who: &Who, depth: usize) -> Option<bool> {
-        let of = |item: &Item| self.is(&item.word, who, depth).map(|is| is != item.is_negated);
-        list.iter().rev().find_map(of)
-    }
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok()
+}
 
-    /// Whether a word of a list of users is an account. None: it says nothing of it.
-    fn is(&self, word: &str, who: &Who, depth: usize) -> Option<bool> {
-        if let Some(list) = self.aliases.users.get(word).filter(|_| depth < ALIASES_MAX) {
-            return self.holds(list, who, depth + 1);
+/// The words of a list, without arguments of commands; aliases are what they stand for.
+fn texts(list: &[Item], aliases: &HashMap<String, Vec<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in list {
+        match aliases.get(&item.word).filter(|_| !item.is_negated) {
+            Some(texts) => found.extend_from_slice(texts),
+            None => found.push(shortened(item.text())),
         }
-        let id = |text: &str| text.parse::<u32>().ok();
-        let is_it = match word.as_bytes() {
-            _ if word == "ALL" => true,
-            [b'#', ..] => id(&word[1..]) == Some(who.account.uid),
-            [b'%', b'#', ..] => id(&word[2..]).is_some_and(|gid| who.gids.contains(&gid)),
-            [b'%', ..] => who.groups.iter().any(|group| *group == word[1..]),
-            _ => word == who.account.name,
-        };
-        is_it.then_some(true)
-    }
-
-    /// The commands of a list without their arguments; aliases are what they stand for.
-    fn commands(&self, list: &[Item], found: &mut Vec<String>, depth: usize) {
-        for item in list {
-            if found.len() == COMMANDS_MAX {
-                found.push("…".to_owned());
-            }
-            if found.len() > COMMANDS_MAX {
-                return;
-            }
-            match self.aliases.commands.get(&item.word).filter(|_| depth < ALIASES_MAX && !item.is_negated) {
-                Some(list) => self.commands(list, found, depth + 1),
-                None => found.push(item.text()),
-            }
+        if found.len() > WORDS_MAX {
+            found.truncate(WORDS_MAX);
+            found.push("…".to_owned());
+            break;
         }
+    }
+    found
+}
+
+/// Another file with rules, which sudo.conf(5) may name.
+fn name_other_file(machine: &Machine, report: &mut Report) {
+    const PATH: &str = "/etc/sudo.conf";
+    let text = match files::read_whole(&machine.path(PATH), FILE_BYTES_MAX) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if files::is_missing(&error) => return,
+        Err(error) => return report.unseen(format_args!("read {PATH}: {error}: other files with rights are unknown")),
+    };
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let others = lines.flat_map(str::split_whitespace).filter_map(|word| word.strip_prefix("sudoers_file="));
+    for other in others.filter(|path| *path != "/etc/sudoers") {
+        report.unseen(format_args!("rights to use sudo in {other} ({PATH}) are not seen"));
     }
 }
 

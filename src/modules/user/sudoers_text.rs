@@ -9,6 +9,7 @@ pub(super) use words::statements;
 
 use grammar::Line;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A word of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +30,8 @@ impl Item {
 /// Commands that may be run in the same way.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// As whom.
-    pub(super) run_as: RunAs,
+    /// As whom; none if it does not say so. Many may have the same.
+    pub(super) run_as: Option<Rc<RunAs>>,
     /// Without a password; none if it does not say so.
     pub(super) nopasswd: Option<bool>,
     /// What.
@@ -38,7 +39,7 @@ pub(super) struct Grant {
 }
 
 /// Those as whom commands may be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct RunAs {
     /// Users to become; none is only oneself.
     pub(super) users: Vec<Item>,
@@ -66,8 +67,19 @@ pub(super) struct Aliases {
     pub(super) commands: HashMap<String, Vec<Item>>,
 }
 
-/// Users, hosts, and what they may do there.
-pub(super) type Rule = (Vec<Item>, Vec<Item>, Vec<Grant>);
+/// Users, hosts, and what they may do there. Many may have the same users.
+pub(super) type Rule = (Rc<Vec<Item>>, Vec<Item>, Vec<Grant>);
+
+/// What a line of defaults says of rights.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Defaults {
+    /// These need no password: `!authenticate`.
+    pub(super) without_password: Option<Vec<Item>>,
+    /// Those in this group need none either, whatever a rule says: `exempt_group=name`.
+    pub(super) exempt_group: Option<String>,
+    /// As whom commands are run if a rule does not say so: `runas_default=name`.
+    pub(super) runas_default: Option<String>,
+}
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,10 +88,8 @@ pub(super) enum Statement {
     Nothing,
     /// Rules.
     Rules(Vec<Rule>),
-    /// These need no password: `Defaults !authenticate`.
-    WithoutPassword(Vec<Item>),
-    /// Those in this group need none either, whatever a rule says: `Defaults exempt_group=name`.
-    ExemptGroup(String),
+    /// Defaults that are rights.
+    Defaults(Defaults),
     /// Another file.
     Include(String),
     /// All files in a directory.

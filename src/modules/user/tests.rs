@@ -309,7 +309,7 @@ fn who_may_become_root_is_found_whatever_a_rule_names_it() {
         ("joe ALL=(bin) /a, (root:adm) /b", true),
         ("Runas_Alias A = bin, root : B = bin\njoe ALL=(A) /a", true),
         ("Runas_Alias A = bin, root : B = bin\njoe ALL=(B, !A) /a", false),
-        ("joe ALL=(ALL, !root) /a", false),
+        ("joe ALL=(ALL, !root, !toor) /a", false),
         ("joe ALL=(%adm) /a", true),
         ("joe ALL=(bin) /a", false),
         ("joe ALL=(:adm) /a", false),

@@ -40,8 +40,8 @@ pub(super) const FORM: Form = Form {
                     "compile",
                     compiled_of,
                     "compiled",
-                    "the same, and what goes into the action is compiled: smaller, and hidden\n\
-                     from others who sign",
+                    "the same, and what goes into the action is compiled: smaller if they are\n\
+                     many, not readable at a glance, but not secret: literals are in it as they are",
                 ),
             ],
         },

@@ -1,8 +1,9 @@
 //! From words and signs to statements.
 
 use super::words::Token;
-use super::{Grant, Item, RunAs, Statement};
+use super::{Defaults, Grant, Item, RunAs, Statement};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A line that is being read.
 pub(super) struct Line {
@@ -63,26 +64,36 @@ impl Line {
         Ok(list)
     }
 
-    /// `Defaults…`: of all that it may say only `!authenticate` and `exempt_group` are rights.
+    /// `Defaults…`: of all that it may say only `!authenticate`, `exempt_group` and `runas_default` are rights.
     pub(super) fn defaults(&mut self, first: &str) -> Result<Statement, &'static str> {
         let is_it = |pair: &[Token]| pair == [Token::Sign('!'), Token::Word("authenticate".into())];
         let is_without = self.tokens.windows(2).any(is_it);
-        let exempt = self.tokens.iter().rposition(|token| *token == Token::Word("exempt_group".into()));
-        match exempt.map(|at| (at, &self.tokens[at + 1..])) {
-            None if !is_without => return Ok(Statement::Nothing),
-            None => {}
-            Some((at, [Token::Sign('='), Token::Word(group), ..]))
-                if !is_without && first == "Defaults" && self.tokens[at - 1] != Token::Sign('!') =>
-            {
-                return Ok(Statement::ExemptGroup(group.clone()));
-            }
-            Some(_) => return Err("exempt_group beside !authenticate, for some only, or without a group"),
+        let (exempt_group, runas_default) = (self.value_of("exempt_group")?, self.value_of("runas_default")?);
+        let has_values = exempt_group.is_some() || runas_default.is_some();
+        if !is_without && !has_values {
+            return Ok(Statement::Nothing);
+        }
+        if has_values && first != "Defaults" {
+            return Err("exempt_group or runas_default for some only");
         }
         self.at = 1;
-        match first.as_bytes().get("Defaults".len()) {
-            None => Ok(Statement::WithoutPassword(vec![Item { is_negated: false, word: "ALL".into() }])),
-            Some(b':') if self.sign(':') => Ok(Statement::WithoutPassword(self.list()?)),
-            Some(_) => Err("!authenticate for a host, a command or a user to become"),
+        let users = match first.as_bytes().get("Defaults".len()) {
+            None => vec![Item { is_negated: false, word: "ALL".into() }],
+            Some(b':') if self.sign(':') => self.list()?,
+            Some(_) => return Err("!authenticate for a host, a command or a user to become"),
+        };
+        let without_password = is_without.then_some(users);
+        Ok(Statement::Defaults(Defaults { without_password, exempt_group, runas_default }))
+    }
+
+    /// The last value of a setting in a line of defaults.
+    fn value_of(&self, name: &str) -> Result<Option<String>, &'static str> {
+        let is_it = |token: &Token| matches!(token, Token::Word(word) if word == name);
+        let Some(at) = self.tokens.iter().rposition(is_it) else { return Ok(None) };
+        match (&self.tokens[..at], &self.tokens[at + 1..]) {
+            ([.., Token::Sign('!')], _) => Err("exempt_group or runas_default is negated"),
+            (_, [Token::Sign('='), Token::Word(value), ..]) => Ok(Some(value.clone())),
+            _ => Err("exempt_group or runas_default has no value"),
         }
     }
 
@@ -112,7 +123,7 @@ impl Line {
 
     /// `users hosts = commands : hosts = commands`.
     pub(super) fn rules(&mut self) -> Result<Statement, &'static str> {
-        let users = self.list()?;
+        let users = Rc::new(self.list()?);
         let mut rules = Vec::new();
         loop {
             let hosts = self.list()?;
@@ -159,12 +170,11 @@ impl Line {
             "CHROOT",
             "TIMEOUT",
         ];
-        let root = Item { is_negated: false, word: "root".to_owned() };
-        let (mut run_as, mut nopasswd) = (RunAs { users: vec![root], groups: Vec::new() }, None);
+        let (mut run_as, mut nopasswd) = (None, None);
         let mut grants: Vec<Grant> = Vec::new();
         loop {
             if self.sign('(') {
-                run_as = self.run_as()?;
+                run_as = Some(Rc::new(self.run_as()?));
             }
             while self.word_with(&OPTIONS, '=').is_some() {
                 self.word().ok_or("an option has no value")?;

@@ -7,7 +7,10 @@ fn rules(line: &str) -> Result<Vec<String>, &'static str> {
     let Statement::Rules(rules) = parse(line, &mut Aliases::default())? else { return Ok(vec![]) };
     let join = |list: &[Item]| list.iter().map(Item::text).collect::<Vec<_>>().join(",");
     let of = |(users, hosts, grants): &Rule| {
-        let grant = |grant: &Grant| format!("({}) {:?} {}", grant.run_as.text(), grant.nopasswd, join(&grant.commands));
+        let grant = |grant: &Grant| {
+            let run_as = grant.run_as.as_ref().map_or("default".to_owned(), |run_as| run_as.text());
+            format!("({run_as}) {:?} {}", grant.nopasswd, join(&grant.commands))
+        };
         let grants: Vec<String> = grants.iter().map(grant).collect();
         format!("{} {} {}", join(users), join(hosts), grants.join("; "))
     };
@@ -18,15 +21,15 @@ fn rules(line: &str) -> Result<Vec<String>, &'static str> {
 fn rules_are_read_as_sudo_reads_them() {
     for (line, expected) in [
         ("root ALL=(ALL:ALL) ALL", &["root ALL (ALL:ALL) None ALL"][..]),
-        ("%sudo\tALL = ALL # all", &["%sudo ALL (root) None ALL"]),
-        ("#1000, !joe , %#27 ALL=NOPASSWD:/bin/ls -l \\, x=1", &["#1000,!joe,%#27 ALL (root) Some(true) /bin/ls"]),
+        ("%sudo\tALL = ALL # all", &["%sudo ALL (default) None ALL"]),
+        ("#1000, !joe , %#27 ALL=NOPASSWD:/bin/ls -l \\, x=1", &["#1000,!joe,%#27 ALL (default) Some(true) /bin/ls"]),
         (
             "a h1,h2=(x) /1, NOPASSWD: SETENV: /2, (:adm) PASSWD: !/3 : h3 = ()/4",
             &["a h1,h2 (x) None /1; (x) Some(true) /2; (:adm) Some(false) !/3", "a h3 () None /4"],
         ),
-        ("\"a b\" ALL=sha256:abc=, sha512:d /bin/x, TIMEOUT=5m CWD=/tmp /y", &["a b ALL (root) None /bin/x,/y"]),
-        ("a\\:b ALL=^/bin/(a|b)$ ^x(y)$, sudoedit /etc/x", &["a:b ALL (root) None ^/bin/(a|b)$,sudoedit"]),
-        ("%:group,+net ALL=ALL", &["%:group,+net ALL (root) None ALL"]),
+        ("\"a b\" ALL=sha256:abc=, sha512:d /bin/x, TIMEOUT=5m CWD=/tmp /y", &["a b ALL (default) None /bin/x,/y"]),
+        ("a\\:b ALL=^/bin/(a|b)$ ^x(y)$, sudoedit /etc/x", &["a:b ALL (default) None ^/bin/(a|b)$,sudoedit"]),
+        ("%:group,+net ALL=ALL", &["%:group,+net ALL (default) None ALL"]),
         ("# comment", &[]),
         ("", &[]),
         ("Defaults env_reset, mail_badpass", &[]),
@@ -49,17 +52,25 @@ fn other_statements_are_read() {
     assert_eq!(read("User_Alias A = joe, %x : B=A,!y"), Statement::Nothing);
     assert_eq!(read("Cmnd_Alias C = /bin/a secret, !/bin/b"), Statement::Nothing);
     let item = |word: &str, is_negated| Item { is_negated, word: word.into() };
-    assert_eq!(read("Defaults !authenticate"), Statement::WithoutPassword(vec![item("ALL", false)]));
+    let defaults = |without_password, exempt_group: Option<&str>, runas_default: Option<&str>| {
+        let (exempt_group, runas_default) = (exempt_group.map(str::to_owned), runas_default.map(str::to_owned));
+        Statement::Defaults(Defaults { without_password, exempt_group, runas_default })
+    };
+    let all = || Some(vec![item("ALL", false)]);
+    assert_eq!(read("Defaults !authenticate"), defaults(all(), None, None));
     let two = vec![item("a", false), item("B", false)];
-    assert_eq!(read("Defaults:a,B !authenticate"), Statement::WithoutPassword(two));
+    assert_eq!(read("Defaults:a,B !authenticate"), defaults(Some(two), None, None));
+    assert_eq!(read("Defaults x, exempt_group = \"adm\""), defaults(None, Some("adm"), None));
+    assert_eq!(read("Defaults runas_default=x"), defaults(None, None, Some("x")));
+    assert_eq!(read("Defaults runas_default=x, !authenticate, exempt_group=y"), defaults(all(), Some("y"), Some("x")));
     assert_eq!(aliases.users["B"], [item("A", false), item("y", true)]);
     assert_eq!(aliases.commands["C"], [item("/bin/a", false), item("/bin/b", true)]);
     assert!(parse("Defaults@host !authenticate", &mut aliases).is_err());
     let joined = statements(b"a \\\n b\\\\\nc\\\n");
     assert_eq!(joined, [(1, "a  b\\\\".into()), (3, "c".into())]);
-    let exempt = parse("Defaults x, exempt_group = \"adm\"", &mut aliases);
-    assert_eq!(exempt, Ok(Statement::ExemptGroup("adm".into())));
-    for line in ["Defaults !exempt_group", "Defaults:a exempt_group=b", "Defaults !authenticate, exempt_group=b"] {
+    for line in
+        ["Defaults !exempt_group", "Defaults:a exempt_group=b", "Defaults runas_default", "Defaults>a runas_default=b"]
+    {
         assert!(parse(line, &mut aliases).is_err(), "{line}");
     }
 }
@@ -81,5 +92,5 @@ fn a_comment_does_not_hide_the_next_line() {
         let found: Vec<String> = statements(text.as_bytes()).into_iter().map(|(_, line)| line).collect();
         assert_eq!(found, lines, "{text}");
     }
-    assert_eq!(rules("joe ALL=/bin/a#c").unwrap(), ["joe ALL (root) None /bin/a"]);
+    assert_eq!(rules("joe ALL=/bin/a#c").unwrap(), ["joe ALL (default) None /bin/a"]);
 }
