@@ -421,3 +421,37 @@ fn a_spool_that_is_a_link_is_read_once() {
     link(&machine, "/var/spool/cron/crontabs", "../../../etc/crontabs");
     assert_eq!(names(&search_quiet(&machine, "-user ^eve$")), ["eve"]);
 }
+
+#[test]
+fn a_link_over_another_directory_leads_where_the_kernel_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    write(&machine, "/tmp/ev/x.service", "[Service]\nExecStart=/tmp/evil-linked\n");
+    write(&machine, "/tmp/ev/x.conf", "[Service]\nExecStop=/tmp/evil-dropin\n");
+    write(&machine, "/tmp/ev/script", "");
+    write(&machine, "/dev/null", "");
+    fs::create_dir(machine.path("/tmp/ev/dd")).unwrap();
+    write(&machine, "/etc/systemd/system/x.service", "[Service]\nExecStart=/bin/true\n");
+    write(&machine, "/usr/local/real/of-link.service", "[Service]\nExecStart=/bin/true\n");
+    for (path, target) in [
+        ("/etc/systemd/system/d", "../../../tmp/ev/dd"),
+        ("/etc/systemd/system/a.service", "d/../x.service"),
+        ("/etc/systemd/system/web.service.d/d", "../../../../tmp/ev/dd"),
+        ("/etc/systemd/system/web.service.d/y.conf", "d/../x.conf"),
+        ("/etc/rc2.d/d", "../../tmp/ev/dd"),
+        ("/etc/rc2.d/S98script", "d/../script"),
+        ("/etc/systemd/system/null.service", "../../../dev/null"),
+        ("/usr/local/lib/systemd/system", "../../real"),
+    ] {
+        link(&machine, path, target);
+    }
+    for (line, expected) in [
+        ("-command evil-linked", &["a.service"][..]),
+        ("-command evil-dropin", &["web.service"]),
+        ("-kind sysv -name ^script$", &["script"]),
+        ("-name ^null -state masked", &["null.service"]),
+        ("-name ^of-link -state static", &["of-link.service"]),
+    ] {
+        assert_eq!(names(&search_quiet(&machine, line)), expected, "{line}");
+    }
+}

@@ -38,6 +38,8 @@ const KINDS: [&str; 7] = ["service", "timer", "socket", "path", "mount", "automo
 /// What is in the directories.
 #[derive(Default)]
 struct Found {
+    /// The directories without links.
+    directories: Vec<PathBuf>,
     /// What a program may be behind.
     mounts: Mounts,
     /// The file of each unit.
@@ -62,6 +64,7 @@ pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report
     let mut found = Found { mounts: mounts(report), ..Found::default() };
     for directory in DIRECTORIES {
         let path = machine.path(directory);
+        found.directories.push(machine.follow(&path).unwrap_or_else(|_| path.clone()));
         let names = files::names(&path).reported(directory, report);
         found.read_directory(machine, directory, &path, &names, report);
     }
@@ -254,7 +257,7 @@ impl Found {
             State::Alias
         } else if self.enabled.contains(name) {
             State::Enabled
-        } else if !DIRECTORIES.iter().any(|directory| target.starts_with(machine.path(directory))) {
+        } else if !self.directories.iter().any(|directory| target.starts_with(directory)) {
             State::Linked
         } else if settings.can_be_enabled() {
             State::Disabled
