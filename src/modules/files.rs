@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Entries of one directory of the system: some hundred times what distributions have there.
 const ENTRIES_MAX: usize = 100_000;
@@ -33,7 +33,7 @@ impl Machine {
     /// The machine whose files are below `root`.
     #[cfg(test)]
     pub(super) fn below(root: &Path) -> Machine {
-        Machine { root: root.to_owned() }
+        Machine { root: std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
     /// Where a file of it is.
@@ -42,22 +42,35 @@ impl Machine {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Where a path leads if its last part is a link, and the next one: none of the links is opened.
+    /// Where a path leads, without links: what its last part leads to is not opened, and may be missing.
     pub(super) fn follow(&self, path: &Path) -> io::Result<PathBuf> {
-        let mut path = path.to_owned();
+        let mut path = self.with_real_directory(path)?;
         for _ in 0..LINKS_MAX {
             let target = match std::fs::read_link(&path) {
                 Ok(target) => target,
-                // EINVAL: not a link. What a link leads to may be missing.
+                // EINVAL: not a link.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput || is_missing(&error) => return Ok(path),
                 Err(error) => return Err(error),
             };
             path = match path.parent() {
-                Some(parent) if target.is_relative() => tidy(&parent.join(target)),
+                Some(parent) if target.is_relative() => parent.join(target),
                 _ => self.path(target),
             };
+            path = self.with_real_directory(&path)?;
         }
         Err(Errno::LOOP.into())
+    }
+
+    /// A path with its directory as the kernel finds it: what `..` is behind a link, the text of the path does not say. It stays
+    /// as it is if the directory is missing, or has no other path: that of another mount namespace (`/proc/PID/root`).
+    fn with_real_directory(&self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.to_owned()) };
+        let id = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+        match std::fs::canonicalize(directory) {
+            Ok(real) if !real.starts_with(&self.root) => Err(Errno::XDEV.into()),
+            Ok(real) if id(&real)? == id(directory)? => Ok(real.join(name)),
+            Ok(_) | Err(_) => Ok(path.to_owned()),
+        }
     }
 
     /// The names in a directory of it, sorted; that it cannot be read is named.
@@ -70,7 +83,7 @@ impl Machine {
         let mut known = BTreeSet::new();
         let real = |directory: &Path| {
             let path = self.path(directory);
-            self.follow(&path).and_then(std::fs::canonicalize).unwrap_or(path)
+            self.follow(&path).unwrap_or(path)
         };
         directories.iter().map(Path::new).filter(|directory| known.insert(real(directory))).collect()
     }
@@ -197,19 +210,6 @@ fn names_of(entries: impl Iterator<Item = io::Result<OsString>>, entries_max: us
     names
 }
 
-/// A path without `..`: the way of links of packages, which stay in directories that are none themselves.
-fn tidy(path: &Path) -> PathBuf {
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(tidy.pop()),
-            Component::CurDir => {}
-            part => tidy.push(part),
-        }
-    }
-    tidy
-}
-
 /// `line 7`, `line 7 and 2 more`: lines that something is to be said of; none if there are none.
 pub(super) fn line_numbers(numbers: &[usize]) -> Option<String> {
     let (first, rest) = numbers.split_first()?;
@@ -276,5 +276,52 @@ mod tests {
         assert_eq!(machine.path("/etc/passwd"), Path::new("/tmp/m/etc/passwd"));
         assert_eq!(machine.name(Path::new("/tmp/m/etc/passwd")), "/etc/passwd");
         assert_eq!(Machine::this().name(&Machine::this().path("/etc/passwd")), "/etc/passwd");
+    }
+    #[test]
+    fn links_lead_where_the_kernel_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = Machine::below(directory.path());
+        let path = |name: &str| machine.path(name);
+        for directory in ["/a/b", "/far/deep", "/dev"] {
+            std::fs::create_dir_all(path(directory)).unwrap();
+        }
+        for file in ["/far/file", "/a/file", "/a/b/file"] {
+            std::fs::write(path(file), file).unwrap();
+        }
+        for (link, target) in [
+            ("/a/d", "../far/deep"),
+            ("/a/behind", "d/../file"),
+            ("/a/again", "b/../behind"),
+            ("/a/b/up", "../file"),
+            ("/a/whole", "/a/d/../file"),
+            ("/a/null", "../dev/null"),
+            ("/a/gone", "d/../gone"),
+            ("/a/nowhere", "gone/../file"),
+            ("/a/loop", "loop/../file"),
+            ("/a/out", "../../file"),
+        ] {
+            symlink(target, path(link)).unwrap();
+        }
+        for (from, to) in [
+            ("/a/file", "/a/file"),
+            ("/a/behind", "/far/file"),
+            ("/a/again", "/far/file"),
+            ("/a/d/../file", "/far/file"),
+            ("/a/b/up", "/a/file"),
+            ("/a/whole", "/far/file"),
+            ("/a/d", "/far/deep"),
+            ("/a/null", "/dev/null"),
+            ("/a/gone", "/far/gone"),
+            // For the kernel there is nothing behind what is missing.
+            ("/a/nowhere", "/a/gone/../file"),
+        ] {
+            assert_eq!(machine.follow(&path(from)).unwrap(), path(to), "{from}");
+            // A whole path is one below the root, which the kernel does not know.
+            if from != "/a/whole" {
+                assert_eq!(std::fs::read(path(to)).ok(), std::fs::read(path(from)).ok(), "{from}");
+            }
+        }
+        assert_eq!(machine.follow(&path("/a/loop")).unwrap_err().raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(machine.follow(&path("/a/out")).unwrap_err().raw_os_error(), Some(Errno::XDEV.raw_os_error()));
     }
 }

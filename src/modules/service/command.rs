@@ -9,7 +9,35 @@ const NAME_BYTES_MAX: usize = 128;
 /// Words behind which assignments may stand, and options before those.
 const BEFORE_ASSIGNMENTS: [&str; 8] = ["env", "export", "set", "declare", "typeset", "local", "readonly", "sudo"];
 /// Options of those that have a value in the next word.
-const WITH_VALUE: [&str; 6] = ["-u", "-C", "-g", "-D", "--unset", "--chdir"];
+const WITH_VALUE: [&str; 25] = [
+    "-a",
+    "-c",
+    "-C",
+    "-D",
+    "-g",
+    "-h",
+    "-p",
+    "-r",
+    "-R",
+    "-t",
+    "-T",
+    "-u",
+    "-U",
+    "--argv0",
+    "--chdir",
+    "--chroot",
+    "--close-from",
+    "--command-timeout",
+    "--group",
+    "--host",
+    "--other-user",
+    "--prompt",
+    "--role",
+    "--unset",
+    "--user",
+];
+/// Options of any program whose value is a variable, behind a `=`.
+const OF_VARIABLES: [&str; 4] = ["env", "environment", "set-env", "setenv"];
 /// Words of a shell behind which a command begins.
 const BEFORE_COMMANDS: [&str; 11] = ["then", "do", "else", "{", "!", "if", "elif", "while", "until", "time", "exec"];
 
@@ -38,7 +66,7 @@ enum Place {
     Command,
     /// An option of `env` or another of [`BEFORE_ASSIGNMENTS`], or an assignment.
     Variables,
-    /// The value of such an option.
+    /// The value of such an option; or an assignment, if the option is one without a value.
     OptionValue,
     /// An argument.
     Argument,
@@ -54,27 +82,47 @@ impl Command {
     ///
     /// A value is hidden behind `NAME=` at the beginning of a command, behind `env`, `export` and the like, and everywhere if the
     /// name has no small letters: people could not distinguish such an argument from a variable either. A name in quotes may have
-    /// blanks.
+    /// blanks. So it is in options: `--env=name=value`, `-eNAME=value`, `--any=NAME=value`, `-DNAME=value`.
     pub(super) fn of(line: &str, syntax: Syntax) -> Command {
         let (mut command, mut rest) = (Command::default(), line.trim());
         let mut around = Around { syntax, quote: None, is_in_backticks: false };
         let (mut is_word_begin, mut place) = (true, Place::Command);
+        // What is behind each parenthesis when it is closed: a command, unless it is a part of a word.
+        let mut parentheses: Vec<Place> = Vec::new();
+        let mut is_behind_dollar = false;
         while let Some(letter) = rest.chars().next() {
-            if is_word_begin
-                && let Some(Assignment { name, is_upper, hidden, end, behind }) = assignment(rest, around, place)
-                && (matches!(place, Place::Command | Place::Variables) || is_upper)
-            {
-                command.push(name);
+            let found = if is_word_begin { assignment(rest, around, place) } else { None };
+            let found = found.filter(|found| place != Place::Argument || found.is_upper);
+            let found = found.or_else(|| if is_word_begin { option(rest, around) } else { None });
+            if let Some(found) = found {
+                command.push(found.name);
                 command.push("=…");
-                hidden.iter().for_each(|text| command.compared.push_str(text));
-                command.push(end);
-                (rest, is_word_begin) = (behind, false);
+                let Value { bytes, run } = found.value(around);
+                if found.is_program {
+                    command.compared.push_str(&found.behind[..bytes]);
+                } else {
+                    run.iter().for_each(|text| command.compared.push_str(text));
+                }
+                command.push(found.quote.map_or("", |quote| if quote == '"' { "\"" } else { "'" }));
+                (rest, is_word_begin) = (&found.behind[bytes..], false);
+                if place == Place::OptionValue {
+                    place = Place::Variables;
+                }
                 continue;
             }
             let nested = around.nested(rest);
             let mut bytes = nested.map_or(letter.len_utf8(), |(_, bytes)| bytes);
             match nested.map_or(letter, |(letter, _)| letter) {
-                ';' | '&' | '|' | '(' => (is_word_begin, place) = (true, Place::Command),
+                '(' => {
+                    parentheses.push(if is_behind_dollar { place } else { Place::Command });
+                    (is_word_begin, place) = (true, Place::Command);
+                }
+                // A pattern of `case` ends with one that was not opened.
+                ')' if around.is_shell() => {
+                    place = parentheses.pop().unwrap_or(Place::Command);
+                    is_word_begin = place == Place::Command;
+                }
+                ';' | '&' | '|' => (is_word_begin, place) = (true, Place::Command),
                 '`' => {
                     around.is_in_backticks = !around.is_in_backticks;
                     (is_word_begin, place) = (true, Place::Command);
@@ -93,7 +141,7 @@ impl Command {
                 letter => {
                     if is_word_begin {
                         is_word_begin = false;
-                        let is_end = |letter: char| letter.is_whitespace() || "\"';".contains(letter);
+                        let is_end = |letter: char| letter.is_whitespace() || "\"';&|()`".contains(letter);
                         place = place.behind(rest.split(is_end).next().unwrap_or(rest));
                     }
                     if letter == '\\' && nested.is_none() {
@@ -101,6 +149,7 @@ impl Command {
                     }
                 }
             }
+            is_behind_dollar = ['$', '<', '>'].contains(&letter);
             command.push(&rest[..bytes]);
             rest = &rest[bytes..];
         }
@@ -178,52 +227,60 @@ impl Around {
     fn escaped_bytes(self, text: &str) -> usize {
         text.chars().next().filter(|letter| Some(*letter) != self.quote).map_or(0, char::len_utf8)
     }
+
+    /// Whether systemd makes another letter of a `\` in front of a text, before a shell reads that.
+    fn is_code(self, text: &str) -> bool {
+        self.syntax == Syntax::Systemd && self.quote.is_some() && text.starts_with(|l: char| l.is_ascii_alphanumeric())
+    }
 }
 
-/// `NAME=` with a value, as it is returned: `"NAME=…"` if all of it is in quotes.
+/// `NAME=`, whose value is not read yet.
 struct Assignment<'t> {
+    /// With what is in front of it: `--env=NAME`, `"NAME`.
     name: &'t str,
     /// The name has no small letters.
     is_upper: bool,
-    /// What of the value is compared.
-    hidden: Vec<&'t str>,
-    end: &'static str,
+    /// The quotes in which all of it is: `"NAME=value"`.
+    quote: Option<char>,
+    /// The value may be a program, or have one in it, in another way than for a shell.
+    is_program: bool,
+    /// The value, and what is behind it.
     behind: &'t str,
 }
 
-/// Splits an assignment off the beginning of a text.
+impl<'t> Assignment<'t> {
+    /// Its value.
+    fn value(&self, around: Around) -> Value<'t> {
+        let inside = value(self.behind, self.quote, around);
+        if self.quote.is_none() {
+            return inside;
+        }
+        let rest = value(&self.behind[inside.bytes..], None, around);
+        Value { bytes: inside.bytes + rest.bytes, run: [inside.run, rest.run].concat() }
+    }
+}
+
+/// An assignment at the beginning of a text.
 fn assignment(text: &str, around: Around, place: Place) -> Option<Assignment<'_>> {
-    let is_upper = |name: &str| !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    let of = |name, behind, quote| {
+        let is_upper = !str::bytes(name).any(|byte| byte.is_ascii_lowercase());
+        Some(Assignment { name, is_upper, quote, is_program: false, behind })
+    };
     let quote = text.chars().next().filter(|letter| ['"', '\''].contains(letter) && around.quote != Some(*letter));
     if let Some(quote) = quote {
+        // An option, whose value may be a program.
+        if text[1..].starts_with('-') {
+            return None;
+        }
         let beginning = &text[..text.floor_char_boundary(NAME_BYTES_MAX)];
         let at = beginning[1..].find([quote, '='])? + 1;
         // "MY NAME=value", which is a command for a shell elsewhere.
-        if text[at..].starts_with('=') {
-            if place != Place::Variables {
-                return None;
-            }
-            let inside = value(&text[at + 1..], Some(quote), around);
-            let rest = value(&text[at + 1 + inside.bytes..], None, around);
-            return Some(Assignment {
-                name: &text[..at],
-                is_upper: is_upper(&text[..at]),
-                hidden: [inside.run, rest.run].concat(),
-                end: if quote == '"' { "\"" } else { "'" },
-                behind: &text[at + 1 + inside.bytes + rest.bytes..],
-            });
+        if let Some(behind) = text[at..].strip_prefix('=') {
+            let may_be = matches!(place, Place::Variables | Place::OptionValue);
+            return if may_be { of(&text[..at], behind, Some(quote)) } else { None };
         }
         // "MY NAME"=value
-        let name = &text[..=at];
-        let behind = text[at + 1..].strip_prefix('=')?;
-        let value = value(behind, None, around);
-        return Some(Assignment {
-            name,
-            is_upper: is_upper(name),
-            hidden: value.run,
-            end: "",
-            behind: &behind[value.bytes..],
-        });
+        return of(&text[..=at], text[at + 1..].strip_prefix('=')?, None);
     }
     let letters = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
     if letters == 0 || text.starts_with(|letter: char| letter.is_ascii_digit()) {
@@ -236,10 +293,45 @@ fn assignment(text: &str, around: Around, place: Place) -> Option<Assignment<'_>
         length += index.find("]=").or_else(|| index.find("]+="))? + 1;
     }
     length += usize::from(text[length..].starts_with('+'));
-    let behind = text[length..].strip_prefix('=')?;
-    let value = value(behind, None, around);
-    let (name, is_upper) = (&text[..length], is_upper(&text[..letters]));
-    Some(Assignment { name, is_upper, hidden: value.run, end: "", behind: &behind[value.bytes..] })
+    let found = of(&text[..letters], text[length..].strip_prefix('=')?, None)?;
+    Some(Assignment { name: &text[..length], ..found })
+}
+
+/// An option with an assignment at the beginning of a text.
+fn option(text: &str, around: Around) -> Option<Assignment<'_>> {
+    // "--env=NAME=value"
+    let quote = text.chars().next().filter(|letter| ['"', '\''].contains(letter) && around.quote != Some(*letter));
+    if let Some(quote) = quote {
+        let rest = text[1..].starts_with('-').then_some(&text[1..])?;
+        let found = option(rest, around).filter(|found| found.quote.is_none())?;
+        return Some(Assignment { name: &text[..1 + found.name.len()], quote: Some(quote), is_program: true, ..found });
+    }
+    let dashes = text.bytes().take_while(|byte| *byte == b'-').count();
+    if dashes == 0 {
+        return None;
+    }
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let end = dashes + text[dashes..].bytes().take_while(is_letter).count();
+    let (word, value) = (&text[dashes..end], text[end..].strip_prefix('='));
+    let behind_letters = |bytes: usize, place| {
+        let found = assignment(&text[bytes..], around, place)?;
+        Some(Assignment { name: &text[..bytes + found.name.len()], ..found })
+    };
+    // --env=NAME=value
+    let of_variables = value.and_then(|_| behind_letters(end + 1, Place::Variables));
+    // -eNAME=value, which may also be a program for ruby or perl.
+    let is_short = text.starts_with("-e") || text.starts_with("-E");
+    let short = if is_short { behind_letters(2, Place::Variables) } else { None };
+    // -DNAME=value
+    let is_name = word.len() > 1 && !word.contains(['-', '.']);
+    let other = if is_name { behind_letters(dashes, Place::Argument) } else { None };
+    let is_of_variables = OF_VARIABLES.contains(&word);
+    of_variables
+        // env --split-string="NAME=value program"
+        .map(|found| Assignment { is_program: found.quote.is_some() && !is_of_variables, ..found })
+        .filter(|found| found.is_upper || is_of_variables)
+        .or(short.map(|found| Assignment { is_program: true, ..found }).filter(|found| found.is_upper))
+        .or(other.filter(|found| found.is_upper))
 }
 
 /// A value at the beginning of a text.
@@ -281,6 +373,7 @@ fn value(text: &str, quote: Option<char>, around: Around) -> Value<'_> {
         }
         let behind = &text[at + bytes..];
         match letter {
+            '\\' if nested.is_none() && around.is_code(behind) => is_doubtful = true,
             '\\' if is_shell && is_in('\'') => {}
             '\\' => at += around.escaped_bytes(behind),
             _ if is_in(letter) => {
@@ -298,6 +391,10 @@ fn value(text: &str, quote: Option<char>, around: Around) -> Value<'_> {
             }
             '$' if is_shell && behind.starts_with('{') => {
                 at += 1;
+                // A command for ksh, mksh, and bash since version 5.3.
+                if behind[1..].starts_with(|letter: char| letter.is_whitespace() || letter == '|') {
+                    begun = begun.or(Some((at + bytes, open.len())));
+                }
                 open.push(Open { by: '}', is_double: innermost.is_some_and(|open| open.is_double) });
             }
             // Another quote for some shells.
@@ -372,6 +469,21 @@ mod tests {
             ("echo `A=secret x`; y", "echo `A=… x`; y"),
             ("A=secret>/tmp/x y", "A=…>/tmp/x y"),
             ("arr[0] x[y z", "arr[0] x[y z"),
+            ("docker run --env=PW=secret1 -eTOKEN=secret2 --rm=x i", "docker run --env=PW=… -eTOKEN=… --rm=x i"),
+            ("x --env=token=secret --any=t=v --any=T=secret", "x --env=token=… --any=t=v --any=T=…"),
+            ("x --env=\"T=a secret\" -e'T=a secret' \"--env=T=a secret\"", "x --env=\"T=…\" -e'T=…' \"--env=T=…\""),
+            (
+                "systemd-run --setenv=API_KEY=secret5 -DPASS=secret -C=/x a",
+                "systemd-run --setenv=API_KEY=… -DPASS=… -C=/x a",
+            ),
+            ("sudo --user joe token=secret6 x a=b", "sudo --user joe token=… x a=b"),
+            ("sudo -E token=secret x; sudo -h a -p b t=secret x", "sudo -E token=… x; sudo -h a -p b t=… x"),
+            ("declare -g token=secret; declare -r t=secret", "declare -g token=…; declare -r t=…"),
+            ("case x in x) token=secret7 y", "case x in x) token=… y"),
+            ("case x in (x) token=secret y", "case x in (x) token=… y"),
+            ("dd $(x) if=/a $((1)) of=/b <(y) a=b", "dd $(x) if=/a $((1)) of=/b <(y) a=b"),
+            ("A=${ echo my secret; } x", "A=… x"),
+            ("sed -e s/a=b/c/ -Ea=b -n=5 --x.Y=5", "sed -e s/a=b/c/ -Ea=b -n=5 --x.Y=5"),
         ] {
             assert_eq!(Command::of(text, Syntax::Shell).shown(), expected, "{text}");
         }
@@ -401,6 +513,15 @@ mod tests {
             "`A=",
             "(",
             "$'",
+            "-eA=",
+            "--env=",
+            "--env=A=",
+            "-",
+            "A=${ ",
+            "x a=${ ",
+            "x --any=a=${ ",
+            "$(",
+            ")",
         ] {
             let command = Command::of(&word.repeat(500_000), Syntax::Shell);
             assert!(command.shown().len() <= 4 * COMMAND_CHARS_MAX + 8, "{word}");
@@ -426,6 +547,18 @@ mod tests {
             "echo `A=x`; EVIL `A=y`",
             "env \"A=$(EVIL)\" x",
             "A=(x $(EVIL))",
+            "A=${ EVIL; } x",
+            "A=${|EVIL; } x",
+            "A=\"${\tEVIL; }\" x",
+            "A=${ { x; }; EVIL; } x",
+            "ruby -e'A=1; system(\"EVIL\")'",
+            "ruby -eA=1;EVIL",
+            "ruby -eA=system('EVIL')",
+            "docker run --env=A=$(EVIL) x",
+            "env --split-string=\"A=x EVIL\"",
+            "env \"-SA=x EVIL\"",
+            "env -S'A=x EVIL'",
+            "case x in x) a=$(EVIL)",
             &format!(": {}; EVIL", "a".repeat(10_000)),
             &format!("A={} EVIL", "a".repeat(10_000)),
         ] {
@@ -444,8 +577,17 @@ mod tests {
         ] {
             assert_eq!(Command::of(text, Syntax::Systemd).shown(), expected, "{text}");
         }
-        let command = Command::of("/bin/sh -c 'A=$(EVIL) x'", Syntax::Systemd);
-        assert!(command.as_ref().contains("EVIL") && !command.shown().contains("EVIL"));
+        for line in [
+            "/bin/sh -c 'A=$(EVIL) x'",
+            r#"sh -c "A=\x24\x28EVIL\x29 true""#,
+            r#"sh -c "A=\044\050EVIL\051 true""#,
+            r#"sh -c "A=x\nEVIL""#,
+            r#"sh -c "A='\x27\x3bEVIL""#,
+            r"sh -c 'A=x\u003bEVIL'",
+        ] {
+            let command = Command::of(line, Syntax::Systemd);
+            assert!(command.as_ref().contains("EVIL") && !command.shown().contains("EVIL"), "{line}");
+        }
     }
 
     #[test]

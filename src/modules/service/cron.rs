@@ -1,7 +1,7 @@
 //! Tables and directories of cron (crontab(5)), of anacron (anacrontab(5)), and jobs of at (at(1)).
 
 use super::command::{Command, Syntax};
-use super::entry::{Entry, State, Written};
+use super::entry::{Entry, Sink, State, Written};
 use crate::modules::accounts::Names;
 use crate::modules::files::{self, Links, Machine};
 use crate::modules::notation;
@@ -13,9 +13,6 @@ use std::path::Path;
 
 /// One table, which a user may have written: far more than people write.
 const TABLE_BYTES_MAX: u64 = 1 << 20;
-/// Commands of all tables, and their bytes: memory of some 100 MB each.
-const ENTRIES_MAX: usize = 100_000;
-const COMMANDS_BYTES_MAX: usize = 64 << 20;
 /// Where users' tables are: Debian and Red Hat (below), SUSE, BusyBox.
 const SPOOLS: [&str; 4] = ["/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron", "/etc/crontabs"];
 /// Directories of scripts, and when they run.
@@ -46,16 +43,19 @@ enum Table<'t> {
 }
 
 /// Reads all of them.
-pub(super) fn read(machine: &Machine, names: &Names, report: &mut Report) -> Vec<Entry> {
-    let mut found = Found { entries: Vec::new(), bytes_left: COMMANDS_BYTES_MAX };
-    read_table(machine, Path::new("/etc/crontab"), Table::System, &mut found, report);
-    read_table(machine, Path::new("/etc/anacrontab"), Table::Anacron, &mut found, report);
+pub(super) fn read(machine: &Machine, names: &Names, report: &mut Report, found: &mut Sink) {
+    for (path, table) in [("/etc/crontab", Table::System), ("/etc/anacrontab", Table::Anacron)] {
+        let entries = read_table(machine, Path::new(path), table, report);
+        entries.into_iter().for_each(|entry| found(entry, report));
+    }
     let tables = Path::new("/etc/cron.d");
     for name in machine.names(tables, report) {
-        let first = found.entries.len();
-        read_table(machine, &tables.join(&name), Table::System, &mut found, report);
-        if !is_run(machine, &name) {
-            found.entries[first..].iter_mut().for_each(|entry| entry.state = State::Ignored);
+        let is_run = is_run(machine, &name);
+        for mut entry in read_table(machine, &tables.join(&name), Table::System, report) {
+            if !is_run {
+                entry.state = State::Ignored;
+            }
+            found(entry, report);
         }
     }
     for spool in machine.distinct(&SPOOLS) {
@@ -63,31 +63,28 @@ pub(super) fn read(machine: &Machine, names: &Names, report: &mut Report) -> Vec
             let path = spool.join(&name);
             // /var/spool/cron has other directories.
             if !machine.path(&path).is_dir() {
-                read_table(machine, &path, Table::User(&name.to_string_lossy()), &mut found, report);
+                let entries = read_table(machine, &path, Table::User(&name.to_string_lossy()), report);
+                entries.into_iter().for_each(|entry| found(entry, report));
             }
         }
     }
-    let mut entries = found.entries;
     for (directory, schedule) in SCRIPTS {
         let directory = Path::new(directory);
         for name in machine.names(directory, report) {
-            if !name.as_encoded_bytes().starts_with(b".") {
-                entries.extend(script(machine, &directory.join(&name), &name, schedule, report));
+            if !name.as_encoded_bytes().starts_with(b".")
+                && let Some(entry) = script(machine, &directory.join(&name), &name, schedule, report)
+            {
+                found(entry, report);
             }
         }
     }
     for directory in machine.distinct(&JOBS) {
         for name in machine.names(directory, report) {
-            entries.extend(job(machine, &directory.join(&name), &name.to_string_lossy(), names, report));
+            if let Some(entry) = job(machine, &directory.join(&name), &name.to_string_lossy(), names, report) {
+                found(entry, report);
+            }
         }
     }
-    entries
-}
-
-/// What tables have.
-struct Found {
-    entries: Vec<Entry>,
-    bytes_left: usize,
 }
 
 /// Whether cron and run-parts(8) use a file of this name. Those of Debian are strict; others only leave out what editors and package
@@ -102,16 +99,22 @@ fn is_run(machine: &Machine, name: &OsStr) -> bool {
     !is_hidden && !LEFT_BEHIND.iter().any(|end| name.ends_with(end.as_bytes()))
 }
 
-fn read_table(machine: &Machine, path: &Path, table: Table, found: &mut Found, report: &mut Report) {
+/// The lines of a table.
+fn read_table(machine: &Machine, path: &Path, table: Table, report: &mut Report) -> Vec<Entry> {
+    let mut entries = Vec::new();
     if report.is_over() {
-        return;
+        return entries;
     }
     // Users' tables are in a directory in which users may make files.
     let links = if matches!(table, Table::User(_)) { Links::Refuse } else { Links::Follow };
     let contents = match files::read(&machine.path(path), links, TABLE_BYTES_MAX) {
         Ok(contents) => contents,
-        Err(error) if files::is_missing(&error) => return,
-        Err(error) => return report.unseen(format_args!("read {}: {error}", path.display())),
+        Err(error) => {
+            if !files::is_missing(&error) {
+                report.unseen(format_args!("read {}: {error}", path.display()));
+            }
+            return entries;
+        }
     };
     if !contents.is_whole {
         report.unseen(format_args!("read {}: only its first {TABLE_BYTES_MAX} bytes", path.display()));
@@ -127,13 +130,7 @@ fn read_table(machine: &Machine, path: &Path, table: Table, found: &mut Found, r
             not_understood.push(line);
             continue;
         };
-        let bytes_left = found.bytes_left.checked_sub(text.len());
-        let Some(bytes_left) = bytes_left.filter(|_| found.entries.len() < ENTRIES_MAX) else {
-            let many = format!("more than {ENTRIES_MAX} commands, or {COMMANDS_BYTES_MAX} bytes of all of them");
-            return report.unseen(format_args!("read {}: {many}", path.display()));
-        };
-        found.bytes_left = bytes_left;
-        found.entries.push(Entry {
+        entries.push(Entry {
             kind: if matches!(table, Table::Anacron) { "anacron" } else { "cron" },
             name: name.to_owned(),
             file: path.to_string_lossy().into_owned(),
@@ -149,6 +146,7 @@ fn read_table(machine: &Machine, path: &Path, table: Table, found: &mut Found, r
     if let Some(lines) = files::line_numbers(&not_understood) {
         report.unseen(format_args!("read {}: {lines} is not understood", path.display()));
     }
+    entries
 }
 
 /// Whether a line sets a variable: its value is not looked at.

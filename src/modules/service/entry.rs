@@ -2,6 +2,7 @@
 
 use super::command::Command;
 use crate::modules::notation;
+use crate::modules::report::Report;
 use serde_json::{Map, Value, json};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -46,6 +47,9 @@ impl State {
         State::WORDS[self as usize]
     }
 }
+
+/// Takes entries as they are read.
+pub(super) type Sink<'s> = dyn FnMut(Entry, &mut Report) + 's;
 
 /// One unit, script or line of a table.
 #[derive(Debug, Default)]

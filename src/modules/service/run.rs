@@ -1,6 +1,6 @@
-//! Collects everything, and compares it with searches.
+//! Reads everything, and compares it with searches as it is read: what was read counts also when the time is over.
 
-use super::entry::{Entry, State};
+use super::entry::{Entry, Sink, State};
 use super::parameters::Search;
 use super::{cron, running, sysv, units};
 use crate::modules::accounts::{self, Names};
@@ -21,51 +21,60 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
             Names::default()
         }
     };
-    let mut entries = units(machine, &mut report);
-    if searches.iter().any(|search| search.running) && entries.iter().all(|entry| entry.running.is_none()) {
-        report.unseen("which units run is unknown");
+    let mut examined = 0_usize;
+    let mut compare = |entry: Entry, report: &mut Report| {
+        examined += 1;
+        add(&entry, searches, &names, report);
+    };
+    units(machine, searches, &mut report, &mut compare);
+    sysv::read(machine, &mut report).into_iter().for_each(|entry| compare(entry, &mut report));
+    cron::read(machine, &names, &mut report, &mut compare);
+    report.finish(&json!({"examined": examined}))
+}
+
+/// Adds an entry for the searches that it matches.
+fn add(entry: &Entry, searches: &[Search], names: &Names, report: &mut Report) {
+    for program in &entry.unreached {
+        let asking = searches.iter().filter(|search| search.missing).map(|search| search.label.clone());
+        let text = "is on a network mount, which is not looked at";
+        report.unseen_of(asking, format_args!("{}: {program} {text}", entry.name));
     }
-    entries.extend(sysv::read(machine, &mut report));
-    entries.extend(cron::read(machine, &names, &mut report));
-    for entry in &entries {
-        if report.is_over() {
-            break;
-        }
-        for program in &entry.unreached {
-            let asking = searches.iter().filter(|search| search.missing).map(|search| search.label.clone());
-            let text = "is on a network mount, which is not looked at";
-            report.unseen_of(asking, format_args!("{}: {program} {text}", entry.name));
-        }
-        let owner = entry.written.map(|written| names.name_or_digits(written.uid)).unwrap_or_default();
-        for search in searches {
-            if let Some(passed) = passed(all_checks(entry, search), search.options) {
-                report.add_within(&search.label, search.options.matchlimit, entry.element(&owner, passed));
-            }
+    let owner = entry.written.map(|written| names.name_or_digits(written.uid)).unwrap_or_default();
+    for search in searches {
+        if let Some(passed) = passed(all_checks(entry, search), search.options) {
+            report.add_within(&search.label, search.options.matchlimit, entry.element(&owner, passed));
         }
     }
-    report.finish(&json!({"examined": entries.len()}))
 }
 
 /// Units with whether they run, and services that run without a file.
-fn units(machine: &Machine, report: &mut Report) -> Vec<Entry> {
-    let Some(running) = running::read(machine, report) else { return units::read(machine, None, report) };
-    let mut units = units::read(machine, Some(&running), report);
-    for unit in &mut units {
-        unit.running = Some(running.contains(&unit.name));
+fn units(machine: &Machine, searches: &[Search], report: &mut Report, found: &mut Sink) {
+    let running = running::read(machine, report);
+    if searches.iter().any(|search| search.running) && running.is_none() {
+        report.unseen("which units run is unknown");
     }
-    let known: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+    let mut known = BTreeSet::new();
+    units::read(machine, running.as_ref(), report, &mut |mut unit, report| {
+        unit.running = running.as_ref().map(|running| running.contains(&unit.name));
+        known.insert(unit.name.clone());
+        found(unit, report);
+    });
+    // Those that were not read have a file.
+    if report.is_over() {
+        return;
+    }
     // What is mounted is a unit, with a file or without.
     let is_without = |name: &&String| units::kind(name) == Some("service") && !known.contains(name.as_str());
-    let of_name = |name: &String| Entry {
-        kind: "service",
-        name: name.clone(),
-        state: State::NoFile,
-        running: Some(true),
-        ..Entry::default()
-    };
-    let others: Vec<Entry> = running.iter().filter(is_without).map(of_name).collect();
-    units.extend(others);
-    units
+    for name in running.iter().flatten().filter(is_without) {
+        let entry = Entry {
+            kind: "service",
+            name: name.clone(),
+            state: State::NoFile,
+            running: Some(true),
+            ..Entry::default()
+        };
+        found(entry, report);
+    }
 }
 
 fn all_checks<'s>(entry: &Entry, search: &'s Search) -> Vec<Check<'s>> {

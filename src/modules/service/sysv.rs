@@ -100,9 +100,8 @@ fn add<'l>(
     levels: impl IntoIterator<Item = &'l str>,
     report: &mut Report,
 ) {
-    let found = machine.follow(&machine.path(path)).and_then(std::fs::canonicalize);
-    let metadata = found.and_then(|real| Ok((std::fs::metadata(&real)?, real)));
-    let (metadata, real) = match metadata {
+    let found = machine.follow(&machine.path(path)).and_then(|real| Ok((std::fs::metadata(&real)?, real)));
+    let (metadata, real) = match found {
         Ok(found) => found,
         Err(error) if files::is_missing(&error) => return,
         Err(error) => return report.unseen(format_args!("read {}: {error}", path.display())),

@@ -421,3 +421,79 @@ fn a_spool_that_is_a_link_is_read_once() {
     link(&machine, "/var/spool/cron/crontabs", "../../../etc/crontabs");
     assert_eq!(names(&search_quiet(&machine, "-user ^eve$")), ["eve"]);
 }
+
+#[test]
+fn a_link_over_another_directory_leads_where_the_kernel_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    write(&machine, "/tmp/ev/x.service", "[Service]\nExecStart=/tmp/evil-linked\n");
+    write(&machine, "/tmp/ev/x.conf", "[Service]\nExecStop=/tmp/evil-dropin\n");
+    write(&machine, "/tmp/ev/script", "");
+    write(&machine, "/dev/null", "");
+    fs::create_dir(machine.path("/tmp/ev/dd")).unwrap();
+    write(&machine, "/etc/systemd/system/x.service", "[Service]\nExecStart=/bin/true\n");
+    write(&machine, "/usr/local/real/of-link.service", "[Service]\nExecStart=/bin/true\n");
+    for (path, target) in [
+        ("/etc/systemd/system/d", "../../../tmp/ev/dd"),
+        ("/etc/systemd/system/a.service", "d/../x.service"),
+        ("/etc/systemd/system/web.service.d/d", "../../../../tmp/ev/dd"),
+        ("/etc/systemd/system/web.service.d/y.conf", "d/../x.conf"),
+        ("/etc/rc2.d/d", "../../tmp/ev/dd"),
+        ("/etc/rc2.d/S98script", "d/../script"),
+        ("/etc/systemd/system/null.service", "../../../dev/null"),
+        ("/usr/local/lib/systemd/system", "../../real"),
+    ] {
+        link(&machine, path, target);
+    }
+    for (line, expected) in [
+        ("-command evil-linked", &["a.service"][..]),
+        ("-command evil-dropin", &["web.service"]),
+        ("-kind sysv -name ^script$", &["script"]),
+        ("-name ^null -state masked", &["null.service"]),
+        ("-name ^of-link -state static", &["of-link.service"]),
+    ] {
+        assert_eq!(names(&search_quiet(&machine, line)), expected, "{line}");
+    }
+}
+
+#[test]
+fn what_was_read_is_compared_when_the_time_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    write(&machine, "/etc/systemd/system/aaa.service", "[Service]\nExecStart=/tmp/evil\n");
+    write(&machine, "/srv/large", &"[Service]\nExecStop=\n".repeat((1 << 20) / 20));
+    // Each takes about a second.
+    for number in 0..60 {
+        let path = format!("/etc/systemd/system/bbb{number}.service");
+        write(&machine, &path, &".include /srv/large\n".repeat(100));
+    }
+    let started = std::time::Instant::now();
+    let time = std::time::Duration::from_secs(2);
+    let parameters = Service.parse_arguments(&["-command".into(), "/tmp/evil".into()]).unwrap();
+    let context = Context { deadline: Some(started + time), ..Context::by_hand() };
+    let result = run(&super::parameters::parse(&parameters).unwrap(), &machine, context);
+    assert_eq!(names(&result), ["aaa.service"]);
+    assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
+    assert!(started.elapsed() < time * 3, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_unit_includes_so_many_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    for number in 0..=100 {
+        write(&machine, &format!("/srv/{number}"), &format!("[Service]\nExecStop=/bin/of-{number}.\n"));
+    }
+    let lines =
+        |numbers: std::ops::RangeInclusive<u32>| numbers.map(|n| format!(".include /srv/{n}\n")).collect::<String>();
+    write(&machine, "/etc/systemd/system/aaa.service", &lines(0..=49));
+    write(&machine, "/etc/systemd/system/aaa.service.d/x.conf", &lines(50..=99));
+    let found = search_quiet(&machine, "-command of-0[.] -command of-99[.]");
+    assert_eq!((names(&found), found.errors.as_ref()), (vec!["aaa.service"], None));
+    write(&machine, "/etc/systemd/system/aaa.service.d/y.conf", &lines(100..=100));
+    let found = search_quiet(&machine, "-command of-100[.]");
+    assert_eq!(found.elements, json!({}));
+    let expected =
+        "read /etc/systemd/system/aaa.service.d/y.conf: only the first 100 files that the unit includes, not /srv/100";
+    assert_eq!(found.errors.unwrap(), [expected]);
+}

@@ -61,10 +61,9 @@ impl Settings {
     /// Reads a file, behind those that it changes. `include` has the bytes of files that its lines name: systemd before version 247
     /// reads those there.
     pub(super) fn read(&mut self, bytes: &[u8], include: &mut dyn FnMut(&str) -> Option<Vec<u8>>) {
-        // What ends a line for systemd.
-        let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        let text = String::from_utf8_lossy(bytes);
         let (mut section, mut begun, mut has_mark) = (String::new(), None::<String>, false);
-        for line in text.split(['\n', '\r', '\0']) {
+        for line in lines(&text) {
             // Also between the lines of one that is continued.
             if line.trim_start().starts_with(['#', ';']) {
                 continue;
@@ -83,16 +82,23 @@ impl Settings {
                 line.pop();
                 line.push(' ');
                 begun = Some(line);
-                continue;
+            } else {
+                self.read_line(line.trim(), &mut section, include);
             }
-            let line = line.trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name.to_owned();
-            } else if let Some(bytes) = line.strip_prefix(".include ").and_then(|path| include(path.trim())) {
-                self.read(&bytes, &mut |_| None);
-            } else if let Some((key, value)) = line.split_once('=') {
-                self.set(&section, key.trim(), value.trim());
-            }
+        }
+        // A `\` behind which the text ends continues nothing.
+        if let Some(line) = begun {
+            self.read_line(line.trim(), &mut section, include);
+        }
+    }
+
+    fn read_line(&mut self, line: &str, section: &mut String, include: &mut dyn FnMut(&str) -> Option<Vec<u8>>) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            name.clone_into(section);
+        } else if let Some(bytes) = line.strip_prefix(".include ").and_then(|path| include(path.trim())) {
+            self.read(&bytes, &mut |_| None);
+        } else if let Some((key, value)) = line.split_once('=') {
+            self.set(section, key.trim(), value.trim());
         }
     }
 
@@ -148,6 +154,23 @@ impl Settings {
     pub(super) fn can_be_enabled(&self) -> bool {
         self.can_be_enabled
     }
+}
+
+/// The lines of a text. One ends, as for systemd, with `\n`, `\r` or a zero byte, or with several of them: each once, the zero byte
+/// last.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    const ENDS: [char; 3] = ['\n', '\r', '\0'];
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (line, behind) = rest.split_at(rest.find(ENDS).unwrap_or(rest.len()));
+        let end = behind.as_bytes();
+        let is_end =
+            |at: &usize| ENDS.contains(&end[*at].into()) && end[..*at].iter().all(|byte| ![0, end[*at]].contains(byte));
+        let end_bytes = (0..end.len()).take_while(is_end).count();
+        let is_behind_last = rest.is_empty();
+        rest = &behind[end_bytes..];
+        (!is_behind_last).then_some(line)
+    })
 }
 
 /// What systemd takes as true.
@@ -214,6 +237,22 @@ mod tests {
         let mut settings = Settings::default();
         settings.read("# c\n\u{feff}[Service]\r\nExecStart=/bin/a \\\r\n-x\r\n".as_bytes(), &mut |_| None);
         assert_eq!(settings.commands(), ["/bin/a  -x"]);
+        for (text, expected) in [
+            // The file ends there.
+            ("ExecStart=/bin/a \\", &["/bin/a"][..]),
+            ("ExecStart=/bin/a \\\n# c", &["/bin/a"]),
+            ("ExecStart=/bin/a \\\n-x", &["/bin/a  -x"]),
+            // One end of a line, or two.
+            ("ExecStart=/bin/a \\\n\r-x\n", &["/bin/a  -x"]),
+            ("ExecStart=/bin/a \\\r\n\0-x\n", &["/bin/a  -x"]),
+            ("ExecStart=/bin/a \\\n\nExecStart=/bin/b", &["/bin/a", "/bin/b"]),
+            ("ExecStart=/bin/a \\\n\r\nExecStart=/bin/b", &["/bin/a", "/bin/b"]),
+            ("ExecStart=/bin/a \\\0\nExecStart=/bin/b", &["/bin/a", "/bin/b"]),
+        ] {
+            let mut settings = Settings::default();
+            settings.read(format!("[Service]\n{text}").as_bytes(), &mut |_| None);
+            assert_eq!(settings.commands(), expected, "{text:?}");
+        }
         let mut socket = Settings::default();
         socket.read(b"[Socket]\nExecStopPre=/bin/x\nAccept=on\n", &mut |_| None);
         assert_eq!((socket.commands(), socket.unit("s.socket")), (vec!["/bin/x"], "s@.service".to_owned()));

@@ -1,7 +1,7 @@
 //! Units of systemd as its files say (systemd.unit(5)): which there are, what changes them, and whether they are enabled.
 
 use super::command::{self, Command, Syntax};
-use super::entry::{Entry, State, Written};
+use super::entry::{Entry, Sink, State, Written};
 use super::unit_file::{Settings, VALUES_MAX};
 use crate::modules::file::mounts::{Mounts, Place};
 use crate::modules::files::{self, Links, Machine};
@@ -32,12 +32,16 @@ const OF_PEOPLE: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
 const WANTS: [&str; 3] = [".wants", ".requires", ".upholds"];
 /// One file: far more than a unit has.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Files that a unit and its drop-ins include: far more than people write.
+const INCLUDES_MAX: usize = 100;
 /// The kinds of units that are reported: the ends of their names.
 const KINDS: [&str; 7] = ["service", "timer", "socket", "path", "mount", "automount", "swap"];
 
 /// What is in the directories.
 #[derive(Default)]
 struct Found {
+    /// The directories without links.
+    directories: Vec<PathBuf>,
     /// What a program may be behind.
     mounts: Mounts,
     /// The file of each unit.
@@ -58,10 +62,11 @@ pub(super) fn kind(name: &str) -> Option<&'static str> {
 }
 
 /// Reads all units that have a file, and the instances of templates among those that run.
-pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report: &mut Report) -> Vec<Entry> {
+pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report: &mut Report, sink: &mut Sink) {
     let mut found = Found { mounts: mounts(report), ..Found::default() };
     for directory in DIRECTORIES {
         let path = machine.path(directory);
+        found.directories.push(machine.follow(&path).unwrap_or_else(|_| path.clone()));
         let names = files::names(&path).reported(directory, report);
         found.read_directory(machine, directory, &path, &names, report);
     }
@@ -69,14 +74,14 @@ pub(super) fn read(machine: &Machine, running: Option<&BTreeSet<String>>, report
     for (name, path) in std::mem::take(&mut found.links) {
         found.files.entry(name).or_insert(path);
     }
-    let mut units = Vec::new();
     for (name, path) in &found.files {
         if report.is_over() {
             break;
         }
-        units.extend(kind(name).and_then(|kind| found.unit(machine, (name, kind), path, report)));
+        if let Some(unit) = kind(name).and_then(|kind| found.unit(machine, (name, kind), path, report)) {
+            sink(unit, report);
+        }
     }
-    units
 }
 
 fn mounts(report: &mut Report) -> Mounts {
@@ -196,8 +201,12 @@ impl Found {
             return Some(unit);
         }
         let mut settings = Settings::default();
-        read_settings(&mut settings, machine, path, &contents.bytes, report);
+        let mut includes_left = INCLUDES_MAX;
+        read_settings(&mut settings, machine, path, &contents.bytes, &mut includes_left, report);
         for dropin in self.dropins_of(machine, name, report) {
+            if report.is_over() {
+                break;
+            }
             match files::read(
                 &machine.follow(&dropin).unwrap_or_else(|_| dropin.clone()),
                 Links::Follow,
@@ -208,7 +217,7 @@ impl Found {
                         let name = machine.name(&dropin);
                         report.unseen(format_args!("read {name}: only its first {FILE_BYTES_MAX} bytes"));
                     }
-                    read_settings(&mut settings, machine, &dropin, &contents.bytes, report);
+                    read_settings(&mut settings, machine, &dropin, &contents.bytes, &mut includes_left, report);
                     unit.dropins.push(machine.name(&dropin));
                 }
                 Err(error) if files::is_missing(&error) => {}
@@ -254,7 +263,7 @@ impl Found {
             State::Alias
         } else if self.enabled.contains(name) {
             State::Enabled
-        } else if !DIRECTORIES.iter().any(|directory| target.starts_with(machine.path(directory))) {
+        } else if !self.directories.iter().any(|directory| target.starts_with(directory)) {
             State::Linked
         } else if settings.can_be_enabled() {
             State::Disabled
@@ -279,8 +288,26 @@ impl Found {
 }
 
 /// Reads the settings of a file at this path, and of those that it includes.
-fn read_settings(settings: &mut Settings, machine: &Machine, path: &Path, bytes: &[u8], report: &mut Report) {
+fn read_settings(
+    settings: &mut Settings,
+    machine: &Machine,
+    path: &Path,
+    bytes: &[u8],
+    includes_left: &mut usize,
+    report: &mut Report,
+) {
     settings.read(bytes, &mut |name| {
+        if report.is_over() {
+            return None;
+        }
+        let Some(left) = includes_left.checked_sub(1) else {
+            let path = machine.name(path);
+            report.unseen(format_args!(
+                "read {path}: only the first {INCLUDES_MAX} files that the unit includes, not {name}"
+            ));
+            return None;
+        };
+        *includes_left = left;
         let beside = path.parent().map_or_else(|| machine.path(name), |parent| parent.join(name));
         let included = if name.starts_with('/') { machine.path(name) } else { beside };
         match machine.follow(&included).and_then(|target| files::read(&target, Links::Follow, FILE_BYTES_MAX)) {

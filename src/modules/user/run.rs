@@ -16,6 +16,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Accounts that are compared also if the time was over while the files were read: more than most machines have.
+const COMPARED_LATE: usize = 1_000;
+
 /// What is known of one account.
 struct Known<'a> {
     account: &'a Account,
@@ -24,6 +27,8 @@ struct Known<'a> {
     sudo: Vec<Right>,
     doas: Vec<Right>,
     logins: &'a Logins,
+    /// The time was over before all logins were read.
+    lacks_logins: bool,
 }
 
 /// Runs searches on a machine.
@@ -54,8 +59,9 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
     let (groups, shadow) = (Groups::of(&groups), shadow::by_name(&shadow));
     // Accounts of which it is not known whether they match.
     let mut undecided = vec![0_usize; searches.len()];
-    for account in &accounts {
-        if report.is_over() {
+    let lacks_logins = report.is_over();
+    for (index, account) in accounts.iter().enumerate() {
+        if report.is_over() && index >= COMPARED_LATE {
             break;
         }
         let of = groups.with(account);
@@ -65,7 +71,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
         let who = Who { account, groups: &names, gids: &gids };
         let (sudo, doas) = (sudoers.rights(&who, &mut report), doas.rights(&who, &users, &mut report));
         let password = shadow::password(account, &shadow);
-        let known = Known { account, groups: names, password, sudo, doas, logins: &logins };
+        let known = Known { account, groups: names, password, sudo, doas, logins: &logins, lacks_logins };
         for (search, undecided) in searches.iter().zip(&mut undecided) {
             if let Some(passed) = passed(known.checks(search, now, false), search.options) {
                 let element = known.element(&Value::Object(passed));
@@ -75,7 +81,7 @@ pub(super) fn run(searches: &[Search], machine: &Machine, context: Context) -> M
             }
         }
     }
-    let since = logins.since().map(|since| notation::time(since, 0));
+    let since = logins.since().filter(|_| !lacks_logins).map(|since| notation::time(since, 0));
     for (search, undecided) in searches.iter().zip(undecided).filter(|(_, undecided)| *undecided > 0) {
         let unknown = since.as_ref().map_or("they are".to_owned(), |since| format!("those before {since} are"));
         let text = format_args!("last logins of {undecided} accounts cannot be compared: {unknown} not known");
@@ -155,6 +161,7 @@ impl Known<'_> {
         all.extend(search.lastlogins.iter().map(|(text, age)| {
             // Who never logged in did so longer ago than any time.
             let (least, most) = self.logins.last_between(name);
+            let most = if self.lacks_logins { i64::MAX } else { most };
             let [least, most] = [least, most].map(|seconds| age.holds(i128::from(seconds) * 1_000_000_000, now));
             ("lastlogins", text.as_str(), if least == most { least } else { assumed })
         }));

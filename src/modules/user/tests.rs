@@ -106,6 +106,25 @@ fn accounts_are_found_by_each_filter() {
 }
 
 #[test]
+fn accounts_are_compared_when_the_time_is_over_without_logins_that_were_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = machine(directory.path());
+    let late = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let parameters = User.parse_arguments(&words).unwrap();
+        let context = Context { deadline: Some(std::time::Instant::now()), ..Context::by_hand() };
+        run(&parse(&parameters).unwrap(), &machine, context)
+    };
+    let result = late("-uid 0");
+    assert_eq!(names(&result), ["root", "toor"]);
+    assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
+    let result = late("-lastlogin >30d");
+    assert_eq!(result.elements, json!({}), "they may have logged in since");
+    let unknown = "partial: search s1: last logins of 4 accounts cannot be compared: they are not known";
+    assert!(result.errors.as_ref().unwrap().iter().any(|error| error == unknown), "{:?}", result.errors);
+}
+
+#[test]
 fn an_element_has_facts_and_nothing_private() {
     let directory = tempfile::tempdir().unwrap();
     let machine = machine(directory.path());
