@@ -1,4 +1,5 @@
 use super::*;
+use crate::modules::file::mounts::Mounts;
 use std::fs;
 use std::path::PathBuf;
 
@@ -210,6 +211,27 @@ fn a_test_is_not_false_because_something_could_not_be_read() {
         errors.iter().any(|error| error.starts_with("Error: object \"b\" was not looked at completely")),
         "{errors:?}"
     );
+}
+
+#[test]
+fn a_file_is_found_and_none_is_missing_where_the_mounts_are_unknown() {
+    let place = Place::new(&[("passwd", "root:x\n")]);
+    let object = |name: &str, path: PathBuf| json!({"object": name, "filecontent": {"path": path, "file": "^passwd$", "expression": "^(root):"}});
+    let objects = [object("there", place.path()), object("missing", place.path().join("no"))];
+    let parameters = json!({"scribedoc": {"objects": objects, "tests": [{"test": "t", "object": "there"}]}});
+    let document = document::parse(&parameters).unwrap().document;
+    let root = place.path();
+    let collect = |mounts: std::io::Result<Mounts>| {
+        let mut collector = objects::Collector::new(&document, &root, Context::by_hand(), mounts);
+        [0, 1].map(|object| collector.collect(object, &mut || false))
+    };
+    let [there, missing] = collect(Mounts::read());
+    assert_eq!((there.candidates.len(), there.unseen.len(), missing.unseen.len()), (1, 0, 0));
+    let [there, missing] = collect(Err(std::io::ErrorKind::NotFound.into()));
+    assert_eq!(there.candidates.len(), 1);
+    for unseen in [there.unseen, missing.unseen] {
+        assert!(unseen[0].starts_with("read /proc/self/mountinfo: "), "{unseen:?}");
+    }
 }
 
 #[test]
