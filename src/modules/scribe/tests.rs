@@ -408,6 +408,9 @@ fn a_variable_that_is_not_replaced_is_an_error() {
         (package("${early}"), "package.name: no variable replaces ${v}"),
         (package("${long}${long}"), "package.name: is longer than 16384 bytes"),
         (content("file", "^${vv}$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^app\\[${vv}\\](x)?$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^[]a[:alpha:]\\]]${vv}$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^[^]]\\Q[\\E${vv}$"), "filecontent.file: no variable replaces ${vv}"),
         (content("path", "/${vv}"), "filecontent.path: no variable replaces ${vv}"),
         (content("path", "/a$b"), "filecontent.path: "),
         (content("expression", "(x)${v}"), "filecontent.expression: variables are not replaced here, and ${v}"),
@@ -422,6 +425,7 @@ fn a_variable_that_is_not_replaced_is_an_error() {
         content("path", "/${late}"),
         content("expression", "(\\${v}|[${v}])$"),
         content("file", "^\\${vv}$"),
+        content("file", "^\\Qa${vv}\\E[^][:alpha:]\\]${vv}]$"),
     ] {
         assert_eq!(check(&variables, object.clone(), json!(null)), Ok(vec![]), "{object}");
     }
