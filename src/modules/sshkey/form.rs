@@ -42,8 +42,8 @@ pub(super) const FORM: Form = Form {
     ],
     details: "\
 Contents of keys are never returned. Of options in authorized_keys the names are, with the values of from,
-expiry-time, principals and tunnel. An encrypted key in PEM does not show its fingerprint and its size: a
-search by these names it as not seen.
+expiry-time, principals and tunnel. An encrypted key in PEM does not show its fingerprint and its size, one
+of OpenSSH not its comment: a search by these names it as not seen.
 
 Examples:
   mig sshkey -homes -type private -unencrypted
