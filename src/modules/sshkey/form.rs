@@ -12,7 +12,11 @@ pub(super) const FORM: Form = Form {
             title: "Places; none of them is -path /root -path /home:",
             flags: &[
                 Flag::texts("path", "<path>", "paths", "a file, or a directory and what is below"),
-                Flag::number("maxdepth", "maxdepth", "levels below a path; 0: 8 (default)"),
+                Flag::number(
+                    "maxdepth",
+                    "maxdepth",
+                    "levels below a path; 0: 8 (default), and more is named as not seen",
+                ),
                 Flag::switch("homes", "homes", ".ssh in the home directories of all accounts in /etc/passwd"),
             ],
         },

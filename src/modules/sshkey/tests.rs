@@ -309,14 +309,20 @@ fn homes_of_other_sources_are_named() {
 }
 
 #[test]
-fn what_is_deeper_than_the_default_depth_is_said() {
+fn what_is_deeper_than_the_default_depth_is_not_seen() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     fs::create_dir_all(at.join("1/2/3/4/5/6/7/8")).unwrap();
-    let said = |more: &str| search(&Machine::this(), &format!("-path {}{more}", at.display())).errors;
-    let expected = format!("walk {}: what is more than 8 levels down was not looked at", at.display());
-    assert_eq!(said(""), Some(vec![expected]));
-    assert_eq!((said(" -maxdepth 8"), said("/1")), (None, None));
+    let result = |more: &str| search(&Machine::this(), &format!("-path {}{more}", at.display()));
+    let cut = result("");
+    let expected =
+        format!("partial: search keys: walk {}: what is more than 8 levels down was not looked at", at.display());
+    assert_eq!((&cut.elements, &cut.statistics["partial"]), (&json!({}), &json!(true)));
+    assert_eq!(cut.errors, Some(vec![expected]));
+    for more in [" -maxdepth 8", "/1"] {
+        let whole = result(more);
+        assert_eq!((&whole.elements, whole.errors), (&json!({"keys": []}), None), "{more}");
+    }
 }
 
 #[test]
