@@ -243,7 +243,7 @@ pub trait Module: Sync {
     /// Turns the command-line form (`-path /etc -name passwd`) into parameters that [`Module::validate`] accepts.
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         let parameters = self.form().parameters(arguments)?;
-        let checked = self.validate(&parameters).map_err(|error| self.form().of_option(error));
+        let checked = self.validate(&parameters).map_err(|error| self.form().of_argument(error, &parameters));
         checked.map(|_| parameters)
     }
     /// Formats a result as lines of text.

@@ -8,6 +8,7 @@
 use super::answer::Item;
 use super::call::Api;
 use super::error::ApiError;
+use crate::action::Operation;
 use crate::command::{Command, CommandStatus};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ pub fn items(api: &Api, command: &Command) -> Result<Vec<Item>, ApiError> {
     }
     let results: Vec<Value> = serde_json::from_str(command.results.get()).unwrap_or_default();
     for (operation, result) in command.action.operations.iter().zip(&results) {
-        for check in checks(operation.module.as_str(), result) {
+        for check in checks(operation, result) {
             items.push(item(api, command, check)?);
         }
     }
@@ -31,13 +32,13 @@ pub fn items(api: &Api, command: &Command) -> Result<Vec<Item>, ApiError> {
 }
 
 /// What an operation checked. Modules other than these two check nothing: what they find complies with nothing, or not.
-fn checks<'f>(module: &'f str, result: &'f Value) -> Vec<Check<'f>> {
+fn checks<'f>(operation: &'f Operation, result: &'f Value) -> Vec<Check<'f>> {
+    let module = operation.module.as_str();
     let elements = result["elements"].as_object().filter(|_| result["success"] == true);
     let found = |(label, found): (&'f String, &'f Value)| {
         found.as_array().into_iter().flatten().map(move |found| (label.as_str(), found))
     };
-    let tests = result["elements"]["results"].as_array().into_iter().flatten();
-    let has_vulnerabilities = tests.into_iter().any(is_vulnerability);
+    let has_vulnerabilities = has_vulnerabilities(&operation.parameters);
     let check = |(label, found)| match module {
         "file" => Some(of_file(module, label, found)),
         "scribe" => of_test(found, has_vulnerabilities),
@@ -74,9 +75,21 @@ fn of_test(found: &Value, has_vulnerabilities: bool) -> Option<Check<'_>> {
     Some(Check { name, location, test: ("scribe", id.to_owned()), complies })
 }
 
-/// Whether a test looks for a vulnerability.
-fn is_vulnerability(found: &Value) -> bool {
-    found["tags"].as_array().into_iter().flatten().any(|tag| tag["key"] == "severity")
+/// Whether a document has tests for vulnerabilities. A result may have a part of its tests.
+fn has_vulnerabilities(parameters: &Value) -> bool {
+    let tests = field(parameters, "scribedoc").and_then(|document| field(document, "tests")).and_then(Value::as_array);
+    tests.into_iter().flatten().any(is_vulnerability)
+}
+
+/// Whether a test, or its result, looks for a vulnerability.
+fn is_vulnerability(test: &Value) -> bool {
+    let tags = field(test, "tags").and_then(Value::as_array).into_iter().flatten();
+    tags.filter_map(|tag| field(tag, "key")).any(|key| key == "severity")
+}
+
+/// A field, whose name may be written in any case.
+fn field<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
+    object.as_object()?.iter().find(|(key, _)| key.to_lowercase() == name).map(|(_, value)| value)
 }
 
 fn item(api: &Api, command: &Command, check: Check) -> Result<Item, ApiError> {
@@ -125,7 +138,8 @@ mod tests {
     #[test]
     fn only_modules_that_check_something_have_items() {
         let count = |module: &str, success: bool, elements: Value| {
-            checks(module, &json!({"success": success, "elements": elements})).len()
+            let operation = Operation { module: module.into(), parameters: Value::Null };
+            checks(&operation, &json!({"success": success, "elements": elements})).len()
         };
         let found = json!({"s1": [{"file": "/a", "search": {"paths": ["/"], "names": ["a"]}}]});
         assert_eq!(count("file", true, found.clone()), 1);
@@ -151,14 +165,23 @@ mod tests {
 
     #[test]
     fn a_test_for_a_vulnerability_complies_when_it_is_false_and_what_it_depends_on_says_nothing() {
-        let tests = json!([
+        let results = json!([
             {"testid": "release", "iserror": false, "masterresult": true, "tags": [{"key": "category", "value": "os"}]},
             {"testid": "cve-1", "iserror": false, "masterresult": true, "tags": [{"key": "severity", "value": "high"}]},
             {"testid": "cve-2", "iserror": false, "masterresult": false, "tags": [{"key": "severity", "value": "low"}]},
             {"testid": "cve-3", "iserror": true, "masterresult": false, "tags": [{"key": "severity", "value": "low"}]},
         ]);
-        let result = json!({"success": true, "elements": {"results": tests}});
-        let found: Vec<(&str, bool)> = checks("scribe", &result).iter().map(|one| (one.name, one.complies)).collect();
-        assert_eq!(found, [("cve-1", false), ("cve-2", true)]);
+        let tests = json!([
+            {"Test": "release", "Object": "os"},
+            {"Test": "cve-1", "Object": "ssl", "Tags": [{"Key": "severity", "Value": "high"}], "If": ["release"]},
+        ]);
+        let operation =
+            Operation { module: "scribe".into(), parameters: json!({"ScribeDoc": {"Tests": tests}, "OnlyTrue": true}) };
+        let items = |results: &Value| -> Vec<(String, bool)> {
+            let result = json!({"success": true, "elements": {"results": results}});
+            checks(&operation, &result).iter().map(|one| (one.name.to_owned(), one.complies)).collect()
+        };
+        assert_eq!(items(&results), [("cve-1".to_owned(), false), ("cve-2".to_owned(), true)]);
+        assert_eq!(items(&json!([results[0]])), [], "the other ones are false, and not returned");
     }
 }

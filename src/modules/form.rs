@@ -211,17 +211,40 @@ impl Form {
 
     /// An error of a parameter as one of the option that sets it, if there is one.
     pub fn of_option(&self, error: ParameterError) -> ParameterError {
-        let field = match self.shape {
-            // Some name their field below this word.
-            Shape::Fields => Some(error.field.strip_prefix("parameters.").unwrap_or(&error.field)),
-            Shape::Search => error.field.strip_prefix(&format!("searches.{LABEL}.")),
-        };
-        // The element of a list is named by its reason.
-        let field = field.and_then(|field| field.split('[').next()).unwrap_or_default();
-        match self.flags().find(|flag| flag.field == field) {
-            Some(flag) => refuse(flag.name, &error.reason),
+        match self.option_of(&error.field) {
+            Some((flag, _)) => refuse(flag.name, &error.reason),
             None => error,
         }
+    }
+
+    /// The same of parameters that a command line became: an option that is there more than once is named with its value,
+    /// unless the reason quotes that.
+    pub fn of_argument(&self, error: ParameterError, parameters: &Value) -> ParameterError {
+        let Some((flag, index)) = self.option_of(&error.field) else { return error };
+        let fields = match self.shape {
+            Shape::Fields => parameters,
+            Shape::Search => &parameters["searches"][LABEL],
+        };
+        let list = flag.field.split('.').fold(fields, |object, name| &object[name]).as_array();
+        let value = list.filter(|list| list.len() > 1).zip(index).and_then(|(list, index)| list.get(index)?.as_str());
+        let quotes =
+            |value: &&str| ["'", "\"", "`"].iter().any(|mark| error.reason.contains(&[*mark, *value, *mark].concat()));
+        match value.filter(|value| !quotes(value)) {
+            Some(value) => refuse(&format!("{} '{}'", flag.name, value.escape_debug()), &error.reason),
+            None => refuse(flag.name, &error.reason),
+        }
+    }
+
+    /// The option that sets a field, as errors name that; and which of several.
+    fn option_of(&self, field: &str) -> Option<(&'static Flag, Option<usize>)> {
+        let field = match self.shape {
+            // Some name their field below this word.
+            Shape::Fields => field.strip_prefix("parameters.").unwrap_or(field),
+            Shape::Search => field.strip_prefix("searches.")?.strip_prefix(LABEL)?.strip_prefix('.')?,
+        };
+        let (field, index) = field.split_once('[').unwrap_or((field, ""));
+        let flag = self.flags().find(|flag| flag.field == field)?;
+        Some((flag, index.strip_suffix(']').and_then(|index| index.parse().ok())))
     }
 
     fn unknown(&self, name: &str) -> ParameterError {
@@ -364,6 +387,30 @@ mod tests {
         ] {
             assert_eq!(form.of_option(ParameterError::new(field, "x")), ParameterError::new(option, "x"), "{field}");
         }
+    }
+
+    #[test]
+    fn errors_of_one_of_several_values_name_it() {
+        let search = Form { shape: Shape::Search, ..FORM };
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<String>>();
+        for (form, line, field, option) in [
+            (&FORM, "-name a -name b", "parameters.names[1]", "-name 'b'"),
+            (&search, "-name a\n -name b", "searches.s1.names[0]", "-name 'a\\n'"),
+            (&FORM, "-name b", "names[0]", "-name"),
+            (&FORM, "-name a -name b", "names", "-name"),
+            (&FORM, "-name a -name b", "names[2]", "-name"),
+            (&search, "-maxdepth 1", "searches.s1.options.maxdepth", "-maxdepth"),
+            (&search, "-name a -name b", "searches.s1", "searches.s1"),
+        ] {
+            let parameters = form.parameters(&words(line)).unwrap();
+            let error = form.of_argument(ParameterError::new(field, "x"), &parameters);
+            assert_eq!(error, ParameterError::new(option, "x"), "{line}: {field}");
+        }
+        let parameters = FORM.parameters(&words("-name ( -name b")).unwrap();
+        let error = FORM.of_argument(ParameterError::new("names[0]", "bad: `(`"), &parameters);
+        assert_eq!(error.to_string(), "-name: bad: `(`");
+        let error = modules::by_name("sshkey").unwrap().parse_arguments(&words("-path /a -path b")).unwrap_err();
+        assert_eq!(error.to_string(), "-path 'b': is not an absolute path");
     }
 
     #[test]

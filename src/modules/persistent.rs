@@ -26,7 +26,7 @@ pub trait Persistent: Sync {
     /// Turns the command-line form into parameters that [`Persistent::validate`] accepts.
     fn parse_arguments(&self, arguments: &[String]) -> Result<Value, ParameterError> {
         let parameters = self.form().parameters(arguments)?;
-        let checked = self.validate(&parameters).map_err(|error| self.form().of_option(error));
+        let checked = self.validate(&parameters).map_err(|error| self.form().of_argument(error, &parameters));
         checked.map(|()| parameters)
     }
 }

@@ -20,6 +20,7 @@ use crate::modules::fields::only;
 use crate::modules::file::Wanted;
 use crate::modules::limits::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use crate::modules::pkg::versions::Condition;
+use memchr::memmem;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -415,22 +416,48 @@ enum Text {
     Expression,
 }
 
-/// The first `${word}` of a text. In an expression it is none behind a `\` or in a class.
+/// The first `${word}` of a text. In an expression it is none where its `$` is a letter.
 fn reference(text: &str, kind: Text) -> Option<&str> {
+    let ends = (kind == Text::Expression).then(|| ends_of_lines(text));
     text.match_indices("${").find_map(|(at, _)| {
         let word =
             text[at + 2..].split(['$', '{']).next().and_then(|rest| rest.split_once('}')).map(|(word, _)| word)?;
         let found = &text[at..at + word.len() + 3];
-        let ahead = &text[..at];
-        let is_escaped = (ahead.len() - ahead.trim_end_matches('\\').len()) % 2 == 1;
-        let is_in_class = ahead.rfind('[') > ahead.rfind(']');
         // ${2} is how often.
-        let is_of_expression = is_escaped || is_in_class || word.starts_with(|letter: char| letter.is_ascii_digit());
-        let is_none = word.is_empty()
-            || (kind == Text::Path && found == CHAIN_ROOT)
-            || (kind == Text::Expression && is_of_expression);
+        let is_how_often = word.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_of_expression = ends.as_ref().is_some_and(|ends| is_how_often || ends.binary_search(&at).is_err());
+        let is_none = word.is_empty() || (kind == Text::Path && found == CHAIN_ROOT) || is_of_expression;
         (!is_none).then_some(found)
     })
+}
+
+/// The places of each `$` in an expression that is no letter: not behind a `\`, between `\Q` and `\E`, or in a class.
+fn ends_of_lines(expression: &str) -> Vec<usize> {
+    let (mut ends, mut at, mut is_in_class) = (Vec::new(), 0, false);
+    while let Some(rest) = expression.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
+        at += match (is_in_class, rest) {
+            (false, [b'\\', b'Q', quoted @ ..]) => memmem::find(quoted, b"\\E").map_or(rest.len(), |end| end + 4),
+            (_, [b'\\', ..]) => 2,
+            // [:alpha:]
+            (true, [b'[', b':', name @ ..]) => memmem::find(name, b":]").map_or(1, |end| end + 4),
+            (false, [b'[', class @ ..]) => {
+                is_in_class = true;
+                // A ] at its beginning does not end it.
+                let class = class.strip_prefix(b"^").unwrap_or(class);
+                rest.len() - class.strip_prefix(b"]").unwrap_or(class).len()
+            }
+            (true, [b']', ..]) => {
+                is_in_class = false;
+                1
+            }
+            (false, [b'$', ..]) => {
+                ends.push(at);
+                1
+            }
+            _ => 1,
+        };
+    }
+    ends
 }
 
 /// Refuses an expression that never has a value.

@@ -2,6 +2,7 @@
 
 use super::document::{Evaluator, Order, Test};
 use super::objects::{Candidate, Collected, Collector};
+use crate::modules::file::mounts::Mounts;
 use crate::modules::report::Report;
 use crate::modules::{Context, ModuleResult};
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ struct Outcome {
 pub(super) fn run(order: &Order, root: &Path, context: Context) -> ModuleResult {
     let mut report = Report::new(context, [LABEL]);
     let document = &order.document;
-    let mut collector = Collector::new(document, root, context);
+    let mut collector = Collector::new(document, root, context, Mounts::read());
     let mut collected: Vec<Option<Collected>> = document.objects.iter().map(|_| None).collect();
     let mut outcomes: Vec<Option<Outcome>> = vec![None; document.tests.len()];
     for index in &document.order {

@@ -69,13 +69,20 @@ pub(super) struct Collector<'d> {
     root: &'d Path,
     context: Context<'d>,
     packages: Option<Found>,
+    /// Read once. Without them it is not known what is missing.
+    mounts: io::Result<Mounts>,
     /// Of the values of all objects.
     bytes_left: usize,
 }
 
 impl<'d> Collector<'d> {
-    pub(super) fn new(document: &'d Document, root: &'d Path, context: Context<'d>) -> Collector<'d> {
-        Collector { document, root, context, packages: None, bytes_left: VALUES_BYTES_MAX }
+    pub(super) fn new(
+        document: &'d Document,
+        root: &'d Path,
+        context: Context<'d>,
+        mounts: io::Result<Mounts>,
+    ) -> Collector<'d> {
+        Collector { document, root, context, packages: None, mounts, bytes_left: VALUES_BYTES_MAX }
     }
 
     /// Collects what an object is about.
@@ -215,10 +222,15 @@ impl<'d> Collector<'d> {
 
     fn locate(&self, place: &Place, chain: Option<&str>, collected: &mut Collected) -> Vec<PathBuf> {
         let path = chain.map_or_else(|| place.path.clone(), |directory| place.path.replace(CHAIN_ROOT, directory));
-        // Nothing is in a directory that is missing. What is behind a network mount is not looked at.
-        let found = Mounts::read().and_then(|mounts| mounts.locate(Path::new(&path)));
-        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Vec::new();
+        match &self.mounts {
+            Ok(mounts) => {
+                // Nothing is in a directory that is missing. What is behind a network mount is not looked at.
+                let found = mounts.locate(Path::new(&path));
+                if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                    return Vec::new();
+                }
+            }
+            Err(error) => collected.unseen.push(format!("read /proc/self/mountinfo: {error}")),
         }
         let mut located = locate(&place.wanted(&[path]), self.context);
         collected.unseen.append(&mut located.unseen);

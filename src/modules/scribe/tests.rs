@@ -1,4 +1,5 @@
 use super::*;
+use crate::modules::file::mounts::Mounts;
 use std::fs;
 use std::path::PathBuf;
 
@@ -213,6 +214,27 @@ fn a_test_is_not_false_because_something_could_not_be_read() {
 }
 
 #[test]
+fn a_file_is_found_and_none_is_missing_where_the_mounts_are_unknown() {
+    let place = Place::new(&[("passwd", "root:x\n")]);
+    let object = |name: &str, path: PathBuf| json!({"object": name, "filecontent": {"path": path, "file": "^passwd$", "expression": "^(root):"}});
+    let objects = [object("there", place.path()), object("missing", place.path().join("no"))];
+    let parameters = json!({"scribedoc": {"objects": objects, "tests": [{"test": "t", "object": "there"}]}});
+    let document = document::parse(&parameters).unwrap().document;
+    let root = place.path();
+    let collect = |mounts: std::io::Result<Mounts>| {
+        let mut collector = objects::Collector::new(&document, &root, Context::by_hand(), mounts);
+        [0, 1].map(|object| collector.collect(object, &mut || false))
+    };
+    let [there, missing] = collect(Mounts::read());
+    assert_eq!((there.candidates.len(), there.unseen.len(), missing.unseen.len()), (1, 0, 0));
+    let [there, missing] = collect(Err(std::io::ErrorKind::NotFound.into()));
+    assert_eq!(there.candidates.len(), 1);
+    for unseen in [there.unseen, missing.unseen] {
+        assert!(unseen[0].starts_with("read /proc/self/mountinfo: "), "{unseen:?}");
+    }
+}
+
+#[test]
 fn a_value_that_is_no_version_hides_no_other() {
     let raw = |values: &[&str]| {
         let values: Vec<Value> = values.iter().map(|value| json!({"identifier": "i", "value": value})).collect();
@@ -386,6 +408,9 @@ fn a_variable_that_is_not_replaced_is_an_error() {
         (package("${early}"), "package.name: no variable replaces ${v}"),
         (package("${long}${long}"), "package.name: is longer than 16384 bytes"),
         (content("file", "^${vv}$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^app\\[${vv}\\](x)?$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^[]a[:alpha:]\\]]${vv}$"), "filecontent.file: no variable replaces ${vv}"),
+        (content("file", "^[^]]\\Q[\\E${vv}$"), "filecontent.file: no variable replaces ${vv}"),
         (content("path", "/${vv}"), "filecontent.path: no variable replaces ${vv}"),
         (content("path", "/a$b"), "filecontent.path: "),
         (content("expression", "(x)${v}"), "filecontent.expression: variables are not replaced here, and ${v}"),
@@ -400,6 +425,7 @@ fn a_variable_that_is_not_replaced_is_an_error() {
         content("path", "/${late}"),
         content("expression", "(\\${v}|[${v}])$"),
         content("file", "^\\${vv}$"),
+        content("file", "^\\Qa${vv}\\E[^][:alpha:]\\]${vv}]$"),
     ] {
         assert_eq!(check(&variables, object.clone(), json!(null)), Ok(vec![]), "{object}");
     }

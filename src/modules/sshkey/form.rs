@@ -12,7 +12,11 @@ pub(super) const FORM: Form = Form {
             title: "Places; none of them is -path /root -path /home:",
             flags: &[
                 Flag::texts("path", "<path>", "paths", "a file, or a directory and what is below"),
-                Flag::number("maxdepth", "maxdepth", "levels below a path; 0: 8 (default)"),
+                Flag::number(
+                    "maxdepth",
+                    "maxdepth",
+                    "levels below a path; 0: 8 (default), and more is named as not seen",
+                ),
                 Flag::switch("homes", "homes", ".ssh in the home directories of all accounts in /etc/passwd"),
             ],
         },
@@ -42,8 +46,8 @@ pub(super) const FORM: Form = Form {
     ],
     details: "\
 Contents of keys are never returned. Of options in authorized_keys the names are, with the values of from,
-expiry-time, principals and tunnel. An encrypted key in PEM does not show its fingerprint and its size: a
-search by these names it as not seen.
+expiry-time, principals and tunnel. An encrypted key in PEM does not show its fingerprint and its size, one
+of OpenSSH not its comment: a search by these names it as not seen.
 
 Examples:
   mig sshkey -homes -type private -unencrypted

@@ -3,9 +3,6 @@
 use super::blob::PublicKey;
 use super::{private, public};
 
-/// Characters of a comment that are returned.
-const COMMENT_CHARS_MAX: usize = 256;
-
 /// What a key is to a file. The words are those of the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
@@ -42,16 +39,16 @@ pub(super) struct Key {
     pub(super) public: Option<PublicKey>,
     /// It takes a passphrase.
     pub(super) is_encrypted: bool,
-    /// What the file says beside the key.
-    pub(super) comment: String,
+    /// What the file says beside the key, whole. None: it does not show it.
+    pub(super) comment: Option<String>,
     /// What its line in `authorized_keys` permits and forbids.
     pub(super) options: Vec<String>,
 }
 
 impl Key {
-    /// A key with a comment, which is bounded.
-    pub(super) fn new(kind: Type, line: usize, public: Option<PublicKey>, comment: &str) -> Key {
-        let comment = comment.trim().chars().take(COMMENT_CHARS_MAX).collect();
+    /// A key without options.
+    pub(super) fn new(kind: Type, line: usize, public: Option<PublicKey>, comment: Option<&str>) -> Key {
+        let comment = comment.map(|comment| comment.trim().to_owned());
         Key { kind, line, public, is_encrypted: false, comment, options: Vec::new() }
     }
 }

@@ -30,15 +30,18 @@ const CURVES: [(&[u8], &str); 3] = [
 struct Shown {
     public: Option<PublicKey>,
     is_encrypted: bool,
-    comment: String,
+    /// None: it is encrypted too, or behind what is not understood.
+    comment: Option<String>,
 }
 
 impl Shown {
+    /// A key in PEM, which has no comment.
     fn public(public: Option<PublicKey>) -> Option<Shown> {
-        Some(Shown { public, is_encrypted: false, comment: String::new() })
+        Some(Shown { public, is_encrypted: false, comment: Some(String::new()) })
     }
 
-    const HIDDEN: Shown = Shown { public: None, is_encrypted: true, comment: String::new() };
+    /// The same, encrypted.
+    const HIDDEN: Shown = Shown { public: None, is_encrypted: true, comment: Some(String::new()) };
 }
 
 /// Reads the private keys in a text.
@@ -76,7 +79,7 @@ pub(super) fn read(lines: &[&str], keys: &mut Keys) {
         };
         match shown {
             Some(Shown { public, is_encrypted, comment }) => {
-                keys.found.push(Key { is_encrypted, ..Key::new(Type::Private, begin + 1, public, &comment) });
+                keys.found.push(Key { is_encrypted, ..Key::new(Type::Private, begin + 1, public, comment.as_deref()) });
             }
             None => keys.not_understood.push(begin + 1),
         }
@@ -111,7 +114,7 @@ fn openssh(bytes: &[u8]) -> Option<Shown> {
     let public = PublicKey::parse(wire.string()?)?;
     let is_encrypted = cipher != b"none";
     let comment = if is_encrypted { None } else { wire.string().and_then(|secret| openssh_comment(secret, &public)) };
-    let comment = String::from_utf8_lossy(comment.unwrap_or_default()).into_owned();
+    let comment = comment.map(|comment| String::from_utf8_lossy(comment).into_owned());
     Some(Shown { public: Some(public), is_encrypted, comment })
 }
 
@@ -223,6 +226,6 @@ fn putty(lines: &[&str]) -> Option<Shown> {
     Some(Shown {
         public: Some(PublicKey::parse_text(&text)?),
         is_encrypted: header("Encryption")? != "none",
-        comment: header("Comment").unwrap_or_default().to_owned(),
+        comment: Some(header("Comment").unwrap_or_default().to_owned()),
     })
 }

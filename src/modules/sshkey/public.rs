@@ -56,7 +56,7 @@ pub(super) fn read_lines(lines: &[&str], is_authorized_keys: bool, keys: &mut Ke
         };
         match options.filter(are_known).and_then(|options| Some((options, read_key(key)?))) {
             Some((options, (public, comment))) => {
-                keys.found.push(Key { options, ..Key::new(kind, index + 1, Some(public), comment) });
+                keys.found.push(Key { options, ..Key::new(kind, index + 1, Some(public), Some(comment)) });
             }
             None if is_authorized_keys => keys.not_understood.push(index + 1),
             // A text about keys.
@@ -130,22 +130,26 @@ pub(super) fn read_rfc4716(lines: &[&str], keys: &mut Keys) {
             .copied()
             .take_while(|line| ![RFC4716_BEGIN, RFC4716_END].contains(line))
             .collect();
-        let (mut comment, mut text, mut is_header) = ("", String::new(), false);
+        let (mut comment, mut text, mut is_header, mut is_comment) = (String::new(), String::new(), false, false);
         for line in body {
-            let goes_on = line.ends_with('\\');
-            if let Some((name, value)) = line.split_once(": ").filter(|_| !is_header) {
-                if name.eq_ignore_ascii_case("comment") {
-                    comment = value.trim_end_matches('\\').trim_matches('"');
+            let (part, goes_on) = line.strip_suffix('\\').map_or((line, false), |part| (part, true));
+            if is_header {
+                if is_comment {
+                    comment.push_str(part);
                 }
                 is_header = goes_on;
-            } else if is_header {
-                is_header = goes_on;
+            } else if let Some((name, value)) = part.split_once(": ") {
+                (is_header, is_comment) = (goes_on, name.eq_ignore_ascii_case("comment"));
+                if is_comment {
+                    value.clone_into(&mut comment);
+                }
             } else {
                 text.push_str(line);
             }
         }
+        let comment = comment.trim_matches('"');
         match PublicKey::parse_text(&text) {
-            Some(public) => keys.found.push(Key::new(Type::Public, index + 1, Some(public), comment)),
+            Some(public) => keys.found.push(Key::new(Type::Public, index + 1, Some(public), Some(comment))),
             None => keys.not_understood.push(index + 1),
         }
     }

@@ -16,13 +16,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The list of the result, as the original has it.
-const LABEL: &str = "keys";
+pub(super) const LABEL: &str = "keys";
 /// The beginning of a file in which there is a mark if it has keys.
 const BEGINNING_BYTES: u64 = 64 << 10;
 /// A file with keys: as in the original.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// `authorized_keys`: some ten thousand keys of 100 bytes, some thousand of RSA.
 const AUTHORIZED_BYTES_MAX: u64 = 4 << 20;
+/// Characters of a comment that are returned.
+const COMMENT_CHARS_MAX: usize = 256;
 /// Where sshd looks for keys below a home directory.
 pub(super) const OF_SSH: &str = ".ssh";
 
@@ -156,30 +158,41 @@ impl Files<'_> {
         }
     }
 
-    /// Whether a key passes all filters.
+    /// Whether a key passes all filters. A filter on what the key does not show decides nothing, and is named.
     fn is_met_by(&self, key: &Key, path: &Path, report: &mut Report) -> bool {
         let search = self.search;
         let is_one_of = |words: &[String], word: &str| words.is_empty() || words.iter().any(|one| one == word);
         let is_plain = key.kind == Type::Private && !key.is_encrypted;
-        if !is_one_of(&search.types, key.kind.word())
-            || (search.unencrypted && !is_plain)
-            || !search.comments.iter().all(|pattern| pattern.is_met_by(key.comment.as_bytes()))
-        {
+        if !is_one_of(&search.types, key.kind.word()) || (search.unencrypted && !is_plain) {
             return false;
         }
-        let Some(public) = &key.public else {
-            let is_asked = !(search.algorithms.is_empty() && search.fingerprints.is_empty() && search.bits.is_empty());
-            if is_asked {
-                let (path, line) = (path.display(), key.line);
-                report.unseen(format_args!("read {path}: the private key at line {line} does not show what key it is"));
+        let of_public = match &key.public {
+            Some(public) => Some(
+                is_one_of(&search.algorithms, &public.kind().to_lowercase())
+                    && search.bits.iter().all(|bits| bits.is_met_by(u64::from(public.bits)))
+                    && (search.fingerprints.is_empty()
+                        || search.fingerprints.contains(&public.sha256())
+                        || search.fingerprints.contains(&public.md5())),
+            ),
+            None if search.algorithms.is_empty() && search.fingerprints.is_empty() && search.bits.is_empty() => {
+                Some(true)
             }
-            return !is_asked;
+            None => None,
         };
-        is_one_of(&search.algorithms, &public.kind().to_lowercase())
-            && search.bits.iter().all(|bits| bits.is_met_by(u64::from(public.bits)))
-            && (search.fingerprints.is_empty()
-                || search.fingerprints.contains(&public.sha256())
-                || search.fingerprints.contains(&public.md5()))
+        let of_comment = match &key.comment {
+            Some(comment) => Some(search.comments.iter().all(|pattern| pattern.is_met_by(comment.as_bytes()))),
+            None if search.comments.is_empty() => Some(true),
+            None => None,
+        };
+        let hidden = match (of_public, of_comment) {
+            (Some(false), _) | (_, Some(false)) => return false,
+            (Some(true), Some(true)) => return true,
+            (None, _) => "what key it is",
+            (_, None) => "its comment",
+        };
+        let (path, line) = (path.display(), key.line);
+        report.unseen(format_args!("read {path}: the private key at line {line} does not show {hidden}"));
+        false
     }
 
     fn element(&self, key: &Key, metadata: &Metadata, path: &Path) -> Value {
@@ -187,12 +200,13 @@ impl Files<'_> {
             Some(public) => (public.md5(), public.sha256(), public.kind(), public.bits),
             None => (String::new(), String::new(), String::new(), 0),
         };
+        let comment: String = key.comment.iter().flat_map(|comment| comment.chars()).take(COMMENT_CHARS_MAX).collect();
         let seconds = metadata.mtime();
         let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
         json!({
             "fingerprint_md5": md5, "fingerprint_sha256": sha256, "path": path.to_string_lossy(),
             "encrypted": key.is_encrypted, "type": key.kind.word(), "algorithm": algorithm, "bits": bits,
-            "comment": key.comment, "line": key.line, "options": key.options,
+            "comment": comment, "line": key.line, "options": key.options,
             "owner": self.names.name_or_digits(files::owner(metadata)), "mode": notation::mode(metadata.mode()),
             "lastmodified": notation::time(seconds, nanoseconds),
         })

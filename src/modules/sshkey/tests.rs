@@ -124,6 +124,42 @@ fn an_encrypted_key_that_hides_what_it_is_is_named_by_searches_for_that() {
 }
 
 #[test]
+fn a_comment_that_is_not_shown_is_named_by_searches_for_comments() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    generate(at, "alice", &["-t", "ed25519", "-N", "a passphrase"]);
+    fs::remove_file(at.join("alice.pub")).unwrap();
+    let result = |filters: &str| search(&Machine::this(), &format!("-path {} {filters}", at.display()));
+    let expected = format!("read {}: the private key at line 1 does not show its comment", at.join("alice").display());
+    for filters in ["-comment alice", "-comment !alice"] {
+        let result = result(filters);
+        assert_eq!((&result.elements, result.errors), (&json!({}), Some(vec![expected.clone()])), "{filters}");
+    }
+    for (filters, count) in [("", 1), ("-comment alice -bits >256", 0), ("-comment alice -unencrypted", 0)] {
+        let result = result(filters);
+        assert_eq!((keys(&result).len(), result.errors), (count, None), "{filters}");
+    }
+}
+
+#[test]
+fn comments_are_compared_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let comment = format!("{}EVIL", "x".repeat(300));
+    program("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", "k", "-C", &comment], at);
+    let public = fs::read_to_string(at.join("k.pub")).unwrap();
+    let text = public.split(' ').nth(1).unwrap();
+    let rfc = format!(
+        "---- BEGIN SSH2 PUBLIC KEY ----\nComment: \"x\\\nx EV\\\nIL\"\n{text}\n---- END SSH2 PUBLIC KEY ----\n"
+    );
+    fs::write(at.join("rfc"), rfc).unwrap();
+    let result = search(&Machine::this(), &format!("-path {} -comment EVIL$", at.display()));
+    assert_eq!(files(&result), ["k", "k.pub", "rfc"], "{:?}", result.errors);
+    let returned: Vec<usize> = keys(&result).iter().map(|key| key["comment"].as_str().unwrap().len()).collect();
+    assert_eq!(returned, [256, 256, "xx EVIL".len()]);
+}
+
+#[test]
 fn authorized_keys_have_options_and_what_is_no_key_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
@@ -273,14 +309,20 @@ fn homes_of_other_sources_are_named() {
 }
 
 #[test]
-fn what_is_deeper_than_the_default_depth_is_said() {
+fn what_is_deeper_than_the_default_depth_is_not_seen() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     fs::create_dir_all(at.join("1/2/3/4/5/6/7/8")).unwrap();
-    let said = |more: &str| search(&Machine::this(), &format!("-path {}{more}", at.display())).errors;
-    let expected = format!("walk {}: what is more than 8 levels down was not looked at", at.display());
-    assert_eq!(said(""), Some(vec![expected]));
-    assert_eq!((said(" -maxdepth 8"), said("/1")), (None, None));
+    let result = |more: &str| search(&Machine::this(), &format!("-path {}{more}", at.display()));
+    let cut = result("");
+    let expected =
+        format!("partial: search keys: walk {}: what is more than 8 levels down was not looked at", at.display());
+    assert_eq!((&cut.elements, &cut.statistics["partial"]), (&json!({}), &json!(true)));
+    assert_eq!(cut.errors, Some(vec![expected]));
+    for more in [" -maxdepth 8", "/1"] {
+        let whole = result(more);
+        assert_eq!((&whole.elements, whole.errors), (&json!({"keys": []}), None), "{more}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) struct Root {
     pub(super) below: PathBuf,
     /// How deep it goes: 1 is the files in the directory.
     pub(super) levels: usize,
-    /// That there is more further down needs no note.
+    /// That there is more further down hides nothing that was asked for.
     pub(super) are_levels_asked_for: bool,
     /// That it is missing is worth a note.
     pub(super) is_asked_for: bool,
@@ -65,7 +65,8 @@ pub(super) fn walk(root: &Root, mounts: &Mounts, report: &mut Report, visit: &mu
     }
     if tree.is_cut && !root.are_levels_asked_for {
         let (path, levels) = (path.components().chain(root.below.components()).collect::<PathBuf>(), root.levels);
-        report.note(format_args!("walk {}: what is more than {levels} levels down was not looked at", path.display()));
+        let text = format_args!("walk {}: what is more than {levels} levels down was not looked at", path.display());
+        report.unseen_for(super::run::LABEL, text);
     }
 }
 
