@@ -161,6 +161,7 @@ fn a_database_of_ndb_that_is_broken_is_said_so_and_the_rest_is_read() {
         (12, number(u32::MAX), 0, "it has 4294967295 pages of slots"),
         (one, number(0), 1, "a slot has no mark"),
         (one + 4, number(9), 1, "package 9: what its slot leads to is broken"),
+        (one + 8, number(0), 1, "package 1: its slot leads nowhere"),
         (one + 8, number(1 << 30), 1, "package 1: failed to fill whole buffer"),
         (one + 12, number(1), 1, "package 1: what its slot leads to is broken"),
         (one + 12, number(0), 1, "package 1: what its slot leads to is broken"),
