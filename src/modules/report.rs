@@ -22,6 +22,8 @@ pub(super) struct Report<'c> {
     /// Labels of which not everything was looked at.
     incomplete: BTreeSet<String>,
     errors: Vec<String>,
+    /// Their bytes in a result.
+    errors_bytes: usize,
     errors_dropped: u64,
     /// Why the run ended before its end.
     stopped: Option<String>,
@@ -49,6 +51,7 @@ impl<'c> Report<'c> {
             room,
             incomplete: BTreeSet::new(),
             errors: Vec::new(),
+            errors_bytes: 0,
             errors_dropped: 0,
             stopped: None,
             is_short: false,
@@ -119,11 +122,18 @@ impl<'c> Report<'c> {
             text.truncate(text.floor_char_boundary(limits::ERROR_BYTES_MAX));
             text.push('…');
         }
-        let bytes_max = self.context.result_bytes_max / 16;
-        let bytes: usize = self.errors.iter().chain([&text]).map(|text| json!(text).to_string().len() + 1).sum();
-        if self.errors.len() == limits::ERRORS_MAX || bytes > bytes_max {
+        if self.errors.contains(&text) {
+            return;
+        }
+        if self.errors.len() == limits::ERRORS_MAX {
             self.errors_dropped += 1;
-        } else if !self.errors.contains(&text) {
+            return;
+        }
+        let bytes = self.errors_bytes + json!(text).to_string().len() + 1;
+        if bytes > self.context.result_bytes_max / 16 {
+            self.errors_dropped += 1;
+        } else {
+            self.errors_bytes = bytes;
             self.errors.push(text);
         }
     }
@@ -265,6 +275,18 @@ mod tests {
         let result = report.finish(&Value::Null);
         assert!(result.errors.unwrap()[0].starts_with("partial: stopped at the time limit"));
         assert_eq!(result.elements, json!({"a": [1]}));
+    }
+
+    #[test]
+    fn an_error_that_is_there_already_is_none_more() {
+        let mut report = Report::new(Context::by_hand(), ["a"]);
+        for n in 0..limits::ERRORS_MAX + 2 {
+            report.note(format!("\"{n}\""));
+        }
+        report.note("\"0\"");
+        let bytes: usize = report.errors.iter().map(|text| json!(text).to_string().len() + 1).sum();
+        assert_eq!((report.errors.len(), report.errors_bytes), (limits::ERRORS_MAX, bytes));
+        assert_eq!(report.finish(&Value::Null).errors.unwrap().last().unwrap(), "2 more errors");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) use rows::Value;
 use super::files::{self, Links};
 use rows::{column_names, columns, variable};
 use rustix::fs::CWD;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -24,6 +24,9 @@ const ROW_BYTES_MAX: usize = 64 << 20;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Levels of a tree: with two children in each page it is not deeper.
 const DEPTH_MAX: usize = 32;
+
+/// Bytes of what is said of all tables and indexes: those of rpm have 10,000.
+const SCHEMA_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes at the beginning of the first page.
 const FILE_HEADER_BYTES: usize = 100;
@@ -42,8 +45,8 @@ pub(super) struct Database {
     stamp: Stamp,
 }
 
-/// What changes when a database is written: sizes and times of the file, its log and its journal.
-type Stamp = [Option<(u64, i64, i64)>; 3];
+/// What changes when a database is written or replaced: inodes, sizes and times of the file, its log and its journal.
+type Stamp = [Option<(u64, u64, i64, i64)>; 3];
 
 /// Which rows come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +153,12 @@ impl Database {
         if has_begun { Err("a change of it has begun and not ended; something may be missing".into()) } else { Ok(()) }
     }
 
-    fn page(&self, number: u64) -> Result<Vec<u8>, String> {
+    /// Reads a page that is not yet in `taken`, those of a tree and of its rows: each has one place there. So no more pages are
+    /// read than were written: one that never was, as most of a sparse file, leads to no other.
+    fn page(&self, number: u64, taken: &mut HashSet<u64>) -> Result<Vec<u8>, String> {
+        if !taken.insert(number) {
+            return Err(format!("it is broken: page {number} has two places in a tree"));
+        }
         if number == 0 || number > self.pages {
             return Err(format!("it is broken: it has no page {number}"));
         }
@@ -172,7 +180,7 @@ impl Database {
         order: Order,
         each: &mut dyn FnMut([Value; COUNT]) -> bool,
     ) -> Result<(), String> {
-        let mut found = None;
+        let (mut found, mut schema_bytes) = (None, 0);
         // The schema: type, name, table, root page, text.
         self.walk(1, Order::FirstToLast, &mut |row| {
             if let [Value::Text(b"table"), Value::Text(name), _, Value::Integer(root), Value::Text(text), ..] =
@@ -181,8 +189,12 @@ impl Database {
             {
                 found = Some((u64::try_from(root).ok()?, String::from_utf8_lossy(text).into_owned()));
             }
-            Some(found.is_none())
+            schema_bytes += row.len();
+            Some(found.is_none() && schema_bytes <= SCHEMA_BYTES_MAX)
         })?;
+        if found.is_none() && schema_bytes > SCHEMA_BYTES_MAX {
+            return Err(format!("its schema has more than {SCHEMA_BYTES_MAX} bytes"));
+        }
         let (root, text) = found.ok_or_else(|| format!("it has no table {table}"))?;
         let known = column_names(&text).ok_or_else(|| format!("its table {table} was made by a text with comments"))?;
         let mut places = [0; COUNT];
@@ -196,20 +208,22 @@ impl Database {
         })
     }
 
-    /// Calls `each` with every row of a tree, in order, until it returns false; none means that the row is broken.
+    /// Calls `each` with every row of a tree, in order, until it returns false; none means that the row is broken. Between two
+    /// calls there are few pages, as those without cells are broken, as for SQLite itself: only a table without rows is one, and
+    /// the first page may have no room for what its only child has.
     fn walk(&self, root: u64, order: Order, each: &mut dyn FnMut(&[u8]) -> Option<bool>) -> Result<(), String> {
-        let mut stack = vec![(root, 0)];
-        let mut visited = 0;
+        let (mut stack, mut taken) = (vec![(root, 0)], HashSet::new());
         while let Some((number, depth)) = stack.pop() {
-            visited += 1;
-            if depth == DEPTH_MAX || visited > self.pages {
-                return Err("it is broken: a tree has a cycle".into());
+            if depth == DEPTH_MAX {
+                return Err(format!("it is broken: a tree has more than {DEPTH_MAX} levels"));
             }
-            let page = Page { bytes: self.page(number)?, at: if number == 1 { FILE_HEADER_BYTES } else { 0 } };
+            let at = if number == 1 { FILE_HEADER_BYTES } else { 0 };
+            let page = Page { bytes: self.page(number, &mut taken)?, at };
             let broken = || format!("it is broken: page {number}");
             match page.bytes.get(page.at) {
                 Some(5) => {
-                    let mut children = page.children().ok_or_else(broken)?;
+                    let children = page.children().filter(|children| children.len() > 1 || number == 1);
+                    let mut children = children.ok_or_else(broken)?;
                     // The last that is put on the stack is the next.
                     if order == Order::FirstToLast {
                         children.reverse();
@@ -217,12 +231,14 @@ impl Database {
                     stack.extend(children.into_iter().map(|child| (child, depth + 1)));
                 }
                 Some(13) => {
-                    let mut cells = page.cells(8).ok_or_else(broken)?;
+                    let cells = page.cells(8).filter(|cells| !cells.is_empty() || depth == 0);
+                    let mut cells = cells.ok_or_else(broken)?;
                     if order == Order::LastToFirst {
                         cells.reverse();
                     }
                     for cell in cells {
-                        let row = self.row(page.bytes.get(cell..).ok_or_else(broken)?)?.ok_or_else(broken)?;
+                        let cell = page.bytes.get(cell..).ok_or_else(broken)?;
+                        let row = self.row(cell, &mut taken)?.ok_or_else(broken)?;
                         if !each(&row).ok_or_else(broken)? {
                             return Ok(());
                         }
@@ -236,7 +252,7 @@ impl Database {
     }
 
     /// The row of a cell, with what lies on other pages.
-    fn row(&self, cell: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    fn row(&self, cell: &[u8], taken: &mut HashSet<u64>) -> Result<Option<Vec<u8>>, String> {
         let Some((length, rest)) = variable(cell) else { return Ok(None) };
         let Some((_id, rest)) = variable(rest) else { return Ok(None) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -252,7 +268,7 @@ impl Database {
         let (Some(begun), Some(next)) = (rest.get(..local), word(rest, local)) else { return Ok(None) };
         let (mut row, mut next) = (begun.to_vec(), u64::from(next));
         while row.len() < length {
-            let page = self.page(next)?;
+            let page = self.page(next, taken)?;
             let (Some(number), Some(bytes)) = (word(&page, 0), page.get(4..self.usable_bytes)) else { return Ok(None) };
             row.extend_from_slice(&bytes[..bytes.len().min(length - row.len())]);
             next = number.into();
@@ -302,6 +318,6 @@ fn checksum((mut one, mut two): (u32, u32), bytes: &[u8], is_big: bool) -> (u32,
 fn stamp(paths: [&Path; 3]) -> Stamp {
     paths.map(|path| {
         let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+        Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     })
 }

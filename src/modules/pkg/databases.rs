@@ -116,8 +116,6 @@ pub(in crate::modules) trait Sink {
     fn package(&mut self, package: Package);
     /// What could not be looked at, where, and why.
     fn unseen(&mut self, text: String);
-    /// Something to know that hides nothing.
-    fn note(&mut self, _text: String) {}
     /// Whether to end early.
     fn is_over(&mut self) -> bool;
 

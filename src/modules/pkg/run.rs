@@ -56,10 +56,6 @@ impl Sink for Comparison<'_> {
         self.report.unseen(text);
     }
 
-    fn note(&mut self, text: String) {
-        self.report.note(text);
-    }
-
     fn is_over(&mut self) -> bool {
         self.report.is_over()
     }

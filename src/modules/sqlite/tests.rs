@@ -107,3 +107,70 @@ fn what_cannot_be_read_rightly_is_an_error() {
     database.rows("t", ["n"], Order::FirstToLast, &mut |[_]| true).unwrap();
     assert!(database.is_unchanged().unwrap_err().contains("changed while it was read"));
 }
+
+/// What reading the table `t` says if a file has these bytes.
+fn error_of(path: &Path, bytes: &[u8], table: &str) -> String {
+    std::fs::write(path, bytes).unwrap();
+    rows(path, table, ["n"], Order::FirstToLast).unwrap_err()
+}
+
+#[test]
+fn a_tree_that_leads_to_a_page_again_or_to_none_with_rows_ends_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA page_size = 512; CREATE TABLE t(n TEXT); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+             FROM c WHERE i < 40) INSERT INTO t SELECT hex(zeroblob(i * 15)) FROM c",
+        )
+        .unwrap();
+    let root: u32 = connection.query_row("SELECT rootpage FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    drop(connection);
+    let file = std::fs::read(&path).unwrap();
+    assert_eq!(rows(&path, "t", ["n"], Order::FirstToLast).unwrap().len(), 40);
+    let root = (root as usize - 1) * 512;
+    let short = |at: usize| usize::from(u16::from_be_bytes([file[at], file[at + 1]]));
+    let page = |at: usize| {
+        let number = word(&file, at).unwrap();
+        (number, (number as usize - 1) * 512)
+    };
+    let cell = root + short(root + 12);
+    let ((last, last_at), (first, first_at)) = (page(root + 8), page(cell));
+    assert_eq!((file[root], file[last_at], file[first_at]), (5, 13, 13));
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut changed = file.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        error_of(&path, &changed, "t")
+    };
+    assert_eq!(changed(root + 3, &[0, 0]), format!("it is broken: page {}", root / 512 + 1));
+    assert_eq!(changed(last_at + 3, &[0, 0]), format!("it is broken: page {last}"));
+    let twice = format!("it is broken: page {first} has two places in a tree");
+    assert_eq!(changed(root + 8, &first.to_be_bytes()), twice);
+    // Every cell is the same one.
+    let pointer = &file[root + 12..root + 14];
+    assert_eq!(changed(root + 12, &[pointer, pointer].concat()), twice);
+    // A row goes on on a page that leads to itself.
+    let goes_on = |at: &usize| file[at + 4..at + 512].iter().all(|byte| *byte == b'0') && word(&file, *at) != Some(0);
+    let at = (0..file.len()).step_by(512).find(goes_on).unwrap();
+    let own = at / 512 + 1;
+    let twice = format!("it is broken: page {own} has two places in a tree");
+    assert_eq!(changed(at, &(own as u32).to_be_bytes()), twice);
+}
+
+#[test]
+fn a_schema_that_has_a_table_again_and_again_ends_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
+    let connection = Connection::open(&path).unwrap();
+    let columns: String = (0..300).map(|number| format!(", column_{number}")).collect();
+    connection.execute_batch(&format!("PRAGMA page_size = 65536; CREATE TABLE t(n{columns})")).unwrap();
+    drop(connection);
+    let mut file = std::fs::read(&path).unwrap();
+    let cell = [file[108], file[109]];
+    file[103..105].copy_from_slice(&30_000_u16.to_be_bytes());
+    for pointer in file[108..108 + 60_000].chunks_exact_mut(2) {
+        pointer.copy_from_slice(&cell);
+    }
+    assert_eq!(error_of(&path, &file, "u"), format!("its schema has more than {SCHEMA_BYTES_MAX} bytes"));
+}

@@ -55,9 +55,16 @@ fn read_archive(
 ) -> io::Result<()> {
     let entries = archive.entries(|name| is_artifact(name) || name == MANIFEST || is_archive(name))?;
     packages(place, archive, &entries, found)?;
-    for entry in entries.iter().filter(|entry| is_archive(&entry.name)) {
+    let mut left = entries.iter().filter(|entry| is_archive(&entry.name));
+    while let Some(entry) = left.next() {
         if found.is_over() {
             return Err(broken("the time is over"));
+        }
+        if budget.archives == 0 {
+            let count = 1 + left.count();
+            let reason =
+                format!("{INNER_MAX} archives inside of the file were looked into, and {count} of its own not");
+            return Err(broken(&reason));
         }
         let inner = inside(place, &entry.name);
         if let Err(error) = read_inner(&inner, archive, entry, depth + 1, budget, found) {
@@ -82,9 +89,7 @@ fn read_inner(
     if entry.name.len() > PATH_BYTES_MAX {
         return Err(broken(&format!("its name has more than {PATH_BYTES_MAX} bytes")));
     }
-    let left = budget.archives.checked_sub(1);
-    budget.archives =
-        left.ok_or_else(|| broken(&format!("{INNER_MAX} archives inside of the file were looked into")))?;
+    budget.archives -= 1;
     if let Some(stored) = archive.inner(entry)? {
         return read_archive(place, stored, depth, budget, found);
     }

@@ -174,6 +174,37 @@ fn a_jar_whose_directory_is_broken_is_said_so() {
 }
 
 #[test]
+fn the_end_of_a_jar_is_the_one_that_java_takes() {
+    let plain = zip(&[POM]);
+    let end = plain.len() - 22;
+    let empty = [b"PK\x05\x06", &[0; 12][..], &(plain.len() as u32).to_le_bytes(), &[0; 2]].concat();
+    let with_comment = |comment: &[u8]| {
+        let length = (comment.len() as u16).to_le_bytes();
+        [&plain[..plain.len() - 2], &length, comment].concat()
+    };
+    let found = ["g:a 1"];
+    // Its comment has the end of an empty one, or a shorter mark; something is behind it.
+    for bytes in [
+        with_comment(&[&empty[..], b"x"].concat()),
+        with_comment(b"PK\x05\x06 is a mark"),
+        with_comment(b"a comment"),
+        [&plain[..], b"something"].concat(),
+    ] {
+        assert_eq!(jar(&bytes), (found.map(str::to_owned).to_vec(), vec![]));
+    }
+    // In its comment is another whole archive, with something behind it.
+    let other = zip(&[("META-INF/maven/g/b/pom.properties", "groupId=g\nartifactId=b\nversion=2\n")]);
+    assert_eq!(jar(&with_comment(&[&other[..], b"x"].concat())).0, ["g:b 2"]);
+    let (found, unseen) = jar(&[&empty[..], b"x"].concat());
+    assert!(found.is_empty() && unseen[0].ends_with("it has no end that fits its length"), "{unseen:?}");
+    // The end of a large one says that it is empty; the small one does not.
+    let mut large = [&b"PK\x06\x06"[..], &[0; 52], b"PK\x06\x07", &[0; 16]].concat();
+    large = [&plain[..end], &large, &plain[end..]].concat();
+    let (found, unseen) = jar(&large);
+    assert!(found.is_empty() && unseen[0].ends_with("its directory is broken"), "{unseen:?}");
+}
+
+#[test]
 fn archives_in_a_jar_are_looked_into_and_what_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let script = r##"
@@ -242,9 +273,11 @@ for name, data in ("app.ear", whole), ("boot.jar", boot), ("deep-0.jar", deep):
 fn archives_in_a_jar_are_limited() {
     let inner = zip(&[POM]);
     let inner = std::str::from_utf8(&inner).unwrap();
-    let (found, unseen) = jar(&zip(&vec![("i.jar", inner); 10_001]));
+    let (found, unseen) = jar(&zip(&vec![("i.jar", inner); 10_003]));
     assert_eq!(found.len(), 10_001, "the outer one has no version");
-    assert!(unseen[0].ends_with("x.jar!/i.jar: 10000 archives inside of the file were looked into"), "{unseen:?}");
+    let [unseen] = &unseen[..] else { panic!("{}", unseen.len()) };
+    let expected = "x.jar: 10000 archives inside of the file were looked into, and 3 of its own not";
+    assert!(unseen.ends_with(expected), "{unseen}");
 
     let change = |at: usize, bytes: [u8; 4], method: u8| {
         let mut changed = zip(&[("i.jar", inner), ("j.jar", inner)]);

@@ -85,18 +85,12 @@ impl<'s> Archive<'s> {
     /// The files that are wanted. It may have something ahead of it: a script that starts it.
     pub(super) fn entries(&self, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Entry>> {
         let is_broken = || broken("its directory is broken");
-        let from = self.length.saturating_sub(END_BYTES_MAX);
-        let end = self.bytes(from, self.length - from)?;
-        let at = memchr::memmem::rfind(&end, b"PK\x05\x06").filter(|at| end.len() - at >= END_BYTES);
-        let at = at.ok_or_else(|| broken("it is no zip archive"))?;
-        let mut end_offset = from + at as u64;
-        let end = &end[at..];
-        let (mut count, mut size, mut offset) = (number(end, 10, 2), number(end, 12, 4), number(end, 16, 4));
+        let (mut end_offset, [mut count, mut size, mut offset]) = self.end()?;
         // Older tools count beyond what the field can have.
         let mut count_mask = 0xffff;
-        if let Some(large) = self.large_end(end_offset) {
+        if let Some(large) = self.large_end(end_offset, [count, size, offset]) {
             end_offset -= LARGE_END_BYTES + LOCATOR_BYTES;
-            (count, size, offset) = (number(&large, 32, 8), number(&large, 40, 8), number(&large, 48, 8));
+            [count, size, offset] = large;
             count_mask = u64::MAX;
         }
         if size > DIRECTORY_BYTES_MAX {
@@ -133,11 +127,40 @@ impl<'s> Archive<'s> {
         Ok(entries)
     }
 
-    /// The end of an archive with more than 65,535 files, or of more than 4 GiB.
-    fn large_end(&self, end_offset: u64) -> Option<Vec<u8>> {
+    /// Where the end is that Java takes, and the number of files, the size and the offset of the directory that it says. A comment
+    /// behind it may have what looks like another one: it is the last whose own comment reaches to the end of the archive, or,
+    /// as something may be behind the archive, that has a directory and a file where it says.
+    fn end(&self) -> io::Result<(u64, [u64; 3])> {
+        let from = self.length.saturating_sub(END_BYTES_MAX);
+        let bytes = self.bytes(from, self.length - from)?;
+        let mut is_any = false;
+        for at in memchr::memmem::rfind_iter(&bytes, b"PK\x05\x06") {
+            let Some((end, behind)) = bytes[at..].split_at_checked(END_BYTES) else { continue };
+            is_any = true;
+            let (end_offset, said) = (from + at as u64, [number(end, 10, 2), number(end, 12, 4), number(end, 16, 4)]);
+            let begins =
+                |at: Option<u64>, mark: &[u8]| at.is_some_and(|at| self.bytes(at, 4).is_ok_and(|is| is == mark));
+            let is_in_place = || {
+                let directory = end_offset.checked_sub(said[1]);
+                let file = directory.and_then(|directory| directory.checked_sub(said[2]));
+                begins(directory, b"PK\x01\x02") && begins(file, b"PK\x03\x04")
+            };
+            if behind.len() as u64 == number(end, 20, 2) || is_in_place() {
+                return Ok((end_offset, said));
+            }
+        }
+        Err(broken(if is_any { "it has no end that fits its length" } else { "it is no zip archive" }))
+    }
+
+    /// What the end of an archive with more than 65,535 files, or of more than 4 GiB, says instead of the small one: where both say
+    /// something, that is the same.
+    fn large_end(&self, end_offset: u64, small: [u64; 3]) -> Option<[u64; 3]> {
         let locator = self.bytes(end_offset.checked_sub(LOCATOR_BYTES)?, 4).ok()?;
         let end = self.bytes(end_offset.checked_sub(LOCATOR_BYTES + LARGE_END_BYTES)?, LARGE_END_BYTES).ok()?;
-        (locator == b"PK\x06\x07" && end.starts_with(b"PK\x06\x06")).then_some(end)
+        let large = [32, 40, 48].map(|at| number(&end, at, 8));
+        let none = [0xffff, 0xffff_ffff, 0xffff_ffff];
+        let agree = (0..3).all(|index| small[index] == none[index] || small[index] == large[index]);
+        (agree && locator == b"PK\x06\x07" && end.starts_with(b"PK\x06\x06")).then_some(large)
     }
 
     /// The data of a file as it is stored.

@@ -57,10 +57,12 @@ fn blob(file: &File, slot: &[u8], bytes_left: &mut u64) -> Result<Option<Vec<u8>
     if !slot.starts_with(b"Slot") {
         return Err("a slot has no mark".into());
     }
-    if block == 0 {
-        return Ok(None);
-    }
     let failed = |reason: &str| format!("package {index}: {reason}");
+    match [index, block, blocks] {
+        [0, 0, 0] => return Ok(None),
+        [_, 0, _] => return Err(failed("its slot leads nowhere")),
+        _ => {}
+    }
     let count = u64::from(blocks) * BLOCK_BYTES;
     let size = usize::try_from(count).unwrap_or(usize::MAX);
     if size > HEADER_BYTES_MAX {

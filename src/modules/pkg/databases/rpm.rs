@@ -10,10 +10,8 @@ use super::{Kind, Package, Sink, berkeley, is_there, ndb, open};
 use crate::modules::sqlite::{Database, Order, Value};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::collections::HashSet;
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Where it is; the second since Fedora 36 and on SUSE, the third in images of OSTree.
 const PLACES: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
@@ -21,9 +19,12 @@ const PLACES: [&str; 3] = ["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm
 /// Reads the headers of a file.
 type Read = fn(&Path, &mut Headers) -> Result<(), String>;
 
-/// The files of its formats, in the order in which it looks for them.
-const FORMATS: [(&str, Read); 3] =
-    [("rpmdb.sqlite", read_sqlite), ("Packages.db", ndb::read), ("Packages", berkeley::read)];
+/// The files of its formats.
+const FORMATS: [(&str, Read); 3] = [
+    ("rpmdb.sqlite", read_sqlite),
+    ("Packages.db", |path, headers| read_unchanged(path, headers, ndb::read)),
+    ("Packages", |path, headers| read_unchanged(path, headers, berkeley::read)),
+];
 
 /// Reads it; false if there is none.
 pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
@@ -36,10 +37,10 @@ pub(super) fn read(root: &Path, found: &mut dyn Sink) -> bool {
         }
         let files = FORMATS.map(|(name, read)| (place.join(name), read));
         let files: Vec<_> = files.into_iter().filter(|(path, _)| is_there(path)).collect();
-        if let [first, others @ ..] = &files[..] {
+        if !files.is_empty() {
             is_found = true;
             say_lock(&place.join(".rpm.lock"), found);
-            read_files(first, others, found);
+            read_files(&files, found);
         }
     }
     is_found
@@ -58,74 +59,59 @@ fn say_lock(path: &Path, found: &mut dyn Sink) {
     }
 }
 
-/// Reads the file that rpm would, if it is the newest and has packages. Others are those that were left when the format was
-/// changed. Else it is not known which is in use, and the packages of all are found, each with its file.
-fn read_files(first: &(PathBuf, Read), others: &[(PathBuf, Read)], found: &mut dyn Sink) {
-    let newest = modified(&first.0);
-    let is_newer = others.iter().any(|(path, _)| modified(path) > newest);
-    let count = read_file(first, is_newer, found);
-    for other in others {
-        let (path, first) = (other.0.display(), first.0.display());
-        if is_newer || count == 0 {
-            let why = if is_newer { "another is newer" } else { "it has no package" };
-            found.unseen(format!(
-                "{first} and {path} are both there; rpm uses the first, but {why}: the packages of both are reported"
-            ));
-            read_file(other, true, found);
-        } else {
-            found.note(format!("{path} is older than {first}, which rpm uses, and was not read"));
-        }
+/// Reads the files of a place. Of several, rpm uses that of the format it is configured for, whatever is newer; so it is not known
+/// which is in use, and the packages of all are found, each with its file.
+fn read_files(files: &[(PathBuf, Read)], found: &mut dyn Sink) {
+    let is_in_doubt = files.len() > 1;
+    if is_in_doubt {
+        let paths: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
+        found.unseen(format!(
+            "{} are all there: it is not known which of them rpm is configured for, and the packages of each are reported",
+            paths.join(", ")
+        ));
+    }
+    for file in files {
+        read_file(file, is_in_doubt, found);
     }
 }
 
-/// Reads one file, and returns how many packages it has.
-fn read_file((path, read): &(PathBuf, Read), is_in_doubt: bool, found: &mut dyn Sink) -> u64 {
-    let before = stamp(path);
+/// Reads one file.
+fn read_file((path, read): &(PathBuf, Read), is_in_doubt: bool, found: &mut dyn Sink) {
     let place = is_in_doubt.then_some(&**path);
-    let mut headers = Headers { found, place, count: 0, faults: 0, first_fault: String::new() };
+    let mut headers = Headers { found, place, faults: 0, first_fault: String::new() };
     let ended = read(path, &mut headers);
-    let Headers { count, faults, first_fault, .. } = headers;
+    let Headers { faults, first_fault, .. } = headers;
     if faults > 0 {
         found.failed(path, &format_args!("{faults} of its entries could not be read; the first: {first_fault}"));
     }
     if let Err(reason) = ended {
         found.failed(path, &reason);
     }
-    if stamp(path) != before {
-        found.failed(path, &"it was changed while it was read; packages may be missing");
-    }
-    count
 }
 
 fn read_sqlite(path: &Path, headers: &mut Headers) -> Result<(), String> {
-    Database::open(path)?.rows("Packages", ["blob"], Order::FirstToLast, &mut |[blob]| {
+    let mut database = Database::open(path)?;
+    let ended = database.rows("Packages", ["blob"], Order::FirstToLast, &mut |[blob]| {
         match blob {
             Value::Blob(blob) => headers.add(blob),
             _ => headers.fault("a row has no header".into()),
         }
         !headers.is_over()
-    })
+    });
+    // A change may be why it could not be read.
+    database.is_unchanged().and(ended)
 }
 
-/// The write-ahead log of a database of SQLite.
-fn log(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
-}
-
-/// The metadata of a file, and of its log if it has one.
-fn metadata(path: &Path) -> impl Iterator<Item = Metadata> {
-    [path.to_owned(), log(path)].into_iter().filter_map(|path| path.metadata().ok())
+/// Reads a file of a format without a log and a journal. That it was changed meanwhile may be why it could not be read.
+fn read_unchanged(path: &Path, headers: &mut Headers, read: Read) -> Result<(), String> {
+    let before = stamp(path);
+    let ended = read(path, headers);
+    if stamp(path) == before { ended } else { Err("it was changed while it was read; packages may be missing".into()) }
 }
 
 /// What changes when a file is written or replaced.
-fn stamp(path: &Path) -> Vec<(u64, u64, i64, i64)> {
-    metadata(path).map(|data| (data.ino(), data.len(), data.mtime(), data.mtime_nsec())).collect()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    metadata(path).filter_map(|data| data.modified().ok()).max()
+fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    path.metadata().ok().map(|data| (data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
 /// Takes the headers of a file, and what could not be read in it.
@@ -133,8 +119,6 @@ pub(super) struct Headers<'s> {
     found: &'s mut dyn Sink,
     /// Where its packages are said to be.
     place: Option<&'s Path>,
-    /// Headers of packages.
-    count: u64,
     faults: u64,
     first_fault: String,
 }
@@ -144,7 +128,6 @@ impl Headers<'_> {
     pub(super) fn add(&mut self, blob: &[u8]) {
         match package(blob) {
             Some(package) => {
-                self.count += package.iter().len() as u64;
                 let package = package.map(|package| match self.place {
                     Some(place) => package.at(place),
                     None => package,

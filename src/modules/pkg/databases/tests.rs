@@ -218,6 +218,24 @@ fn what_is_only_in_the_log_of_a_database_of_rpm_is_read() {
 }
 
 #[test]
+fn a_database_of_rpm_whose_change_has_not_ended_is_said_so() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    rpm(root, &[("one", "", "1.0")]);
+    let file = root.join("var/lib/rpm/rpmdb.sqlite");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    let _: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).unwrap();
+    assert_eq!(read(root, Kind::Rpm).unseen, [""; 0]);
+    // Its journal is as after a crash, and some pages are already in the file.
+    let change = "PRAGMA cache_size = 1; BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+                  INSERT INTO Packages (blob) SELECT blob FROM n, Packages";
+    connection.execute_batch(change).unwrap();
+    let found = read(root, Kind::Rpm);
+    let [unseen] = &found.unseen[..] else { panic!("{:?}", found.unseen) };
+    assert!(unseen.contains("rpmdb.sqlite: a change of it has begun and not ended"), "{unseen}");
+}
+
+#[test]
 fn bytes_of_a_database_of_rpm_that_were_changed_never_make_it_panic() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
