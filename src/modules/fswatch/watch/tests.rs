@@ -2,6 +2,7 @@
 
 mod hostile;
 mod open_files;
+mod renamed;
 
 use super::super::place::open_plain;
 use super::super::{FsWatch, parameters};

@@ -20,7 +20,7 @@ impl Watcher<'_> {
         }
     }
 
-    /// Watches a directory and those below it. `is_new`: what is in them was made since the directory was.
+    /// Watches a directory and those below it. `is_new`: what is in those that were not watched before was made since.
     pub(super) fn watch_tree(&mut self, top: &Path, is_new: bool) {
         let mut directories = vec![top.to_owned()];
         while let Some(directory) = directories.pop() {
@@ -28,6 +28,7 @@ impl Watcher<'_> {
                 continue;
             }
             let Some((wd, held)) = self.add(&directory) else { continue };
+            let is_new = is_new && !self.watches.has(wd, &directory);
             self.watches.add(wd, &directory, |path| leads_to(path, &held));
             let entries = match fs::read_dir(by_descriptor(&held)) {
                 Ok(entries) => entries,
@@ -90,12 +91,33 @@ impl Watcher<'_> {
 
     /// Ends the watches of a directory by this path, and of those below it: it was moved away, or something is mounted over it.
     pub(super) fn forget_below(&mut self, top: &Path) {
-        for wd in self.watches.at_and_below(top) {
-            let marks = self.marks.take_in(wd);
+        let taken = self.take_paths(top);
+        self.end_without_path(&taken);
+    }
+
+    /// It is not known which directories have these paths now: they are found again, with their watches, so that no event that
+    /// waits is missed.
+    pub(super) fn find_again(&mut self, tops: [&Path; 2]) {
+        let taken: Vec<i32> = tops.into_iter().flat_map(|top| self.take_paths(top)).collect();
+        tops.into_iter().for_each(|top| self.watch_tree(top, true));
+        self.end_without_path(&taken);
+    }
+
+    fn take_paths(&mut self, top: &Path) -> Vec<i32> {
+        let below = self.watches.at_and_below(top);
+        for wd in &below {
+            let marks = self.marks.take_in(*wd);
             self.settle(marks, false);
-            if self.watches.forget(wd, top) {
+            self.watches.take_paths(*wd, top);
+        }
+        below
+    }
+
+    fn end_without_path(&mut self, taken: &[i32]) {
+        for wd in taken {
+            if self.watches.remove_without_path(*wd) {
                 // It fails if the directory was removed meanwhile.
-                let _ = inotify::remove_watch(&self.inotify, wd);
+                let _ = inotify::remove_watch(&self.inotify, *wd);
             }
         }
     }
