@@ -112,6 +112,23 @@ impl Watches {
         self.by_number.iter().filter(|(_, watched)| is_below(watched)).map(|(wd, _)| *wd).collect()
     }
 
+    /// Those of which only names are watched, this one among them: their numbers and paths.
+    pub(super) fn with_name(&self, directory: &Path, name: &OsStr) -> Vec<(i32, Vec<PathBuf>)> {
+        let has_name = |watched: &Watched| {
+            watched.only.as_ref().is_some_and(|only| only.contains(name))
+                && watched.paths.iter().any(|p| p == directory)
+        };
+        let found = self.by_number.iter().filter(|(_, watched)| has_name(watched));
+        found.map(|(wd, watched)| (*wd, watched.paths.clone())).collect()
+    }
+
+    /// Removes a name of one of which only names are watched. Returns whether it has none left, and so is removed.
+    pub(super) fn forget_name(&mut self, wd: i32, name: &OsStr) -> bool {
+        let Some(only) = self.by_number.get_mut(&wd).and_then(|watched| watched.only.as_mut()) else { return false };
+        only.remove(name);
+        only.is_empty() && self.remove(wd).is_some()
+    }
+
     /// Takes the paths at this path and below it from one. It stays, even if it has none left.
     pub(super) fn take_paths(&mut self, wd: i32, top: &Path) {
         let Some(watched) = self.by_number.get_mut(&wd) else { return };
@@ -168,9 +185,15 @@ mod tests {
         let (directory, name) = (Path::new("/etc"), OsStr::new("hosts"));
         watches.add_name(1, directory, name, |_| true);
         assert!(watches.get(1).unwrap().only.as_ref().unwrap().contains(name));
+        watches.add_name(1, directory, OsStr::new("group"), |_| true);
+        assert_eq!(watches.with_name(directory, name), [(1, vec![directory.to_owned()])]);
+        assert!(!watches.forget_name(1, name) && watches.with_name(directory, name).is_empty());
         watches.add(1, directory, |_| true);
         watches.add_name(1, directory, name, |_| true);
         assert_eq!(watches.get(1).unwrap().only, None);
+        assert!(watches.with_name(directory, name).is_empty() && !watches.forget_name(1, name));
+        watches.add_name(2, Path::new("/usr"), name, |_| true);
+        assert!(watches.forget_name(2, name) && watches.get(2).is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is noticed of real trees.
 
 mod hostile;
+mod links;
 mod open_files;
 mod renamed;
 

@@ -14,9 +14,14 @@ use std::path::Path;
 
 impl Watcher<'_> {
     /// Watches one name in a directory, whatever file has it.
-    pub(super) fn watch_name(&mut self, directory: &Path, name: &OsStr) {
-        if let Some((wd, held)) = self.add(directory) {
+    pub(super) fn watch_name(&mut self, path: &Path) {
+        if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
+            && let Some((wd, held)) = self.add(directory)
+        {
             self.watches.add_name(wd, directory, name, |path| leads_to(path, &held));
+            // Another directory had this path.
+            let before = self.watches.with_name(directory, name).into_iter().map(|(before, _)| before);
+            before.filter(|before| *before != wd).for_each(|before| self.end_name(before, name));
         }
     }
 
@@ -93,6 +98,26 @@ impl Watcher<'_> {
     pub(super) fn forget_below(&mut self, top: &Path) {
         let taken = self.take_paths(top);
         self.end_without_path(&taken);
+    }
+
+    /// Ends the watch of one name.
+    pub(super) fn forget_name(&mut self, path: &Path) {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+        for (wd, paths) in self.watches.with_name(directory, name) {
+            self.end_name(wd, name);
+            // The same directory by other paths.
+            let others = self.take_places(|place| paths.iter().any(|other| place.is_in(&other.join(name))));
+            self.missing.extend(others);
+        }
+    }
+
+    fn end_name(&mut self, wd: i32, name: &OsStr) {
+        if self.marks.take(wd, name) {
+            self.settle(vec![(wd, name.to_owned())], false);
+        }
+        if self.watches.forget_name(wd, name) {
+            let _ = inotify::remove_watch(&self.inotify, wd);
+        }
     }
 
     /// It is not known which directories have these paths now: they are found again, with their watches, so that no event that
