@@ -29,6 +29,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tell::Unseen;
 
 /// How often it is looked whether each path of the plan leads to what is watched.
 const PLACES_PAUSE: Duration = Duration::from_secs(10);
@@ -69,8 +70,7 @@ pub(super) struct Watcher<'w> {
     /// Events were lost: all is watched anew, but not before this time.
     is_lost: bool,
     next_beginning: Instant,
-    /// What was told to be unseen, or would have been.
-    unseen: usize,
+    unseen: Unseen,
     is_over: bool,
 }
 
@@ -93,7 +93,7 @@ impl<'w> Watcher<'w> {
             next_look: now + PLACES_PAUSE,
             is_lost: false,
             next_beginning: now,
-            unseen: 0,
+            unseen: Unseen::new(now),
             is_over: false,
         })
     }
@@ -113,6 +113,7 @@ impl<'w> Watcher<'w> {
             if now >= self.next_look {
                 self.check_places();
             }
+            self.tell_more_unseen(now);
             if self.marks.due().is_some_and(|due| now >= due) {
                 let marks = self.marks.turn(now);
                 self.settle(marks, true);
@@ -175,14 +176,14 @@ impl<'w> Watcher<'w> {
         }
         let (itself, metadata) = (fs::symlink_metadata(path)?, fs::symlink_metadata(&real)?);
         if let Some(named) = &place.named {
-            self.watch_name(named);
+            self.watch_name(named)?;
+        }
+        if metadata.is_dir() {
+            self.begin_tree(&real, false)?;
+        } else {
+            self.watch_name(&real)?;
         }
         self.places.insert(path.to_owned(), place);
-        if metadata.is_dir() {
-            self.watch_tree(&real, false);
-        } else {
-            self.watch_name(&real);
-        }
         // Now that the watches are there.
         self.tell("watching", path, Some(&itself), json!({}));
         // A mount that is a directory is asked for.
@@ -288,8 +289,13 @@ impl<'w> Watcher<'w> {
         if self.mounts.bar(point).is_none()
             && let Ok(metadata) = fs::symlink_metadata(point)
         {
-            self.watch_tree(point, false);
-            self.tell("watching", point, Some(&metadata), json!({"reason": "what is mounted there has changed"}));
+            match self.begin_tree(point, false) {
+                Ok(()) => {
+                    let reason = json!({"reason": "what is mounted there has changed"});
+                    self.tell("watching", point, Some(&metadata), reason);
+                }
+                Err(error) => self.unseen_unless_gone(point, &error),
+            }
         }
         self.tell_barred(point, |_| true);
     }

@@ -10,59 +10,68 @@ use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Watcher<'_> {
     /// Watches one name in a directory, whatever file has it.
-    pub(super) fn watch_name(&mut self, path: &Path) {
-        if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
-            && let Some((wd, held)) = self.add(directory)
-        {
-            self.watches.add_name(wd, directory, name, |path| leads_to(path, &held));
-            // Another directory had this path.
-            let before = self.watches.with_name(directory, name).into_iter().map(|(before, _)| before);
-            before.filter(|before| *before != wd).for_each(|before| self.end_name(before, name));
-        }
+    pub(super) fn watch_name(&mut self, path: &Path) -> io::Result<()> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let (wd, held) = self.add(directory)?;
+        self.watches.add_name(wd, directory, name, |path| leads_to(path, &held));
+        // Another directory had this path.
+        let before = self.watches.with_name(directory, name).into_iter().map(|(before, _)| before);
+        before.filter(|before| *before != wd).for_each(|before| self.end_name(before, name));
+        Ok(())
     }
 
     /// Watches a directory and those below it. `is_new`: what is in those that were not watched before was made since.
     pub(super) fn watch_tree(&mut self, top: &Path, is_new: bool) {
-        let mut directories = vec![top.to_owned()];
-        while let Some(directory) = directories.pop() {
-            if self.plan.excludes(&directory) || self.is_over {
-                continue;
-            }
-            let Some((wd, held)) = self.add(&directory) else { continue };
-            let is_new = is_new && !self.watches.has(wd, &directory);
-            self.watches.add(wd, &directory, |path| leads_to(path, &held));
-            let entries = match fs::read_dir(by_descriptor(&held)) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    self.unseen(&directory, &error.to_string());
-                    continue;
-                }
-            };
-            for entry in entries.flatten() {
-                let path = directory.join(entry.file_name());
-                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if is_directory && self.mounts.bars_directory(&path) {
-                    continue;
-                }
-                if is_new && !self.plan.excludes(&path) {
-                    self.tell_of("created", &path, is_directory, json!({}));
-                }
-                if is_directory && directories.len() < DIRECTORIES_MAX {
-                    directories.push(path);
-                } else if is_directory {
-                    self.unseen(&path, &format!("{DIRECTORIES_MAX} directories wait to be watched"));
-                }
-            }
+        if let Err(error) = self.begin_tree(top, is_new) {
+            self.unseen_unless_gone(top, &error);
         }
     }
 
+    /// The same. An error says that the directory itself is not watched; others are told.
+    pub(super) fn begin_tree(&mut self, top: &Path, is_new: bool) -> io::Result<()> {
+        let mut waiting = Vec::new();
+        self.watch_directory(top, is_new, &mut waiting)?;
+        while let Some(directory) = waiting.pop() {
+            if let Err(error) = self.watch_directory(&directory, is_new, &mut waiting) {
+                self.unseen_unless_gone(&directory, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a directory. Those in it wait then.
+    fn watch_directory(&mut self, directory: &Path, is_new: bool, waiting: &mut Vec<PathBuf>) -> io::Result<()> {
+        if self.plan.excludes(directory) || self.is_over {
+            return Ok(());
+        }
+        let (wd, held) = self.add(directory)?;
+        let is_new = is_new && !self.watches.has(wd, directory);
+        self.watches.add(wd, directory, |path| leads_to(path, &held));
+        let entries = fs::read_dir(by_descriptor(&held))?;
+        for entry in entries.flatten() {
+            let path = directory.join(entry.file_name());
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_directory && self.mounts.bars_directory(&path) {
+                continue;
+            }
+            if is_new && !self.plan.excludes(&path) {
+                self.tell_of("created", &path, is_directory, json!({}));
+            }
+            if is_directory && waiting.len() < DIRECTORIES_MAX {
+                waiting.push(path);
+            } else if is_directory {
+                self.unseen(&path, &format!("{DIRECTORIES_MAX} directories wait to be watched"));
+            }
+        }
+        Ok(())
+    }
+
     /// Watches a directory, and returns it held: no link on its path is followed.
-    fn add(&mut self, directory: &Path) -> Option<(i32, OwnedFd)> {
+    fn add(&mut self, directory: &Path) -> io::Result<(i32, OwnedFd)> {
         let what = WatchFlags::CREATE
             | WatchFlags::MODIFY
             | WatchFlags::CLOSE_WRITE
@@ -75,23 +84,21 @@ impl Watcher<'_> {
             | WatchFlags::ONLYDIR
             | WatchFlags::EXCL_UNLINK;
         if let Some(reason) = self.watches.is_full_for(directory) {
-            self.unseen(directory, &reason);
-            return None;
+            return Err(io::Error::other(reason));
         }
         let held = open_plain(directory);
-        match held.and_then(|held| Ok((inotify::add_watch(&self.inotify, by_descriptor(&held), what)?, held))) {
-            Ok(added) => Some(added),
-            // Gone, or something else by now: its directory tells.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
-            Err(Errno::NOSPC) => {
-                self.unseen(directory, "the kernel has no room for another watch: fs.inotify.max_user_watches");
-                None
-            }
-            Err(errno) => {
-                self.unseen(directory, &errno.to_string());
-                None
-            }
-        }
+        held.and_then(|held| Ok((inotify::add_watch(&self.inotify, by_descriptor(&held), what)?, held))).map_err(
+            |errno| {
+                match errno {
+                    // Gone, or something else by now.
+                    Errno::NOENT | Errno::NOTDIR | Errno::LOOP => io::ErrorKind::NotFound.into(),
+                    Errno::NOSPC => {
+                        io::Error::other("the kernel has no room for another watch: fs.inotify.max_user_watches")
+                    }
+                    errno => errno.into(),
+                }
+            },
+        )
     }
 
     /// Ends the watches of a directory by this path, and of those below it: it was moved away, or something is mounted over it.
