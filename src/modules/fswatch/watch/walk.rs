@@ -7,8 +7,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;
 use serde_json::json;
-use std::ffi::OsStr;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -52,9 +52,38 @@ impl Watcher<'_> {
         let is_new = is_new && !self.watches.has(wd, directory);
         self.watches.add(wd, directory, |path| leads_to(path, &held));
         let entries = fs::read_dir(by_descriptor(&held))?;
-        for entry in entries.flatten() {
-            let path = directory.join(entry.file_name());
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let named = entries.map(|entry| entry.map(|entry| (entry.file_name(), entry.file_type())));
+        self.enter(directory, is_new, named, waiting);
+        Ok(())
+    }
+
+    /// Takes what is in a directory that is watched.
+    pub(super) fn enter(
+        &mut self,
+        directory: &Path,
+        is_new: bool,
+        entries: impl Iterator<Item = io::Result<(OsString, io::Result<FileType>)>>,
+        waiting: &mut Vec<PathBuf>,
+    ) {
+        for entry in entries {
+            let (name, kind) = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.unseen(
+                        directory,
+                        &format!("read the directory: {error}; directories in it may not be watched"),
+                    );
+                    continue;
+                }
+            };
+            let path = directory.join(name);
+            let is_directory = match kind {
+                Ok(kind) => kind.is_dir(),
+                Err(error) => {
+                    self.unseen_unless_gone(&path, &error);
+                    false
+                }
+            };
             if is_directory && self.mounts.bars_directory(&path) {
                 continue;
             }
@@ -67,7 +96,6 @@ impl Watcher<'_> {
                 self.unseen(&path, &format!("{DIRECTORIES_MAX} directories wait to be watched"));
             }
         }
-        Ok(())
     }
 
     /// Watches a directory, and returns it held: no link on its path is followed.
