@@ -2,7 +2,7 @@
 //!
 //! # Parameters
 //!
-//! `{"paths": ["/etc"], "exclude": ["/etc/mtab"], "names": [regex]}`.
+//! `{"paths": ["/etc"], "exclude": ["/etc/mtab"], "names": [regex]}`: `names` is on names of files, and leaves out none of the `paths`.
 //!
 //! # Events
 //!

@@ -97,7 +97,7 @@ impl Watcher<'_> {
             return None;
         }
         if heard.is(ReadFlags::MODIFY) && !heard.is_of_directory() {
-            if self.plan.has_name(name) {
+            if watched.paths.iter().any(|directory| self.is_of_interest(&directory.join(name))) {
                 let marks = self.marks.add(heard.wd, name, Instant::now());
                 self.settle(marks, true);
             }
@@ -169,8 +169,7 @@ impl Watcher<'_> {
         if gone.is_directory && !is_taken {
             self.watches.rename(&gone.path, path);
         }
-        let is_of_interest = |path: &Path| path.file_name().is_none_or(|name| self.plan.has_name(name));
-        if gone.is_directory || is_of_interest(path) || is_of_interest(&gone.path) {
+        if gone.is_directory || self.is_of_interest(path) || self.is_of_interest(&gone.path) {
             let metadata = fs::symlink_metadata(path).ok();
             self.tell("moved", path, metadata.as_ref(), json!({"from": gone.path.to_string_lossy()}));
         }

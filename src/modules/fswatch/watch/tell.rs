@@ -77,9 +77,17 @@ impl Watcher<'_> {
         }
     }
 
+    /// Whether a file is of interest: by its name, or as a path of the plan, or as what that leads to.
+    pub(super) fn is_of_interest(&self, path: &Path) -> bool {
+        let is_path = |named: &Option<PathBuf>| named.as_deref() == Some(path);
+        path.file_name().is_none_or(|name| self.plan.has_name(name))
+            || self.places.values().any(|place| place.real == path || is_path(&place.named))
+            || self.missing.iter().any(|missing| is_path(&missing.named))
+    }
+
     /// An event about a name, if it is of interest.
     pub(super) fn tell_of(&mut self, event: &str, path: &Path, is_directory: bool, more: Value) {
-        if is_directory || path.file_name().is_none_or(|name| self.plan.has_name(name)) {
+        if is_directory || self.is_of_interest(path) {
             let metadata = if event == "removed" { None } else { fs::symlink_metadata(path).ok() };
             self.tell(event, path, metadata.as_ref(), more);
         }

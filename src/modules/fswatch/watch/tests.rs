@@ -292,3 +292,21 @@ fn a_path_without_room_for_its_watch_is_not_said_to_be_watched_until_it_is() {
     assert_eq!(events[..6], expected, "{events:?}");
     assert!(has(&events, "created /tree/new"), "{events:?}");
 }
+
+#[test]
+fn a_path_of_the_plan_is_of_interest_whatever_names_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    ["passwd", "other", "target"].iter().for_each(|name| fs::write(top.join(name), "").unwrap());
+    std::os::unix::fs::symlink("target", top.join("link")).unwrap();
+    let paths = [top.join("passwd"), top.join("link"), top.to_owned()];
+    for paths in [&paths[..2], &paths[..]] {
+        let events = noticed(top, &json!({"paths": paths, "names": ["[.]conf$"]}), |_| {
+            ["passwd", "target", "other"].iter().for_each(|name| fs::write(top.join(name), "text").unwrap());
+            fs::remove_file(top.join("link")).unwrap();
+            std::os::unix::fs::symlink("target", top.join("link")).unwrap();
+        });
+        let expected = ["modified /passwd", "modified /target", "removed /link", "created /link"];
+        assert_eq!(events[paths.len()..], expected, "{events:?}");
+    }
+}
