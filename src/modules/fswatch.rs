@@ -2,7 +2,7 @@
 //!
 //! # Parameters
 //!
-//! `{"paths": ["/etc"], "exclude": ["/etc/mtab"], "names": [regex]}`.
+//! `{"paths": ["/etc"], "exclude": ["/etc/mtab"], "names": [regex]}`: `names` is on names of files, and leaves out none of the `paths`.
 //!
 //! # Events
 //!
@@ -31,6 +31,7 @@
 //! - A directory that is made is watched as soon as it is noticed; what was made in it before is reported as `created`, perhaps twice.
 //! - Directories beyond `watches::DIRECTORIES_MAX` (100,000), those whose path is too long, and those for which the kernel has no room (`fs.inotify.max_user_watches`), are
 //!   `unseen`, and so are events that came faster than they were read: then all is watched anew, every ten seconds at most.
+//! - Of what is `unseen` 20 have an event of their own in ten seconds; the others have one together, with their number and the last of them.
 
 mod form;
 mod marks;

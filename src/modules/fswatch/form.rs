@@ -20,7 +20,7 @@ pub(super) const FORM: Form = Form {
                     "name",
                     "<regex>",
                     "names",
-                    "only files whose name matches one of these; !<regex>: does not match",
+                    "only files whose name matches one of these, and each path itself; !<regex>: does not match",
                 ),
             ],
         },

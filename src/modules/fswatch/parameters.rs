@@ -17,7 +17,7 @@ pub(super) struct Plan {
     pub(super) paths: Vec<PathBuf>,
     /// Not these, nor what is below them.
     pub(super) exclude: Vec<PathBuf>,
-    /// Only names of files that match one of these; all if there are none.
+    /// Only names of files that match one of these, and the paths themselves; all if there are none.
     names: Vec<Pattern>,
 }
 
@@ -27,7 +27,7 @@ impl Plan {
         self.exclude.iter().any(|exclude| path.starts_with(exclude))
     }
 
-    /// Whether a file of this name is of interest.
+    /// Whether a file of this name is of interest, wherever it is.
     pub(super) fn has_name(&self, name: &OsStr) -> bool {
         self.names.is_empty() || self.names.iter().any(|pattern| pattern.is_met_by(name.as_bytes()))
     }

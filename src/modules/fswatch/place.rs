@@ -12,10 +12,24 @@ use std::path::{Path, PathBuf};
 /// What a path of the plan leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Device and inode of the directory that is watched for it: what it leads to, or where that is.
-    directory: (u64, u64),
+    /// Device and inode of the directories that are watched for it: what it leads to, or where that is, and where its name is.
+    directories: Vec<(u64, u64)>,
     /// Its path without links.
     pub(super) real: PathBuf,
+    /// The name itself if it is no directory, by the path of its directory without links: of a file, or of a link.
+    pub(super) named: Option<PathBuf>,
+}
+
+impl Place {
+    /// Whether what is watched for it has this path.
+    pub(super) fn needs(&self, path: &Path) -> bool {
+        path.starts_with(&self.real) || self.named.as_deref() == Some(path)
+    }
+
+    /// Whether something that is watched for it is at this path or below it.
+    pub(super) fn is_in(&self, top: &Path) -> bool {
+        self.real.starts_with(top) || self.named.as_ref().is_some_and(|named| named.starts_with(top))
+    }
 }
 
 /// Where a path leads now.
@@ -36,7 +50,18 @@ pub(super) fn place(path: &Path, ways: &Mounts) -> io::Result<Place> {
         }
         (Err(error), _) => return Err(error),
     };
-    Ok(Place { directory: (metadata.dev(), metadata.ino()), real })
+    let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    let mut directories = vec![identity(&metadata)];
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|itself| itself.is_dir());
+    let named = match (is_directory, path.parent(), path.file_name()) {
+        (false, Some(parent), Some(name)) => {
+            let parent = self::real(parent, ways)?;
+            directories.push(identity(&fs::metadata(&parent)?));
+            Some(parent.join(name))
+        }
+        _ => None,
+    };
+    Ok(Place { directories, real, named })
 }
 
 /// A path without links. One that leads into a network mount is an error: no server is asked, as it may never answer.

@@ -29,6 +29,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tell::Unseen;
 
 /// How often it is looked whether each path of the plan leads to what is watched.
 const PLACES_PAUSE: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ struct Missing {
     path: PathBuf,
     /// Why it is not watched, as it was told.
     told: Option<String>,
+    /// Its name, which is watched still.
+    named: Option<PathBuf>,
 }
 
 /// See the module docs.
@@ -67,8 +70,7 @@ pub(super) struct Watcher<'w> {
     /// Events were lost: all is watched anew, but not before this time.
     is_lost: bool,
     next_beginning: Instant,
-    /// What was told to be unseen, or would have been.
-    unseen: usize,
+    unseen: Unseen,
     is_over: bool,
 }
 
@@ -91,7 +93,7 @@ impl<'w> Watcher<'w> {
             next_look: now + PLACES_PAUSE,
             is_lost: false,
             next_beginning: now,
-            unseen: 0,
+            unseen: Unseen::new(now),
             is_over: false,
         })
     }
@@ -111,6 +113,7 @@ impl<'w> Watcher<'w> {
             if now >= self.next_look {
                 self.check_places();
             }
+            self.tell_more_unseen(now);
             if self.marks.due().is_some_and(|due| now >= due) {
                 let marks = self.marks.turn(now);
                 self.settle(marks, true);
@@ -144,8 +147,12 @@ impl<'w> Watcher<'w> {
 
     /// Watches the paths that are missing, if they are there now.
     fn begin(&mut self) {
+        let mut names = Vec::new();
         for mut missing in std::mem::take(&mut self.missing) {
-            let Err(error) = self.begin_path(&missing.path) else { continue };
+            let Err(error) = self.begin_path(&missing.path) else {
+                names.extend(missing.named);
+                continue;
+            };
             let is_gone = error.kind() == io::ErrorKind::NotFound;
             let reason = if is_gone { NOT_THERE.to_owned() } else { error.to_string() };
             if missing.told.as_ref() != Some(&reason) {
@@ -154,29 +161,29 @@ impl<'w> Watcher<'w> {
             }
             self.missing.push(missing);
         }
+        // It may be in another directory by now.
+        names.iter().for_each(|named| self.release(named));
     }
 
     /// Watches a path of the plan: the name, and what it leads to.
     fn begin_path(&mut self, path: &Path) -> io::Result<()> {
-        let real = real(path, &self.mounts.ways)?;
+        // A link that leads nowhere has a place, too.
+        real(path, &self.mounts.ways)?;
+        let place = place(path, &self.mounts.ways)?;
+        let real = place.real.clone();
         if self.plan.excludes(&real) {
             return Err(io::Error::other(format!("it leads to {}, which is excluded", real.display())));
         }
-        let place = place(path, &self.mounts.ways)?;
-        let (itself, metadata) = (fs::symlink_metadata(path)?, fs::metadata(&real)?);
-        let link = match (itself.is_dir(), path.parent(), path.file_name()) {
-            (false, Some(parent), Some(name)) => Some((fs::canonicalize(parent)?, name)),
-            _ => None,
-        };
+        let (itself, metadata) = (fs::symlink_metadata(path)?, fs::symlink_metadata(&real)?);
+        if let Some(named) = &place.named {
+            self.watch_name(named)?;
+        }
+        if metadata.is_dir() {
+            self.begin_tree(&real, false)?;
+        } else {
+            self.watch_name(&real)?;
+        }
         self.places.insert(path.to_owned(), place);
-        if let Some((directory, name)) = link {
-            self.watch_name(&directory, name);
-        }
-        match (metadata.is_dir(), real.parent(), real.file_name()) {
-            (true, ..) => self.watch_tree(&real, false),
-            (false, Some(parent), Some(name)) => self.watch_name(parent, name),
-            _ => {}
-        }
         // Now that the watches are there.
         self.tell("watching", path, Some(&itself), json!({}));
         // A mount that is a directory is asked for.
@@ -198,24 +205,49 @@ impl<'w> Watcher<'w> {
         Ok(())
     }
 
-    /// Looks whether each path of the plan still leads to what is watched: a directory above it may have been renamed.
+    /// Looks whether each path of the plan still leads to what is watched: a directory above it may have been renamed. One that
+    /// does not is watched again when it is back.
     fn check_places(&mut self) {
         self.next_look = Instant::now() + PLACES_PAUSE;
         let ways = &self.mounts.ways;
-        let leads_elsewhere = |(path, before): (&PathBuf, &Place)| {
-            (place(path, ways).ok().as_ref() != Some(before)).then(|| path.clone())
-        };
-        let elsewhere: Vec<PathBuf> = self.places.iter().filter_map(leads_elsewhere).collect();
-        elsewhere.iter().for_each(|path| self.lost(path));
+        let mut elsewhere = Vec::new();
+        for (path, before) in &self.places {
+            let now = place(path, ways).ok();
+            if now.as_ref() != Some(before) {
+                elsewhere.push((path.clone(), now.and_then(|now| now.named)));
+            }
+        }
+        // All of them first: none needs what it led to.
+        let lost = elsewhere.into_iter().filter_map(|(path, named)| Some((self.places.remove(&path)?, path, named)));
+        let lost: Vec<(Place, PathBuf, Option<PathBuf>)> = lost.collect();
+        for (before, path, named_now) in &lost {
+            // Its name is of interest as long as it is the same.
+            let named = before.named.clone().filter(|named| Some(named) == named_now.as_ref());
+            self.missing.push(Missing { path: path.clone(), told: Some(NOT_THERE.to_owned()), named });
+        }
+        for (before, path, _) in &lost {
+            self.release(&before.real);
+            before.named.iter().for_each(|named| self.release(named));
+            self.tell("removed", path, None, json!({}));
+        }
     }
 
-    /// A path of the plan is gone; it is watched again when it is back.
-    fn lost(&mut self, path: &Path) {
-        if self.places.remove(path).is_some() {
+    /// Ends the watches of what a path of the plan leads to no longer, unless another one needs them.
+    fn release(&mut self, path: &Path) {
+        let is_needed = self.places.values().any(|place| place.needs(path))
+            || self.missing.iter().any(|missing| missing.named.as_deref() == Some(path));
+        if !is_needed {
             self.forget_below(path);
-            self.tell("removed", path, None, json!({}));
-            self.missing.push(Missing { path: path.to_owned(), told: Some(NOT_THERE.to_owned()) });
+            self.forget_name(path);
+            let inside = self.take_places(|place| place.is_in(path));
+            self.missing.extend(inside);
         }
+    }
+
+    /// Paths of the plan that are to be watched anew.
+    fn take_places(&mut self, is_taken: impl Fn(&Place) -> bool) -> Vec<Missing> {
+        let taken = self.places.extract_if(|_, place| is_taken(place));
+        taken.map(|(path, place)| Missing { path, told: None, named: place.named }).collect()
     }
 
     /// Looks whether what is mounted has changed.
@@ -242,8 +274,7 @@ impl<'w> Watcher<'w> {
             return;
         }
         let is_inside = self.places.values().any(|place| point.starts_with(&place.real) && point != place.real);
-        let around = self.places.extract_if(|_, place| place.real.starts_with(point));
-        let around: Vec<Missing> = around.map(|(path, _)| Missing { path, told: None }).collect();
+        let around = self.take_places(|place| place.real.starts_with(point));
         if !is_inside && around.is_empty() {
             return;
         }
@@ -258,8 +289,13 @@ impl<'w> Watcher<'w> {
         if self.mounts.bar(point).is_none()
             && let Ok(metadata) = fs::symlink_metadata(point)
         {
-            self.watch_tree(point, false);
-            self.tell("watching", point, Some(&metadata), json!({"reason": "what is mounted there has changed"}));
+            match self.begin_tree(point, false) {
+                Ok(()) => {
+                    let reason = json!({"reason": "what is mounted there has changed"});
+                    self.tell("watching", point, Some(&metadata), reason);
+                }
+                Err(error) => self.unseen_unless_gone(point, &error),
+            }
         }
         self.tell_barred(point, |_| true);
     }
@@ -283,5 +319,5 @@ fn instance() -> Result<OwnedFd, String> {
 }
 
 fn all_of(plan: &Plan) -> Vec<Missing> {
-    plan.paths.iter().map(|path| Missing { path: path.clone(), told: None }).collect()
+    plan.paths.iter().map(|path| Missing { path: path.clone(), told: None, named: None }).collect()
 }

@@ -34,6 +34,13 @@ impl Watches {
         self.by_number.get(&wd)
     }
 
+    /// Whether all that is in this directory is watched already, by this path, or by one that was taken from it a moment ago.
+    pub(super) fn has(&self, wd: i32, path: &Path) -> bool {
+        self.get(wd).is_some_and(|watched| {
+            watched.only.is_none() && (watched.paths.is_empty() || watched.paths.iter().any(|one| one == path))
+        })
+    }
+
     /// Why no directory with this path can be added.
     pub(super) fn is_full_for(&self, path: &Path) -> Option<String> {
         if path.as_os_str().len() >= PATH_BYTES_MAX {
@@ -105,14 +112,35 @@ impl Watches {
         self.by_number.iter().filter(|(_, watched)| is_below(watched)).map(|(wd, _)| *wd).collect()
     }
 
-    /// Removes the paths at this path and below it of one. Returns whether it has none left, and so is removed.
-    pub(super) fn forget(&mut self, wd: i32, top: &Path) -> bool {
-        let Some(watched) = self.by_number.get_mut(&wd) else { return false };
+    /// Those of which only names are watched, this one among them: their numbers and paths.
+    pub(super) fn with_name(&self, directory: &Path, name: &OsStr) -> Vec<(i32, Vec<PathBuf>)> {
+        let has_name = |watched: &Watched| {
+            watched.only.as_ref().is_some_and(|only| only.contains(name))
+                && watched.paths.iter().any(|p| p == directory)
+        };
+        let found = self.by_number.iter().filter(|(_, watched)| has_name(watched));
+        found.map(|(wd, watched)| (*wd, watched.paths.clone())).collect()
+    }
+
+    /// Removes a name of one of which only names are watched. Returns whether it has none left, and so is removed.
+    pub(super) fn forget_name(&mut self, wd: i32, name: &OsStr) -> bool {
+        let Some(only) = self.by_number.get_mut(&wd).and_then(|watched| watched.only.as_mut()) else { return false };
+        only.remove(name);
+        only.is_empty() && self.remove(wd).is_some()
+    }
+
+    /// Takes the paths at this path and below it from one. It stays, even if it has none left.
+    pub(super) fn take_paths(&mut self, wd: i32, top: &Path) {
+        let Some(watched) = self.by_number.get_mut(&wd) else { return };
         for old in watched.paths.extract_if(.., |path| below(path, top).is_some()) {
             self.paths -= 1;
             self.paths_bytes -= old.as_os_str().len();
         }
-        watched.paths.is_empty() && self.by_number.remove(&wd).is_some()
+    }
+
+    /// Removes one that has no path. Returns whether it did.
+    pub(super) fn remove_without_path(&mut self, wd: i32) -> bool {
+        self.get(wd).is_some_and(|watched| watched.paths.is_empty()) && self.by_number.remove(&wd).is_some()
     }
 }
 
@@ -140,7 +168,10 @@ mod tests {
         let mut found = watches.at_and_below(&path("/t/long"));
         found.sort_unstable();
         assert_eq!(found, [2, 3]);
-        assert!(watches.forget(2, &path("/t/long")) && !watches.forget(3, &path("/t/long")));
+        [2, 3].iter().for_each(|wd| watches.take_paths(*wd, &path("/t/long")));
+        // As long as it is not removed, it is the same by any path.
+        assert!(watches.has(2, &path("/w")) && watches.has(3, &path("/u/b")) && !watches.has(3, &path("/w")));
+        assert!(watches.remove_without_path(2) && !watches.has(2, &path("/w")) && !watches.remove_without_path(3));
         assert_eq!(watches.get(3).unwrap().paths, [path("/u/b")]);
         watches.add(3, &path("/v"), |_| false);
         assert_eq!(watches.get(3).unwrap().paths, [path("/v")]);
@@ -154,9 +185,15 @@ mod tests {
         let (directory, name) = (Path::new("/etc"), OsStr::new("hosts"));
         watches.add_name(1, directory, name, |_| true);
         assert!(watches.get(1).unwrap().only.as_ref().unwrap().contains(name));
+        watches.add_name(1, directory, OsStr::new("group"), |_| true);
+        assert_eq!(watches.with_name(directory, name), [(1, vec![directory.to_owned()])]);
+        assert!(!watches.forget_name(1, name) && watches.with_name(directory, name).is_empty());
         watches.add(1, directory, |_| true);
         watches.add_name(1, directory, name, |_| true);
         assert_eq!(watches.get(1).unwrap().only, None);
+        assert!(watches.with_name(directory, name).is_empty() && !watches.forget_name(1, name));
+        watches.add_name(2, Path::new("/usr"), name, |_| true);
+        assert!(watches.forget_name(2, name) && watches.get(2).is_none());
     }
 
     #[test]

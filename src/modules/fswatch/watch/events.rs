@@ -97,7 +97,7 @@ impl Watcher<'_> {
             return None;
         }
         if heard.is(ReadFlags::MODIFY) && !heard.is_of_directory() {
-            if self.plan.has_name(name) {
+            if watched.paths.iter().any(|directory| self.is_of_interest(&directory.join(name))) {
                 let marks = self.marks.add(heard.wd, name, Instant::now());
                 self.settle(marks, true);
             }
@@ -162,15 +162,22 @@ impl Watcher<'_> {
         self.tell_of("removed", &gone.path, gone.is_directory, json!({}));
     }
 
-    /// A name came up here. Directories that move take their watches along.
+    /// A name came up here. Directories that move take their watches along, as far as they have them: those that were renamed
+    /// before they were watched have none.
     fn moved(&mut self, gone: &Gone, path: &Path) {
-        if gone.is_directory {
+        let is_taken = gone.is_directory && !self.watches.at_and_below(path).is_empty();
+        if gone.is_directory && !is_taken {
             self.watches.rename(&gone.path, path);
         }
-        let is_of_interest = |path: &Path| path.file_name().is_none_or(|name| self.plan.has_name(name));
-        if gone.is_directory || is_of_interest(path) || is_of_interest(&gone.path) {
+        if gone.is_directory || self.is_of_interest(path) || self.is_of_interest(&gone.path) {
             let metadata = fs::symlink_metadata(path).ok();
             self.tell("moved", path, metadata.as_ref(), json!({"from": gone.path.to_string_lossy()}));
+        }
+        if is_taken {
+            // Two names were exchanged, or an empty directory was replaced.
+            self.find_again([path, &gone.path]);
+        } else if gone.is_directory {
+            self.watch_tree(path, true);
         }
     }
 

@@ -5,22 +5,60 @@ use crate::modules::notation;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::{self, FileType, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// What is unseen and has an event of its own; the rest is counted.
+/// What is unseen in [`UNSEEN_PAUSE`] and has an event of its own; the rest is counted, and has one together.
 pub(super) const UNSEEN_MAX: usize = 20;
+/// How often the rest is told.
+pub(super) const UNSEEN_PAUSE: Duration = Duration::from_secs(10);
+
+/// What was told to be unseen, and what is to be told.
+pub(super) struct Unseen {
+    told: usize,
+    more: usize,
+    /// The last one of these: its path, and why.
+    last: (PathBuf, String),
+    next: Instant,
+}
+
+impl Unseen {
+    /// Nothing yet.
+    pub(super) fn new(now: Instant) -> Unseen {
+        Unseen { told: 0, more: 0, last: Default::default(), next: now + UNSEEN_PAUSE }
+    }
+}
 
 impl Watcher<'_> {
     pub(super) fn unseen(&mut self, path: &Path, reason: &str) {
-        self.unseen += 1;
-        match self.unseen {
-            ..=UNSEEN_MAX => self.tell("unseen", path, None, json!({"reason": reason})),
-            count if count.is_power_of_two() => {
-                let reason = format!("{count} times until now, the last time: {reason}");
-                self.tell("unseen", path, None, json!({"reason": reason}));
-            }
-            _ => {}
+        if self.unseen.told < UNSEEN_MAX {
+            self.unseen.told += 1;
+            self.tell("unseen", path, None, json!({"reason": reason}));
+        } else {
+            self.unseen.more += 1;
+            self.unseen.last = (path.to_owned(), reason.to_owned());
+        }
+    }
+
+    /// Of what is gone by now its directory tells.
+    pub(super) fn unseen_unless_gone(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.unseen(path, &error.to_string());
+        }
+    }
+
+    /// Tells what is unseen and had no event of its own, if it is time.
+    pub(super) fn tell_more_unseen(&mut self, now: Instant) {
+        if now < self.unseen.next {
+            return;
+        }
+        let Unseen { more, last: (path, reason), .. } = std::mem::replace(&mut self.unseen, Unseen::new(now));
+        if more > 0 {
+            let reason =
+                format!("{more} more times in about {} seconds, the last time: {reason}", UNSEEN_PAUSE.as_secs());
+            self.tell("unseen", &path, None, json!({"reason": reason}));
         }
     }
 
@@ -39,9 +77,17 @@ impl Watcher<'_> {
         }
     }
 
+    /// Whether a file is of interest: by its name, or as a path of the plan, or as what that leads to.
+    pub(super) fn is_of_interest(&self, path: &Path) -> bool {
+        let is_path = |named: &Option<PathBuf>| named.as_deref() == Some(path);
+        path.file_name().is_none_or(|name| self.plan.has_name(name))
+            || self.places.values().any(|place| place.real == path || is_path(&place.named))
+            || self.missing.iter().any(|missing| is_path(&missing.named))
+    }
+
     /// An event about a name, if it is of interest.
     pub(super) fn tell_of(&mut self, event: &str, path: &Path, is_directory: bool, more: Value) {
-        if is_directory || path.file_name().is_none_or(|name| self.plan.has_name(name)) {
+        if is_directory || self.is_of_interest(path) {
             let metadata = if event == "removed" { None } else { fs::symlink_metadata(path).ok() };
             self.tell(event, path, metadata.as_ref(), more);
         }

@@ -1,11 +1,14 @@
 //! What is noticed of real trees.
 
 mod hostile;
+mod links;
 mod open_files;
+mod renamed;
 
 use super::super::place::open_plain;
+use super::super::watches::DIRECTORIES_MAX;
 use super::super::{FsWatch, parameters};
-use super::tell::UNSEEN_MAX;
+use super::tell::{UNSEEN_MAX, UNSEEN_PAUSE};
 use super::*;
 use crate::modules::persistent::Persistent;
 use serde_json::Value;
@@ -246,16 +249,64 @@ fn a_link_on_the_way_leads_to_no_watch() {
 }
 
 #[test]
-fn what_is_not_watched_is_named_a_limited_number_of_times() {
+fn what_is_not_watched_is_named_a_limited_number_of_times_in_a_while_and_the_rest_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let plan = parameters::parse(&json!({"paths": [directory.path()]})).unwrap();
-    let mut count = 0;
+    let mut told = Vec::new();
     let mut notice = |event: Event| {
-        count += usize::from(event["event"] == "unseen" && event["reason"].as_str().unwrap().contains("no room"));
+        told.push(format!("{} {}", event["path"].as_str().unwrap(), event["reason"].as_str().unwrap()));
         true
     };
     let mut watcher = Watcher::new(&plan, &mut notice).unwrap();
-    (0..10_000).for_each(|_| watcher.unseen(directory.path(), "no room"));
+    let later = Instant::now() + UNSEEN_PAUSE;
+    for round in 0..2 {
+        (0..1_000).for_each(|n| watcher.unseen(Path::new(&format!("/{round}/{n}")), "no room"));
+        watcher.tell_more_unseen(Instant::now());
+        watcher.tell_more_unseen(later + round * UNSEEN_PAUSE * 2);
+    }
+    watcher.tell_more_unseen(later + UNSEEN_PAUSE * 10);
     drop(watcher);
-    assert!((UNSEEN_MAX..UNSEEN_MAX + 10).contains(&count), "{count}");
+    assert_eq!(told.len(), 2 * (UNSEEN_MAX + 1), "{told:?}");
+    assert_eq!(told[UNSEEN_MAX], "/0/999 980 more times in about 10 seconds, the last time: no room");
+    assert_eq!(told[UNSEEN_MAX + 1], "/1/0 no room");
+}
+
+#[test]
+fn a_path_without_room_for_its_watch_is_not_said_to_be_watched_until_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    fs::create_dir(top.join("tree")).unwrap();
+    fs::write(top.join("file"), "").unwrap();
+    let events = noticed(top, &json!({"paths": [top.join("tree"), top.join("file")]}), |watcher| {
+        watcher.begin_anew().unwrap();
+        for wd in 0..DIRECTORIES_MAX {
+            watcher.watches.add(-1 - i32::try_from(wd).unwrap(), Path::new("/a"), |_| true);
+        }
+        (0..3).for_each(|_| watcher.begin());
+        watcher.watches = Watches::default();
+        watcher.begin();
+        fs::write(top.join("tree/new"), "").unwrap();
+    });
+    let expected =
+        ["watching /tree", "watching /file", "unseen /tree", "unseen /file", "watching /tree", "watching /file"];
+    assert_eq!(events[..6], expected, "{events:?}");
+    assert!(has(&events, "created /tree/new"), "{events:?}");
+}
+
+#[test]
+fn a_path_of_the_plan_is_of_interest_whatever_names_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    ["passwd", "other", "target"].iter().for_each(|name| fs::write(top.join(name), "").unwrap());
+    std::os::unix::fs::symlink("target", top.join("link")).unwrap();
+    let paths = [top.join("passwd"), top.join("link"), top.to_owned()];
+    for paths in [&paths[..2], &paths[..]] {
+        let events = noticed(top, &json!({"paths": paths, "names": ["[.]conf$"]}), |_| {
+            ["passwd", "target", "other"].iter().for_each(|name| fs::write(top.join(name), "text").unwrap());
+            fs::remove_file(top.join("link")).unwrap();
+            std::os::unix::fs::symlink("target", top.join("link")).unwrap();
+        });
+        let expected = ["modified /passwd", "modified /target", "removed /link", "created /link"];
+        assert_eq!(events[paths.len()..], expected, "{events:?}");
+    }
 }

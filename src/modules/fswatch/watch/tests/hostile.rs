@@ -145,3 +145,23 @@ fn a_storm_of_renames_leaves_the_right_paths() {
     });
     (0..10).for_each(|n| assert!(has(&events, &format!("created /{n}/below/of{n}")), "{n}"));
 }
+
+#[test]
+fn what_a_directory_does_not_tell_of_itself_is_unseen() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    let error = |errno: Errno| io::Error::from(errno);
+    let events = noticed(top, &json!({"paths": [top]}), |watcher| {
+        let kind = fs::metadata(top).unwrap().file_type();
+        let entries = [
+            Ok(("below".into(), Ok(kind))),
+            Ok(("other".into(), Err(error(Errno::ACCESS)))),
+            Ok(("gone".into(), Err(error(Errno::NOENT)))),
+            Err(error(Errno::IO)),
+        ];
+        let mut waiting = Vec::new();
+        watcher.enter(top, false, entries.into_iter(), &mut waiting);
+        assert_eq!(waiting, [top.join("below")]);
+    });
+    assert_eq!(events, ["watching ", "unseen /other", "unseen "]);
+}
