@@ -13,7 +13,8 @@ fn after_events_that_were_lost_all_is_watched_anew() {
     let elsewhere = tempfile::tempdir().unwrap();
     let events = noticed(top, &json!({"paths": [top]}), |watcher| {
         let file = top.join("file");
-        for _ in 0..limit / 3 + 1 {
+        // Two events at least: a close is not told if another test has begun a program that held the file longer than its name.
+        for _ in 0..limit / 2 + 1 {
             fs::write(&file, "").unwrap();
             fs::remove_file(&file).unwrap();
         }
