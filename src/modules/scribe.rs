@@ -18,6 +18,7 @@ mod evaluate;
 mod form;
 mod objects;
 mod print;
+mod variables;
 
 use super::form::Form;
 use super::{Context, Module, ModuleResult, Needs, ParameterError};

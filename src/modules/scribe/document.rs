@@ -13,6 +13,7 @@
 //!
 //! Programs of the original write parts that are not used as empty objects: those are missing.
 
+use super::variables::{Text, expand, reference};
 use crate::json::Fields;
 use crate::modules::ParameterError;
 use crate::modules::expressions::capturing;
@@ -20,7 +21,6 @@ use crate::modules::fields::only;
 use crate::modules::file::Wanted;
 use crate::modules::limits::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use crate::modules::pkg::versions::Condition;
-use memchr::memmem;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use std::collections::HashMap;
 /// Objects, tests, variables of one document; the vulnerabilities of a distribution are some thousand tests.
 const PARTS_MAX: usize = 20_000;
 /// Bytes of a name, a value or a description.
-const TEXT_BYTES_MAX: usize = 16 << 10;
+pub(super) const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Levels below a path that are looked at, as in the original.
 const DEPTH_MAX: u64 = 10;
 /// In the path of an object that another one's `import-chain` looks at: the directory of the file that was found.
@@ -266,7 +266,7 @@ impl Reader {
             let collect = match package.text("collectmatch", PATTERN_BYTES_MAX)? {
                 text if text.is_empty() => None,
                 text => {
-                    let text = self.expand(&text, Text::Expression);
+                    let text = expand(&self.variables, &text, Text::Expression);
                     let regex = text.and_then(|text| self.compile(&text));
                     Some(regex.map_err(|reason| package.error("collectmatch", reason))?)
                 }
@@ -378,7 +378,7 @@ impl Reader {
     /// The text of a field, with its variables replaced.
     fn expanded(&self, given: &Fields, name: &str, kind: Text) -> Result<String, ParameterError> {
         let text = given.text_required(name, TEXT_BYTES_MAX)?;
-        self.expand(&text, kind).map_err(|reason| given.error(name, reason).into())
+        expand(&self.variables, &text, kind).map_err(|reason| given.error(name, reason).into())
     }
 
     fn compile(&mut self, text: &str) -> Result<Regex, String> {
@@ -388,76 +388,6 @@ impl Reader {
         }
         capturing(text)
     }
-
-    /// Replaces variables. What a value brings in is replaced by the variables behind it only, so that this ends.
-    fn expand(&self, text: &str, kind: Text) -> Result<String, String> {
-        let mut expanded = text.to_owned();
-        for (key, value) in &self.variables {
-            expanded = expanded.replace(&format!("${{{key}}}"), value);
-            // Values in values would double it again and again.
-            if expanded.len() > TEXT_BYTES_MAX {
-                return Err(format!("is longer than {TEXT_BYTES_MAX} bytes with the values of its variables"));
-            }
-        }
-        match reference(&expanded, kind) {
-            Some(left) => Err(format!("no variable replaces {left}: a value may have variables behind it only")),
-            None => Ok(expanded),
-        }
-    }
-}
-
-/// What a text is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Text {
-    Plain,
-    /// It may have [`CHAIN_ROOT`].
-    Path,
-    /// A regular expression.
-    Expression,
-}
-
-/// The first `${word}` of a text. In an expression it is none where its `$` is a letter.
-fn reference(text: &str, kind: Text) -> Option<&str> {
-    let ends = (kind == Text::Expression).then(|| ends_of_lines(text));
-    text.match_indices("${").find_map(|(at, _)| {
-        let word =
-            text[at + 2..].split(['$', '{']).next().and_then(|rest| rest.split_once('}')).map(|(word, _)| word)?;
-        let found = &text[at..at + word.len() + 3];
-        // ${2} is how often.
-        let is_how_often = word.starts_with(|letter: char| letter.is_ascii_digit());
-        let is_of_expression = ends.as_ref().is_some_and(|ends| is_how_often || ends.binary_search(&at).is_err());
-        let is_none = word.is_empty() || (kind == Text::Path && found == CHAIN_ROOT) || is_of_expression;
-        (!is_none).then_some(found)
-    })
-}
-
-/// The places of each `$` in an expression that is no letter: not behind a `\`, between `\Q` and `\E`, or in a class.
-fn ends_of_lines(expression: &str) -> Vec<usize> {
-    let (mut ends, mut at, mut is_in_class) = (Vec::new(), 0, false);
-    while let Some(rest) = expression.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
-        at += match (is_in_class, rest) {
-            (false, [b'\\', b'Q', quoted @ ..]) => memmem::find(quoted, b"\\E").map_or(rest.len(), |end| end + 4),
-            (_, [b'\\', ..]) => 2,
-            // [:alpha:]
-            (true, [b'[', b':', name @ ..]) => memmem::find(name, b":]").map_or(1, |end| end + 4),
-            (false, [b'[', class @ ..]) => {
-                is_in_class = true;
-                // A ] at its beginning does not end it.
-                let class = class.strip_prefix(b"^").unwrap_or(class);
-                rest.len() - class.strip_prefix(b"]").unwrap_or(class).len()
-            }
-            (true, [b']', ..]) => {
-                is_in_class = false;
-                1
-            }
-            (false, [b'$', ..]) => {
-                ends.push(at);
-                1
-            }
-            _ => 1,
-        };
-    }
-    ends
 }
 
 /// Refuses an expression that never has a value.
