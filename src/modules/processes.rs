@@ -211,10 +211,15 @@ impl Process {
     pub(super) fn nothing<T: Default>(&self) -> io::Result<T> {
         self.stat()?;
         match self.thread {
-            // Another one may go on.
-            Some(_) => Err(io::Error::other("the thread that was looked at has ended")),
-            None => Ok(T::default()),
+            Some(_) if self.has_thread_that_runs()? => Err(io::Error::other("the thread that was looked at has ended")),
+            _ => Ok(T::default()),
         }
+    }
+
+    fn has_thread_that_runs(&self) -> io::Result<bool> {
+        let runs =
+            |id| self.thread(id).and_then(|thread| thread.stat()).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'));
+        Ok(self.threads()?.into_iter().any(runs))
     }
 
     /// Whether its program has this name, as the process sees files: a name may end as the kernel's mark does. No link is followed
