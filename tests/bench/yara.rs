@@ -80,7 +80,10 @@ fn by_us(rules: &str, directory: &Path) -> (BTreeSet<String>, f64) {
     let output = run(Command::new(env!("CARGO_BIN_EXE_mig-agent")).args(["-m", "yara", "-"]), &parameters);
     let seconds = started.elapsed().as_secs_f64();
     let result: Value = serde_json::from_slice(&output).unwrap();
-    assert_eq!((&result["success"], &result["errors"]), (&json!(true), &json!(null)), "{result}");
+    assert_eq!(result["success"], true);
+    // Of a string with very many places not all are counted; the file is scanned all the same.
+    let errors = result["errors"].as_array().into_iter().flatten();
+    errors.for_each(|error| assert!(error.as_str().is_some_and(|text| text.ends_with("; there are more")), "{error}"));
     let mut found = BTreeSet::new();
     for one in result["elements"]["Matches"].as_array().unwrap() {
         let rules = one["MatchedRules"].as_array().unwrap().iter();
