@@ -135,7 +135,7 @@ fn programs_that_were_deleted_or_made_in_memory_are_found_and_hashed() {
     let mut memfd = File::from(rustix::fs::memfd_create("mig-test", rustix::fs::MemfdFlags::empty()).unwrap());
     io::copy(&mut File::open("/bin/sleep").unwrap(), &mut memfd).unwrap();
     let fd = format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd());
-    let mut in_memory = Command::new(fd).arg0("[kworker/0:1]").arg("1000").spawn().unwrap();
+    let mut in_memory = crate::modules::start(Command::new(fd).arg0("[kworker/0:1]").arg("1000"));
     let digest = crate::hex::encode(&Sha256::digest(std::fs::read("/bin/sleep").unwrap()));
     let result = all(json!({"executables": ["deleted"], "sha256": [digest.to_uppercase()]}));
     let found = pids(&result);
