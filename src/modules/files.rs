@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Entries of one directory of the system: some hundred times what distributions have there.
 const ENTRIES_MAX: usize = 100_000;
@@ -123,6 +123,29 @@ pub(super) fn open_quietly(at: impl AsFd, path: &Path, flags: OFlags) -> Result<
         Err(Errno::PERM) => rustix::fs::openat(at, path, flags, Mode::empty()),
         opened => opened,
     }
+}
+
+/// A directory below one that is held, opened name by name: a link on the way would lead root where a user wants.
+pub(super) fn descend(mut held: OwnedFd, below: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for part in below.components().filter(|part| *part != Component::RootDir) {
+        held = rustix::fs::openat(&held, part.as_os_str(), flags, Mode::empty())?;
+    }
+    Ok(held)
+}
+
+/// The path of what a descriptor holds, whatever its name leads to by now.
+pub(super) fn by_descriptor(held: impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", held.as_fd().as_raw_fd()).into()
+}
+
+/// What changes when a file is written or replaced: its inode, its size and the time of its last change; none if it is missing.
+pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// That of a file.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// Opens a regular file for reading. Anything else is an error, and is not waited for.

@@ -207,6 +207,15 @@ pub(super) fn lines(
     lines.iter().map(|line| printable(line)).chain(ending(result, statistics)).collect()
 }
 
+/// A text of a length that leaves room for others.
+pub(super) fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
+    }
+    text
+}
+
 /// A line for each error, which may have control characters.
 pub(super) fn errors(result: &ModuleResult) -> impl Iterator<Item = String> {
     result.errors.iter().flatten().map(|error| format!("error: {error}"))

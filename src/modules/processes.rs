@@ -17,6 +17,7 @@ pub(super) use memory::{Memory, Parts, Piece, Range, Reader, Walk};
 pub(super) use regions::{Devices, Region};
 pub(super) use unread::Unread;
 
+use super::files;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -105,7 +106,7 @@ impl Processes {
 
     /// One of them.
     pub(super) fn process(&self, pid: i32) -> io::Result<Process> {
-        let directory = open(&self.directory, &pid.to_string(), OFlags::DIRECTORY)?;
+        let directory = open(&self.directory, pid.to_string(), OFlags::DIRECTORY)?;
         let mut process = Process { pid, directory, thread: None };
         if process.stat().is_ok_and(|stat| stat.state == 'Z') {
             process.thread = self.other_thread(&process);
@@ -127,7 +128,7 @@ impl Processes {
             // Not another process, which has the number now.
             rustix::fs::statat(&tasks, name, AtFlags::empty()).ok()?;
             let stat = Stat::parse(&read(&thread, "stat", SHORT_BYTES_MAX).ok()?)?;
-            (!matches!(stat.state, 'Z' | 'X')).then_some(thread)
+            stat.runs().then_some(thread)
         })
     }
 
@@ -171,7 +172,7 @@ impl Process {
 
     /// One of its threads, which may have descriptors and namespaces of its own.
     pub(super) fn thread(&self, id: i32) -> io::Result<Process> {
-        let directory = open(&self.directory, &format!("task/{id}"), OFlags::DIRECTORY)?;
+        let directory = open(&self.directory, format!("task/{id}"), OFlags::DIRECTORY)?;
         Ok(Process { pid: self.pid, directory, thread: None })
     }
 
@@ -217,8 +218,7 @@ impl Process {
     }
 
     fn has_thread_that_runs(&self) -> io::Result<bool> {
-        let runs =
-            |id| self.thread(id).and_then(|thread| thread.stat()).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'));
+        let runs = |id| self.thread(id).and_then(|thread| thread.stat()).is_ok_and(|stat| stat.runs());
         Ok(self.threads()?.into_iter().any(runs))
     }
 
@@ -231,11 +231,9 @@ impl Process {
                 return Ok(false);
             }
             let place = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
-            let mut directory = rustix::fs::openat(self.own(), "root", place, Mode::empty())?;
-            for name in path.parent().into_iter().flat_map(std::path::Path::components).skip(1) {
-                directory = rustix::fs::openat(&directory, name.as_os_str(), place | OFlags::NOFOLLOW, Mode::empty())?;
-            }
-            let name = path.file_name().unwrap_or_default();
+            let root = rustix::fs::openat(self.own(), "root", place, Mode::empty())?;
+            let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+            let directory = files::descend(root, above, OFlags::PATH)?;
             let found = rustix::fs::statat(&directory, name, AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW)?;
             Ok::<_, Errno>((found.st_dev, found.st_ino) == (own.st_dev, own.st_ino))
         };
@@ -271,9 +269,7 @@ impl Process {
         }
         Ok(found)
     }
-}
 
-impl Process {
     /// How many descriptors there are to look at, in all its threads.
     pub(super) fn count_descriptors(&self) -> io::Result<usize> {
         let of_one = Dir::read_from(open(self.own(), "fd", OFlags::DIRECTORY)?)?.count();
@@ -303,6 +299,11 @@ impl Process {
 }
 
 impl Stat {
+    /// Whether it has not ended.
+    fn runs(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+
     /// Reads the line. The name stands in brackets and may have any bytes, also brackets.
     fn parse(text: &[u8]) -> Option<Stat> {
         /// The flag of a thread of the kernel (`PF_KTHREAD`).
@@ -341,7 +342,7 @@ fn numbers(directory: Dir) -> io::Result<Vec<i32>> {
     Ok(numbers)
 }
 
-fn open(directory: impl rustix::fd::AsFd, name: &str, kind: OFlags) -> io::Result<OwnedFd> {
+fn open(directory: impl rustix::fd::AsFd, name: impl rustix::path::Arg, kind: OFlags) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | kind;
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }

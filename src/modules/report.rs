@@ -117,11 +117,7 @@ impl<'c> Report<'c> {
 
     /// Something to know that hides nothing.
     pub(super) fn note(&mut self, text: impl Display) {
-        let mut text = text.to_string();
-        if text.len() > limits::ERROR_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(limits::ERROR_BYTES_MAX));
-            text.push('…');
-        }
+        let text = notation::shortened(text.to_string(), limits::ERROR_BYTES_MAX);
         if self.errors.contains(&text) {
             return;
         }

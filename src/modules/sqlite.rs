@@ -9,13 +9,13 @@ mod tests;
 
 pub(super) use rows::Value;
 
-use super::files::{self, Links};
+use super::files::{self, Links, Stamp};
 use rows::{column_names, columns, variable};
 use rustix::fs::CWD;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of one row: the header of a package with some 100,000 files.
@@ -42,11 +42,9 @@ pub(super) struct Database {
     pages: u64,
     /// Pages of the log, by their number.
     frames: HashMap<u64, Vec<u8>>,
-    stamp: Stamp,
+    /// Of the file, its log and its journal.
+    stamp: [Stamp; 3],
 }
-
-/// What changes when a database is written or replaced: inodes, sizes and times of the file, its log and its journal.
-type Stamp = [Option<(u64, u64, i64, i64)>; 3];
 
 /// Which rows come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +70,7 @@ impl Database {
             name.push(end);
             PathBuf::from(name)
         });
-        let stamp = stamp([path, &log, &journal]);
+        let stamp = [path, &log, &journal].map(files::stamp);
         let mut database = Database {
             file,
             log,
@@ -142,7 +140,7 @@ impl Database {
 
     /// Fails if the database was written since it was opened, or a change of it has begun and not ended: pages may be of both.
     pub(super) fn is_unchanged(&self) -> Result<(), String> {
-        if stamp([&self.path, &self.log, &self.journal]) != self.stamp {
+        if [&self.path, &self.log, &self.journal].map(|path| files::stamp(path)) != self.stamp {
             return Err("it was changed while it was read; something may be missing".into());
         }
         let has_begun = match files::read(&self.journal, Links::Follow, 1) {
@@ -313,11 +311,4 @@ fn checksum((mut one, mut two): (u32, u32), bytes: &[u8], is_big: bool) -> (u32,
         two = two.wrapping_add(turn(second)).wrapping_add(one);
     }
     (one, two)
-}
-
-fn stamp(paths: [&Path; 3]) -> Stamp {
-    paths.map(|path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-    })
 }

@@ -6,11 +6,11 @@
 
 use super::entry::FileEntry;
 use super::limits;
+use crate::modules::files::by_descriptor;
 use crate::modules::notation::capabilities;
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// The attribute that holds the capabilities of a program, capabilities(7).
@@ -69,7 +69,7 @@ fn path(entry: &FileEntry) -> PathBuf {
     if entry.real.is_none() {
         return PathBuf::from(entry.name);
     }
-    PathBuf::from(format!("/proc/self/fd/{}", entry.at.as_raw_fd())).join(entry.name)
+    by_descriptor(entry.at).join(entry.name)
 }
 
 fn list(entry: &FileEntry, path: &Path, names: &mut [u8]) -> Result<usize, Errno> {

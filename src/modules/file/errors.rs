@@ -2,6 +2,7 @@
 
 use super::budget::json_bytes;
 use super::limits;
+use crate::modules::notation;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Display;
 use std::path::Path;
@@ -75,10 +76,5 @@ impl Errors {
 
 /// Truncates a text of unbounded length.
 fn shortened(text: impl Display) -> String {
-    let mut text = text.to_string();
-    if text.len() > limits::ERROR_PART_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(limits::ERROR_PART_BYTES_MAX));
-        text.push('…');
-    }
-    text
+    notation::shortened(text.to_string(), limits::ERROR_PART_BYTES_MAX)
 }

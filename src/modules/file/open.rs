@@ -9,14 +9,14 @@ use super::entry::Kind;
 use super::gzip::Members;
 use super::limits;
 use super::sparse::Sparse;
-use crate::modules::files::open_quietly;
+use crate::modules::files::{by_descriptor, open_quietly};
 use crate::modules::limits::PATH_BYTES_MAX;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ pub(super) fn must_not_open(at: BorrowedFd, name: &OsStr, follow: bool) -> Optio
     let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
     let file = rustix::fs::openat(at, name, flags | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let kind = rustix::fs::fstatfs(&file).ok()?.f_type;
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let path = std::fs::read_link(by_descriptor(&file)).ok()?;
     let name = path.file_name()?.to_str()?;
     let is_readable = rustix::fs::fstat(&file).ok()?.st_mode & 0o444 != 0;
     match (kind, name) {

@@ -1,11 +1,11 @@
 //! Directories by descriptors, and what paths lead to.
 
 use crate::modules::file::mounts::{self, Mounts};
+use crate::modules::files;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -80,17 +80,8 @@ pub(super) fn leads_to(path: &Path, held: &OwnedFd) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| rustix::fs::fstat(held).is_ok_and(|held| is_it(found, held)))
 }
 
-/// The path of what a descriptor holds.
-pub(super) fn by_descriptor(held: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", held.as_raw_fd())
-}
-
-/// Opens a directory name by name: a link on the path would lead root where a user wants.
+/// Opens a directory, and follows no link on its path.
 pub(super) fn open_plain(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut held = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
-    for part in path.components().skip(1) {
-        held = rustix::fs::openat(&held, part.as_os_str(), flags, Mode::empty())?;
-    }
-    Ok(held)
+    let root = rustix::fs::openat(CWD, "/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    files::descend(root, path, OFlags::RDONLY)
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `watch.rs` | the loop, and where the paths of the plan lead |
 //! | `watch/walk.rs` | watching directories and those below them, and no longer |
-//! | `watch/events.rs` | what the kernel tells |
-//! | `watch/tell.rs` | what is told of it |
+//! | `watch/events.rs` | what the kernel reports |
+//! | `watch/tell.rs` | events of it |
 
 mod events;
 mod tell;

@@ -1,13 +1,13 @@
 //! What is mapped into a process: `/proc/PID/maps`.
 
 use super::{Process, without_mark};
+use crate::modules::files::by_descriptor;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// Regions of one process: the kernel's default limit is a quarter of this.
@@ -166,8 +166,7 @@ impl Region {
         if !is_regular || !rustix::fs::fstatfs(&place).is_ok_and(|kind| kind.f_type as u64 == TMPFS) {
             return None;
         }
-        let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-        Some(super::open(rustix::fs::CWD, &path, OFlags::empty()).map(File::from))
+        Some(super::open(rustix::fs::CWD, by_descriptor(&place), OFlags::empty()).map(File::from))
     }
 
     /// The link to the mapped file, which only root may follow.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ pub(super) fn walk(root: &Root, mounts: &Mounts, report: &mut Report, visit: &mu
         }
         Err(error) => return cannot_begin(root, &error, report),
     };
-    let directory = match open_directory(CWD, path, OFlags::empty()) {
+    let directory = match open_directory(CWD, path) {
         Err(Errno::NOTDIR) => return visit_root(path, &real, mounts, report, visit),
         Err(error) => return cannot_begin(root, &error.into(), report),
         Ok(directory) => directory,
@@ -81,7 +81,7 @@ fn cannot_begin(root: &Root, error: &io::Error, report: &mut Report) {
 /// A path that is a file.
 fn visit_root(path: &Path, real: &Path, mounts: &Mounts, report: &mut Report, visit: &mut Visit) {
     let (Some(parent), Some(name), Some(real)) = (path.parent(), path.file_name(), real.parent()) else { return };
-    match open_directory(CWD, parent, OFlags::empty()) {
+    match open_directory(CWD, parent) {
         Ok(directory) => {
             let file = Visited { directory: &directory, name, path, real, is_top: true };
             visit_file(&file, mounts, report, visit);
@@ -142,16 +142,12 @@ impl Tree<'_> {
 
     /// Opens a directory below the path, name by name.
     fn open(&self, below: &Path) -> Result<OwnedFd, Errno> {
-        let mut opened = open_directory(&self.directory, Path::new("."), OFlags::empty())?;
-        for name in below.iter() {
-            opened = open_directory(&opened, Path::new(name), OFlags::NOFOLLOW)?;
-        }
-        Ok(opened)
+        files::descend(open_directory(&self.directory, Path::new("."))?, below, OFlags::NONBLOCK)
     }
 }
 
-fn open_directory(at: impl AsFd, path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NONBLOCK | more;
+fn open_directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY | OFlags::NONBLOCK;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
@@ -257,6 +253,5 @@ fn open_link(directory: &OwnedFd, name: &OsStr, real: &Path, mounts: &Mounts) ->
         return Ok(Target::OfAnother);
     }
     // The same file, whatever its name leads to by now.
-    let path = format!("/proc/self/fd/{}", target.as_raw_fd());
-    files::open(CWD, Path::new(&path), Links::Follow).map(|(file, metadata)| Target::File(file, metadata))
+    files::open(CWD, &files::by_descriptor(&target), Links::Follow).map(|(file, metadata)| Target::File(file, metadata))
 }

@@ -1,6 +1,7 @@
 //! Rights to run programs as others, of whatever program: sudo and doas.
 
 use crate::modules::accounts::Account;
+use crate::modules::notation;
 use crate::modules::report::Report;
 use serde_json::{Value, json};
 
@@ -99,10 +100,6 @@ impl Rights {
 }
 
 /// A word of a right, of a length that leaves room for others.
-pub(super) fn shortened(mut word: String) -> String {
-    if word.len() > WORD_BYTES_MAX {
-        word.truncate(word.floor_char_boundary(WORD_BYTES_MAX));
-        word.push('…');
-    }
-    word
+pub(super) fn shortened(word: String) -> String {
+    notation::shortened(word, WORD_BYTES_MAX)
 }

@@ -136,12 +136,9 @@ impl Text {
                     self.exempt_group = defaults.exempt_group.or(self.exempt_group.take());
                     self.runas_default = defaults.runas_default.or(self.runas_default.take());
                 }
-                Ok(Statement::Include(path)) => match included(machine, path.as_str(), &name) {
+                Ok(Statement::Include { path, is_directory }) => match included(machine, path.as_str(), &name) {
+                    Some(path) if is_directory => self.read_directory(machine, &path, depth + 1, report),
                     Some(path) => self.read_file(machine, &path, depth + 1, report),
-                    None => report.unseen(format_args!("{source}: includes what depends on the host's name")),
-                },
-                Ok(Statement::IncludeDirectory(path)) => match included(machine, path.as_str(), &name) {
-                    Some(path) => self.read_directory(machine, &path, depth + 1, report),
                     None => report.unseen(format_args!("{source}: includes what depends on the host's name")),
                 },
                 Err(reason) => report.unseen(format_args!("{source}: is not understood: {reason}")),

@@ -90,10 +90,8 @@ pub(super) enum Statement {
     Rules(Vec<Rule>),
     /// Defaults that are rights.
     Defaults(Defaults),
-    /// Another file.
-    Include(String),
-    /// All files in a directory.
-    IncludeDirectory(String),
+    /// Another file, or all files in a directory.
+    Include { path: String, is_directory: bool },
 }
 
 /// Reads a line; aliases are added to those that are known.
@@ -102,8 +100,8 @@ pub(super) fn parse(line: &str, aliases: &mut Aliases) -> Result<Statement, &'st
     let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let path = || rest.trim().trim_matches('"').replace("\\ ", " ");
     match first {
-        "@include" | "#include" => return Ok(Statement::Include(path())),
-        "@includedir" | "#includedir" => return Ok(Statement::IncludeDirectory(path())),
+        "@include" | "#include" => return Ok(Statement::Include { path: path(), is_directory: false }),
+        "@includedir" | "#includedir" => return Ok(Statement::Include { path: path(), is_directory: true }),
         _ => {}
     }
     let tokens = words::tokens(line)?;

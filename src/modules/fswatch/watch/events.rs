@@ -1,4 +1,4 @@
-//! What the kernel tells.
+//! What the kernel reports.
 
 use super::Watcher;
 use rustix::fs::inotify::{ReadFlags, Reader};

@@ -1,4 +1,4 @@
-//! What is told of what was noticed.
+//! Events of what was noticed.
 
 use super::Watcher;
 use crate::modules::notation;

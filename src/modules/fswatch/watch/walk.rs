@@ -1,8 +1,9 @@
 //! Watching directories and those below them, and no longer.
 
-use super::super::place::{by_descriptor, leads_to, open_plain};
+use super::super::place::{leads_to, open_plain};
 use super::super::watches::DIRECTORIES_MAX;
 use super::Watcher;
+use crate::modules::files::by_descriptor;
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;

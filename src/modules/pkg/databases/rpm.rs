@@ -7,10 +7,10 @@
 
 use super::header::Header;
 use super::{Kind, Package, Sink, berkeley, is_there, ndb, open};
+use crate::modules::files;
 use crate::modules::sqlite::{Database, Order, Value};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where it is; the second since Fedora 36 and on SUSE, the third in images of OSTree.
@@ -104,14 +104,13 @@ fn read_sqlite(path: &Path, headers: &mut Headers) -> Result<(), String> {
 
 /// Reads a file of a format without a log and a journal. That it was changed meanwhile may be why it could not be read.
 fn read_unchanged(path: &Path, headers: &mut Headers, read: Read) -> Result<(), String> {
-    let before = stamp(path);
+    let before = files::stamp(path);
     let ended = read(path, headers);
-    if stamp(path) == before { ended } else { Err("it was changed while it was read; packages may be missing".into()) }
-}
-
-/// What changes when a file is written or replaced.
-fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
-    path.metadata().ok().map(|data| (data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
+    if files::stamp(path) == before {
+        ended
+    } else {
+        Err("it was changed while it was read; packages may be missing".into())
+    }
 }
 
 /// Takes the headers of a file, and what could not be read in it.

@@ -125,7 +125,7 @@ mod tests {
             // Both are written: the one that begins first counts.
             (&[span(1000, 9000), span(all, 9001)], all),
             (&[span(8000, 9000), span(1000, 8990)], 1000),
-            // Nobody logged in since the newer one begins.
+            // There was no login since the newer one begins.
             (&[span(5000, none), span(all, 4000)], all),
             (&[span(5000, none), span(6000, none)], 5000),
             // The older one is not written any more: before the newer one begins something may be missing.

@@ -67,7 +67,7 @@ pub(super) fn read_lastlog(
     lacks: &mut Lacks,
 ) -> Option<Span> {
     const PATH: &str = "/var/log/lastlog";
-    // It has every account since the machine was installed, whoever logged in.
+    // It has the last login of every account since the machine was installed.
     let mut span = Span { from: i64::MIN, ..Span::EMPTY };
     let mut read = || {
         let (file, metadata) = files::open(CWD, &machine.path(PATH), Links::Follow)?;

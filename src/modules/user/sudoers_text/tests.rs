@@ -47,8 +47,11 @@ fn rules_are_read_as_sudo_reads_them() {
 fn other_statements_are_read() {
     let mut aliases = Aliases::default();
     let mut read = |line| parse(line, &mut aliases).unwrap();
-    assert_eq!(read("@includedir /etc/sudoers.d"), Statement::IncludeDirectory("/etc/sudoers.d".into()));
-    assert_eq!(read("#include /etc/a\\ b"), Statement::Include("/etc/a b".into()));
+    assert_eq!(
+        read("@includedir /etc/sudoers.d"),
+        Statement::Include { path: "/etc/sudoers.d".into(), is_directory: true }
+    );
+    assert_eq!(read("#include /etc/a\\ b"), Statement::Include { path: "/etc/a b".into(), is_directory: false });
     assert_eq!(read("User_Alias A = joe, %x : B=A,!y"), Statement::Nothing);
     assert_eq!(read("Cmnd_Alias C = /bin/a secret, !/bin/b"), Statement::Nothing);
     let item = |word: &str, is_negated| Item { is_negated, word: word.into() };
