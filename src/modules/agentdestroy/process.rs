@@ -102,6 +102,10 @@ mod tests {
         let error = Process::open(child.id().cast_signed()).unwrap().check("1").err().unwrap();
         assert!(error.contains("runs no agent of this kind"), "{error}");
         child.kill().unwrap();
+        let state = format!("/proc/{}/stat", child.id());
+        while !std::fs::read_to_string(&state).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
         let error = Process::open(child.id().cast_signed()).unwrap().check("1").err().unwrap();
         assert!(error.contains("runs no"), "a zombie: {error}");
         child.wait().unwrap();
